@@ -1,0 +1,127 @@
+"""Named components (heads, samplers, backbones): found, checked and built by name.
+
+A catalogue maps a name to the place of a class, so that listing names imports nothing heavy. A
+class of the user's own is named `package.module:Class`. The constructor's signature is the single
+source of a component's parameters: their types (also `Literal` and `Annotated[..., Field(ge=0)]`)
+are checked here with pydantic before anything runs, and are listed by `frcore heads --json`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import pydantic
+
+from frcore.errors import UserError, unknown_name
+
+T = TypeVar("T")
+
+
+class Catalogue(Generic[T], Mapping[str, str]):
+    """Names of one kind of component, each with the `module:Class` that implements it.
+
+    Args:
+        kind: the word used in error messages, for example "head".
+        places: name -> "module:Class".
+        context: constructor parameters that the harness supplies, never the user.
+    """
+
+    def __init__(self, kind: str, places: Mapping[str, str], *, context: tuple[str, ...] = ()):
+        self.kind = kind
+        self.context = context
+        self._places = dict(places)
+
+    def __getitem__(self, name: str) -> str:
+        return self._places[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def load(self, name: str) -> type[T]:
+        """The class behind `name`, which is a catalogue name or `package.module:Class`."""
+        place = self._places.get(name, name if ":" in name else "")
+        if not place:
+            raise unknown_name(self.kind, name, self._places)
+        module_name, _, class_name = place.partition(":")
+        try:
+            return getattr(importlib.import_module(module_name), class_name)
+        except ModuleNotFoundError as error:
+            # A missing dependency inside the module is not the user's misspelling of it.
+            if error.name and not module_name.startswith(error.name):
+                raise
+            raise UserError(
+                f"{self.kind} '{name}': no module '{module_name}' on the import path; "
+                "install it or add its folder to PYTHONPATH"
+            ) from error
+        except AttributeError as error:
+            raise UserError(
+                f"{self.kind} '{name}': module '{module_name}' has no '{class_name}'"
+            ) from error
+
+    def schema(self, name: str) -> type[pydantic.BaseModel]:
+        """A pydantic model of the parameters that a user may give to `name`."""
+        constructor = self.load(name).__init__
+        hints = typing.get_type_hints(constructor, include_extras=True)
+        fields: dict[str, Any] = {}
+        for parameter in inspect.signature(constructor).parameters.values():
+            if parameter.name in ("self", *self.context):
+                continue
+            required = parameter.default is inspect.Parameter.empty
+            default = ... if required else parameter.default
+            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        return pydantic.create_model(f"{name} parameters", __config__=config, **fields)
+
+    def check(self, name: str, parameters: Mapping[str, Any], *, where: str = "") -> None:
+        """Raise `UserError` unless `name` exists and takes `parameters`."""
+        place = where or f"{self.kind} '{name}'"
+        if name not in self._places and ":" not in name:
+            raise unknown_name(self.kind, name, self._places, where=where)
+        schema = self.schema(name)
+        for key in parameters:
+            if key not in schema.model_fields:
+                raise unknown_name(
+                    f"parameter of {self.kind} '{name}'", key, schema.model_fields, where=where
+                )
+        try:
+            schema(**parameters)
+        except pydantic.ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
+                if item["type"] != "missing"
+                else f"{'.'.join(map(str, item['loc']))} is required"
+                for item in error.errors()
+            )
+            raise UserError(f"{place}: {problems}") from error
+
+    def build(self, name: str, **arguments: Any) -> T:
+        """Check the user's parameters among `arguments`, then construct `name`."""
+        given = {key: value for key, value in arguments.items() if key not in self.context}
+        self.check(name, given)
+        return self.load(name)(**arguments)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Name, summary, and parameters with type and default of each component, JSON-able."""
+        listing = []
+        for name in self:
+            doc = inspect.getdoc(self.load(name)) or ""
+            properties = self.schema(name).model_json_schema().get("properties", {})
+            listing.append(
+                {
+                    "name": name,
+                    "summary": doc.partition("\n")[0],
+                    "parameters": {
+                        key: {k: v for k, v in value.items() if k != "title"}
+                        for key, value in properties.items()
+                    },
+                    "doc": doc,
+                }
+            )
+        return listing

@@ -1,0 +1,268 @@
+"""The study: one YAML file as pydantic models. These are the single source of its JSON Schema.
+
+Loading, overriding and error messages are in `frcore.study`; what a study expands to (runs,
+prepared data sets, measurements) is in `frcore.plan`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
+"""Labels become file names and, joined by '-', run names; so no separators and no '-'."""
+
+Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=60)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the study: unknown keys are refused, values cannot change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(Section):
+    """A head, sampler or backbone with its parameters.
+
+    In YAML either a name (`arcface`) or a mapping (`{name: arcface, margin: 0.3, label: arc03}`).
+    `label` names it in files and tables and defaults to the name.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    label: Label
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, dict) and "label" not in value and isinstance(value.get("name"), str):
+            value = {**value, "label": value["name"].rpartition(":")[2]}
+        return value
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the user gave besides name and label."""
+        return dict(self.model_extra or {})
+
+
+class Image(Section):
+    """The network's input: aligned RGB faces, square."""
+
+    size: int = Field(ge=16, le=512, description="Side of the network's input in pixels.")
+    crop: int | None = Field(
+        None, ge=8, description="Side of the centre crop taken from each source image before it is "
+        "resized to `size`; the whole image when absent."
+    )  # fmt: skip
+    alignment: Literal["arcface-112", "synthetic", "none"] = Field(
+        description="How the source images are aligned. Printed under every table."
+    )
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+class SyntheticFaces(Section):
+    """Procedural faces; any number of identities. See `frcore.data.synthetic`."""
+
+    kind: Literal["synthetic"]
+    identities: int = Field(ge=2)
+    images: int = Field(ge=1, description="Images per identity (the mean under a long tail).")
+    seed: int = Field(0, ge=0)
+    difficulty: float = Field(1.0, ge=0, le=2, description="Strength of the nuisances; 0 = none.")
+    video: Fraction = Field(0.0, description="Fraction of images that are video-like frames.")
+    long_tail: float = Field(
+        0.0, ge=0, le=2, description="Zipf exponent of images per identity; 0 = equal counts."
+    )
+    label_flips: Fraction = Field(0.0, description="Fraction of images with a wrong label.")
+    conflicts: Fraction = Field(
+        0.0, description="Fraction of identities whose images are split over two labels."
+    )
+
+
+class Folder(Section):
+    """A folder with one sub-folder of images for each identity."""
+
+    kind: Literal["folder"]
+    root: str
+    min_images: int = Field(1, ge=1, description="Identities with fewer images are left out.")
+    on_bad_image: Literal["refuse", "skip"] = "refuse"
+
+
+class LFWPeople(Section):
+    """The people of an LFW list (View 1's `peopleDevTrain.txt`) as training data."""
+
+    kind: Literal["lfw"]
+    root: str = Field(description="Folder with `aligned-112/` and `protocol/`.")
+    people: str = "peopleDevTrain.txt"
+    min_images: int = Field(1, ge=1)
+
+
+TrainData = Annotated[SyntheticFaces | Folder | LFWPeople, Field(discriminator="kind")]
+
+
+class SyntheticPairs(Section):
+    """LFW-style verification on synthetic identities that are never trained on."""
+
+    kind: Literal["synthetic_pairs"]
+    identities: int = Field(ge=20)
+    images: int = Field(ge=2)
+    pairs: int = Field(ge=20, description="Genuine pairs; there are as many impostor pairs.")
+    folds: int = Field(10, ge=2)
+    seed: int = Field(0, ge=0)
+    difficulty: float = Field(1.0, ge=0, le=2)
+
+
+class SyntheticTemplates(Section):
+    """IJB-C-style templates (stills and video frames) of synthetic identities never trained on."""
+
+    kind: Literal["synthetic_templates"]
+    identities: int = Field(ge=20)
+    templates: int = Field(2, ge=2, description="Templates per identity.")
+    images: int = Field(ge=1, description="Mean number of images in a template.")
+    impostor_pairs: int = Field(ge=100)
+    fars: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (1e-1, 1e-2, 1e-3)
+    seed: int = Field(0, ge=0)
+    difficulty: float = Field(1.0, ge=0, le=2)
+
+
+class LFWPairs(Section):
+    """LFW verification: View 1's test list, or View 2's ten folds."""
+
+    kind: Literal["lfw_pairs"]
+    root: str
+    view: Literal[1, 2]
+
+
+class FolderPairs(Section):
+    """Pairs listed in LFW's format over a folder of images by identity."""
+
+    kind: Literal["folder_pairs"]
+    root: str
+    pairs: str = Field(description="The list, in the format of LFW's pairs.txt.")
+
+
+Benchmark = Annotated[
+    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs, Field(discriminator="kind")
+]
+
+
+# --- training, evaluation, measurement ---------------------------------------------------------
+
+
+class Schedule(Section):
+    """The learning rate over training: linear warm-up, then `poly` or `step`."""
+
+    kind: Literal["poly", "step"] = "poly"
+    power: float = Field(1.0, gt=0, description="poly: exponent; 1 is a straight line to zero.")
+    milestones: tuple[float, ...] = Field((), description="step: epochs at which the rate falls.")
+    gamma: float = Field(0.1, gt=0, lt=1, description="step: factor at each milestone.")
+    warmup: float = Field(0.0, ge=0, description="Warm-up in epochs.")
+
+    @model_validator(mode="after")
+    def _milestones_fit_the_kind(self) -> Schedule:
+        if self.kind == "step" and not self.milestones:
+            raise ValueError("schedule.kind 'step' needs milestones, for example [10, 16]")
+        if self.kind == "poly" and self.milestones:
+            raise ValueError("milestones belong to schedule.kind 'step', but the kind is 'poly'")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must grow")
+        return self
+
+
+class Training(Section):
+    """The training loop: SGD on the backbone and on the class centres."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: Schedule = Schedule()
+    clip_norm: float | None = Field(5.0, gt=0, description="Clip of the backbone's gradient.")
+    flip: bool = Field(True, description="Random horizontal mirroring.")
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
+    backend: Literal["dense"] = Field("dense", description="How the loss is computed.")
+    threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
+
+    @model_validator(mode="after")
+    def _precision_fits_the_device(self) -> Training:
+        if self.precision == "bf16" and self.device != "cuda":
+            raise ValueError("precision 'bf16' needs device 'cuda', but the device is 'cpu'")
+        if self.schedule.warmup >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup of {self.schedule.warmup} epochs leaves nothing of "
+                f"{self.epochs} epochs"
+            )
+        return self
+
+
+class Evaluation(Section):
+    """How embeddings become scores. No silent defaults: each is printed under the tables."""
+
+    flip: Literal["none", "sum"] = Field(
+        description="none: the image; sum: image + mirror embedding, then normalised."
+    )
+    pooling: Literal["media_mean", "image_mean"] = Field(
+        "media_mean", description="Template pooling: mean in a medium then over media, or flat."
+    )
+    bootstrap: int = Field(1000, ge=100, description="Bootstrap replicates of the intervals.")
+    batch_size: int = Field(256, ge=1)
+
+
+class Measurement(Section):
+    """Speed and memory of one training step's last layer, for each head × sampler."""
+
+    identities: tuple[Annotated[int, Field(ge=3)], ...]
+    batch_size: int = Field(ge=1)
+    dim: int = Field(512, ge=2)
+    warmup: int = Field(3, ge=1, description="Steps before the clock starts.")
+    steps: int = Field(20, ge=5, description="Timed steps.")
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(1, ge=1)
+    backbone: Component | None = Field(
+        None, description="Also run this backbone in the step; absent: the last layer alone."
+    )
+
+
+class Study(Section):
+    """One study: which data, backbones, heads, samplers and seeds, trained and judged how."""
+
+    name: Label
+    title: str = ""
+    question: str = Field("", description="What the study asks; printed on top of its page.")
+    image: Image
+    train: TrainData
+    benchmarks: dict[Label, Benchmark] = Field(min_length=1)
+    backbones: tuple[Component, ...] = Field(min_length=1)
+    heads: tuple[Component, ...] = Field(min_length=1)
+    samplers: tuple[Component, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    training: Training
+    evaluation: Evaluation
+    measurement: Measurement | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds must differ, got {list(seeds)}")
+        return seeds
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Study:
+        for kind in ("backbones", "heads", "samplers"):
+            labels = [component.label for component in getattr(self, kind)]
+            twice = sorted({label for label in labels if labels.count(label) > 1})
+            if twice:
+                raise ValueError(
+                    f"{kind}: the label '{twice[0]}' stands twice; give each its own with "
+                    f"`label:`, for example {{name: {twice[0]}, label: {twice[0]}_b}}"
+                )
+        return self

@@ -1,0 +1,23 @@
+"""The error a user sees: what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something in the user's input is wrong; the command line prints it without a traceback."""
+
+
+def unknown_name(kind: str, given: str, allowed: Iterable[str], *, where: str = "") -> UserError:
+    """An error for a name that does not exist, with the allowed ones and the nearest of them.
+
+    >>> print(unknown_name("head", "arcfase", ["arcface", "cosface"]))
+    unknown head 'arcfase'; did you mean 'arcface'? Allowed: arcface, cosface
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    place = f"{where}: " if where else ""
+    return UserError(f"{place}unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}")

@@ -1,0 +1,35 @@
+"""The heads: what each cosine of the logit matrix becomes. One head, one file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from frcore.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from frcore.heads.base import Head
+
+HEADS: Catalogue[Head] = Catalogue(
+    "head",
+    {
+        "softmax": "frcore.heads.softmax:Softmax",
+        "normface": "frcore.heads.normface:NormFace",
+        "cosface": "frcore.heads.cosface:CosFace",
+        "arcface": "frcore.heads.arcface:ArcFace",
+        "adacos_fixed": "frcore.heads.adacos_fixed:FixedAdaCos",
+        "adacos": "frcore.heads.adacos:AdaCos",
+    },
+    context=("num_classes",),
+)
+
+
+def build_head(name: str, *, num_classes: int, **parameters: Any) -> Head:
+    """Build the head `name` for `num_classes` classes.
+
+    >>> build_head("arcface", num_classes=10, margin=0.5, scale=64).scale_value
+    64.0
+
+    Raises:
+        UserError: no such head, no such parameter, or a value that it does not allow.
+    """
+    return HEADS.build(name, num_classes=num_classes, **parameters)
