@@ -71,7 +71,8 @@ class Catalogue(Generic[T], Mapping[str, str]):
         hints = typing.get_type_hints(constructor, include_extras=True)
         fields: dict[str, Any] = {}
         for parameter in inspect.signature(constructor).parameters.values():
-            if parameter.name in ("self", *self.context):
+            variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if variadic or parameter.name in ("self", *self.context):
                 continue
             required = parameter.default is inspect.Parameter.empty
             default = ... if required else parameter.default
@@ -79,8 +80,10 @@ class Catalogue(Generic[T], Mapping[str, str]):
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         return pydantic.create_model(f"{name} parameters", __config__=config, **fields)
 
-    def check(self, name: str, parameters: Mapping[str, Any], *, where: str = "") -> None:
-        """Raise `UserError` unless `name` exists and takes `parameters`."""
+    def check(
+        self, name: str, parameters: Mapping[str, Any], *, where: str = ""
+    ) -> dict[str, Any]:
+        """The parameters in their declared types (`1` as 1.0 for a float); `UserError` if wrong."""
         place = where or f"{self.kind} '{name}'"
         if name not in self._places and ":" not in name:
             raise unknown_name(self.kind, name, self._places, where=where)
@@ -91,7 +94,7 @@ class Catalogue(Generic[T], Mapping[str, str]):
                     f"parameter of {self.kind} '{name}'", key, schema.model_fields, where=where
                 )
         try:
-            schema(**parameters)
+            return schema(**parameters).model_dump(exclude_unset=True)
         except pydantic.ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
@@ -104,8 +107,8 @@ class Catalogue(Generic[T], Mapping[str, str]):
     def build(self, name: str, **arguments: Any) -> T:
         """Check the user's parameters among `arguments`, then construct `name`."""
         given = {key: value for key, value in arguments.items() if key not in self.context}
-        self.check(name, given)
-        return self.load(name)(**arguments)
+        supplied = {key: value for key, value in arguments.items() if key in self.context}
+        return self.load(name)(**supplied, **self.check(name, given))
 
     def describe(self) -> list[dict[str, Any]]:
         """Name, summary, and parameters with type and default of each component, JSON-able."""

@@ -62,6 +62,13 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def cores() -> int | None:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: knows about cgroups and taskset
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def environment(device: str = "cpu") -> dict[str, Any]:
     """What a result was made with: versions, commit, processor, and the GPU for 'cuda'."""
     record: dict[str, Any] = {
@@ -69,10 +76,10 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "commit": commit(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "device": device,
         "gpu": None,
-    }  # fmt: skip
+    }
     if device.startswith("cuda"):
         from frcore.measurement.nvml import describe_gpu
 

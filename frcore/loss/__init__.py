@@ -1,0 +1,22 @@
+"""The loss backends: the same numbers at different cost."""
+
+from __future__ import annotations
+
+from frcore.errors import unknown_name
+from frcore.loss.base import ExtraRows, LossBackend, LossOutput
+from frcore.loss.dense import dense_loss
+
+BACKENDS: dict[str, LossBackend] = {"dense": dense_loss}
+
+__all__ = ["BACKENDS", "ExtraRows", "LossBackend", "LossOutput", "get_backend"]
+
+
+def get_backend(name: str) -> LossBackend:
+    """The backend called `name`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in BACKENDS:
+        raise unknown_name("loss backend", name, BACKENDS)
+    return BACKENDS[name]

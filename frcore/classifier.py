@@ -1,0 +1,126 @@
+"""The last layer of a trainer: class centres + head + sampler + loss backend."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from frcore.errors import UserError
+from frcore.heads import build_head
+from frcore.heads.base import Head
+from frcore.loss import LossOutput, get_backend
+from frcore.samplers import build_sampler
+from frcore.samplers.base import Sampler
+
+SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
+"""How much of the matrix `negative_angles` looks at: enough for a histogram, at no real cost."""
+
+
+class Classifier(nn.Module):
+    """Class centres, and the loss of embeddings against them.
+
+    Args:
+        num_classes: C.
+        dim: D of the embeddings.
+        head: a `Head`, or a name with its default parameters.
+        sampler: a `Sampler`, or the name of one that needs no parameter.
+        backend: how the loss is computed; see `frcore.loss.BACKENDS`.
+        seed: of the centres' initial values and of the sampler's random stream.
+
+    Attributes:
+        centers: parameter (C, D), initially N(0, 0.01²) as in insightface.
+        active: columns of the latest training step, None = all; the centres' optimiser moves
+            these alone.
+
+    >>> classifier = Classifier(10, 4, head="cosface")
+    >>> classifier(torch.randn(3, 4), torch.tensor([0, 1, 9])).loss.backward()
+    >>> classifier.centers.grad.shape
+    torch.Size([10, 4])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        *,
+        head: Head | str,
+        sampler: Sampler | str = "full",
+        backend: str = "dense",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.centers = nn.Parameter(torch.randn(num_classes, dim, generator=generator) * 0.01)
+        self.head = build_head(head, num_classes=num_classes) if isinstance(head, str) else head
+        self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
+        self.sampler.attach(num_classes, dim, seed=seed)
+        self.backend = get_backend(backend)
+        self.active: Tensor | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.centers)
+
+    def forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
+        """The loss; in training mode the states of head and sampler go on by one step.
+
+        Raises:
+            UserError: labels of a wrong type or shape or, on a CPU, out of range.
+        """
+        check_labels(label_N, len(embedding_ND), self.num_classes)
+        embedding_ND = embedding_ND.to(self.centers.dtype)
+        active = extra_rows = None
+        if self.training:
+            extra_rows = self.sampler.rows(self.centers)
+            label_M = label_N
+            if extra_rows is not None:
+                label_M = torch.cat([label_N, extra_rows.label_Q])
+            active = self.active = self.sampler.columns(label_M)
+        output = self.backend(
+            embedding_ND, self.centers, label_N, self.head, active=active, extra_rows=extra_rows
+        )
+        if self.training:
+            self.sampler.observe(embedding_ND.detach(), label_N, self.centers.detach())
+        return output
+
+    @torch.no_grad()
+    def negative_angles(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
+        """Angles θ_ik, k ≠ y, in radians, of a sample of the matrix; any number of values.
+
+        The first rows against centres at equal distances in the table: the same sample at every
+        call, whatever the backend or the sampler, and nothing is drawn.
+        """
+        step = -(-self.num_classes // SAMPLE_COLUMNS)
+        row_ND, label_R = embedding_ND[:SAMPLE_ROWS], label_N[:SAMPLE_ROWS]
+        center_KD = F.normalize(self.centers[::step])
+        cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
+        class_K = torch.arange(0, self.num_classes, step, device=label_R.device)
+        return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
+
+
+def check_labels(label_N: Tensor, rows: int, num_classes: int) -> None:
+    """Refuse labels that would read outside the centres, before any kernel does.
+
+    On a GPU the range is checked by the device without a host sync; the data sets check it on the
+    CPU before training.
+    """
+    if label_N.dtype not in (torch.int64, torch.int32):
+        raise UserError(
+            f"labels of type {label_N.dtype}; allowed are torch.int64 and torch.int32: labels are "
+            "0-based class indices, convert them with .long()"
+        )
+    if label_N.shape != (rows,):
+        raise UserError(
+            f"labels of shape {tuple(label_N.shape)} for {rows} embeddings; needed is ({rows},)"
+        )
+    outside_N = (label_N < 0) | (label_N >= num_classes)
+    if label_N.device.type != "cpu":
+        torch._assert_async(~outside_N.any())
+    elif outside_N.any():
+        row = int(outside_N.nonzero()[0])
+        raise UserError(
+            f"label {int(label_N[row])} in row {row} of the batch; allowed are 0 to "
+            f"{num_classes - 1}: labels are 0-based, set num_classes or relabel"
+        )

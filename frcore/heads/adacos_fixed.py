@@ -1,0 +1,35 @@
+"""Fixed AdaCos: cosine softmax with the scale that the number of classes asks for."""
+
+from __future__ import annotations
+
+import math
+
+from frcore.errors import UserError
+from frcore.heads.base import FixedScaleHead
+
+
+class FixedAdaCos(FixedScaleHead):
+    """Cosine softmax with s = √2 log(C − 1) (AdaCos, Zhang et al. 2019, arXiv 1905.00292, Eq. 12).
+
+    C = 10,572 (CASIA) gives 13.10, C = 85,742 (MS1MV2) gives 16.06.
+
+    Raises:
+        UserError: fewer than three classes, for which the formula gives a scale of 0 or less.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, scale=fixed_scale(num_classes))
+
+
+def fixed_scale(num_classes: int) -> float:
+    """√2 log(C − 1).
+
+    >>> round(fixed_scale(10572), 2), round(fixed_scale(85742), 2), round(fixed_scale(93431), 2)
+    (13.1, 16.06, 16.19)
+    """
+    if num_classes < 3:
+        raise UserError(
+            f"AdaCos needs at least 3 classes, got {num_classes}: its scale √2 log(C − 1) would be "
+            "0 or undefined; use the head 'normface' with a scale of your own"
+        )
+    return math.sqrt(2) * math.log(num_classes - 1)

@@ -1,0 +1,59 @@
+"""What every loss backend takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from frcore.heads.base import Head
+
+
+@dataclass(frozen=True)
+class ExtraRows:
+    """Rows that move the class centres but not the encoder: BroadFace's queue.
+
+    Attributes:
+        embedding_QD: without gradient, not normalised.
+        label_Q: their classes.
+    """
+
+    embedding_QD: Tensor
+    label_Q: Tensor
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """What a training step needs of the loss.
+
+    Attributes:
+        loss: scalar. Its value is the mean over the batch. Its gradient with respect to the
+            embeddings is that of the mean over the batch, and with respect to the centres that of
+            the mean over batch and extra rows.
+        row_loss_N: loss of each row of the batch, detached.
+        target_cosine_N: cosine between each row of the batch and its centre, detached.
+        scale: mean scale of the batch's logits, detached.
+    """
+
+    loss: Tensor
+    row_loss_N: Tensor
+    target_cosine_N: Tensor
+    scale: Tensor
+
+
+class LossBackend(Protocol):
+    """The signature that `dense` and later backends share."""
+
+    def __call__(
+        self,
+        embedding_ND: Tensor,
+        center_CD: Tensor,
+        label_N: Tensor,
+        head: Head,
+        *,
+        active: Tensor | None = None,
+        extra_rows: ExtraRows | None = None,
+    ) -> LossOutput:
+        """See `frcore.loss.dense.dense_loss`."""
+        ...

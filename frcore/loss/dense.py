@@ -1,0 +1,142 @@
+"""The readable reference: the whole logit matrix, in memory, by plain autograd."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from frcore.heads.base import Head, HeadBatch
+from frcore.loss.base import ExtraRows, LossOutput
+
+
+def dense_loss(
+    embedding_ND: Tensor,
+    center_CD: Tensor,
+    label_N: Tensor,
+    head: Head,
+    *,
+    active: Tensor | None = None,
+    extra_rows: ExtraRows | None = None,
+) -> LossOutput:
+    """Softmax loss of `head` over the active centres, for the batch and the extra rows.
+
+    A row's loss is softplus(L − z_y) with L = log Σ_{k≠y} exp z_k. The target is left out of the
+    sum instead of being subtracted from it: 1 − p_y then keeps its digits where p_y is close to 1,
+    and the loss has no floor or ceiling.
+
+    Args:
+        embedding_ND: embeddings, not normalised.
+        center_CD: all class centres.
+        label_N: classes, 0-based, below C.
+        head: the rule; its state is updated if it is in training mode.
+        active: sorted indices of the centres that the softmax has, all positives among them;
+            None = all.
+        extra_rows: rows of the queue.
+    """
+    rows = len(embedding_ND)
+    label_M = label_N
+    if extra_rows is not None and len(extra_rows.label_Q):
+        total = rows + len(extra_rows.label_Q)
+        embedding_MD = torch.cat(
+            [_scale_gradient(embedding_ND, total / rows), extra_rows.embedding_QD.detach()]
+        )
+        label_M = torch.cat([label_N, extra_rows.label_Q])
+    else:
+        embedding_MD = embedding_ND
+
+    cosine_MC, norm_M = _cosines(embedding_MD, center_CD, active, head)
+    column_M = label_M if active is None else torch.searchsorted(active, label_M)
+    columns_C = torch.arange(cosine_MC.shape[1], device=column_M.device)
+    is_target_MC = columns_C == column_M[:, None]
+    target_cosine_M = cosine_MC.gather(1, column_M[:, None]).squeeze(1)
+
+    batch = HeadBatch(target_cosine_M, norm_M, label_M, len(center_CD))
+    if head.training:
+        _update(head, batch, rows, cosine_MC, is_target_MC)
+
+    scale_M = torch.as_tensor(head.scale(batch), device=cosine_MC.device).to(cosine_MC.dtype)
+    scale_M = scale_M.expand(len(label_M))
+    target_M = head.target(target_cosine_M, batch)
+    negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
+    lse_M = _logsumexp(scale_M[:, None] * negative_MC, is_target_MC)
+    row_loss_M = -F.logsigmoid(scale_M * target_M - lse_M) + head.penalty(batch)
+
+    return LossOutput(
+        loss=_two_means(row_loss_M, rows),
+        row_loss_N=row_loss_M[:rows].detach(),
+        target_cosine_N=target_cosine_M[:rows].detach(),
+        scale=scale_M[:rows].detach().mean(),
+    )
+
+
+def _cosines(
+    embedding_MD: Tensor, center_CD: Tensor, active: Tensor | None, head: Head
+) -> tuple[Tensor, Tensor]:
+    """Cosines (M, active) and the embeddings' norms (M,)."""
+    norm_M = embedding_MD.norm(dim=1)
+    if active is not None:
+        center_CD = center_CD[active]
+    if head.normalizes_centers:
+        center_CD = F.normalize(center_CD)
+    return F.normalize(embedding_MD) @ center_CD.T, norm_M
+
+
+def _update(
+    head: Head, batch: HeadBatch, rows: int, cosine_MC: Tensor, is_target_MC: Tensor
+) -> None:
+    """Let the head update its state from the batch's rows, without gradient."""
+    cosine_NC = cosine_MC[:rows].detach()
+
+    def negative_logsumexp(scale: Tensor | float) -> Tensor:
+        # double: this feeds a head's state, which accumulates over the whole training.
+        return _logsumexp(scale * cosine_NC.double(), is_target_MC[:rows])
+
+    with torch.no_grad():
+        head.update(
+            HeadBatch(
+                cosine_N=batch.cosine_N[:rows].detach(),
+                norm_N=batch.norm_N[:rows].detach(),
+                label_N=batch.label_N[:rows],
+                num_classes=batch.num_classes,
+                negative_logsumexp=(
+                    negative_logsumexp if "negative_logsumexp" in head.statistics else None
+                ),
+            )
+        )
+
+
+def _logsumexp(logit_MC: Tensor, is_target_MC: Tensor) -> Tensor:
+    """log Σ exp over the columns that are not the target; −inf where there is no other."""
+    if logit_MC.shape[1] == 1:
+        # No other class: logsumexp of nothing has the value −inf but a NaN gradient.
+        return logit_MC.new_full((len(logit_MC),), -torch.inf)
+    return logit_MC.masked_fill(is_target_MC, -torch.inf).logsumexp(1)
+
+
+def _two_means(row_loss_M: Tensor, rows: int) -> Tensor:
+    """Value: the batch's mean. Gradient: the mean over all rows (see `_scale_gradient`)."""
+    mean_all = row_loss_M.mean()
+    if rows == len(row_loss_M):
+        return mean_all
+    return mean_all + (row_loss_M[:rows].mean() - mean_all).detach()
+
+
+def _scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` itself; its gradient times `factor`.
+
+    Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
+    mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
+    """
+    return _ScaleGradient.apply(x, factor)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None  # type: ignore[attr-defined]

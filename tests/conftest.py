@@ -1,0 +1,26 @@
+"""Fixtures that every part of the suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real faces, protocols and embeddings that are not ours to redistribute."""
+    given = os.environ.get("FRCORE_SHARED_DATA")
+    folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    if not (folder / "lfw").is_dir():
+        pytest.skip(f"no real data at {folder}: set FRCORE_SHARED_DATA to a folder that has lfw/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return REPOSITORY
