@@ -94,7 +94,7 @@ class Catalogue(Generic[T], Mapping[str, str]):
                     f"parameter of {self.kind} '{name}'", key, schema.model_fields, where=where
                 )
         try:
-            return schema(**parameters).model_dump(exclude_unset=True)
+            checked = schema(**parameters)
         except pydantic.ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
@@ -103,6 +103,7 @@ class Catalogue(Generic[T], Mapping[str, str]):
                 for item in error.errors()
             )
             raise UserError(f"{place}: {problems}") from error
+        return {key: getattr(checked, key) for key in parameters}
 
     def build(self, name: str, **arguments: Any) -> T:
         """Check the user's parameters among `arguments`, then construct `name`."""

@@ -237,6 +237,10 @@ class Study(Section):
     name: Label
     title: str = ""
     question: str = Field("", description="What the study asks; printed on top of its page.")
+    inputs: dict[Label, str | None] = Field(
+        {}, description="Folders that the study asks for, used below as `${name}`. Given with "
+        "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given."
+    )  # fmt: skip
     image: Image
     train: TrainData
     benchmarks: dict[Label, Benchmark] = Field(min_length=1)
@@ -254,6 +258,13 @@ class Study(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds must differ, got {list(seeds)}")
         return seeds
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _train_is_taken(cls, benchmarks: dict[str, Any]) -> dict[str, Any]:
+        if "train" in benchmarks:
+            raise ValueError("'train' is the training set's folder; give the benchmark another name")
+        return benchmarks
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Study:
