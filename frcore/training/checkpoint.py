@@ -1,0 +1,96 @@
+"""Saving a run so that it resumes exactly, and reading the trained backbone back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from frcore.backbones import build_backbone
+from frcore.errors import UserError
+from frcore.files import atomic_file
+from frcore.plan import RunSpec
+from frcore.training.loop import Trainer
+from frcore.training.metrics import MetricsFile
+
+
+def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str) -> None:
+    """Write all that `load_checkpoint` needs to go on as if nothing had happened.
+
+    The order and mirroring of the images are functions of seed and epoch, so that the epoch's
+    number is all there is to save of them.
+    """
+    device = trainer.device
+    state = {
+        "key": key,
+        "epoch": trainer.epoch,
+        "step": trainer.step,
+        "seconds": trainer.seconds,
+        "last_loss": trainer.last_loss,
+        "metrics_bytes": metrics.position(),
+        "backbone": trainer.backbone.state_dict(),
+        "classifier": trainer.classifier.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def read_checkpoint(path: Path, key: str, epochs: int) -> dict[str, Any] | None:
+    """The checkpoint at `path` if it is of this very run and unfinished, else None.
+
+    `key` stands for spec, data, code and versions: a checkpoint of anything else is not a start.
+    One that cannot be read (the disk was full, the file was cut) is none either.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        unfinished = state["key"] == key and state["epoch"] < epochs
+    except Exception:  # torch raises many kinds for a damaged file
+        return None
+    return state if unfinished else None
+
+
+def restore(state: dict[str, Any], trainer: Trainer) -> None:
+    """Bring `trainer` to where `state` was saved."""
+    trainer.backbone.load_state_dict(state["backbone"])
+    trainer.classifier.load_state_dict(state["classifier"])
+    for optimizer, saved in zip(trainer.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    trainer.epoch, trainer.step = state["epoch"], state["step"]
+    trainer.seconds, trainer.last_loss = state["seconds"], state["last_loss"]
+    torch.set_rng_state(state["rng"])
+    if state["rng_cuda"] is not None:
+        torch.cuda.set_rng_state(state["rng_cuda"], trainer.device)
+
+
+def save_model(path: Path, spec: RunSpec, backbone: nn.Module) -> None:
+    """Write the trained backbone with the spec that rebuilds it."""
+    weights = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
+    with atomic_file(path) as temporary:
+        torch.save({"spec": spec.model_dump_json(), "backbone": weights}, temporary)
+
+
+def load_backbone(run: Path, device: str | torch.device = "cpu") -> nn.Module:
+    """The trained backbone of the run folder `run`, in eval mode.
+
+    Raises:
+        UserError: there is no readable `model.pt`.
+    """
+    path = Path(run) / "model.pt"
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        spec = RunSpec.model_validate_json(saved["spec"])
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; train the run first") from None
+    except Exception as error:
+        raise UserError(f"{path} is no model file of frcore: {error}") from error
+    size = spec.image.size
+    backbone = build_backbone(spec.backbone.name, image_size=size, **spec.backbone.parameters)
+    backbone.load_state_dict(saved["backbone"])
+    return backbone.to(device).eval()

@@ -1,0 +1,247 @@
+"""The training loop: one step, one epoch, and what is wrong when the loss is no number."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frcore.backbones import build_backbone
+from frcore.centers import CentersSGD
+from frcore.classifier import Classifier
+from frcore.data.loader import Batches
+from frcore.errors import UserError
+from frcore.heads import build_head
+from frcore.loss import LossOutput
+from frcore.plan import RunSpec
+from frcore.samplers import build_sampler
+from frcore.training.metrics import AngleStatistics, MetricsFile
+from frcore.training.schedule import learning_rate_factor
+
+LOGS_PER_EPOCH = 10
+
+
+class TrainingFailedError(UserError):
+    """Training cannot go on; `diagnosis` says what was found."""
+
+    def __init__(self, message: str, diagnosis: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.diagnosis = diagnosis
+
+
+@contextlib.contextmanager
+def reproducible(seed: int, threads: int) -> Iterator[None]:
+    """Seeds, threads and algorithms such that a run repeats itself on one machine."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # cuBLAS reads this when it starts; without it matrix products may differ between runs.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # costs time, and hides nothing here
+    )
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier]:
+    """Backbone and classifier of a run, initialised from its seed."""
+    size = spec.image.size
+    backbone = build_backbone(spec.backbone.name, image_size=size, **spec.backbone.parameters)
+    head = build_head(spec.head.name, num_classes=num_classes, **spec.head.parameters)
+    sampler = build_sampler(spec.sampler.name, **spec.sampler.parameters)
+    classifier = Classifier(
+        num_classes,
+        int(backbone.dim),  # type: ignore[arg-type]  # an int attribute; nn.Module types it Tensor
+        head=head,
+        sampler=sampler,
+        backend=spec.training.backend,
+        seed=spec.seed,
+    )
+    return backbone, classifier
+
+
+class _EpochLog:
+    """The running figures of one epoch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.angles = AngleStatistics()
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.images = self.images_logged = 0
+        self.scale = math.nan
+        self.started = self.logged_at = time.perf_counter()
+
+    def add(self, output: LossOutput) -> None:
+        """Take in one step, without waiting for the device."""
+        self.images += len(output.row_loss_N)
+        self.loss_sum += output.row_loss_N.sum()
+
+    def step_record(self, output: LossOutput, negative_angle: Tensor) -> dict[str, float]:
+        """Figures of a logged step; the throughput is since the one before."""
+        target, negative = self.angles.add(output.target_cosine_N, negative_angle)
+        now = time.perf_counter()
+        throughput = (self.images - self.images_logged) / (now - self.logged_at)
+        self.logged_at, self.images_logged = now, self.images
+        self.scale = output.scale.item()
+        return {
+            "images_per_second": throughput,
+            "scale": self.scale,
+            "target_angle": target,
+            "negative_angle": negative,
+        }
+
+    def epoch_record(self) -> dict[str, Any]:
+        """Figures of the whole epoch."""
+        seconds = time.perf_counter() - self.started
+        return {
+            "loss": self.loss_sum.item() / self.images,
+            "seconds": seconds,
+            "images_per_second": self.images / seconds,
+            "scale": self.scale,
+            **self.angles.record(),
+        }
+
+
+class Trainer:
+    """Models, optimisers and position of a run."""
+
+    def __init__(self, spec: RunSpec, batches: Batches, num_classes: int) -> None:
+        training = spec.training
+        self.spec = spec
+        self.batches = batches
+        self.device = torch.device(training.device)
+        backbone, classifier = build_models(spec, num_classes)
+        self.backbone = backbone.to(self.device).train()
+        self.classifier = classifier.to(self.device).train()
+        self.backbone_optimizer = torch.optim.SGD(
+            [*self.backbone.parameters(), *self.classifier.head.parameters()],
+            lr=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+        )
+        self.centers_optimizer = CentersSGD(
+            self.classifier,
+            lr=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+        )
+        self.epoch = 0
+        self.step = 0
+        self.seconds = 0.0
+        self.last_loss = math.nan
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Both optimisers."""
+        return self.backbone_optimizer, self.centers_optimizer
+
+    def set_learning_rate(self) -> float:
+        """Set and return the rate of the present step."""
+        training = self.spec.training
+        rate = training.learning_rate * learning_rate_factor(
+            training.schedule,
+            self.step,
+            steps_per_epoch=len(self.batches),
+            epochs=training.epochs,
+        )
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        return rate
+
+    def train_step(self, images: Tensor, label_N: Tensor) -> tuple[LossOutput, Tensor]:
+        """One optimiser step; gives the loss and the embeddings."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        mixed = self.spec.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            embedding_ND = self.backbone(images)
+        # The logits stay in fp32: at scale 64 a bf16 logit is off by up to 0.25.
+        output = self.classifier(embedding_ND.float(), label_N)
+        output.loss.backward()
+        if self.spec.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.backbone.parameters(), self.spec.training.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return output, embedding_ND.detach()
+
+    def train_epoch(
+        self, metrics: MetricsFile, progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """One pass over the data; writes its lines and gives the epoch's figures.
+
+        `progress` is called with each logged step's figures.
+        """
+        log = _EpochLog(self.device)
+        every = max(1, len(self.batches) // LOGS_PER_EPOCH)
+        for k, (images, label_N) in enumerate(self.batches.epoch(self.epoch)):
+            rate = self.set_learning_rate()
+            output, embedding_ND = self.train_step(images, label_N)
+            self.step += 1
+            log.add(output)
+            is_logged = (k + 1) % every == 0 or k + 1 == len(self.batches)
+            # Reading a value waits for a GPU; a CPU has it at hand.
+            if is_logged or self.device.type == "cpu":
+                loss = output.loss.item()
+                if not math.isfinite(loss):
+                    raise TrainingFailedError(*self.diagnose(output, embedding_ND, rate))
+                self.last_loss = loss
+            if is_logged:
+                negative_angle = self.classifier.negative_angles(embedding_ND, label_N)
+                record = {
+                    "step": self.step,
+                    "epoch": self.step / len(self.batches),
+                    "loss": self.last_loss,
+                    "learning_rate": rate,
+                    **log.step_record(output, negative_angle),
+                }
+                metrics.write("step", **record)
+                if progress is not None:
+                    progress(record)
+        self.epoch += 1
+        summary = {"epoch": self.epoch, **log.epoch_record()}
+        self.seconds += summary["seconds"]
+        metrics.write("epoch", **summary)
+        return summary
+
+    def diagnose(
+        self, output: LossOutput, embedding_ND: Tensor, rate: float
+    ) -> tuple[str, dict[str, Any]]:
+        """What is not finite, and what usually helps."""
+
+        def broken(tensors: Iterator[tuple[str, Tensor]]) -> list[str]:
+            return [name for name, tensor in tensors if not tensor.isfinite().all()]
+
+        norm_N = embedding_ND.norm(dim=1)
+        diagnosis = {
+            "step": self.step,
+            "epoch": self.step / len(self.batches),
+            "loss": str(output.loss.item()),
+            "last_finite_loss": None if math.isnan(self.last_loss) else self.last_loss,
+            "learning_rate": rate,
+            "scale": str(output.scale.item()),
+            "rows_not_finite": int((~output.row_loss_N.isfinite()).sum()),
+            "embeddings_not_finite": int((~norm_N.isfinite()).sum()),
+            "largest_embedding_norm": str(norm_N.nan_to_num(0.0).max().item()),
+            "backbone_not_finite": broken(self.backbone.named_parameters())[:5],
+            "centers_not_finite": int((~self.classifier.centers.isfinite()).any(1).sum()),
+        }
+        message = (
+            f"the loss is {output.loss.item()} at step {self.step} (epoch "
+            f"{diagnosis['epoch']:.2f}) with {self.spec.head.label} and "
+            f"{self.spec.sampler.label}; learning rate {rate:.4g}, scale "
+            f"{output.scale.item():.4g}, {diagnosis['embeddings_not_finite']} of {len(norm_N)} "
+            "embeddings not finite. A lower training.learning_rate, a longer schedule.warmup, or a "
+            "smaller margin or scale of the head usually helps"
+        )
+        return message, diagnosis

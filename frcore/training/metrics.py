@@ -1,0 +1,80 @@
+"""What a run tells about itself: JSON lines, and the distributions of the angles."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
+"""Bins of the angle histograms: 2 degrees."""
+
+
+class MetricsFile:
+    """Appends JSON lines; after a crash it can be cut back to what a checkpoint had seen."""
+
+    def __init__(self, path: Path, *, keep_bytes: int = 0) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file.truncate(keep_bytes)
+        self._file.seek(0, os.SEEK_END)
+
+    def write(self, event: str, **values: Any) -> None:
+        """One line, readable by others at once; a value that is not finite becomes null."""
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in values.items()
+        }
+        line = json.dumps({"event": event, **finite}, allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+
+    def position(self) -> int:
+        """Bytes written so far, all of them on disk."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class AngleStatistics:
+    """Means and histograms of target and negative angles over an epoch, in degrees."""
+
+    def __init__(self) -> None:
+        bins = len(ANGLE_EDGES_DEGREES) - 1
+        self.target_histogram = np.zeros(bins, dtype=np.int64)
+        self.negative_histogram = np.zeros(bins, dtype=np.int64)
+        self._sums = np.zeros((2, 2))  # (target, negative) × (sum, count)
+
+    def add(self, target_cosine_N: Tensor, negative_angle: Tensor) -> tuple[float, float]:
+        """Take in one batch; gives its mean target and negative angle in degrees."""
+        target = torch.rad2deg(target_cosine_N.float().clamp(-1, 1).arccos()).cpu().numpy()
+        negative = torch.rad2deg(negative_angle.float()).cpu().numpy()
+        means = []
+        for k, (angles, histogram) in enumerate(
+            [(target, self.target_histogram), (negative, self.negative_histogram)]
+        ):
+            histogram += np.histogram(angles, ANGLE_EDGES_DEGREES)[0]
+            self._sums[k] += angles.sum(dtype=np.float64), angles.size
+            means.append(float(angles.mean()) if angles.size else math.nan)
+        return means[0], means[1]
+
+    def record(self) -> dict[str, Any]:
+        """The epoch's figures for its JSON line."""
+        (target, negative) = (
+            float(total / count) if count else math.nan for total, count in self._sums
+        )
+        return {
+            "target_angle": target,
+            "negative_angle": negative,
+            "target_histogram": self.target_histogram.tolist(),
+            "negative_histogram": self.negative_histogram.tolist(),
+        }

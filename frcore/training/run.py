@@ -1,0 +1,187 @@
+"""`frcore train`: one run from prepared data to a trained backbone."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from frcore.data.loader import Batches
+from frcore.data.prepared import Prepared
+from frcore.errors import UserError
+from frcore.files import sha256_of_json, write_json
+from frcore.plan import RunSpec
+from frcore.provenance import code_fingerprint, environment, versions
+from frcore.training.checkpoint import (
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+    save_model,
+)
+from frcore.training.loop import Trainer, TrainingFailedError, reproducible
+from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
+
+CODE = (
+    "training", "heads", "samplers", "loss", "backbones", "classifier", "centers", "data.loader",
+)  # fmt: skip
+"""Parts of the package that a checkpoint depends on."""
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often progress is told inside an epoch; each epoch's end always is."""
+
+
+def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
+    """Train `spec` on the prepared set `data` into the folder `out`; gives `result.json`.
+
+    A run that was cut off goes on from its last epoch. See docs/formats.md for the files.
+
+    Raises:
+        UserError: the data do not fit the spec, or the device is not there.
+        TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in ("result.json", "model.pt", "failure.json"):
+        (out / stale).unlink(missing_ok=True)
+    try:
+        with _device(spec), reproducible(spec.seed, spec.training.threads):
+            return _train(spec, Path(data), out)
+    except Exception as error:
+        failure = {
+            "id": spec.id,
+            "spec_hash": spec.hash,
+            "status": "failed",
+            "error": str(error) or type(error).__name__,
+            "diagnosis": error.diagnosis if isinstance(error, TrainingFailedError) else None,
+        }
+        write_json(out / "failure.json", failure)
+        raise
+
+
+def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
+    console = Console(stderr=True)
+    prepared = Prepared.open(data)
+    _check_data(spec, prepared)
+    training = spec.training
+    batches = Batches(
+        prepared, training.batch_size, seed=spec.seed, device=training.device, flip=training.flip
+    )
+    trainer = Trainer(spec, batches, prepared.num_classes)
+    content = prepared.manifest.content_sha256
+    write_json(out / "run.json", _run_record(spec, prepared))
+
+    key = sha256_of_json([spec.hash, content, code_fingerprint(CODE), versions()])
+    checkpoint = out / "checkpoint.pt"
+    state = read_checkpoint(checkpoint, key, training.epochs)
+    if state is not None:
+        restore(state, trainer)
+        console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
+    metrics = MetricsFile(out / "metrics.jsonl", keep_bytes=state["metrics_bytes"] if state else 0)
+    with contextlib.closing(metrics):
+        if state is None:
+            metrics.write(
+                "start",
+                id=spec.id,
+                images=prepared.manifest.images,
+                identities=prepared.num_classes,
+                steps_per_epoch=len(batches),
+                angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
+            )
+        loss = _epochs(trainer, metrics, checkpoint, key, console)
+    save_model(out / "model.pt", spec, trainer.backbone)
+    result = {
+        "id": spec.id,
+        "spec_hash": spec.hash,
+        "status": "ok",
+        "epochs": trainer.epoch,
+        "steps": trainer.step,
+        "seconds": trainer.seconds,
+        "images_per_second": trainer.epoch * batches.images_per_epoch / trainer.seconds,
+        "final_loss": loss,
+        "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
+    }
+    write_json(out / "result.json", result)
+    return result
+
+
+def _epochs(
+    trainer: Trainer, metrics: MetricsFile, checkpoint: Path, key: str, console: Console
+) -> float:
+    """The epochs that are left; gives the last one's mean loss."""
+    epochs = trainer.spec.training.epochs
+    started, first, said = time.perf_counter(), trainer.step, time.perf_counter()
+
+    def tell(record: dict[str, Any]) -> None:
+        nonlocal said
+        now = time.perf_counter()
+        if now - said < SECONDS_BETWEEN_LINES and not float(record["epoch"]).is_integer():
+            return
+        said = now
+        steps_left = epochs * len(trainer.batches) - trainer.step
+        left = (now - started) / (trainer.step - first) * steps_left
+        console.print(
+            f"{trainer.spec.id}: epoch {record['epoch']:.1f}/{epochs}  loss {record['loss']:.3f}  "
+            f"target angle {record['target_angle']:.1f}°  scale {record['scale']:.2f}  "
+            f"{record['images_per_second']:.0f} images/s  {left:.0f} s left",
+            highlight=False,
+        )
+
+    record: dict[str, Any] = {}
+    while trainer.epoch < epochs:
+        record = trainer.train_epoch(metrics, tell)
+        save_checkpoint(checkpoint, trainer, metrics, key)
+    return float(record["loss"])
+
+
+def _run_record(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
+    manifest = prepared.manifest
+    return {
+        "id": spec.id,
+        "spec": spec.model_dump(mode="json"),
+        "spec_hash": spec.hash,
+        "data": {
+            "content_sha256": manifest.content_sha256,
+            "spec_hash": manifest.spec_hash,
+            "images": manifest.images,
+            "identities": manifest.identities,
+        },
+        "environment": environment(spec.training.device),
+    }
+
+
+def _check_data(spec: RunSpec, prepared: Prepared) -> None:
+    """The prepared set is a training set of the size the backbone expects."""
+    height, width = prepared.images.shape[1:3]
+    if (height, width) != (spec.image.size, spec.image.size):
+        raise UserError(
+            f"prepared images are {height}×{width} but image.size is {spec.image.size}; "
+            "prepare the data again with this study"
+        )
+    if prepared.manifest.protocol != "train":
+        raise UserError(
+            f"the prepared set is a benchmark ({prepared.manifest.protocol}); training needs the "
+            "one made from the study's `train` section"
+        )
+
+
+@contextlib.contextmanager
+def _device(spec: RunSpec) -> Iterator[None]:
+    """The device of the run: for a GPU, a lease of one that nobody else uses."""
+    if spec.training.device == "cpu":
+        yield
+        return
+    from frcore.devices import lease_gpu
+
+    with lease_gpu(exclusive=True):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError(
+                "training.device is 'cuda' but torch sees no GPU; run `frcore doctor`, or set "
+                "training.device to 'cpu'"
+            )
+        yield

@@ -1,0 +1,47 @@
+"""A prepared training set that is tiny, and specs over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frcore.config import Component, Image, Schedule, SyntheticFaces, Training
+from frcore.data.prepare import prepare
+from frcore.plan import RunSpec, TrainDataSpec
+
+IMAGE = Image(size=24, alignment="synthetic")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve identities of eight images."""
+    out = tmp_path_factory.mktemp("data") / "train"
+    faces = SyntheticFaces(kind="synthetic", identities=12, images=8, difficulty=0.3)
+    prepare(TrainDataSpec(image=IMAGE, data=faces), out)
+    return out
+
+
+def run_spec(
+    head: str | dict[str, Any] = "normface",
+    sampler: str | dict[str, Any] = "full",
+    *,
+    seed: int = 0,
+    **training: Any,
+) -> RunSpec:
+    """A run of a few seconds at most."""
+    settings: dict[str, Any] = {
+        "epochs": 3,
+        "batch_size": 16,
+        "learning_rate": 0.05,
+        "schedule": Schedule(warmup=0.5),
+    }
+    return RunSpec(
+        image=IMAGE,
+        backbone=Component.model_validate({"name": "tiny", "dim": 16, "width": 8}),
+        head=Component.model_validate(head),
+        sampler=Component.model_validate(sampler),
+        seed=seed,
+        training=Training(**{**settings, **training}),
+    )
