@@ -1,0 +1,79 @@
+"""Refusals that every metric shares: scores and labels that mean nothing are named, not guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frcore.errors import UserError
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
+    """The protocol has too few impostor pairs for the false accept rate that was asked for."""
+
+    def __init__(self, far: float, impostors: int, needed: int):
+        super().__init__(
+            f"FAR {far:g} cannot be resolved with {impostors:,} impostor pairs, where one false "
+            f"accept is already a FAR of {1 / impostors:.2g}; it takes at least {needed:,} "
+            "impostor pairs: ask for a larger FAR or use a benchmark with more of them"
+        )
+        self.far = far
+        self.impostors = impostors
+        self.needed = needed
+
+
+def as_scores(values: ArrayLike, name: str) -> FloatArray:
+    """`values` as a 1-D array of finite floats; the precision of floats is kept.
+
+    Raises:
+        UserError: not one-dimensional, empty, not numbers, or not finite (the first row is named).
+    """
+    array = np.asarray(values)
+    if array.ndim != 1 or array.size == 0:
+        raise UserError(
+            f"{name} scores have shape {array.shape}; a metric needs a one-dimensional array with "
+            "at least one score: flatten it, or check that the protocol has such pairs"
+        )
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{name} scores are {array.dtype}; a metric needs real numbers")
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        array = array.astype(np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise UserError(
+            f"{name} score {row} of {array.size} is {array[row]}; scores must be finite: "
+            "find the embedding that is NaN, infinite or zero"
+        )
+    return array
+
+
+def as_labels(same: ArrayLike, size: int) -> BoolArray:
+    """`same` (genuine or impostor) as `size` booleans, both kinds present.
+
+    Raises:
+        UserError: another length, values that are not booleans or 0/1, or only one kind of pair.
+    """
+    array = np.asarray(same)
+    if array.shape != (size,):
+        raise UserError(
+            f"`same` has shape {array.shape}, but there are {size} scores; give one each"
+        )
+    if array.dtype != np.bool_:
+        if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
+            raise UserError(
+                f"`same` holds {array.dtype} values other than 0 and 1; give True for a genuine "
+                "pair and False for an impostor pair"
+            )
+        array = array.astype(np.bool_)
+    genuine = int(array.sum())
+    if genuine in (0, size):
+        kind = "an impostor" if genuine else "a genuine"
+        raise UserError(f"none of {size} pairs is {kind} pair; verification needs both kinds")
+    return array

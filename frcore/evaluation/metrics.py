@@ -1,0 +1,270 @@
+"""Verification metrics from the scores of genuine and of impostor pairs.
+
+A pair is accepted if and only if its score ≥ the threshold. TAR (true accept rate) is the accepted
+share of genuine pairs, FAR (false accept rate) the accepted share of impostor pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+from frcore.errors import UserError
+from frcore.evaluation.checks import FloatArray, IntArray, UnresolvableFAR, as_scores
+
+__all__ = [
+    "RULES",
+    "EqualErrorRate",
+    "RocCurve",
+    "TarAtFar",
+    "UnresolvableFAR",
+    "allowed_false_accepts",
+    "equal_error_rate",
+    "roc_curve",
+    "tar_at_far",
+    "tar_at_fars",
+]
+
+Rule = Literal["conservative", "nearest", "insightface"]
+RULES: tuple[Rule, ...] = ("conservative", "nearest", "insightface")
+
+
+@dataclass(frozen=True)
+class TarAtFar:
+    """One operating point.
+
+    Attributes:
+        tar: share of genuine pairs with score ≥ `threshold`.
+        far: the FAR achieved at `threshold`; never above `far_asked` under "conservative".
+        threshold: the accept threshold; infinite where no pair at all may be accepted.
+        false_accepts: impostor pairs with score ≥ `threshold`.
+        impostors, genuine: how many pairs of each kind there are.
+        far_asked: the FAR that was asked for.
+        rule: how the point was chosen, one of `RULES`.
+    """
+
+    tar: float
+    far: float
+    threshold: float
+    false_accepts: int
+    impostors: int
+    genuine: int
+    far_asked: float
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """Operating points of growing FAR (far_P, tar_P, threshold_P), each exact, none invented."""
+
+    far: NDArray[np.float64]
+    tar: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EqualErrorRate:
+    """The error rate where false accepts and false rejects are equally frequent."""
+
+    eer: float
+    threshold: float
+
+
+def allowed_false_accepts(far: float, impostors: int) -> int:
+    """The largest k with k / impostors ≤ far, compared as floats; no rounding slips through.
+
+    >>> allowed_false_accepts(0.29, 100)  # though int(0.29 * 100) is 28
+    29
+
+    Raises:
+        UserError: `far` is not in (0, 1].
+        UnresolvableFAR: k would be 0, so that any accepted impostor exceeds `far`.
+    """
+    if not 0 < far <= 1:  # also refuses NaN
+        raise UserError(f"FAR {far} was asked for; it must be above 0 and at most 1, e.g. 1e-3")
+    allowed = int(far * impostors)
+    if (allowed + 1) / impostors <= far:
+        allowed += 1
+    elif allowed / impostors > far:
+        allowed -= 1
+    if allowed < 1:
+        needed = math.ceil(1 / far)
+        raise UnresolvableFAR(far, impostors, needed if 1 / needed <= far else needed + 1)
+    return allowed
+
+
+def _largest(scores: FloatArray, count: int) -> FloatArray:
+    """The `count` largest scores, ascending; only they are sorted, which is what scales."""
+    if count < scores.size:
+        scores = np.partition(scores, scores.size - count)[scores.size - count :]
+    return np.sort(scores)
+
+
+def _conservative_points(
+    genuine: FloatArray, impostor: FloatArray, allowed: IntArray
+) -> tuple[NDArray[np.float64], IntArray, IntArray]:
+    """Thresholds, false accepts and true accepts at the largest TAR with ≤ `allowed` accepts.
+
+    Every score strictly above the impostor at rank `allowed` (0 = the highest) may be accepted. The
+    threshold is the lowest of those scores, hence a score that occurs: comparing with ≥ is then
+    exact in any precision, and ties with that impostor are all rejected.
+    """
+    genuine = np.sort(genuine)
+    # One more than may be accepted: the first that may not, and it can have ties below it.
+    top = _largest(impostor, min(int(allowed.max()) + 1, impostor.size))
+    everyone = allowed >= impostor.size
+    barred = top[np.maximum(top.size - 1 - allowed, 0)]
+    first_genuine = np.where(everyone, 0, np.searchsorted(genuine, barred, side="right"))
+    first_impostor = np.where(everyone, 0, np.searchsorted(top, barred, side="right"))
+    padded_genuine = np.append(genuine.astype(np.float64), np.inf)
+    padded_impostor = np.append(top.astype(np.float64), np.inf)
+    threshold = np.minimum(padded_genuine[first_genuine], padded_impostor[first_impostor])
+    return threshold, top.size - first_impostor, genuine.size - first_genuine
+
+
+def _nearest(genuine: FloatArray, impostor: FloatArray, far: float, rule: Rule) -> TarAtFar:
+    """argmin |FPR − far| over the ROC; of equally near points the one of the larger FPR and TPR."""
+    scores = np.concatenate([genuine, impostor])
+    same = np.repeat([True, False], [genuine.size, impostor.size])
+    fpr, tpr, thresholds = sklearn_roc_curve(same, scores, drop_intermediate=rule == "insightface")
+    # The peers flip the arrays, and the first minimum of the flipped one is the last of this one.
+    point = fpr.size - 1 - int(np.argmin(np.abs(fpr - far)[::-1]))
+    return TarAtFar(
+        tar=float(tpr[point]),
+        far=float(fpr[point]),
+        threshold=float(thresholds[point]),
+        false_accepts=round(fpr[point] * impostor.size),
+        impostors=impostor.size,
+        genuine=genuine.size,
+        far_asked=far,
+        rule=rule,
+    )
+
+
+def tar_at_fars(
+    genuine: ArrayLike,
+    impostor: ArrayLike,
+    fars: Iterable[float],
+    *,
+    rule: Rule = "conservative",
+) -> list[TarAtFar]:
+    """`tar_at_far` for several FARs with a single sort.
+
+    >>> [point.tar for point in tar_at_fars([0.9, 0.4, 0.2], [0.5, 0.3, 0.2, 0.1], [0.25, 0.75])]
+    [0.6666666666666666, 1.0]
+    """
+    genuine, impostor = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
+    asked = [float(far) for far in fars]
+    if rule not in RULES:
+        raise UserError(f"rule '{rule}' is not known; allowed: {', '.join(RULES)}")
+    allowed = [0 if rule != "conservative" else allowed_false_accepts(far, impostor.size)
+               for far in asked]  # fmt: skip
+    if not asked:
+        return []
+    if rule != "conservative":
+        return [_nearest(genuine, impostor, far, rule) for far in asked]
+    points = _conservative_points(genuine, impostor, np.asarray(allowed))
+    return [
+        TarAtFar(
+            tar=float(accepts / genuine.size),
+            far=float(false_accepts / impostor.size),
+            threshold=float(threshold),
+            false_accepts=int(false_accepts),
+            impostors=impostor.size,
+            genuine=genuine.size,
+            far_asked=far,
+            rule=rule,
+        )
+        for far, threshold, false_accepts, accepts in zip(asked, *points, strict=True)
+    ]
+
+
+def tar_at_far(
+    genuine: ArrayLike, impostor: ArrayLike, far: float, *, rule: Rule = "conservative"
+) -> TarAtFar:
+    """TAR at a given FAR.
+
+    With N impostor pairs and k = the largest count with k/N ≤ far, the pairs with a score strictly
+    above the impostor of rank k (0 = highest) are accepted. So the achieved FAR never exceeds the
+    asked one, also where scores are tied, and no larger TAR is possible within it.
+
+    Args:
+        genuine: scores of genuine pairs (G,); higher means more alike.
+        impostor: scores of impostor pairs (N,).
+        far: the false accept rate asked for, in (0, 1].
+        rule: "conservative" as above. The others are for comparison with published tables, may
+            exceed `far`, and like their sources never refuse: "nearest" is argmin |FPR − far| over
+            all points of the ROC (ties: larger FPR); "insightface" the same over scikit-learn's
+            thinned curve (`drop_intermediate=True`), as in its eval_ijbc.py.
+
+    Raises:
+        UserError: empty, non-finite or non-numeric scores; `far` outside (0, 1]; unknown rule.
+        UnresolvableFAR: fewer than 1/far impostor pairs, under "conservative".
+
+    >>> point = tar_at_far([0.9, 0.8, 0.4, 0.2], [0.5, 0.3, 0.3, 0.1], far=0.5)
+    >>> point.tar, point.far, point.threshold, point.false_accepts
+    (0.75, 0.25, 0.4, 1)
+    >>> tar_at_far([0.9, 0.8], [0.5, 0.3, 0.3, 0.1], far=1e-3)
+    Traceback (most recent call last):
+    frcore.evaluation.checks.UnresolvableFAR: FAR 0.001 cannot be resolved with 4 impostor pairs, \
+where one false accept is already a FAR of 0.25; it takes at least 1,000 impostor pairs: ask for \
+a larger FAR or use a benchmark with more of them
+    """
+    return tar_at_fars(genuine, impostor, [far], rule=rule)[0]
+
+
+def roc_curve(genuine: ArrayLike, impostor: ArrayLike, *, max_points: int = 500) -> RocCurve:
+    """The ROC for plotting on a logarithmic FAR axis: exact conservative operating points.
+
+    Allowed false accepts are spaced evenly in the logarithm from 1 to N, and points that coincide
+    are given once. FAR 0 is left out, because a logarithmic axis has no place for it; a tie over
+    the highest impostors can start the curve above 1/N.
+
+    Args:
+        genuine: scores (G,).
+        impostor: scores (N,).
+        max_points: upper bound on the number of points returned, at least 2.
+
+    >>> curve = roc_curve([0.9, 0.8, 0.25], [0.5, 0.3, 0.2, 0.1])
+    >>> curve.far.tolist(), curve.tar.round(3).tolist()
+    ([0.25, 0.5, 0.75, 1.0], [0.667, 1.0, 1.0, 1.0])
+    """
+    genuine, impostor = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
+    if max_points < 2:
+        raise UserError(f"max_points is {max_points}; a curve needs at least 2 points")
+    spaced = np.geomspace(1, impostor.size, max_points)
+    allowed = np.unique(np.rint(spaced).astype(np.int64))
+    threshold, false_accepts, accepts = _conservative_points(genuine, impostor, allowed)
+    kept = np.flatnonzero(np.diff(false_accepts, prepend=0))
+    return RocCurve(
+        far=false_accepts[kept] / impostor.size,
+        tar=accepts[kept] / genuine.size,
+        threshold=threshold[kept],
+    )
+
+
+def equal_error_rate(genuine: ArrayLike, impostor: ArrayLike) -> EqualErrorRate:
+    """EER: where FAR = 1 − TAR on the ROC, interpolated linearly between its two nearest points.
+
+    The threshold is the one of the first point past the crossing (FAR ≥ 1 − TAR).
+
+    >>> equal_error_rate([0.9, 0.8, 0.4, 0.2], [0.5, 0.3, 0.3, 0.1]).eer
+    0.25
+    """
+    genuine, impostor = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
+    genuine, impostor = np.sort(genuine), np.sort(impostor)
+    thresholds = np.unique(np.concatenate([genuine, impostor]))[::-1]
+    far = 1 - np.searchsorted(impostor, thresholds, side="left") / impostor.size
+    frr = np.searchsorted(genuine, thresholds, side="left") / genuine.size
+    gap: NDArray[Any] = np.concatenate([[-1.0], far - frr])  # the first point accepts nobody
+    far = np.concatenate([[0.0], far])
+    past = int(np.argmax(gap >= 0))
+    share = gap[past] / (gap[past] - gap[past - 1])
+    eer = far[past] + share * (far[past - 1] - far[past])
+    return EqualErrorRate(eer=float(eer), threshold=float(thresholds[past - 1]))
