@@ -1,0 +1,63 @@
+"""Tiny: a backbone for one CPU core, so that a whole study of heads runs on a laptop.
+
+Faces are aligned, so a linear layer over the last map, which sees where each feature was, tells
+people apart far better than a global average, at a fraction of a further convolution's cost.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from frcore.backbones.common import check_image_size, check_input, full_precision
+
+
+class Tiny(nn.Module):
+    """Three convolutions of stride 2 and a linear layer over the last map.
+
+    Args:
+        image_size: side of the input in pixels, 16 or more.
+        dim: length of the embedding.
+        width: channels of the first convolution; the next have 2 and 4 times as many.
+
+    Raises:
+        UserError: `image_size` is below 16.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        *,
+        dim: Annotated[int, Field(ge=1)] = 128,
+        width: Annotated[int, Field(ge=1)] = 16,
+    ):
+        super().__init__()
+        check_image_size("tiny", image_size, smallest=16)
+        self.dim = dim
+        self.image_size = image_size
+        layers: list[nn.Module] = []
+        inputs, side = 3, image_size
+        for outputs in (width, 2 * width, 4 * width):
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+            ]
+            inputs, side = outputs, (side + 1) // 2
+        self.trunk = nn.Sequential(*layers)
+        self.fc = nn.Linear(inputs * side**2, dim, bias=False)
+        self.features = nn.BatchNorm1d(dim)
+        # As in IResNet: the embedding is normalised next, a gain per dimension has no use.
+        self.features.weight.requires_grad_(False)
+        # Channels last is a quarter faster on a CPU at these widths.
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, size, size) in [-1, 1] -> (N, dim), float32 also under autocast."""
+        check_input("tiny", images, self.image_size)
+        maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        with full_precision(maps):
+            return self.features(self.fc(maps.float().flatten(1)))
