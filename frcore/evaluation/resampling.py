@@ -11,6 +11,11 @@ the data has 1 (Owen, "The pigeonhole bootstrap", 2007): where people take part 
 LFW's list, the plain product doubles variances or worse. So its variance V₁ is corrected to
 V₁ − 2·V₂, with V₂ that of resampling the impostor pairs' couples {a, b} as independent units, which
 is just the part counted three times instead of once.
+
+Replicates vary about the sample's own mean, which is nearer to the sample than the truth is. That
+hides a share of the variance, the share f of (pair, pair) combinations with a person in common:
+4/I if all couples of I people are compared, next to nothing in LFW. So variances are divided by
+1 − f, as the sample variance is by 1 − 1/n.
 """
 
 from __future__ import annotations
@@ -41,6 +46,21 @@ class People:
     couple: IntArray
     count: int
     couples: int
+
+    @property
+    def overlap(self) -> float:
+        """The share f of combinations of two pairs of one kind that have a person in common.
+
+        The larger of those of genuine and of impostor pairs.
+        """
+        impostor = ~self.same
+        in_genuine = np.bincount(self.a[self.same], minlength=self.count)
+        in_impostor = np.bincount(np.concatenate([self.a[impostor], self.b[impostor]]))
+        of_couple = np.bincount(self.couple[impostor])
+        # A combination that has both people in common was counted for each of them.
+        shared = np.square(in_impostor).sum() - np.square(of_couple).sum()
+        genuine = np.square(in_genuine).sum() / self.same.sum() ** 2
+        return float(max(genuine, shared / impostor.sum() ** 2))
 
 
 def people_of_pairs(same: BoolArray, identity_a: ArrayLike, identity_b: ArrayLike) -> People:

@@ -8,7 +8,7 @@ started from another seed: estimated from the spread of the seeds that were run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,16 +194,15 @@ def _score_sets(score_sets: ArrayLike | Sequence[ArrayLike]) -> list[FloatArray]
 
 @dataclass(frozen=True)
 class _Sampling:
-    """Replicates of a statistic over people, and its variance corrected for couples."""
+    """Replicates of a statistic over people, and its corrected variance (see `resampling`)."""
 
     replicates: Values
     raw_variance: float
     variance: float
 
 
-def _evaluate(statistic: Statistic, chunks: Iterable[Weights]) -> Values:
-    """The statistic of every replicate that has weight on both kinds of pair."""
-    values = np.concatenate([statistic(weights_PR) for weights_PR in chunks])
+def _usable(values: Values) -> Values:
+    """The replicates that have weight on both kinds of pair."""
     usable = values[np.isfinite(values)]
     if 2 * usable.size < values.size:
         raise UserError(
@@ -213,7 +212,10 @@ def _evaluate(statistic: Statistic, chunks: Iterable[Weights]) -> Values:
     return usable
 
 
-def _sample(statistic: Statistic, people: People, replicates: int, rng_seed: int) -> _Sampling:
+def draw(
+    people: People, replicates: int, rng_seed: int
+) -> tuple[Iterator[Weights], Iterator[Weights]]:
+    """Chunks of weights (P, r): of drawn people, and of drawn couples of impostor pairs."""
     if replicates < MIN_REPLICATES:
         raise UserError(
             f"{replicates} bootstrap replicates; the ends of an interval need at least "
@@ -222,8 +224,22 @@ def _sample(statistic: Statistic, people: People, replicates: int, rng_seed: int
     over_people, over_couples = (
         np.random.default_rng(child) for child in np.random.SeedSequence(rng_seed).spawn(2)
     )
-    values = _evaluate(statistic, people_weights(people, replicates, over_people))
-    couples = _evaluate(statistic, couple_weights(people, replicates, over_couples))
+    return (
+        people_weights(people, replicates, over_people),
+        couple_weights(people, replicates, over_couples),
+    )
+
+
+def _sample(statistic: Statistic, people: People, replicates: int, rng_seed: int) -> _Sampling:
+    over_people, over_couples = draw(people, replicates, rng_seed)
+    return _sampling(
+        np.concatenate([statistic(weights_PR) for weights_PR in over_people]),
+        np.concatenate([statistic(weights_PR) for weights_PR in over_couples]),
+    )
+
+
+def _sampling(people_values: Values, couple_values: Values) -> _Sampling:
+    values, couples = _usable(people_values), _usable(couple_values)
     raw, tripled = float(values.var(ddof=1)), float(couples.var(ddof=1))
     # What is left can never be less than the couples' own part; noise of the two estimates could.
     return _Sampling(values, raw, min(raw, max(raw - 2 * tripled, tripled)))
