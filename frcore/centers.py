@@ -42,10 +42,18 @@ class CentersSGD(Optimizer):
             self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move the active centres by one step."""
-        if self.centers.grad is None:
-            return
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the active centres by one step; returns what `closure` does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._classifier.stepped = True
+        if self.centers.grad is not None:
+            self._move()
+        return loss
+
+    def _move(self) -> None:
         group = self.param_groups[0]
         velocity = self.state[self.centers].get("momentum")
         active = self._classifier.active

@@ -30,8 +30,8 @@ class Classifier(nn.Module):
 
     Attributes:
         centers: parameter (C, D), initially N(0, 0.01²) as in insightface.
-        active: columns of the latest training step, None = all; the centres' optimiser moves
-            these alone.
+        active: columns of the training step, None = all; the centres' optimiser moves these
+            alone. Under gradient accumulation, the union over the batches of the step.
 
     >>> classifier = Classifier(10, 4, head="cosface")
     >>> classifier(torch.randn(3, 4), torch.tensor([0, 1, 9])).loss.backward()
@@ -53,10 +53,17 @@ class Classifier(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.centers = nn.Parameter(torch.randn(num_classes, dim, generator=generator) * 0.01)
         self.head = build_head(head, num_classes=num_classes) if isinstance(head, str) else head
+        if self.head.num_classes != num_classes:
+            raise UserError(
+                f"a head for {self.head.num_classes} classes in a classifier of {num_classes}; "
+                f"they must agree: build the head with num_classes={num_classes}"
+            )
         self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
         self.sampler.attach(num_classes, dim, seed=seed)
         self.backend = get_backend(backend)
         self.active: Tensor | None = None
+        self.stepped = True
+        """Set by the centres' optimiser: the next forward opens a new step."""
 
     @property
     def num_classes(self) -> int:
@@ -67,23 +74,41 @@ class Classifier(nn.Module):
         """The loss; in training mode the states of head and sampler go on by one step.
 
         Raises:
-            UserError: labels of a wrong type or shape or, on a CPU, out of range.
+            UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
+                out of range.
         """
+        check_embeddings(embedding_ND, self.centers.shape[1])
         check_labels(label_N, len(embedding_ND), self.num_classes)
-        embedding_ND = embedding_ND.to(self.centers.dtype)
+        # Autocast would compute the cosines in 16 bits, where s cos θ is off by 0.25 at s = 64.
+        with torch.autocast(self.centers.device.type, enabled=False):
+            return self._forward(embedding_ND.to(self.centers.dtype), label_N.long())
+
+    def _forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
         active = extra_rows = None
         if self.training:
             extra_rows = self.sampler.rows(self.centers)
             label_M = label_N
             if extra_rows is not None:
                 label_M = torch.cat([label_N, extra_rows.label_Q])
-            active = self.active = self.sampler.columns(label_M)
+            active = self.sampler.columns(label_M)
+            if active is not None:
+                check_active(active, label_M)
+            self._note_active(active)
         output = self.backend(
             embedding_ND, self.centers, label_N, self.head, active=active, extra_rows=extra_rows
         )
         if self.training:
             self.sampler.observe(embedding_ND.detach(), label_N, self.centers.detach())
         return output
+
+    def _note_active(self, active: Tensor | None) -> None:
+        """Keep the columns of this step; those of earlier batches too if gradients add up."""
+        adds_up = self.centers.grad is not None and not self.stepped
+        if adds_up and active is not None and self.active is not None:
+            active = torch.cat([self.active, active]).unique()
+        elif adds_up:
+            active = None
+        self.active, self.stepped = active, False
 
     @torch.no_grad()
     def negative_angles(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
@@ -98,6 +123,34 @@ class Classifier(nn.Module):
         cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
         class_K = torch.arange(0, self.num_classes, step, device=label_R.device)
         return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
+
+
+def check_embeddings(embedding_ND: Tensor, dim: int) -> None:
+    """Refuse what is not a batch of floating-point embeddings of dimension `dim`."""
+    shape = tuple(embedding_ND.shape)
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != dim or not embedding_ND.is_floating_point():
+        raise UserError(
+            f"embeddings of shape {shape} and type {embedding_ND.dtype}; needed is floating-point "
+            f"(N, {dim}) with N ≥ 1: check the backbone's dimension, and drop empty batches"
+        )
+
+
+def check_active(active: Tensor, label_M: Tensor) -> None:
+    """Refuse active columns that are not sorted or leave out the class of a row.
+
+    The target's column is found by bisection: without this, a row would silently train another
+    class.
+    """
+    column_M = torch.searchsorted(active, label_M).clamp_max(len(active) - 1)
+    missing_M = active[column_M] != label_M
+    if active.device.type != "cpu":
+        torch._assert_async(~missing_M.any())
+    elif missing_M.any():
+        row = int(missing_M.nonzero()[0])
+        raise UserError(
+            f"the sampler's columns leave out class {int(label_M[row])} of row {row}, or are not "
+            "sorted; `columns` must return sorted indices with every label it is given among them"
+        )
 
 
 def check_labels(label_N: Tensor, rows: int, num_classes: int) -> None:

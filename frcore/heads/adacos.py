@@ -48,7 +48,8 @@ class AdaCos(Head):
 
     def scale(self, batch: HeadBatch) -> Tensor:
         """s(t)."""
-        return self.scale_value
+        # A copy: the next update changes the buffer, and this one is part of the graph.
+        return self.scale_value.clone()
 
     def extra_repr(self) -> str:
         """Shown by `print(head)`."""

@@ -46,7 +46,8 @@ class Head(nn.Module):
     A head acts in three places: the target entry (`target`), the other entries (`negative`) and the
     scale (`scale`). State lives in buffers, so that it is in `state_dict`; `update` changes it, is
     called in training mode only, without gradient, before the logits, and sees the rows of the
-    batch but never those of a queue.
+    batch but never those of a queue. What `target`, `negative` and `scale` hand out of a buffer is
+    a copy (`.clone()`), because the next update would change it inside an earlier graph.
     """
 
     normalizes_centers: ClassVar[bool] = True

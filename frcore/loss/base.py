@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from frcore.heads.base import Head
@@ -57,3 +59,15 @@ class LossBackend(Protocol):
     ) -> LossOutput:
         """See `frcore.loss.dense.dense_loss`."""
         ...
+
+
+def unit_rows(x_ND: Tensor) -> Tensor:
+    """Each row divided by its norm; a row of norm 0 stays 0 and gets no gradient.
+
+    `F.normalize` divides such a row by 1e-12 and sends back a gradient of 1e12: one dead embedding
+    (a network's zero, or an underflow in float16) would destroy the model at the next step.
+    """
+    norm_N1 = x_ND.norm(dim=1, keepdim=True)
+    # √tiny: the backward pass squares the reciprocal, and a norm below it underflows to 0 anyway.
+    floor = math.sqrt(torch.finfo(x_ND.dtype).tiny)
+    return x_ND * norm_N1.clamp_min(floor).reciprocal().where(norm_N1 > 0, 0.0)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import ExtraRows, LossOutput
+from frcore.loss.base import ExtraRows, LossOutput, unit_rows
 
 
 def dense_loss(
@@ -55,7 +55,7 @@ def dense_loss(
     if head.training:
         _update(head, batch, rows, cosine_MC, is_target_MC)
 
-    scale_M = torch.as_tensor(head.scale(batch), device=cosine_MC.device).to(cosine_MC.dtype)
+    scale_M = torch.as_tensor(head.scale(batch), dtype=cosine_MC.dtype, device=cosine_MC.device)
     scale_M = scale_M.expand(len(label_M))
     target_M = head.target(target_cosine_M, batch)
     negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
@@ -78,8 +78,8 @@ def _cosines(
     if active is not None:
         center_CD = center_CD[active]
     if head.normalizes_centers:
-        center_CD = F.normalize(center_CD)
-    return F.normalize(embedding_MD) @ center_CD.T, norm_M
+        center_CD = unit_rows(center_CD)
+    return unit_rows(embedding_MD) @ center_CD.T, norm_M
 
 
 def _update(

@@ -52,7 +52,8 @@ class OwnGenerator:
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device).manual_seed(self.seed)
             if self._saved is not None:
-                self._generator.set_state(self._saved)
+                # `torch.load(map_location=...)` may have moved it; a state is always on the CPU.
+                self._generator.set_state(self._saved.cpu())
                 self._saved = None
         return self._generator
 

@@ -49,6 +49,7 @@ class BroadFace(Sampler):
         """See `Sampler.attach`; allocates the queue."""
         super().attach(num_classes, dim, seed=seed)
         self.over.attach(num_classes, dim, seed=seed)
+        self._filled = self._next = 0
         self.register_buffer("embedding_QD", torch.zeros(self.size, dim))
         self.register_buffer("center_QD", torch.zeros(self.size, dim))
         self.register_buffer("label_Q", torch.zeros(self.size, dtype=torch.long))
@@ -61,16 +62,15 @@ class BroadFace(Sampler):
         """The queue, compensated for how far each row's centre has moved since."""
         if self._filled == 0:
             return self.over.rows(center_CD)
-        label_Q = self.label_Q[: self._filled]
-        embedding_QD = self.embedding_QD[: self._filled]
+        # Copies: `observe` overwrites the queue before the backward pass has used the rows.
+        label_Q = self.label_Q[: self._filled].clone()
+        embedding_QD = self.embedding_QD[: self._filled].clone()
         if self.compensate:
             old_QD = self.center_QD[: self._filled]
+            ratio_Q1 = embedding_QD.norm(dim=1, keepdim=True) / old_QD.norm(dim=1, keepdim=True)
             # A centre of norm 0 has no direction to have drifted from.
-            tiny = torch.finfo(old_QD.dtype).tiny
-            ratio_Q1 = embedding_QD.norm(dim=1, keepdim=True) / old_QD.norm(
-                dim=1, keepdim=True
-            ).clamp_min(tiny)
-            embedding_QD = embedding_QD + ratio_Q1 * (center_CD[label_Q] - old_QD)
+            ratio_Q1 = ratio_Q1.where(old_QD.norm(dim=1, keepdim=True) > 0, 0.0)
+            embedding_QD += ratio_Q1 * (center_CD[label_Q] - old_QD)
         return ExtraRows(embedding_QD, label_Q)
 
     def columns(self, label_M: Tensor) -> Tensor | None:

@@ -1,0 +1,301 @@
+"""What every registered head must do, under every sampler; a new head is picked up by itself."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from frcore.classifier import Classifier
+from frcore.errors import UserError
+from frcore.heads import HEADS, build_head
+from frcore.samplers import SAMPLERS
+from tests.contract_cases import HEAD_CASES, SAMPLER_CASES, batches, make_classifier, slow_sampler
+from tests.slow_reference import SLOW_HEADS, SlowClassifier, slow_head
+
+CLASSES, DIM, LR = 8, 4, 0.05
+
+
+def test_every_component_is_under_contract():
+    assert set(HEADS) == set(SLOW_HEADS) == {name for name, _ in HEAD_CASES.values()}
+    assert set(SAMPLERS) == {name for name, _ in SAMPLER_CASES.values()}
+
+
+def opposed(batch, centers):
+    """The batch with its second row opposite to its centre: θ ≈ 3, where θ + m > π."""
+    x, labels = batch
+    x = x.clone()
+    direction = torch.tensor([0.15, -0.1, 0.05, 0.0], dtype=x.dtype)
+    x[1] = -3 * (centers[labels[1]] / centers[labels[1]].norm() + direction)
+    return x, labels
+
+
+# Every head under every sampler; a dialect changes the head alone and needs two of them.
+PAIRS = [
+    (head, sampler)
+    for head in HEAD_CASES
+    for sampler in SAMPLER_CASES
+    if head in HEADS or sampler in ("full", "broadface-6-over-partial_fc")
+]
+
+
+@pytest.mark.parametrize(("head", "sampler"), PAIRS)
+def test_steps_match_the_slow_formula(head, sampler):
+    """Value, both gradients, active columns and state, over steps that move the centres."""
+    fast = make_classifier(head, sampler)
+    name, parameters = HEAD_CASES[head]
+    slow = SlowClassifier(
+        fast.centers, slow_head(name, CLASSES, parameters), **slow_sampler(*SAMPLER_CASES[sampler])
+    )
+    for batch in batches(3):
+        x, labels = opposed(batch, slow.centers)
+        x.requires_grad_()
+        fast.centers.grad = None
+        output = fast(x, labels)
+        output.loss.backward()
+        expected = slow.step(x, labels.tolist())
+
+        active = list(range(CLASSES)) if fast.active is None else fast.active.tolist()
+        assert active == expected.active
+        assert_close(output.loss.item(), expected.loss, rtol=1e-9, atol=1e-11)
+        assert_close(output.row_loss_N.tolist(), expected.row_losses, rtol=1e-9, atol=1e-11)
+        assert_close(x.grad, expected.embedding_gradient, rtol=1e-8, atol=1e-10)
+        assert_close(fast.centers.grad, expected.center_gradient, rtol=1e-8, atol=1e-8)
+        if hasattr(fast.head, "scale_value"):
+            assert_close(float(fast.head.scale_value), slow.head.scale_value, rtol=1e-12, atol=0)
+
+        with torch.no_grad():
+            fast.centers -= LR * fast.centers.grad
+        slow.move(expected.center_gradient, LR)
+
+
+def smooth_cases():
+    """Heads whose gradient is the derivative of their value."""
+    return [name for name, (_, p) in HEAD_CASES.items() if p.get("gradient") != "detached"]
+
+
+@pytest.mark.parametrize("head", smooth_cases())
+def test_gradcheck(head):
+    """Finite differences. Evaluation mode: a state that moves would not be differentiated.
+
+    Not for "detached" dialects nor for BroadFace with a queue: there the gradient is, on purpose,
+    not that of the reported value; `test_steps_match_the_slow_formula` has their definition.
+    """
+    classifier = make_classifier(head).eval()
+    ((x, labels),) = batches(1)
+    x = x / x.norm(dim=1, keepdim=True)  # finite differences need one length scale
+    centers = torch.nn.functional.normalize(classifier.centers.detach())
+
+    def loss(x, centers):
+        return classifier.backend(x, centers, labels, classifier.head).loss
+
+    assert torch.autograd.gradcheck(
+        loss, (x.requires_grad_(), centers.requires_grad_()), rtol=1e-5, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("head", HEAD_CASES)
+def test_finite_at_and_beyond_cosine_one(head):
+    """Rows equal and opposite to their centre, in float32, where a cosine may round beyond 1."""
+    classifier = make_classifier(head, num_classes=40, dim=7).float()
+    labels = torch.arange(40)
+    x = classifier.centers.detach().clone()
+    x[20:] *= -1
+    x.requires_grad_()
+    output = classifier(x, labels)
+    output.loss.backward()
+    if classifier.head.normalizes_centers:
+        assert output.target_cosine_N.abs().max() >= 1  # the case is really there
+    assert torch.isfinite(output.loss)
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(classifier.centers.grad).all()
+
+
+@pytest.mark.parametrize("head", HEAD_CASES)
+def test_zero_embedding_has_a_bounded_gradient(head):
+    """A zero vector has no direction: F.normalize would send back a gradient of 1e12."""
+    classifier = make_classifier(head).float()
+    x = torch.zeros(2, DIM)
+    x[1, 0] = 1.0
+    x.requires_grad_()
+    output = classifier(x, torch.tensor([0, 1]))
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert x.grad[0].abs().max() < 1e3
+    assert x.grad[1].abs().max() > 0
+    assert torch.isfinite(classifier.centers.grad).all()
+
+
+@pytest.mark.parametrize("num_classes", [1, 2])
+@pytest.mark.parametrize("head", HEAD_CASES)
+def test_few_classes(head, num_classes):
+    name, parameters = HEAD_CASES[head]
+    if name.startswith("adacos"):
+        with pytest.raises(UserError, match="at least 3 classes"):
+            build_head(name, num_classes=num_classes, **parameters)
+        return
+    classifier = make_classifier(head, num_classes=num_classes)
+    x = batches(1, num_classes=num_classes)[0][0].requires_grad_()
+    output = classifier(x, torch.zeros(4, dtype=torch.long))
+    output.loss.backward()
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(classifier.centers.grad).all()
+    if num_classes == 1 and name != "magface":  # which adds a penalty to the softmax
+        assert output.loss == 0  # the only class has probability 1
+        assert not x.grad.any()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_permuting_classes_changes_nothing_else(head):
+    order = torch.tensor([3, 7, 0, 5, 1, 2, 6, 4])
+    plain, permuted = make_classifier(head), make_classifier(head)
+    with torch.no_grad():
+        permuted.centers[order] = plain.centers
+    for x, labels in batches(2):
+        torch.manual_seed(0)  # for heads that draw
+        a = plain(x, labels)
+        torch.manual_seed(0)
+        b = permuted(x, order[labels])
+        plain.centers.grad = permuted.centers.grad = None
+        a.loss.backward()
+        b.loss.backward()
+        assert_close(b.row_loss_N, a.row_loss_N, rtol=1e-11, atol=1e-13)
+        assert_close(permuted.centers.grad[order], plain.centers.grad, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("sampler", ["partial_fc-1", "broadface-0"])
+@pytest.mark.parametrize("head", HEADS)
+def test_samplers_that_leave_nothing_out_are_full(head, sampler):
+    full, other = make_classifier(head), make_classifier(head, sampler)
+    for x, labels in batches(2):
+        torch.manual_seed(0)
+        a = full(x, labels)
+        torch.manual_seed(0)
+        b = other(x, labels)
+        assert torch.equal(a.row_loss_N, b.row_loss_N)
+        assert torch.equal(
+            torch.autograd.grad(a.loss, full.centers)[0],
+            torch.autograd.grad(b.loss, other.centers)[0],
+        )
+
+
+def flat_state(classifier):
+    """The state_dict with nested extra states written out, comparable with ==."""
+
+    def plain(value):
+        if isinstance(value, torch.Tensor):
+            return value.tolist()
+        return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    return {key: plain(value) for key, value in classifier.state_dict().items()}
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_CASES)
+@pytest.mark.parametrize("head", HEADS)
+def test_evaluation_changes_no_state_and_uses_all_columns(head, sampler):
+    classifier = make_classifier(head, sampler)
+    first, second, third = batches(3)
+    classifier(*first)
+    classifier.eval()
+    before = flat_state(classifier)
+    loss = classifier(*second).loss
+    assert flat_state(classifier) == before
+    full = make_classifier(head)
+    full.load_state_dict(classifier.state_dict(), strict=False)
+    assert_close(full.eval()(*second).loss, loss, rtol=1e-12, atol=0)
+    classifier.train()
+    classifier(*third)
+    if head == "adacos" or sampler not in ("full", "partial_fc-1", "broadface-0"):
+        assert flat_state(classifier) != before
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_CASES)
+@pytest.mark.parametrize("head", HEADS)
+def test_resume_continues_identically(head, sampler):
+    """Through a file that the restricted unpickler reads, into a classifier of another seed."""
+    whole = make_classifier(head, sampler)
+    steps = batches(5)
+    for x, labels in steps[:3]:
+        whole(x, labels)
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    file.seek(0)
+    resumed = make_classifier(head, sampler, seed=99)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for x, labels in steps[3:]:
+        torch.manual_seed(0)
+        a = whole(x, labels)
+        torch.manual_seed(0)
+        b = resumed(x, labels)
+        assert torch.equal(a.row_loss_N, b.row_loss_N)
+        assert torch.equal(
+            torch.autograd.grad(a.loss, whole.centers)[0],
+            torch.autograd.grad(b.loss, resumed.centers)[0],
+        )
+    assert flat_state(whole) == flat_state(resumed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("head", HEADS)
+def test_two_forwards_before_the_backwards(head, dtype):
+    """A state that is updated in place must not be part of the first graph."""
+    classifier = make_classifier(head, "broadface-6").to(dtype)
+    first, second, third = batches(3)
+    classifier(*first)  # fills the queue
+    a = classifier(*second).loss
+    b = classifier(*third).loss
+    b.backward()
+    a.backward()
+    assert torch.isfinite(classifier.centers.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("head", HEADS)
+def test_half_precision_embeddings(head, dtype):
+    """They are widened: the loss is that of the same numbers in float32, gradients are finite."""
+    classifier = make_classifier(head).float()
+    x, labels = batches(1)[0]
+    x = x.to(dtype).requires_grad_()
+    output = classifier(x, labels)
+    output.loss.backward()
+    assert output.loss.dtype == torch.float32
+    assert x.grad.dtype == dtype
+    assert torch.isfinite(x.grad).all()
+    torch.manual_seed(0)
+    again = make_classifier(head).float()
+    torch.manual_seed(0)
+    assert_close(again(x.detach().float(), labels).loss, output.loss)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_autocast_does_not_reach_the_cosines(head):
+    """A cosine in bfloat16 has 2 to 3 digits; times 64 that is an error of 0.25 in the logit."""
+    x, labels = batches(1)[0]
+    torch.manual_seed(0)
+    plain = make_classifier(head).float()(x, labels).row_loss_N
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = make_classifier(head).float()(x, labels).row_loss_N
+    assert torch.equal(plain, mixed)
+
+
+@pytest.mark.parametrize("head", HEAD_CASES)
+def test_a_batch_of_one(head):
+    classifier = make_classifier(head)
+    x = torch.ones(1, DIM, dtype=torch.float64, requires_grad=True)
+    output = classifier(x, torch.tensor([2]))
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert torch.isfinite(x.grad).all()
+    assert output.row_loss_N.shape == (1,)
+
+
+@pytest.mark.parametrize("head", HEAD_CASES)
+def test_a_custom_place_is_the_same_head(head):
+    """`package.module:Class` builds what the name builds."""
+    name, parameters = HEAD_CASES[head]
+    by_place = build_head(HEADS[name], num_classes=CLASSES, **parameters)
+    assert type(by_place) is type(build_head(name, num_classes=CLASSES, **parameters))
+    Classifier(CLASSES, DIM, head=by_place)(torch.ones(1, DIM), torch.tensor([0]))
