@@ -1,0 +1,107 @@
+"""A function in a process of its own, whose death is an answer and not a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from typing import Any, Literal
+
+from frcore.errors import UserError
+from frcore.measurement import process
+
+Method = Literal["forkserver", "spawn"]
+
+PRELOAD = ["frcore.measurement.row", "torch._dynamo"]
+"""What the children find loaded. torch's optimisers import `torch._dynamo` when first made."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a child: a value, or the error that ended it."""
+
+    value: Any = None
+    error: str | None = None
+    user_error: bool = False
+    out_of_memory: bool = False
+
+
+def run_in_child(function: Callable[..., Any], *arguments: Any, method: Method) -> Outcome:
+    """Call `function(*arguments)` in a fresh process and wait for its result.
+
+    Args:
+        function: of a module's top level; its result must be JSON-able.
+        arguments: picklable.
+        method: "forkserver" forks from a process that has imported this package's heavy parts and
+            run nothing (0.1 s instead of the seconds that importing torch takes); "spawn" starts
+            from nothing, which CUDA needs.
+
+    Returns:
+        The value; or the error, also where the process was killed.
+    """
+    context: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
+    if method == "forkserver":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOAD)
+    receiver, sender = context.Pipe(duplex=False)
+    kills_before = process.oom_kills()
+    child = context.Process(target=_answer, args=(sender, function, arguments))
+    child.start()
+    sender.close()
+    try:
+        with contextlib.suppress(EOFError):
+            answer = json.loads(receiver.recv_bytes())
+            child.join()
+            return Outcome(**answer)
+        child.join()
+        return _cause_of_death(child.exitcode, kills_before)
+    finally:
+        if child.is_alive():
+            child.kill()
+            child.join()
+        receiver.close()
+
+
+def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_die_with_the_parent, daemon=True).start()
+    process.volunteer_for_the_oom_killer()
+    outcome: dict[str, Any]
+    try:
+        outcome = {"value": function(*arguments)}
+    except UserError as error:
+        outcome = {"error": str(error), "user_error": True}
+    except Exception as error:
+        outcome = {"error": f"{type(error).__name__}: {error}"}
+    sender.send_bytes(json.dumps(outcome).encode())
+    sender.close()
+
+
+def _die_with_the_parent() -> None:
+    """End this process when its parent was killed, so that no GPU stays busy without a lease."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _cause_of_death(code: int | None, kills_before: int | None) -> Outcome:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        kills_after = process.oom_kills()
+        for_memory = (
+            name == "SIGKILL"
+            and kills_before is not None
+            and kills_after is not None
+            and kills_after > kills_before
+        )
+        if for_memory:
+            return Outcome(error="killed by the system for lack of memory", out_of_memory=True)
+        return Outcome(error=f"the measuring process was ended by {name}")
+    return Outcome(error=f"the measuring process ended with exit code {code} and no result")

@@ -1,0 +1,54 @@
+"""The columns of a measurement, as docs/formats.md has them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from frcore.plan import MeasurementSpec
+
+
+@dataclass
+class Row:
+    """The columns of docs/formats.md. None: the device cannot tell, or the row is not "ok"."""
+
+    identities: int
+    device: str
+    batch_size: int
+    dim: int
+    steps: int
+    status: str = "ok"
+    error: str | None = None
+    inside_timer: str | None = None
+    step_ms: float | None = None
+    step_ms_low: float | None = None
+    step_ms_high: float | None = None
+    images_per_second: float | None = None
+    cpu_ms_per_step: float | None = None
+    rss_peak_mib: float | None = None
+    rss_extra_mib: float | None = None
+    allocated_peak_mib: float | None = None
+    reserved_peak_mib: float | None = None
+    nvml_process_mib: float | None = None
+    nvml_device_mib: float | None = None
+    power_watts: float | None = None
+    energy_mj_per_step: float | None = None
+    clock_mhz: float | None = None
+    throttle_reasons: str | None = None
+    notes: str | None = None
+
+    @classmethod
+    def of(cls, spec: MeasurementSpec, identities: int) -> Row:
+        """A row that knows only what was asked."""
+        given = spec.measurement
+        return cls(
+            identities=identities,
+            device=given.device,
+            batch_size=given.batch_size,
+            dim=given.dim,
+            steps=given.steps,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)

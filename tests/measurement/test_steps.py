@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from frcore.measurement.steps import INPUT_SETS, TARGET_COSINE, TrainingStep, clustered_embeddings
+from frcore.plan import MeasurementSpec
+
+
+def spec(**changes) -> MeasurementSpec:
+    measurement = {"identities": [40], "batch_size": 8, "dim": 16, **changes.pop("measurement", {})}
+    return MeasurementSpec.model_validate(
+        {
+            "head": "cosface",
+            "sampler": "full",
+            "image": {"size": 16, "alignment": "none"},
+            "measurement": measurement,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_embeddings_lie_around_their_class_directions_with_norms_of_a_batchnorm():
+    generator = torch.Generator().manual_seed(3)
+    center_CD = torch.randn(50, 256, generator=generator, dtype=torch.float64)
+    label_N = torch.arange(50).repeat(4)
+    embedding_ND = clustered_embeddings(center_CD, label_N, generator=generator)
+    cosine = torch.cosine_similarity(embedding_ND, center_CD[label_N])
+    torch.testing.assert_close(cosine, torch.full_like(cosine, TARGET_COSINE))
+    norm = embedding_ND.norm(dim=1)
+    assert abs(norm.mean() / 16 - 1) < 0.03
+    assert 0.05 < norm.std() / 16 < 0.15
+    # Two faces of one identity: the product of their cosines, as their noises are independent.
+    pair = torch.cosine_similarity(embedding_ND[:50], embedding_ND[50:100])
+    assert abs(pair.mean() - TARGET_COSINE**2) < 0.05
+
+
+def test_a_call_is_one_step_of_sgd_on_the_centres():
+    step = TrainingStep(spec(head={"name": "normface", "scale": 16}), 40)
+    before_CD = step.classifier.centers.detach().clone()
+    batch = step.batches[0]
+    step()
+    # Again in float64, by torch's own loss and optimiser.
+    center_CD = before_CD.double().requires_grad_()
+    sgd = torch.optim.SGD([center_CD], lr=0.1, momentum=0.9, weight_decay=5e-4)
+    normalize = torch.nn.functional.normalize
+    cosine_NC = normalize(batch.embedding_ND.double()) @ normalize(center_CD).T
+    torch.nn.functional.cross_entropy(16 * cosine_NC, batch.label_N).backward()
+    sgd.step()
+    moved = step.classifier.centers.detach() - before_CD
+    expected = center_CD.detach() - before_CD.double()
+    assert (moved.double() - expected).norm() / expected.norm() < 1e-4
+
+
+def test_input_sets_differ_and_take_turns(monkeypatch):
+    step = TrainingStep(spec(), 40)
+    used = []
+    monkeypatch.setattr(
+        step, "_embed", lambda batch: used.append(batch) or batch.embedding_ND.requires_grad_()
+    )
+    for _ in range(INPUT_SETS + 1):
+        step()
+    assert len({batch.embedding_ND.data_ptr() for batch in used}) == INPUT_SETS
+    assert used[0] is used[-1]
+    assert not torch.equal(used[0].embedding_ND, used[1].embedding_ND)
+
+
+def test_every_step_differentiates_the_embeddings_anew(monkeypatch):
+    step = TrainingStep(spec(), 40)
+    leaves = []
+    embed = step._embed
+    monkeypatch.setattr(step, "_embed", lambda batch: leaves.append(embed(batch)) or leaves[-1])
+    for _ in range(INPUT_SETS + 1):
+        step()
+    assert all(leaf.grad is not None and leaf.grad.norm() > 0 for leaf in leaves)
+    assert len({id(leaf) for leaf in leaves}) == len(leaves)
+
+
+@pytest.mark.parametrize("size", [5, 8, 20, 0])
+def test_a_queue_is_full_before_the_first_step(size):
+    step = TrainingStep(spec(sampler={"name": "broadface", "size": size}), 40)
+    rows = step.classifier.sampler.rows(step.classifier.centers)
+    assert (0 if rows is None else len(rows.label_Q)) == size
+
+
+def test_in_words_what_is_timed():
+    words = TrainingStep(spec(), 40).inside_timer
+    assert "optimiser of the centres" in words
+    assert "no backbone" in words
+
+
+def test_with_a_backbone_it_is_trained_too():
+    given = spec(measurement={"backbone": "tiny"})
+    step = TrainingStep(given, 40)
+    before = [p.detach().clone() for p in step.backbone.parameters()]
+    step()
+    moved = [not torch.equal(a, b) for a, b in zip(before, step.backbone.parameters(), strict=True)]
+    assert any(moved)
+    assert step.classifier.centers.shape[1] == step.backbone.dim
+    assert "backbone forward and backward in fp32" in step.inside_timer
