@@ -1,0 +1,115 @@
+"""Light on a head: normals of an ellipsoid with Gaussian bumps, Lambert shading, some gloss.
+
+Every bump is a product of a function of x and one of y, so that all of them together are one
+matrix product, and the whole relief costs little more than one bump.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frcore.data.faces.geometry import View, on_surface
+from frcore.data.faces.identity import Identity
+from frcore.data.faces.nuisance import Nuisance
+
+Field = NDArray[np.float32]
+
+_GLOSS = 0.10
+
+
+def _bumps(person: Identity, taken: Nuisance) -> NDArray[np.float64]:
+    """Hills and hollows, one row each: x, y, lift, width, height, amplitude."""
+    p, smile = person, max(0.0, taken.smile)
+    depth = p.nose_depth
+    middle = [
+        (0.0, p.nose_y, depth, 0.6 * p.nose_width, 0.12, 0.55 * depth),
+        (0.0, 0.18, depth * 0.5, p.nose_bridge, 0.26, 0.36 * depth),
+        (0.0, -0.3, 0.0, 0.5, 0.12, p.brow_ridge),
+        (0.0, p.mouth_y, 0.05, 0.32, 0.16, 0.05),
+        (0.0, p.mouth_y + p.lower_lip + 0.1, 0.0, 0.2, 0.06, -0.05),
+        (0.0, p.chin_y - 0.14, 0.0, 0.2, 0.13, 0.09),
+        (0.0, -0.75, 0.0, 0.55, 0.25, 0.05),
+    ]
+    right = [
+        (p.eye_x, -0.03, 0.0, 0.24, 0.15, -p.socket_depth),
+        (p.eye_x, 0.0, 0.0, 0.13, 0.08, 0.06),
+        (p.nose_width * 0.85, p.nose_y + 0.05, depth * 0.4, 0.09, 0.08, 0.05),
+        (0.56, 0.38, 0.0, 0.2, 0.2, p.cheek_relief + 0.04 * smile),
+        (0.62, 0.75, 0.0, 0.16, 0.22, -0.06),
+    ]
+    left = [(-x, *rest) for x, *rest in right]
+    return np.array([*middle, *right, *left])
+
+
+def _tints(person: Identity) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Soft patches of colour: place and size as in `_bumps` (N, 5), factors on RGB (N, 3)."""
+    p = person
+    rows: list[tuple[float, ...]] = []
+    factors: list[tuple[float, float, float]] = []
+    for side in (-1, 1):
+        rows.append((side * 0.52, 0.45, 0.0, 0.22, 0.18))
+        factors.append((0.03 * p.rosy, -0.13 * p.rosy, -0.10 * p.rosy))
+        rows.append((side * p.eye_x, 0.14, 0.0, 0.17, 0.06))
+        factors.append((-0.16 * p.eye_bags, -0.18 * p.eye_bags, -0.13 * p.eye_bags))
+        rows.append((side * p.eye_x, -0.12, 0.0, 0.2, 0.1))
+        factors.append((-0.10, -0.12, -0.12))
+    return np.array(rows), np.array(factors, np.float32)
+
+
+class _Grid:
+    """Pixel coordinates of an image in units of the projected head."""
+
+    def __init__(self, view: View, size: int):
+        centre = view.points([(0.0, 0.15, 0.0)])[0]
+        self.view = view
+        self.x = ((np.arange(size) - centre[0]) / view.scale).astype(np.float32)
+        self.y = ((np.arange(size) - centre[1]) / view.scale).astype(np.float32)
+        self._centre = centre
+
+    def gaussians(self, rows: NDArray[np.float64]) -> tuple[Field, Field, Field, Field]:
+        """Per row of `rows` its factors over x and y (N, S), and the offsets over their variances.
+
+        A Gaussian's value is the product of the factors; times the last two it is its slope.
+        """
+        seen = self.view.points(on_surface(rows[:, :2]) + rows[:, 2:3] * (0, 0, 1))
+        at = ((seen - self._centre) / self.view.scale).astype(np.float32)
+        sigma = rows[:, 3:5].astype(np.float32)
+        x, y = self.x - at[:, :1], self.y - at[:, 1:]
+        along = np.exp(-0.5 * (x / sigma[:, :1]) ** 2)
+        down = np.exp(-0.5 * (y / sigma[:, 1:]) ** 2)
+        return along, down, x / sigma[:, :1] ** 2, y / sigma[:, 1:] ** 2
+
+
+def light_on_head(person: Identity, taken: Nuisance, view: View, size: int) -> tuple[Field, Field]:
+    """How much light each pixel of the head gives back.
+
+    Returns:
+        a factor on the colours (S, S, 3), and the gloss to add (S, S), as a share of white.
+    """
+    grid = _Grid(view, size)
+    bumps = _bumps(person, taken)
+    along, down, slope_x, slope_y = grid.gaussians(bumps)
+    weighted = down * bumps[:, 5:6].astype(np.float32)
+    across = weighted.T @ (along * slope_x)
+    below = (weighted * slope_y).T @ along
+
+    x, y = grid.x / 1.08, (grid.y - 0.02) / 1.55
+    round_x, round_y = np.clip(x, -1, 1), np.clip(y, -1, 1)
+    depth = np.sqrt(np.maximum(0.12, 1 - round_x**2 - (round_y**2)[:, None]))
+    # Of a surface z(x, y) the normal is (-dz/dx, -dz/dy, 1), here times the ellipsoid's depth.
+    normal_x = round_x + across * depth
+    normal_y = (round_y / 1.4)[:, None] + below * depth
+    light = np.array([taken.light_x, taken.light_y, 1.0])
+    light = (light / np.linalg.norm(light)).astype(np.float32)
+    length = np.sqrt(normal_x**2 + normal_y**2 + depth**2)
+    facing = (normal_x * light[0] + normal_y * light[1] + depth * light[2]) / length
+    facing = np.maximum(facing, 0)
+
+    tints, factors = _tints(person)
+    along, down, _, _ = grid.gaussians(tints)
+    rows = (along[:, :, None] * factors[:, None, :]).reshape(len(tints), -1)
+    patches = (down.T @ rows).reshape(size, size, 3)
+    ambient = np.float32(taken.ambient)
+    lambert = ambient + (1 - ambient) * np.float32(1.3) * facing
+    return (1 + patches) * lambert[:, :, None], np.float32(_GLOSS) * (1 - ambient) * facing**12

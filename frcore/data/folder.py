@@ -1,0 +1,207 @@
+"""A folder with one sub-folder of images for each identity."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from frcore.config import Folder, Image
+from frcore.data.images import SUFFIXES, read_all, refuse
+from frcore.data.prepared import Draft, Skipped, written
+from frcore.errors import UserError
+
+_SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
+
+
+class Source(NamedTuple):
+    """One image file of an identity."""
+
+    identity: str
+    path: Path
+
+
+def normalised(name: str) -> str:
+    """The composed (NFC) form of a name, because file systems keep either form."""
+    return unicodedata.normalize("NFC", name)
+
+
+class ImageFolder:
+    """The identities and image files under a folder; names are in their composed (NFC) form.
+
+    Raises:
+        UserError: the folder is missing, or two identities differ only in case or Unicode form.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise UserError(
+                f"{self.root} is not a folder; give one with a sub-folder of images per identity"
+            )
+        self._folders: dict[str, Path] = {}
+        self.stray: list[str] = []
+        """Files that belong to no identity."""
+        folded: dict[str, Path] = {}
+        for entry in sorted(self.root.iterdir()):
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                if entry.name.lower() not in _SYSTEM_FILES:
+                    self.stray.append(entry.name)
+                continue
+            name = normalised(entry.name)
+            twin = folded.setdefault(name.casefold(), entry)
+            if twin != entry:
+                raise UserError(
+                    f"{self.root}: the folders {twin.name!r} and {entry.name!r} differ only in "
+                    "case or Unicode form, so they would be one identity on other file systems; "
+                    "merge or rename them"
+                )
+            self._folders[name] = entry
+
+    @property
+    def identities(self) -> list[str]:
+        """Names of the sub-folders, sorted."""
+        return sorted(self._folders)
+
+    def nearest(self, name: str) -> str | None:
+        """The identity whose name is most like `name`, for error messages."""
+        near = difflib.get_close_matches(name, self._folders, n=1, cutoff=0.7)
+        return near[0] if near else None
+
+    def files(self, identity: str) -> list[Path]:
+        """The image files of an identity, sorted by name; none for an unknown identity."""
+        folder = self._folders.get(normalised(identity))
+        if folder is None:
+            return []
+        found = (path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+
+    @cached_property
+    def _stems(self) -> dict[str, dict[str, list[Path]]]:
+        return {}
+
+    def numbered(self, identity: str, number: int) -> list[Path]:
+        """Files `<identity>_%04d` with any image suffix: one, none, or several."""
+        name = normalised(identity)
+        if name not in self._stems:
+            stems: dict[str, list[Path]] = {}
+            for path in self.files(name):
+                stems.setdefault(normalised(path.stem), []).append(path)
+            self._stems[name] = stems
+        return self._stems[name].get(f"{name}_{number:04d}", [])
+
+    def relative(self, path: Path) -> str:
+        """A file's name below the folder, the same on every system."""
+        return normalised(path.relative_to(self.root).as_posix())
+
+
+def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
+                 workers: int | None) -> None:  # fmt: skip
+    """Write a training set from a folder of images to the folder `out`."""
+    folder = ImageFolder(spec.root)
+    everything = [Source(who, path) for who in folder.identities for path in folder.files(who)]
+    sources = enough(everything, spec.min_images)
+    if not sources:
+        raise UserError(
+            f"{folder.root}: no identity has {spec.min_images} images ({', '.join(sorted(SUFFIXES))}) "
+            "in a sub-folder of its own; check `root` or lower `min_images`"
+        )
+    with written(out, count=len(sources), size=image.size, protocol="train", **about) as draft:
+        draft.warnings += _warnings(folder, everything, sources, spec.min_images)
+        write_sources(
+            draft, sources, folder, image, workers,
+            skip=spec.on_bad_image == "skip", min_images=spec.min_images,
+        )  # fmt: skip
+
+
+def enough(sources: list[Source], min_images: int) -> list[Source]:
+    """The images of identities that have at least `min_images` of them."""
+    counts = Counter(source.identity for source in sources)
+    return [source for source in sources if counts[source.identity] >= min_images]
+
+
+def write_sources(
+    draft: Draft,
+    sources: list[Source],
+    folder: ImageFolder,
+    image: Image,
+    workers: int | None,
+    *,
+    skip: bool = False,
+    min_images: int = 1,
+) -> None:
+    """Read `sources` into `draft`, and make its index.
+
+    Labels follow the sorted names of the identities.
+
+    Args:
+        draft: where to, with room for all of them.
+        sources: the files.
+        folder: what their names are relative to.
+        image: crop and size.
+        workers: threads.
+        skip: leave bad images out and record them, instead of refusing.
+        min_images: leave out identities with fewer good images.
+
+    Raises:
+        UserError: an image cannot be used and `skip` is false, or none can be used.
+    """
+    reasons = read_all([source.path for source in sources], image, draft.images, workers=workers)
+    bad = {row: (folder.relative(sources[row].path), why) for row, why in reasons.items()}
+    if skip:
+        draft.skipped += [Skipped(file=file, reason=reason) for file, reason in bad.values()]
+        if bad:
+            draft.warnings.append(f"{len(bad)} bad images were skipped; see `skipped`")
+    else:
+        problems = [f"{folder.root / file}: {reason}" for file, reason in bad.values()]
+        refuse("images cannot be used", problems,
+               "Replace or remove them, or (kind: folder) set on_bad_image: skip")  # fmt: skip
+    good = [row for row in range(len(sources)) if row not in reasons]
+    counts = Counter(sources[row].identity for row in good)
+    rows = [row for row in good if counts[sources[row].identity] >= min_images]
+    if not rows:
+        raise UserError(
+            f"{folder.root}: no usable image is left after skipping {len(bad)} bad ones"
+        )
+    if len(rows) < len(sources):
+        draft.keep(np.array(rows))
+    draft.tables["index"] = _index([sources[row] for row in rows], folder)
+
+
+def _index(sources: list[Source], folder: ImageFolder) -> pd.DataFrame:
+    who = [source.identity for source in sources]
+    labels = {name: label for label, name in enumerate(sorted(set(who)))}
+    return pd.DataFrame(
+        {
+            "name": [folder.relative(source.path) for source in sources],
+            "identity": who,
+            "label": [labels[name] for name in who],
+            # Nothing says which files are frames of one video: each is a medium of its own.
+            "medium": range(len(sources)),
+            "true_identity": who,
+        }
+    )
+
+
+def _warnings(folder: ImageFolder, everything: list[Source], kept: list[Source],
+              min_images: int) -> list[str]:  # fmt: skip
+    found = []
+    if folder.stray:
+        found.append(f"{len(folder.stray)} files lie beside the identities' folders and were "
+                     f"ignored, the first is {folder.stray[0]!r}")  # fmt: skip
+    with_images = {source.identity for source in everything}
+    empty = [name for name in folder.identities if name not in with_images]
+    if empty:
+        found.append(f"{len(empty)} folders hold no image, the first is {empty[0]!r}")
+    few = with_images - {source.identity for source in kept}
+    if few:
+        found.append(f"{len(few)} identities with fewer than {min_images} images were left out")
+    return found

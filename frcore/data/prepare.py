@@ -1,0 +1,47 @@
+"""`frcore prepare`: from a spec to a prepared data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from frcore.data import folder, lfw, synthetic
+from frcore.data.prepared import Manifest, Prepared
+from frcore.plan import BenchmarkSpec, TrainDataSpec
+
+_WRITERS: dict[str, Callable[..., None]] = {
+    "synthetic": synthetic.write_faces,
+    "folder": folder.write_folder,
+    "lfw": lfw.write_people,
+    "synthetic_pairs": synthetic.write_pairs,
+    "synthetic_templates": synthetic.write_templates,
+    "lfw_pairs": lfw.write_lfw_pairs,
+    "folder_pairs": lfw.write_folder_pairs,
+}
+"""What writes each kind of data: called with the data's settings, the image's, the folder, the
+manifest's entries that depend on the spec alone, and the number of processes."""
+
+
+def prepare(
+    spec: TrainDataSpec | BenchmarkSpec, out: str | Path, *, workers: int | None = None
+) -> Manifest:
+    """Write the prepared data set that `spec` asks for to the folder `out`.
+
+    Args:
+        spec: a training set or a benchmark of a study.
+        out: the folder; it appears whole, or not at all.
+        workers: processes to use; all available cores when absent. They never change the result.
+
+    Raises:
+        UserError: the source is missing or damaged, or the spec asks for the impossible.
+    """
+    about: dict[str, Any] = {
+        "kind": spec.data.kind,
+        "spec": spec.model_dump(mode="json"),
+        "spec_hash": spec.hash,
+        "alignment": spec.image.alignment,
+        "synthetic": spec.data.kind.startswith("synthetic"),
+    }
+    _WRITERS[spec.data.kind](spec.data, spec.image, Path(out), about, workers)
+    return Prepared.open(out).manifest
