@@ -15,11 +15,15 @@ import errno
 import logging
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import pynvml
 
 from frcore.errors import UserError
 from frcore.measurement.nvml import Nvml
@@ -53,22 +57,27 @@ def lock_folder() -> Path:
     return folder
 
 
-def enumerate_gpus() -> list[str]:
+def enumerate_gpus(library: Any = pynvml) -> list[str]:
     """The boards that this process may use, by UUID; CUDA_VISIBLE_DEVICES is respected.
 
     Does not start CUDA, which would make a later choice of the board impossible. Where NVML cannot
-    tell the boards apart the answer is `[WHOLE_MACHINE]`; where there is none it is empty.
+    tell the boards apart the answer is `[WHOLE_MACHINE]`; where there is no GPU it is empty.
     """
     if visible_entries() == []:
         return []
-    if not Nvml.available():
-        # No NVML but CUDA_VISIBLE_DEVICES, or a CUDA driver: there may be a board all the same.
-        return [WHOLE_MACHINE] if visible_entries() or Path("/dev/nvhost-gpu").exists() else []
-    with Nvml() as nvml:
+    if not Nvml.available(library):
+        return [WHOLE_MACHINE] if _cuda_works() else []
+    with Nvml(library) as nvml:
         boards = visible_boards(nvml)
         if boards is None:
             return [WHOLE_MACHINE]
         return [board.uuid or WHOLE_MACHINE for board in boards]
+
+
+def _cuda_works() -> bool:
+    """Whether torch can use a GPU; asked in another process, so that CUDA stays off in this one."""
+    question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", question], capture_output=True).returncode == 0
 
 
 @contextlib.contextmanager
