@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import typing
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pydantic
@@ -19,6 +21,13 @@ import pydantic
 from frcore.errors import UserError, unknown_name
 
 T = TypeVar("T")
+
+
+def find_modules_here() -> None:
+    """Let `module:Class` name a module of the working directory, as with `python -m`."""
+    # Last, so that a file called random.py shadows nothing.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
 
 
 class Catalogue(Generic[T], Mapping[str, str]):

@@ -1,0 +1,71 @@
+"""From command-line arguments to the spec they mean: `--spec JSON`, or `--study` and a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from frcore.config import Section
+from frcore.errors import UserError, unknown_name
+from frcore.plan import BenchmarkSpec, TrainDataSpec
+from frcore.workflow import Workflow
+
+S = TypeVar("S", bound=Section)
+
+
+def workflow(study: Path | None, config: list[str] | None) -> Workflow:
+    """The study of `--study` with the overrides of `--config`."""
+    if study is None:
+        raise UserError("neither --spec nor --study was given; give --study config/X.yaml")
+    overrides: dict[str, Any] = {}
+    for entry in config or []:
+        key, equals, value = entry.partition("=")
+        if not equals:
+            raise UserError(f"--config '{entry}': allowed is key=value, for example seeds='[0, 1]'")
+        overrides[key] = yaml.safe_load(value)
+    return Workflow.load([study], overrides)
+
+
+def parse(model: type[S], spec: str) -> S:
+    """The spec in `--spec`."""
+    try:
+        return model.model_validate_json(spec)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'JSON'}: {item['msg']}" for item in error.errors()
+        )
+        raise UserError(
+            f"--spec is no {model.__name__}: {problems}. Let Snakemake or --study make it"
+        ) from error
+
+
+def parse_data(spec: str) -> TrainDataSpec | BenchmarkSpec:
+    """The spec of a data set in `--spec`; only a benchmark has a name."""
+    try:
+        has_name = "name" in json.loads(spec)
+    except (ValueError, TypeError):
+        has_name = False
+    return parse(BenchmarkSpec, spec) if has_name else parse(TrainDataSpec, spec)
+
+
+def pick(kind: str, name: str | None, specs: Mapping[str, S]) -> S:
+    """The spec called `name`; the only one where no name was given."""
+    if name is None and len(specs) == 1:
+        return next(iter(specs.values()))
+    if name is None:
+        raise UserError(f"--{kind} is missing; the study has {', '.join(specs) or 'none'}")
+    if name not in specs:
+        raise unknown_name(kind, name, specs, where=f"--{kind}")
+    return specs[name]
+
+
+def need(option: str, value: Path | None) -> Path:
+    """A path that `--spec` does not imply."""
+    if value is None:
+        raise UserError(f"{option} is missing; with --spec every path must be given")
+    return value

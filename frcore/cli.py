@@ -1,0 +1,316 @@
+"""The command line: one command for each stage, and what there is to choose from.
+
+Heavy imports stand inside the commands, so that `frcore --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from frcore.catalogue import find_modules_here
+from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    from frcore.catalogue import Catalogue
+
+app = typer.Typer(
+    name="frcore",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Benchmark and reproduce the last layer of a face-recognition trainer.
+
+    A study is one YAML file: data, backbones, heads, samplers, seeds. Snakemake turns it into
+    tables and figures with these commands; each also works by itself.
+
+    [bold]Whole study:[/]  snakemake --cores all --configfile config/quick.yaml
+    [bold]One run:[/]      frcore prepare --study config/quick.yaml
+                frcore train --study config/quick.yaml --run tiny-arcface-full-s0
+    """,
+)
+
+SpecOption = Annotated[
+    str | None,
+    typer.Option("--spec", help="Everything the command needs, as JSON; what Snakemake passes."),
+]
+StudyOption = Annotated[
+    Path | None, typer.Option("--study", help="Instead of --spec: the study's YAML file.")
+]
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", help="With --study: key=value, as for Snakemake; repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+# --- stages ------------------------------------------------------------------------------------
+
+
+@app.command()
+def prepare(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="With --study: this benchmark, not the training set.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The data set's folder.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a data set, or bring one into the format that training and evaluation read.
+
+    Example: frcore prepare --study config/quick.yaml --benchmark pairs
+    """
+    from frcore import arguments, plan
+
+    chosen: plan.TrainDataSpec | plan.BenchmarkSpec
+    if spec is not None:
+        chosen = arguments.parse_data(spec)
+        out = arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen = plan.train_data(workflow.study)
+        if benchmark is not None:
+            chosen = arguments.pick("benchmark", benchmark, workflow.benchmarks)
+        out = out or workflow.root / "data" / (benchmark or "train")
+
+    from frcore.data.prepare import prepare as go
+
+    go(chosen, out)
+
+
+@app.command()
+def train(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    run: Annotated[str | None, typer.Option(help="With --study: the run's name.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The prepared training set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Train one backbone × head × sampler × seed; a run that was cut off goes on.
+
+    Example: frcore train --study config/quick.yaml --run tiny-arcface-full-s0
+    """
+    from frcore import arguments
+    from frcore.plan import RunSpec
+
+    if spec is not None:
+        chosen = arguments.parse(RunSpec, spec)
+        data, out = arguments.need("--data", data), arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen = arguments.pick("run", run, workflow.runs)
+        data = data or workflow.root / "data/train"
+        out = out or workflow.root / "runs" / chosen.id
+
+    from frcore.training.run import train as go
+
+    go(chosen, data, out)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Option(help="The trained run's folder; with --study its name.")],
+    benchmark: Annotated[
+        str, typer.Option(help="The prepared benchmark's folder; with --study its name.")
+    ],
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    train_data: Annotated[
+        Path | None, typer.Option(help="The prepared training set, to tell unseen people.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON file; scores go beside it.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Judge one trained run on one benchmark, with intervals.
+
+    Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0 --benchmark pairs
+    """
+    from frcore import arguments, plan
+
+    if spec is not None:
+        chosen = arguments.parse(plan.EvaluationSpec, spec)
+        run_folder, benchmark_folder = Path(run), Path(benchmark)
+        train_data = arguments.need("--train-data", train_data)
+        out = arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen = plan.evaluation(workflow.study)
+        run_id = arguments.pick("run", run, workflow.runs).id
+        name = arguments.pick("benchmark", benchmark, workflow.benchmarks).name
+        run_folder, benchmark_folder = (
+            workflow.root / "runs" / run_id,
+            workflow.root / "data" / name,
+        )
+        train_data = train_data or workflow.root / "data/train"
+        out = out or workflow.root / "evaluation" / run_id / f"{name}.json"
+
+    from frcore.evaluation.run import evaluate as go
+
+    go(chosen, run_folder, benchmark_folder, train_data, out)
+
+
+@app.command()
+def measure(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    head: Annotated[str | None, typer.Option(help="With --study: the head's label.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="With --study: the sampler's label.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON file.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Measure speed, memory and energy of one head × sampler; nothing else should run meanwhile.
+
+    Example: frcore measure --study config/quick.yaml --head arcface --sampler full
+    """
+    from frcore import arguments
+    from frcore.plan import MeasurementSpec
+
+    if spec is not None:
+        chosen = arguments.parse(MeasurementSpec, spec)
+        out = arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        if not workflow.measurements:
+            raise UserError(f"{study} measures nothing; add a section `measurement:`")
+        by_label = {c.label: c for c in workflow.study.heads}
+        labels = [arguments.pick("head", head, by_label).label]
+        by_label = {c.label: c for c in workflow.study.samplers}
+        labels.append(arguments.pick("sampler", sampler, by_label).label)
+        chosen = workflow.measurements["-".join(labels)]
+        out = out or workflow.root / "measurement" / f"{chosen.id}.json"
+
+    from frcore.measurement.run import measure as go
+
+    go(chosen, out)
+
+
+@app.command()
+def report(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write rows, tables, figures and the page from what there is; what is missing is listed.
+
+    Example: frcore report --study config/quick.yaml
+    """
+    from frcore import arguments
+    from frcore.config import Study
+
+    if spec is not None:
+        chosen = arguments.parse(Study, spec)
+        root = arguments.need("--root", root)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen, root = workflow.study, root or workflow.root
+
+    from frcore.reporting.run import report as go
+
+    go(chosen, root)
+
+
+# --- what there is -----------------------------------------------------------------------------
+
+
+def _list(catalogue: Catalogue[Any], as_json: bool) -> None:
+    described = catalogue.describe()
+    if as_json:
+        sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+        return
+    from rich.table import Table
+
+    table = Table("name", "parameters", "what it is", box=None, pad_edge=False)
+    for item in described:
+        parameters = ", ".join(
+            f"{key}={value['default']}" if "default" in value else key
+            for key, value in item["parameters"].items()
+        )
+        table.add_row(f"[bold]{item['name']}[/]", escape(parameters), escape(item["summary"]))
+    Console().print(table)
+
+
+@app.command()
+def heads(as_json: JsonOption = False) -> None:
+    """List the heads with their parameters."""
+    from frcore.heads import HEADS
+
+    _list(HEADS, as_json)
+
+
+@app.command()
+def samplers(as_json: JsonOption = False) -> None:
+    """List the samplers with their parameters."""
+    from frcore.samplers import SAMPLERS
+
+    _list(SAMPLERS, as_json)
+
+
+@app.command()
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(help="A file, such as workflow/schemas/study.schema.json.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a study, for editors; made from the models and the catalogues."""
+    from frcore.files import write_text
+    from frcore.schema import study_schema
+
+    text = json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check this machine: versions, processor, GPUs, disk; exit 1 if something is wrong."""
+    from frcore.doctor import examine
+
+    findings = examine()
+    if as_json:
+        rows = [finding.__dict__ for finding in findings]
+        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    else:
+        from rich.table import Table
+
+        colours = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+        table = Table("", "what", "found", box=None, pad_edge=False)
+        for finding in findings:
+            mark = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
+            table.add_row(mark, escape(finding.what), escape(finding.found))
+        Console().print(table)
+    if any(finding.verdict == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _errors_without_traceback() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
+        raise SystemExit(2) from None
+
+
+def main() -> None:
+    """Entry point of `frcore`; a mistake of the user's ends with exit code 2 and no traceback."""
+    find_modules_here()
+    with _errors_without_traceback():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The JSON Schema of a study: from the pydantic models, with the catalogues' names filled in.
+
+Editors read it through the first line of each file in `config/`; Snakemake's `validate` accepts it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from frcore.backbones import BACKBONES
+from frcore.catalogue import Catalogue
+from frcore.config import LABEL_PATTERN, Study
+from frcore.heads import HEADS
+from frcore.samplers import SAMPLERS
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+CUSTOM = {"type": "string", "pattern": ":", "description": "A class of your own: module:Class."}
+
+
+def study_schema() -> dict[str, Any]:
+    """The schema of a study's YAML, before `${...}` is filled in."""
+    schema = Study.model_json_schema()
+    definitions = schema["$defs"]
+    definitions.pop("Component")
+    for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS)):
+        definitions[catalogue.kind] = _component(catalogue)
+        schema["properties"][field]["items"] = {"$ref": f"#/$defs/{catalogue.kind}"}
+    measurement = definitions["Measurement"]["properties"]
+    measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
+    schema["$schema"] = DIALECT
+    return schema
+
+
+def _component(catalogue: Catalogue[Any]) -> dict[str, Any]:
+    """A name or a mapping; the parameters of each known name are closed, a class's own are not."""
+    kind = catalogue.kind
+    label = {"type": "string", "pattern": LABEL_PATTERN, "description": "In files and tables."}
+    own = {
+        "type": "object",
+        "properties": {"name": CUSTOM, "label": label},
+        "required": ["name"],
+    }
+    without_parameters = [name for name in catalogue if not _required(catalogue, name)]
+    return {
+        "description": f"A {kind}: its name, or a mapping with its name and parameters.",
+        "anyOf": [
+            {"enum": without_parameters},
+            CUSTOM,
+            *(_known(catalogue, name, label) for name in catalogue),
+            own,
+        ],
+    }
+
+
+def _required(catalogue: Catalogue[Any], name: str) -> list[str]:
+    return list(catalogue.schema(name).model_json_schema().get("required", []))
+
+
+def _known(catalogue: Catalogue[Any], name: str, label: dict[str, Any]) -> dict[str, Any]:
+    described = next(item for item in catalogue.describe() if item["name"] == name)
+    parameters = described["parameters"]
+    if "over" in parameters:
+        parameters = {**parameters, "over": {"$ref": f"#/$defs/{catalogue.kind}"}}
+    return {
+        "type": "object",
+        "description": described["summary"],
+        "properties": {"name": {"const": name}, "label": label, **parameters},
+        "required": ["name", *_required(catalogue, name)],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,264 @@
+"""Reading a study: one YAML file, filled in, checked to the end, before any job starts.
+
+In order: YAML (duplicate keys are refused), overrides from the command line, the folders under
+`inputs`, the models of `frcore.config`, the catalogues of heads, samplers and backbones, and that
+the files exist which the data needs. Whatever is wrong is a `UserError` that names the key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from frcore.backbones import BACKBONES
+from frcore.catalogue import Catalogue
+from frcore.config import Component, Study
+from frcore.errors import UserError, unknown_name
+from frcore.heads import HEADS
+from frcore.samplers import SAMPLERS
+from frcore.study_errors import explain
+
+PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """The study in `path`, complete and checked.
+
+    Args:
+        path: the YAML file.
+        overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key.
+            Values may be what Snakemake's `--config key=value` makes of them, where numbers inside
+            lists are strings.
+
+    Raises:
+        UserError: the file, a key, a name, a value or a file that it needs is wrong.
+    """
+    raw = read_yaml(path)
+    raw = _with_overrides(raw, overrides or {})
+    raw = _with_inputs(raw, str(path))
+    try:
+        study = Study.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise UserError(explain(error, raw, str(path))) from error
+    try:
+        study = _with_checked_components(study)
+        _check_files(study)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return study
+
+
+def study_to_yaml(study: Study) -> str:
+    """The study as YAML that `load_study` reads back; every default is written out."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+# --- YAML --------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and reads `1e-3` as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise UserError(f"line {line}: the key '{key}' stands twice; remove one of them")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1, which PyYAML follows, wants a dot in a float: without this 1e-3 is a string.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        UserError: no such file, no YAML, a key twice, or something else than a mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        beside = sorted(str(other) for other in path.parent.glob("*.yaml"))
+        found = f"; there are {', '.join(beside)}" if beside else ""
+        raise UserError(f"no study at '{path}' (working directory: {Path.cwd()}){found}")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a study is a mapping of keys to values, but this is {raw!r:.60}")
+    return raw
+
+
+# --- overrides and inputs ------------------------------------------------------------------------
+
+
+def _typed(value: Any) -> Any:
+    """`value` with the numbers and truth values inside its lists and mappings parsed.
+
+    Snakemake reads `--config 'seeds=[0, 1]'` as a list of strings.
+    """
+    if isinstance(value, Mapping):
+        return {key: _typed_scalar(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed_scalar(item) for item in value]
+    return value
+
+
+def _typed_scalar(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _typed(value)
+    try:
+        parsed = yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError:
+        return value
+    return parsed if parsed is None or isinstance(parsed, bool | int | float) else value
+
+
+def _merged(base: Any, update: Any) -> Any:
+    if isinstance(base, Mapping) and isinstance(update, Mapping):
+        merged = {key: _merged(base.get(key), value) for key, value in update.items()}
+        return {**base, **merged}
+    return update
+
+
+def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with top-level keys replaced and inputs filled."""
+    inputs = raw.get("inputs")
+    inputs = inputs if isinstance(inputs, dict) else {}
+    for key, value in overrides.items():
+        if key in inputs:
+            inputs = {**inputs, key: str(value)}
+        elif key in Study.model_fields:
+            # Snakemake turns `--config name=2024` into a number.
+            text = key in ("name", "title", "question")
+            raw = {**raw, key: str(value) if text else _merged(raw.get(key), _typed(value))}
+        else:
+            allowed = [*inputs, *Study.model_fields]
+            raise unknown_name("key", str(key), allowed, where="--config")
+    return {**raw, "inputs": inputs} if inputs else raw
+
+
+def _strings(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every string under `value` with its place, such as `heads[0].name`."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _strings(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _strings(item, f"{place}[{index}]")
+
+
+def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
+    """`raw` with every `${name}` replaced by the input of that name."""
+    inputs = dict(raw.get("inputs") or {})
+    wanted: dict[str, list[str]] = {}
+    for place, text in _strings({key: value for key, value in raw.items() if key != "inputs"}):
+        for name in PLACEHOLDER.findall(text):
+            wanted.setdefault(name, []).append(place)
+    for name, places in wanted.items():
+        if name not in inputs:
+            raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
+        inputs[name] = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
+        if inputs[name] is None:
+            raise UserError(
+                f"{path} asks for a folder '{name}' (used by {', '.join(places)}), and none was "
+                f"given. Give it on the command line: --config {name}=FOLDER"
+            )
+        inputs[name] = str(Path(str(inputs[name])).expanduser())
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            return PLACEHOLDER.sub(lambda match: inputs[match[1]], value)
+        if isinstance(value, Mapping):
+            return {key: fill(item) for key, item in value.items()}
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    filled = {key: fill(value) for key, value in raw.items() if key != "inputs"}
+    return {**filled, "inputs": inputs} if inputs else filled
+
+
+# --- names and files -----------------------------------------------------------------------------
+
+
+def _check(catalogue: Catalogue[Any], component: Component, where: str) -> Component:
+    """`component` with its parameters, and those of a component inside it, checked and typed."""
+    parameters = catalogue.check(component.name, component.parameters, where=where)
+    over = parameters.get("over")
+    if isinstance(over, str | Mapping):
+        try:
+            inner = Component.model_validate(over)
+        except pydantic.ValidationError as error:
+            raise UserError(
+                f"{where}.over: {over!r} given; allowed is a {catalogue.kind}'s name or a mapping "
+                "with it, for example {name: partial_fc, rate: 0.3}"
+            ) from error
+        _check(catalogue, inner, f"{where}.over")
+    return Component(name=component.name, label=component.label, **parameters)
+
+
+def _with_checked_components(study: Study) -> Study:
+    checked: dict[str, Any] = {
+        field: tuple(
+            _check(catalogue, component, f"{field}[{index}]")
+            for index, component in enumerate(getattr(study, field))
+        )
+        for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS))
+    }
+    if study.measurement is not None and study.measurement.backbone is not None:
+        backbone = _check(BACKBONES, study.measurement.backbone, "measurement.backbone")
+        checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
+    return study.model_copy(update=checked)
+
+
+LFW_LISTS = {1: "pairsDevTest.txt", 2: "pairs.txt"}
+"""The list of LFW's View 1 (development) and View 2 (ten folds)."""
+
+
+def _needed(data: Any) -> list[tuple[str, Path]]:
+    """Key and path of what a data section needs on disk."""
+    if data.kind in ("folder", "folder_pairs"):
+        needed = [("root", Path(data.root))]
+        return needed + ([("pairs", Path(data.pairs))] if data.kind == "folder_pairs" else [])
+    if data.kind in ("lfw", "lfw_pairs"):
+        root = Path(data.root)
+        listed = data.people if data.kind == "lfw" else LFW_LISTS[data.view]
+        return [
+            ("root", root),
+            ("root", root / "aligned-112"),
+            ("root", root / "protocol" / listed),
+        ]
+    return []
+
+
+def _check_files(study: Study) -> None:
+    """Refuse a study whose data are not there, before hours of other work.
+
+    Raises:
+        UserError: the first folder or file that is missing.
+    """
+    sections = {"train": study.train, **{f"benchmarks.{k}": v for k, v in study.benchmarks.items()}}
+    for place, data in sections.items():
+        for key, path in _needed(data):
+            if not path.exists():
+                raise UserError(
+                    f"{place}.{key}: '{path}' does not exist (relative paths start at the working "
+                    f"directory, {Path.cwd()}); correct the path or get the data, see "
+                    "config/README.md"
+                )

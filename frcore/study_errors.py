@@ -1,0 +1,125 @@
+"""What is wrong with a study, said in its own words: key, what was given, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pydantic
+
+from frcore.config import Study
+
+Location = tuple[int | str, ...]
+
+
+def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
+    """One line for each mistake in `raw`, the content of the file `source`."""
+    schema = Study.model_json_schema()
+    found = [dict(item) for item in error.errors()]
+    lines = [_line(item, raw, schema) for item in found if not _follows(item, found)]
+    if len(lines) == 1:
+        return f"{source}: {lines[0]}"
+    return "\n".join([f"{source} has {len(lines)} mistakes:", *(f"  {line}" for line in lines)])
+
+
+def _follows(item: dict[str, Any], found: list[dict[str, Any]]) -> bool:
+    """Whether another of the errors `found` is the cause of this one."""
+    location = item["loc"]
+    if item["type"] == "too_short":  # pydantic drops the items that are wrong, then counts
+        return any(other["loc"][: len(location)] == location for other in found if other != item)
+    # The label is made from the name.
+    return location[-1:] == ("label",) and any(
+        other["loc"] == (*location[:-1], "name") for other in found
+    )
+
+
+def nearest(given: str, names: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of `names`, or nothing.
+
+    >>> nearest("epoch", ["epochs", "momentum"])
+    "; did you mean 'epochs'?"
+    """
+    near = difflib.get_close_matches(given, list(names), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
+    location: Location = item["loc"]
+    kind, given = item["type"], item["input"]
+    place = _place(location, raw)
+    if kind == "extra_forbidden":
+        names = list(_fields(schema, location[:-1]))
+        key = str(location[-1])
+        return f"{place}: unknown key{nearest(key, names) or '.'} Allowed: {', '.join(names)}"
+    if kind == "missing":
+        about = _fields(schema, location[:-1]).get(str(location[-1]), {}).get("description")
+        return f"{place}: is missing; add it" + (f" ({about})" if about else "")
+    if kind == "union_tag_invalid":
+        names = item["ctx"]["expected_tags"].replace("'", "").split(", ")
+        tag = item["ctx"]["tag"]
+        return (
+            f"{place}.kind: '{tag}' given{nearest(tag, names) or '.'} Allowed: {', '.join(names)}"
+        )
+    if kind == "union_tag_not_found":
+        node = _node(schema, location)
+        names = list(node.get("discriminator", {}).get("mapping", {}))
+        return f"{place}.kind: is missing; add one of {', '.join(names)}"
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{place}: {given!r} given; allowed are letters, digits, '_', '.' and '+', because it "
+            "becomes a file name in which '-' separates the parts"
+        )
+    if kind == "value_error":
+        message = item["msg"].removeprefix("Value error, ")
+        return f"{place}: {message}" if place else message
+    message = item["msg"].replace("Input should be", "it should be").replace("tuple", "list")
+    message = message[0].lower() + message[1:]
+    hint = nearest(given, _constants(_node(schema, location))) if isinstance(given, str) else ""
+    return f"{place}: {given!r} given; {message}{hint}"
+
+
+def _place(location: Location, raw: Any) -> str:
+    """`heads[0].name` for a location, without the tags that pydantic puts into it for unions."""
+    text = ""
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(raw, Mapping) and (part in raw or (last and part != "[key]")):
+            text, raw = f"{text}.{part}" if text else str(part), raw.get(part)
+        elif isinstance(raw, list | tuple) and isinstance(part, int):
+            text, raw = f"{text}[{part}]", raw[part] if part < len(raw) else None
+    return text
+
+
+def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """The node behind `$ref`, and behind `X | None`."""
+    if "$ref" in node:
+        return _deref(schema, schema["$defs"][node["$ref"].rpartition("/")[2]])
+    choices = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    return _deref(schema, choices[0]) if len(choices) == 1 else node
+
+
+def _node(schema: dict[str, Any], location: Location) -> dict[str, Any]:
+    """The part of the JSON Schema that describes what stands at `location`."""
+    node = schema
+    for part in location:
+        node = _deref(schema, node)
+        if part in node.get("properties", {}):
+            node = node["properties"][part]
+        elif part in node.get("discriminator", {}).get("mapping", {}):
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif isinstance(part, int) and "items" in node:
+            node = node["items"]
+        elif isinstance(node.get("additionalProperties"), dict):
+            node = node["additionalProperties"]
+        else:
+            return {}
+    return _deref(schema, node)
+
+
+def _fields(schema: dict[str, Any], location: Location) -> dict[str, Any]:
+    return dict(_node(schema, location).get("properties", {}))
+
+
+def _constants(node: dict[str, Any]) -> list[str]:
+    return [str(value) for value in node.get("enum", [])]

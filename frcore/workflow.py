@@ -1,0 +1,191 @@
+"""What the Snakemake rules ask of a study: specs, code fingerprints, resources. No Snakemake here.
+
+Each rule passes its complete spec as one JSON string, so a parameter that changes repeats exactly
+the jobs it belongs to; beside it stand the fingerprint of the code and the versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from frcore import plan
+from frcore.backbones import BACKBONES
+from frcore.catalogue import Catalogue, find_modules_here
+from frcore.config import Component, Section, Study
+from frcore.fingerprint import code_fingerprint
+from frcore.heads import HEADS
+from frcore.provenance import versions
+from frcore.samplers import SAMPLERS
+from frcore.study import load_study
+
+DEFAULT_STUDY = Path("config/quick.yaml")
+
+MIB = 2**20
+PROCESS_MIB = 1500
+"""What Python with torch and its workers takes before any data."""
+
+
+def compact_json(spec: Section) -> str:
+    """A spec or study as the JSON that `frcore ... --spec` takes, on one line."""
+    return spec.model_dump_json()
+
+
+def _module(catalogue: Catalogue[Any], name: str) -> str:
+    """The module behind a component's name, without importing it."""
+    return catalogue.get(name, name).partition(":")[0]
+
+
+def component_modules(
+    *, backbone: Component | None = None, head: Component | None = None,
+    sampler: Component | None = None,
+) -> list[str]:  # fmt: skip
+    """The modules that implement the given components, and what a sampler stands over."""
+    modules = [_module(BACKBONES, backbone.name)] if backbone else []
+    modules += [_module(HEADS, head.name)] if head else []
+    while sampler is not None:
+        modules.append(_module(SAMPLERS, sampler.name))
+        over = sampler.parameters.get("over")
+        sampler = Component.model_validate(over) if isinstance(over, str | Mapping) else None
+    return modules
+
+
+def run_code(spec: plan.RunSpec) -> str:
+    """Fingerprint of all code that a run's result depends on; no other head's."""
+    parts = component_modules(backbone=spec.backbone, head=spec.head, sampler=spec.sampler)
+    return code_fingerprint(["frcore.training.run", *parts])
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One study as the rules see it. Names are those of `frcore.plan`, which are file names."""
+
+    study: Study
+
+    @classmethod
+    def load(cls, files: Iterable[str | Path], overrides: Mapping[str, Any]) -> Workflow:
+        """The study in the last of `files`, or the default one, with `overrides`.
+
+        Raises:
+            UserError: something in the study is wrong.
+        """
+        find_modules_here()
+        given = list(files)
+        return cls(load_study(given[-1] if given else DEFAULT_STUDY, overrides))
+
+    @property
+    def name(self) -> str:
+        """The study's name and folder."""
+        return self.study.name
+
+    @property
+    def root(self) -> Path:
+        """Where the study's results are, relative to the working directory."""
+        return Path("results") / self.name
+
+    @cached_property
+    def versions(self) -> str:
+        """Installed versions of what can move a number."""
+        return ", ".join(f"{name} {version}" for name, version in versions().items())
+
+    @cached_property
+    def runs(self) -> dict[str, plan.RunSpec]:
+        """Run id -> spec."""
+        return plan.runs(self.study)
+
+    @cached_property
+    def benchmarks(self) -> dict[str, plan.BenchmarkSpec]:
+        """Benchmark name -> spec."""
+        return plan.benchmarks(self.study)
+
+    @cached_property
+    def measurements(self) -> dict[str, plan.MeasurementSpec]:
+        """Measurement id -> spec."""
+        return plan.measurements(self.study)
+
+    # --- specs, as JSON ---
+
+    def study_spec(self) -> str:
+        """For `frcore report`."""
+        return compact_json(self.study)
+
+    def data_spec(self, name: str) -> str:
+        """For `frcore prepare`: of a benchmark, or of the training set, which is `train`."""
+        if name == "train":
+            return compact_json(plan.train_data(self.study))
+        return compact_json(self.benchmarks[name])
+
+    def run_spec(self, run: str) -> str:
+        """For `frcore train`."""
+        return compact_json(self.runs[run])
+
+    def evaluation_spec(self) -> str:
+        """For `frcore evaluate`."""
+        return compact_json(plan.evaluation(self.study))
+
+    def measurement_spec(self, measurement: str) -> str:
+        """For `frcore measure`."""
+        return compact_json(self.measurements[measurement])
+
+    # --- code ---
+
+    def data_code(self) -> str:
+        """Of preparing data."""
+        return code_fingerprint(["frcore.data.prepare"])
+
+    def run_code(self, run: str) -> str:
+        """Of one run."""
+        return run_code(self.runs[run])
+
+    def evaluation_code(self, run: str) -> str:
+        """Of evaluating one run."""
+        parts = component_modules(backbone=self.runs[run].backbone)
+        return code_fingerprint(["frcore.evaluation.run", *parts])
+
+    def measurement_code(self, measurement: str) -> str:
+        """Of one measurement."""
+        spec = self.measurements[measurement]
+        parts = component_modules(
+            backbone=spec.measurement.backbone, head=spec.head, sampler=spec.sampler
+        )
+        return code_fingerprint(["frcore.measurement.run", *parts])
+
+    def report_code(self) -> str:
+        """Of the report."""
+        return code_fingerprint(["frcore.reporting.run"])
+
+    # --- resources ---
+
+    @property
+    def training_gpus(self) -> int:
+        """GPUs of a training or evaluation."""
+        return int(self.study.training.device == "cuda")
+
+    @property
+    def measurement_gpus(self) -> int:
+        """GPUs of a measurement."""
+        measurement = self.study.measurement
+        return int(measurement is not None and measurement.device == "cuda")
+
+    def data_mib(self, name: str) -> int:
+        """Host memory of a preparation or of what reads it: the images twice."""
+        data = self.study.train if name == "train" else self.study.benchmarks[name]
+        identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
+        count = identities * images * getattr(data, "templates", 1)
+        return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB
+
+    def training_mib(self) -> int:
+        """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
+        return self.data_mib("train") + 2000
+
+    def measurement_mib(self) -> int:
+        """Host memory of one measurement: centres with gradient and momentum, and the logits."""
+        measurement = self.study.measurement
+        if measurement is None or measurement.device == "cuda":
+            return 4 * PROCESS_MIB
+        classes = max(measurement.identities)
+        floats = classes * (4 * measurement.dim + 6 * measurement.batch_size)
+        return 2 * PROCESS_MIB + 4 * floats // MIB

@@ -1,0 +1,24 @@
+# Speed, memory and energy of one head × sampler.
+
+
+rule measure_step:
+    """Alone on its machine: it takes all cores, on a GPU too, whose host side is timed as well."""
+    output:
+        numbers="results/{study}/measurement/{measurement}.json",
+    log:
+        "logs/{study}/measure/{measurement}.log",
+    benchmark:
+        "logs/{study}/measure/{measurement}.tsv"
+    conda:
+        "../envs/frcore.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=plan.measurement_gpus,
+        mem_mb=plan.measurement_mib(),
+        runtime=240,
+    params:
+        spec=lambda wildcards: plan.measurement_spec(wildcards.measurement),
+        code=lambda wildcards: plan.measurement_code(wildcards.measurement),
+        versions=plan.versions,
+    shell:
+        "frcore measure --spec {params.spec:q} --out {output.numbers:q} > {log:q} 2>&1"

@@ -1,0 +1,60 @@
+# Rows, tables, figures and the page, from everything above.
+
+
+rule report_study:
+    """`complete` exists while the report covers all that the study asks for."""
+    input:
+        runs=expand("results/{{study}}/runs/{run}/result.json", run=plan.runs),
+        evaluations=expand(
+            "results/{{study}}/evaluation/{run}/{benchmark}.{kind}",
+            run=plan.runs,
+            benchmark=plan.benchmarks,
+            kind=["json", "npz"],
+        ),
+        measurements=expand(
+            "results/{{study}}/measurement/{measurement}.json",
+            measurement=plan.measurements,
+        ),
+    output:
+        complete=touch("results/{study}/complete"),
+        page=report(
+            "results/{study}/report.html",
+            caption="../report/page.rst",
+            category="Page",
+        ),
+        figures=[
+            report(
+                f"results/{{study}}/figures/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": name},
+            )
+            for name in FIGURES
+        ],
+        tables=[
+            report(
+                f"results/{{study}}/tables/{name}.csv",
+                caption=f"../report/table_{name}.rst",
+                category="Tables",
+                labels={"table": name},
+            )
+            for name in TABLES
+        ],
+        rows=expand("results/{{study}}/rows/{name}.parquet", name=ROWS),
+    log:
+        "logs/{study}/report.log",
+    benchmark:
+        "logs/{study}/report.tsv"
+    conda:
+        "../envs/frcore.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=plan.study_spec(),
+        code=plan.report_code(),
+        versions=plan.versions,
+        root=subpath(output.page, parent=True),
+    shell:
+        "frcore report --spec {params.spec:q} --root {params.root:q} > {log:q} 2>&1"
