@@ -111,8 +111,8 @@ def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
     sources = enough(everything, spec.min_images)
     if not sources:
         raise UserError(
-            f"{folder.root}: no identity has {spec.min_images} images ({', '.join(sorted(SUFFIXES))}) "
-            "in a sub-folder of its own; check `root` or lower `min_images`"
+            f"{folder.root}: no identity has {spec.min_images} images in a sub-folder of its "
+            f"own ({', '.join(sorted(SUFFIXES))}); check `root` or lower `min_images`"
         )
     with written(out, count=len(sources), size=image.size, protocol="train", **about) as draft:
         draft.warnings += _warnings(folder, everything, sources, spec.min_images)

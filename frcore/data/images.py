@@ -28,7 +28,7 @@ _LARGEST = 100_000_000
 _SHOWN = 10
 
 
-class BadImage(Exception):
+class BadImageError(Exception):
     """An image file that cannot be used; the message is the reason."""
 
 
@@ -39,37 +39,39 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     orientation is applied.
 
     Raises:
-        BadImage: the file is missing, empty, truncated, corrupt or of an unsupported kind.
+        BadImageError: the file is missing, empty, truncated, corrupt or of an unsupported kind.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadImage(error.strerror or str(error)) from error
+        raise BadImageError(error.strerror or str(error)) from error
     if not content:
-        raise BadImage("the file is empty")
+        raise BadImageError("the file is empty")
     try:
         with Pillow.open(io.BytesIO(content)) as picture:
             if picture.width * picture.height > _LARGEST:
-                raise BadImage(f"{picture.width}×{picture.height} pixels are too many for a face")
+                raise BadImageError(
+                    f"{picture.width}×{picture.height} pixels are too many for a face"
+                )
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture))
-    except BadImage:
+    except BadImageError:
         raise
     except Pillow.UnidentifiedImageError as error:
-        raise BadImage("not an image, or damaged at its beginning") from error
+        raise BadImageError("not an image, or damaged at its beginning") from error
     except Exception as error:  # Damaged files make decoders raise nearly anything.
-        raise BadImage(str(error) or type(error).__name__) from error
+        raise BadImageError(str(error) or type(error).__name__) from error
 
 
 def _to_rgb(picture: Pillow.Image) -> NDArray[np.uint8]:
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
-            raise BadImage("32-bit pixels; convert the file to 8 or 16 bits")
+            raise BadImageError("32-bit pixels; convert the file to 8 or 16 bits")
         grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode == "F":
-        raise BadImage("floating-point pixels; convert the file to 8 or 16 bits")
+        raise BadImageError("floating-point pixels; convert the file to 8 or 16 bits")
     return np.array(picture.convert("RGB"), np.uint8)
 
 
@@ -77,16 +79,16 @@ def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
     """Crop the centre to `wanted.crop`, then resize to `wanted.size`: uint8 (size, size, 3).
 
     Raises:
-        BadImage: the image is smaller than the crop, or not square and there is no crop.
+        BadImageError: the image is smaller than the crop, or not square and there is no crop.
     """
     height, width = image.shape[:2]
     side = wanted.crop
     if side is None:
         if height != width:
-            raise BadImage(f"{width}×{height} is not square, and image.crop is not set")
+            raise BadImageError(f"{width}×{height} is not square, and image.crop is not set")
         side = height
     if min(height, width) < side:
-        raise BadImage(f"{width}×{height} is smaller than image.crop = {side}")
+        raise BadImageError(f"{width}×{height} is smaller than image.crop = {side}")
     top, left = (height - side) // 2, (width - side) // 2
     image = image[top : top + side, left : left + side]
     if side == wanted.size:
@@ -110,7 +112,7 @@ def read_all(
     def read(row: int) -> None:
         try:
             into[row] = fit(read_image(paths[row]), wanted)
-        except BadImage as problem:
+        except BadImageError as problem:
             problems[row] = str(problem)
 
     console = Console(stderr=True)

@@ -277,7 +277,12 @@ def _typed(name: str, table: pd.DataFrame) -> pd.DataFrame:
             f"{name}.parquet has the columns {sorted(table.columns)}, needed are "
             f"{sorted(columns)}; run `frcore prepare` again"
         )
-    return pd.DataFrame({key: table[key].astype(kind) for key, kind in columns.items()})
+    return pd.DataFrame(
+        {
+            key: table[key].astype(kind)  # type: ignore[call-overload]
+            for key, kind in columns.items()
+        }
+    )
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -23,7 +23,7 @@ def photograph(light: NDArray[np.float32], taken: Nuisance, size: int) -> NDArra
         # One grey and one fainter colour component, as a sensor's noise after demosaicing.
         rng = stream("grain", taken.grain)
         grain = rng.standard_normal((size, size, 1), np.float32)
-        light = light + np.float32(taken.noise) * grain
+        light = np.asarray(light + np.float32(taken.noise) * grain, np.float32)
     image = np.clip(light + np.float32(0.5), 0, 255).astype(np.uint8)
     return _compressed(image, taken.jpeg)
 

@@ -60,7 +60,7 @@ class Canvas:
 
     def dot(self, point: Points, colour: Colour, radius: float) -> None:
         """Draw a disc of `radius` head units around a pixel (2,)."""
-        x, y = (int(round(float(value) * _ONE)) for value in point)
+        x, y = (round(float(value) * _ONE) for value in point)
         fixed_radius = max(1, round(radius * self.view.scale * _ONE))
         cv2.circle(self.image, (x, y), fixed_radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 

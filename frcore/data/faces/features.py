@@ -120,7 +120,8 @@ def draw_mouth(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
         canvas.fill(np.vstack([placed(seam_top), placed(teeth)[::-1]]), (232, 226, 214))
     else:
         canvas.line(placed(0.5 * (seam_top + seam_low)), shade(lip, 0.45), 0.018)
-    shadow = np.array([(-0.14, 0.06), (0, 0.085), (0.14, 0.06)]) + (0, bottom[4])
+    shadow = np.array([(-0.14, 0.06), (0, 0.085), (0.14, 0.06)])
+    shadow[:, 1] += bottom[4]
     canvas.line(canvas.view.surface(smooth(shadow, closed=False), 0.04),
                 shade(person.skin, 0.8), 0.03)  # fmt: skip
 

@@ -17,7 +17,8 @@ def draw_background(canvas: Canvas, taken: Nuisance) -> None:
     rng = stream("background", taken.scene)
     first, second = (tuple(c) for c in rng.uniform(30, 225, (2, 3)))
     canvas.image[:] = first
-    side = rng.uniform(0, size, (4, 2)) + [[-size, -size], [size, -size], [size, size], [0, size]]
+    corners = np.array([(-size, -size), (size, -size), (size, size), (0, size)])
+    side = corners + rng.uniform(0, size, (4, 2))
     canvas.fill(side, second)
     for _ in range(int(rng.integers(0, 4))):
         colour = tuple(rng.uniform(20, 235, 3).tolist())
@@ -60,9 +61,9 @@ def draw_head(canvas: Canvas, person: Identity) -> None:
     ear = person.ear_size
     shape = np.array([(0, -0.9), (0.55, -1), (0.75, -0.3), (0.45, 0.7), (0, 1)]) * (ear, ear * 1.25)
     for side in (-1, 1):
-        place = (shape + (person.cheek_width - 0.06, 0.12)) * (side, 1)
+        place = (shape + np.array([person.cheek_width - 0.06, 0.12])) * (side, 1)
         canvas.fill(canvas.view.outline(smooth(place), -0.12), shade(person.skin, 0.88), solid=True)
-        inner = (shape * 0.5 + (person.cheek_width + 0.02, 0.12)) * (side, 1)
+        inner = (shape * 0.5 + np.array([person.cheek_width + 0.02, 0.12])) * (side, 1)
         canvas.line(canvas.view.outline(inner, -0.12), shade(person.skin, 0.66), 0.025)
     xy, depth = face_outline(person)
     canvas.fill(canvas.view.outline(xy, depth), person.skin, solid=True)
@@ -127,7 +128,7 @@ def draw_hair(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     thick = {"bald": 0.02, "crop": 0.05}.get(
         person.style, max(0.04, person.hair_volume * (1 + 0.35 * taken.hair_change))
     )
-    line = smooth(_hairline(person) + (0, 0.05 * taken.hair_change), closed=False)
+    line = smooth(_hairline(person) + np.array([0, 0.05 * taken.hair_change]), closed=False)
     wide = person.cheek_width + thick * 0.5
     outside = smooth(
         [(wide, line[-1, 1]), (wide + 0.4 * thick, -0.5), (0.62, -1.14 - thick), (0, -1.25 - thick),

@@ -74,8 +74,8 @@ def _draw_hand(canvas: Canvas, person: Identity, rng: np.random.Generator) -> No
     palm = smooth(np.array([(-0.3, 0), (0.3, 0), (0.4, 0.5), (0.3, 1.4), (-0.3, 1.4), (-0.4, 0.5)]))
     canvas.fill(canvas.view.surface(palm + base, 0.3), shade(skin, 0.92))
     for finger in range(4):
-        start = base + (-0.27 + 0.18 * finger, 0.1)
-        end = start + (-side * 0.12, -rng.uniform(0.4, 0.62))
+        start = base + np.array([-0.27 + 0.18 * finger, 0.1])
+        end = start + np.array([-side * 0.12, -rng.uniform(0.4, 0.62)])
         ends = canvas.view.surface([start, end], 0.3)
         canvas.line(ends, shade(skin, 0.7), 0.2)
         canvas.line(ends, skin, 0.16)

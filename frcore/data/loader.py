@@ -1,0 +1,176 @@
+"""Batches for training, and the one place where pixels become the network's input.
+
+The order of the images is a function of (seed, epoch), and which of them are mirrored is one of
+(seed, epoch, step): neither depends on the device, nor on where in an epoch training resumed.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from frcore.data.prepared import Prepared
+
+T = TypeVar("T")
+
+HELD_IN_MEMORY = 2 * 2**30
+"""Data sets up to so many bytes are read once and kept; larger ones stay a memory map."""
+
+_PREFETCHED = 3
+_ORDER, _MIRROR = 1, 2
+
+
+def to_network(
+    images_NHWC: NDArray[np.uint8] | torch.Tensor, device: torch.device | str
+) -> torch.Tensor:
+    """Turn uint8 RGB images (N, H, W, 3) into the network's input, float32 (N, 3, H, W).
+
+    Pixels become (x − 127.5) / 127.5, so −1 to 1, the channels stay in the order R, G, B. They are
+    moved as bytes and converted on `device`, which is a quarter of the traffic.
+    """
+    if isinstance(images_NHWC, np.ndarray):
+        # A memory map is read-only, which torch.from_numpy would warn about.
+        images_NHWC = torch.from_numpy(np.array(images_NHWC))
+    if images_NHWC.dtype != torch.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[3] != 3:
+        raise ValueError(
+            f"got {images_NHWC.dtype} {tuple(images_NHWC.shape)}; images must be uint8 (N, H, W, 3)"
+        )
+    moved = images_NHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return moved.to(torch.float32, memory_format=torch.contiguous_format).sub_(127.5).div_(127.5)
+
+
+class Batches:
+    """The batches of each epoch of a prepared data set.
+
+    An epoch visits the images in a random order without repetition. All batches have `batch_size`
+    images, and the images left over at the end of an epoch are not used in it: a short batch would
+    weigh its images more, and cost another shape. Only a data set smaller than one batch gives a
+    short batch, one per epoch.
+
+    Args:
+        prepared: the data.
+        batch_size: images per step.
+        seed: of order and mirroring.
+        device: where batches are wanted.
+        flip: mirror every image with probability ½.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        flip: bool = True,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.device = torch.device(device)
+        self.flip = flip
+        self.seed = seed
+        self._labels = prepared.labels
+        images = prepared.images
+        self._images = np.array(images) if images.nbytes <= HELD_IN_MEMORY else images
+        self.batch_size = min(batch_size, len(self._labels))
+        self.steps_per_epoch = len(self._labels) // self.batch_size
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        return self.steps_per_epoch
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The rows of the images used in `epoch`, (steps · batch size,)."""
+        order = self._generator(_ORDER, epoch, 0).permutation(len(self._labels))
+        return order[: self.steps_per_epoch * self.batch_size]
+
+    def mirrored(self, epoch: int, step: int) -> NDArray[np.bool_]:
+        """Which images of a batch are mirrored, (batch size,)."""
+        return self._generator(_MIRROR, epoch, step).random(self.batch_size) < 0.5
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield images float32 (B, 3, H, W) and labels int64 (B,) on the device.
+
+        Args:
+            epoch: which one; the same number gives the same batches.
+            start_step: steps to leave out, to go on in the middle of an epoch exactly.
+        """
+        order = self.order(epoch)
+        rows = [
+            order[step * self.batch_size : (step + 1) * self.batch_size]
+            for step in range(start_step, self.steps_per_epoch)
+        ]
+        gathered: Iterator[tuple[torch.Tensor, torch.Tensor]] = map(self._gather, rows)
+        if self.device.type == "cuda" or isinstance(self._images, np.memmap):
+            gathered = _ahead(gathered)
+        for step, (images, labels) in enumerate(gathered, start_step):
+            yield self._finish(images, epoch, step), labels.to(self.device, non_blocking=True)
+
+    def _gather(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        if isinstance(self._images, np.memmap):
+            # Rows in the file's order read it forwards; the batch keeps its own order.
+            into = np.argsort(rows)
+            pixels = np.empty((len(rows), *self._images.shape[1:]), np.uint8)
+            pixels[into] = self._images[rows[into]]
+        else:
+            pixels = self._images[rows]
+        images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
+        if self.device.type == "cuda":
+            return images.pin_memory(), labels.pin_memory()
+        return images, labels
+
+    def _finish(self, images: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
+        network = to_network(images, self.device)
+        if not self.flip:
+            return network
+        mirror = torch.from_numpy(self.mirrored(epoch, step)).to(self.device, non_blocking=True)
+        return torch.where(mirror[:, None, None, None], network.flip(3), network)
+
+    def _generator(self, purpose: int, epoch: int, step: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, purpose, epoch, step])
+
+
+class _Failure:
+    def __init__(self, error: BaseException):
+        self.error = error
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield `items`, made by another thread a few ahead of their use."""
+    ready: queue.Queue[T | _Failure | None] = queue.Queue(_PREFETCHED)
+    stopped = threading.Event()
+
+    def put(item: T | _Failure | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(None)
+        except BaseException as error:
+            put(_Failure(error))
+
+    thread = threading.Thread(target=work, name="batches", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+    finally:
+        # Also when the user of the epoch leaves it early.
+        stopped.set()
+        thread.join()
