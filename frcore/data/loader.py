@@ -27,7 +27,7 @@ _ORDER, _MIRROR = 1, 2
 
 
 def to_network(
-    images_NHWC: NDArray[np.uint8] | torch.Tensor, device: torch.device | str
+    images_NHWC: NDArray[np.uint8] | torch.Tensor, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
     """Turn uint8 RGB images (N, H, W, 3) into the network's input, float32 (N, 3, H, W).
 
