@@ -1,0 +1,91 @@
+"""Images to embeddings with a trained backbone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from frcore.data.loader import to_network
+from frcore.errors import UserError
+
+Flip = Literal["none", "sum"]
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TF32 and no auto-tuned algorithms: an embedding must not depend on the GPU's mood."""
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+@torch.inference_mode()
+def embed(
+    backbone: nn.Module,
+    images: NDArray[np.uint8],
+    rows: ArrayLike | None = None,
+    *,
+    flip: Flip,
+    batch_size: int = 256,
+    device: str | torch.device = "cpu",
+    names: Sequence[str] | None = None,
+) -> NDArray[np.float32]:
+    """Embeddings as the backbone gives them, not normalised (R, D).
+
+    Args:
+        backbone: in eval mode and on `device`.
+        images: uint8 (N, H, W, 3), RGB; a memory map is read one batch at a time.
+        rows: which images, in which order (R,); all by default.
+        flip: "none", or "sum": embedding of the image + embedding of its mirror image. The sum is
+            of unnormalised embeddings, as in InsightFace's evaluation.
+        batch_size: images at once; mirrored ones not counted.
+        device: where the backbone is.
+        names: of all N images, for error messages.
+
+    Raises:
+        UserError: the backbone is in training mode (batch statistics would leak between images), an
+            unknown flip, no images, or an embedding that is not finite or is zero, by image.
+    """
+    if backbone.training:
+        raise UserError("the backbone is in training mode; call .eval() before embedding")
+    if flip not in ("none", "sum"):
+        raise UserError(f"flip '{flip}' is not known; allowed: none, sum")
+    wanted = np.arange(len(images)) if rows is None else np.asarray(rows)
+    if wanted.size == 0:
+        raise UserError("there are no images to embed; check the benchmark's protocol")
+    parts = []
+    with _full_precision():
+        for start in range(0, wanted.size, batch_size):
+            batch = to_network(np.asarray(images[wanted[start : start + batch_size]])).to(device)
+            out = backbone(batch)
+            if flip == "sum":
+                out = out + backbone(batch.flip(-1))
+            parts.append(out.float().cpu().numpy())
+    embeddings = np.concatenate(parts)
+    _refuse_useless(embeddings, wanted, names)
+    return embeddings
+
+
+def _refuse_useless(
+    embeddings: NDArray[np.float32], rows: NDArray[np.int64], names: Sequence[str] | None
+) -> None:
+    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1) | ~embeddings.any(axis=1))
+    if bad.size:
+        row = int(rows[bad[0]])
+        name = f" ({names[row]})" if names is not None else ""
+        raise UserError(
+            f"the embedding of image {row}{name} is zero or not finite, and so are {bad.size} of "
+            f"{len(rows)}; the model has probably diverged: look at its training loss"
+        )

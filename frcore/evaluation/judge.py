@@ -1,0 +1,135 @@
+"""From scored pairs to the rows of an evaluation: one row per number, each with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frcore.errors import UserError
+from frcore.evaluation.metrics import tar_at_far
+from frcore.evaluation.protocol import ScoredPairs
+from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt, interval_of_mean
+from frcore.evaluation.verification import threshold_from, verification_accuracy
+from frcore.evaluation.weighted import Metric
+
+Row = dict[str, Any]
+
+PAIR_FARS = (1e-2, 1e-3)
+"""FARs of pair benchmarks. The first is always a row; the others where they can be resolved."""
+
+LEVEL = 0.95
+
+_EMPTY: Row = dict.fromkeys(
+    ("metric", "far", "subset", "value", "low", "high", "level", "method", "n", "n_unit",
+     "threshold", "far_achieved", "false_accepts", "impostors", "note")
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows, and the threshold that each of the pairs was judged with (P,); NaN where none was."""
+
+    rows: list[Row]
+    threshold: NDArray[np.float64]
+
+
+def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
+    """Accuracy of the tested pairs: over folds, or with the threshold of the threshold split.
+
+    A number that cannot be had (a fold or a kind of pair is empty) is a row without a value that
+    says so.
+    """
+    tested = pairs.take(pairs.tested)
+    row = _EMPTY | {
+        "metric": "accuracy",
+        "subset": subset,
+        "n": tested.scores.size,
+        "n_unit": "pairs",
+    }
+    try:
+        if pairs.tested.all():
+            result = verification_accuracy(tested.scores, tested.same, tested.fold)
+            threshold, metric = result.threshold_of_pair, Accuracy(tested.fold, 0.0)
+            row |= {
+                "value": result.accuracy,
+                "threshold": float(result.thresholds.mean()),
+                "note": f"mean of {result.fold_ids.size} folds, S_E {result.std_error:.4f}; "
+                "threshold: mean over folds",
+            }
+        else:
+            chosen = pairs.take(~pairs.tested)
+            one = threshold_from(chosen.scores, chosen.same)
+            threshold, metric = np.full(tested.scores.size, one), Accuracy(None, 0.0)
+            # Judged on the margin, as the report does: the sign of a difference of floats is exact.
+            value = metric.bind(tested.scores - threshold, tested.same).value
+            row |= {"value": value, "threshold": one}
+    except UserError as error:
+        row["note"] = str(error)
+        return Judged([row], np.full(tested.scores.size, np.nan))
+    row = _with_interval(row, tested, tested.scores - threshold, metric, replicates)
+    return Judged([row], threshold)
+
+
+def tar_rows(pairs: ScoredPairs, subset: str, fars: Sequence[float], replicates: int) -> list[Row]:
+    """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value."""
+    tested = pairs.take(pairs.tested)
+    genuine, impostor = tested.scores[tested.same], tested.scores[~tested.same]
+    rows = []
+    for far in fars:
+        row = _EMPTY | {
+            "metric": "tar",
+            "far": far,
+            "subset": subset,
+            "n": genuine.size,
+            "n_unit": "genuine pairs",
+            "impostors": impostor.size,
+        }
+        try:
+            point = tar_at_far(genuine, impostor, far)
+        except UserError as error:
+            rows.append(row | {"note": str(error)})
+            continue
+        row |= {
+            "value": point.tar,
+            "threshold": point.threshold if math.isfinite(point.threshold) else None,
+            "far_achieved": point.far,
+            "false_accepts": point.false_accepts,
+        }
+        rows.append(_with_interval(row, tested, tested.scores, TarAt(far), replicates))
+    return rows
+
+
+def resolvable(pairs: ScoredPairs, fars: Sequence[float]) -> list[float]:
+    """The first of `fars`, and of the others those that the tested impostor pairs can resolve."""
+    impostors = int((~pairs.same[pairs.tested]).sum())
+    return [far for place, far in enumerate(fars) if place == 0 or far * impostors >= 1]
+
+
+def _with_interval(
+    row: Row, pairs: ScoredPairs, scores: NDArray[np.floating], metric: Metric, replicates: int
+) -> Row:
+    """`row` with its interval, or with the reason why there is none."""
+    try:
+        estimate: Estimate = interval_of_mean(
+            scores,
+            pairs.same,
+            pairs.identity_a,
+            pairs.identity_b,
+            metric=metric,
+            replicates=replicates,
+            level=LEVEL,
+        )
+    except UserError as error:
+        note = "; ".join(filter(None, [row["note"], f"no interval: {error}"]))
+        return row | {"note": note}
+    return row | {
+        "low": estimate.low,
+        "high": estimate.high,
+        "level": LEVEL,
+        "method": estimate.method,
+    }

@@ -1,0 +1,87 @@
+"""The protocol in words, one sentence per choice: what is printed under the tables."""
+
+from __future__ import annotations
+
+from frcore.data.prepared import Prepared
+from frcore.evaluation.protocol import Overlap, ScoredPairs, overlap_with_training
+from frcore.plan import EvaluationSpec
+
+FLIP = {
+    "none": "Embedding: of the image alone, L2-normalised; score: cosine.",
+    "sum": "Embedding: sum of those of the image and of its mirror image, L2-normalised; "
+    "score: cosine.",
+}
+POOLING = {
+    "media_mean": "Templates: image embeddings (not normalised before) are averaged in each "
+    "medium, then over media, then L2-normalised; no detector scores.",
+    "image_mean": "Templates: image embeddings (not normalised before) are averaged over all "
+    "images, then L2-normalised; no detector scores.",
+}
+
+
+def notes(
+    spec: EvaluationSpec, test: Prepared, train: Prepared, pairs: ScoredPairs, overlap: Overlap
+) -> list[str]:
+    """Each choice behind the numbers, and each thing about the data that bears on them."""
+    template = test.manifest.protocol == "templates"
+    lines = [
+        _images(test, train),
+        _embedding(spec, template),
+        "Checkpoint: the last of the training; none was chosen by its results.",
+    ]
+    if not template:
+        lines.append(_threshold(pairs))
+    lines += [
+        "TAR at FAR: the largest TAR whose achieved FAR is not above the one asked for; a pair is "
+        "accepted if its score ≥ the threshold.",
+        f"Intervals: 95 %, bootstrap over people ({spec.evaluation.bootstrap} replicates; pairs "
+        "share people, so people are drawn, not pairs); thresholds of accuracy are kept, "
+        "thresholds of TAR are found again in each replicate. One run: the choice of the seed is "
+        "not covered.",
+        _overlap(overlap),
+    ]
+    lines += [f"Benchmark: {warning}" for warning in test.manifest.warnings]
+    if test.manifest.skipped:
+        lines.append(f"Benchmark: {len(test.manifest.skipped)} source files were left out.")
+    return lines
+
+
+def _images(test: Prepared, train: Prepared) -> str:
+    manifest = test.manifest
+    side = manifest.image_size
+    line = f"Images: alignment {manifest.alignment}, {manifest.colour}, {side} × {side} pixels"
+    if manifest.alignment != train.manifest.alignment:
+        return f"{line}; the training images were aligned otherwise ({train.manifest.alignment})."
+    return f"{line}, as in training."
+
+
+def _embedding(spec: EvaluationSpec, template: bool) -> str:
+    if not template:
+        return FLIP[spec.evaluation.flip]
+    mirrored = "without mirror images" if spec.evaluation.flip == "none" else (
+        "each image's is the sum of its own and its mirror image's"
+    )  # fmt: skip
+    return f"{POOLING[spec.evaluation.pooling]} Image embeddings: {mirrored}; score: cosine."
+
+
+def _threshold(pairs: ScoredPairs) -> str:
+    rule = "the middle of the widest gap between scores among the most accurate thresholds"
+    if pairs.tested.all():
+        return f"Threshold of accuracy: for each fold chosen on the other folds, {rule}."
+    chosen = overlap_with_training(pairs.take(~pairs.tested))
+    trained = (
+        f"; {chosen.seen_people} of their {chosen.people} people are in the training set"
+        if chosen.seen_people
+        else ""
+    )
+    return f"Threshold of accuracy: chosen on {chosen.pairs} other pairs, {rule}{trained}."
+
+
+def _overlap(overlap: Overlap) -> str:
+    if not overlap.seen_people:
+        return f"None of the {overlap.people} people tested is in the training set, by name."
+    return (
+        f"{overlap.seen_people} of the {overlap.people} people tested are also in the training "
+        f"set, by name; {overlap.seen_pairs} of {overlap.pairs} pairs have one of them. The subset "
+        "'unseen' is without those pairs."
+    )

@@ -1,0 +1,188 @@
+"""`frcore evaluate`: one trained run on one prepared benchmark."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frcore.data.prepared import Prepared
+from frcore.devices import lease_gpu
+from frcore.errors import UserError
+from frcore.evaluation.embed import embed
+from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, resolvable, tar_rows
+from frcore.evaluation.notes import notes
+from frcore.evaluation.protocol import (
+    Overlap,
+    ScoredPairs,
+    overlap_with_training,
+    rows_needed,
+    score_benchmark,
+    seen_images,
+)
+from frcore.files import atomic_file, read_json, write_json
+from frcore.plan import EvaluationSpec
+from frcore.provenance import environment
+from frcore.training.checkpoint import load_backbone
+from frcore.training.loop import reproducible
+
+
+def evaluate(
+    spec: EvaluationSpec, run: Path, benchmark: Path, train_data: Path, out: Path
+) -> dict[str, Any]:
+    """Judge `run` on `benchmark`; write `out` (.json) and the scores beside it (.npz).
+
+    Args:
+        spec: how embeddings become scores, and the device.
+        run: folder of a finished run.
+        benchmark: folder of a prepared benchmark.
+        train_data: folder of the prepared set the run was trained on, to find people in both.
+        out: the JSON file; its form is in docs/formats.md.
+
+    Returns:
+        What was written to `out`.
+
+    Raises:
+        UserError: the run is not finished or was trained on other data, the benchmark does not fit
+            the model, a synthetic benchmark shares people with the training set, or the embeddings
+            are unusable.
+    """
+    run, out = Path(run), Path(out)
+    if out.suffix != ".json":
+        raise UserError(f"the output is '{out}'; it must end in .json (the scores go to .npz)")
+    test, train = Prepared.open(benchmark), Prepared.open(train_data)
+    record = _finished_run(run)
+    _check_fit(record, test, train)
+    pairs = _scored(spec, run, test, train)
+    overlap = overlap_with_training(pairs.take(pairs.tested))
+    _refuse_leak(test, overlap)
+    judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
+    result = {
+        "run": record["id"],
+        "spec_hash": spec.hash,
+        "benchmark": Path(benchmark).name,
+        "protocol": test.manifest.protocol,
+        "rows": judged.rows,
+        "notes": notes(spec, test, train, pairs, overlap),
+        "data": {
+            "content_sha256": test.manifest.content_sha256,
+            "train_content_sha256": train.manifest.content_sha256,
+            "images": test.manifest.images,
+            "people": overlap.people,
+            "seen_people": overlap.seen_people,
+            "pairs": overlap.pairs,
+            "seen_pairs": overlap.seen_pairs,
+        },
+        "environment": environment(spec.device),
+    }
+    _write_scores(out.with_suffix(".npz"), pairs.take(pairs.tested), judged)
+    write_json(out, result)
+    return result
+
+
+def _finished_run(run: Path) -> dict[str, Any]:
+    """`run.json`, if the run is finished."""
+    if (run / "failure.json").is_file():
+        failure = read_json(run / "failure.json")
+        raise UserError(
+            f"the run {run} failed: {failure.get('error')}; there is no model to evaluate until "
+            "it is trained again"
+        )
+    for name in ("run.json", "model.pt", "result.json"):
+        if not (run / name).is_file():
+            raise UserError(f"{run / name} does not exist; train the run to its end first")
+    return read_json(run / "run.json")
+
+
+def _check_fit(record: dict[str, Any], test: Prepared, train: Prepared) -> None:
+    """The run's images are as large as the benchmark's, and `train` is what it was trained on."""
+    trained_on = record["data"]["content_sha256"]
+    if trained_on != train.manifest.content_sha256:
+        raise UserError(
+            f"{record['id']} was trained on data {trained_on[:12]}…, but {train.folder} is "
+            f"{train.manifest.content_sha256[:12]}…; give the data it was trained on, because "
+            "people in both sets are found by it"
+        )
+    size = record["spec"]["image"]["size"]
+    if size != test.manifest.image_size:
+        raise UserError(
+            f"{record['id']} takes images of {size} pixels, but {test.folder} has "
+            f"{test.manifest.image_size}; prepare the benchmark with the study's image size"
+        )
+
+
+@contextlib.contextmanager
+def _device(spec: EvaluationSpec) -> Iterator[None]:
+    # Not exclusive: no time is reported here, so two evaluations may share a board.
+    with lease_gpu(spec.device, exclusive=False), reproducible(0, spec.threads):
+        yield
+
+
+def _scored(spec: EvaluationSpec, run: Path, test: Prepared, train: Prepared) -> ScoredPairs:
+    rows = rows_needed(test)
+    with _device(spec):
+        embeddings = embed(
+            load_backbone(run, spec.device),
+            test.images,
+            rows,
+            flip=spec.evaluation.flip,
+            batch_size=spec.evaluation.batch_size,
+            device=spec.device,
+            names=test.index["name"].tolist(),
+        )
+    return score_benchmark(test, embeddings, rows, seen_images(test, train), spec.evaluation)
+
+
+def _refuse_leak(test: Prepared, overlap: Overlap) -> None:
+    if test.manifest.synthetic and overlap.seen_people:
+        raise UserError(
+            f"{overlap.seen_people} of {overlap.people} people of the synthetic benchmark "
+            f"{test.folder} are also in the training set; synthetic people can always be new, so "
+            "this is a leak: give the benchmark another seed or prepare both again"
+        )
+
+
+def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
+    """The FARs of a template benchmark's own spec, or those of pairs."""
+    given = test.manifest.spec.get("data", {}).get("fars")
+    return [float(far) for far in given] if given else resolvable(pairs, PAIR_FARS)
+
+
+def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap, replicates: int) -> Judged:
+    """Rows of all pairs and, where people were trained on, of pairs without them."""
+    judged = _judge_subset(test, pairs, "all", _fars(test, pairs), replicates)
+    if not overlap.seen_people:
+        return judged
+    # The pairs that choose a threshold are kept: the subset is about who is judged.
+    unseen = pairs.take(pairs.unseen | ~pairs.tested)
+    if not unseen.tested.any():
+        return judged
+    rows = _judge_subset(test, unseen, "unseen", _fars(test, unseen), replicates).rows
+    return Judged(judged.rows + rows, judged.threshold)
+
+
+def _judge_subset(
+    test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float], replicates: int
+) -> Judged:
+    tar: list[Row] = tar_rows(pairs, subset, fars, replicates)
+    if test.manifest.protocol == "templates":
+        return Judged(tar, np.full(int(pairs.tested.sum()), np.nan))
+    judged = accuracy_rows(pairs, subset, replicates)
+    return Judged(judged.rows + tar, judged.threshold)
+
+
+def _write_scores(path: Path, tested: ScoredPairs, judged: Judged) -> None:
+    with atomic_file(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            scores=tested.scores,
+            same=tested.same,
+            fold=tested.fold,
+            identity_a=tested.identity_a,
+            identity_b=tested.identity_b,
+            subset_unseen=tested.unseen,
+            threshold=judged.threshold,
+        )
