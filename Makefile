@@ -1,0 +1,61 @@
+# make tables   from nothing to the tables of the default study
+# make test     from nothing to the whole test suite
+#
+# Needed: Python >= 3.11, make, pip. Everything else goes into .venv and nowhere else.
+# PYTHON=python3.12      another interpreter to make the environment with
+# STUDY=config/lfw.yaml  another study; ARGS is handed on: make tables ARGS="--config lfw=FOLDER"
+# PIP_ARGS               handed on to pip, for example an index with torch's CPU-only wheels
+
+PYTHON ?= python3
+VENV ?= .venv
+STUDY ?= config/quick.yaml
+CORES ?= all
+ARGS ?=
+PIP_ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: tables test install lint types format clean help
+
+tables: $(INSTALLED)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
+
+# One session over all that needs no GPU; the fast tests come first (tests/conftest.py).
+test: $(INSTALLED)
+	$(BIN)/pytest -m "not gpu" $(ARGS)
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than 3.11; give another: make PYTHON=python3.12" >&2; exit 1; }
+	# Debian's Python has no ensurepip without its package python3-venv: then the outer pip helps.
+	$(PYTHON) -m venv $(VENV) 2>/dev/null \
+		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+			&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[dev,slurm]"
+	@touch $@
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+# The environment stays; results are made again by `make tables`.
+clean:
+	rm -rf .snakemake logs .pytest_cache .mypy_cache .ruff_cache
+	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
