@@ -23,6 +23,8 @@ class AdaCos(Head):
     a buffer, updated in training mode only: public copies keep it in a Python attribute, which a
     resume forgets, and some update it on validation data. Under a sampler that drops columns, B_avg
     is the sum over the columns which the softmax has, because that is the softmax being scaled.
+    Where that sum is 1 or less (a handful of columns, all far away) the equation has no positive
+    solution, and the scale stays as it was.
     """
 
     statistics: ClassVar[frozenset[Literal["negative_logsumexp"]]] = frozenset(
@@ -44,7 +46,9 @@ class AdaCos(Head):
         # log of the arithmetic mean of exp(lse): exponentials stay in log space, where s may be 64.
         log_b_avg = torch.logsumexp(lse_N, 0) - math.log(len(lse_N))
         median = batch.cosine_N.double().clamp(-1, 1).arccos().quantile(0.5)
-        self.scale_value.copy_(log_b_avg / torch.cos(median.clamp_max(math.pi / 4)))
+        scale = log_b_avg / torch.cos(median.clamp_max(math.pi / 4))
+        # By `where`, not `if`: no value is read back from the device.
+        self.scale_value.copy_(torch.where((scale > 0) & scale.isfinite(), scale, previous))
 
     def scale(self, batch: HeadBatch) -> Tensor:
         """s(t)."""
