@@ -122,42 +122,48 @@ def train(
 def evaluate(
     run: Annotated[str, typer.Option(help="The trained run's folder; with --study its name.")],
     benchmark: Annotated[
-        str, typer.Option(help="The prepared benchmark's folder; with --study its name.")
-    ],
+        list[str] | None,
+        typer.Option(
+            help="A prepared benchmark's folder, repeatable; with --study names, absent: all."
+        ),
+    ] = None,
     spec: SpecOption = None,
     study: StudyOption = None,
     train_data: Annotated[
         Path | None, typer.Option(help="The prepared training set, to tell unseen people.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The JSON file; scores go beside it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the JSON files, named after the benchmarks.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Judge one trained run on one benchmark, with intervals.
+    """Judge one trained run on benchmarks, with intervals.
 
-    Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0 --benchmark pairs
+    Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0
     """
     from frcore import arguments, plan
 
     if spec is not None:
         chosen = arguments.parse(plan.EvaluationSpec, spec)
-        run_folder, benchmark_folder = Path(run), Path(benchmark)
+        run_folder, benchmarks = Path(run), [Path(folder) for folder in benchmark or ()]
         train_data = arguments.need("--train-data", train_data)
         out = arguments.need("--out", out)
     else:
         workflow = arguments.workflow(study, config)
         chosen = plan.evaluation(workflow.study)
         run_id = arguments.pick("run", run, workflow.runs).id
-        name = arguments.pick("benchmark", benchmark, workflow.benchmarks).name
-        run_folder, benchmark_folder = (
-            workflow.root / "runs" / run_id,
-            workflow.root / "data" / name,
-        )
+        names = benchmark or list(workflow.benchmarks)
+        specs = [arguments.pick("benchmark", name, workflow.benchmarks) for name in names]
+        run_folder = workflow.root / "runs" / run_id
+        benchmarks = [workflow.root / "data" / item.name for item in specs]
         train_data = train_data or workflow.root / "data/train"
-        out = out or workflow.root / "evaluation" / run_id / f"{name}.json"
+        out = out or workflow.root / "evaluation" / run_id
 
     from frcore.evaluation.run import evaluate as go
 
-    go(chosen, run_folder, benchmark_folder, train_data, out)
+    # One process for all: importing the libraries takes longer than judging a small benchmark.
+    for folder in benchmarks:
+        go(chosen, run_folder, folder, train_data, out / f"{folder.name}.json")
 
 
 @app.command()
@@ -276,23 +282,15 @@ def schema(
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Check this machine: versions, processor, GPUs, disk; exit 1 if something is wrong."""
-    from frcore.doctor import examine
+    """Check this machine, and which studies in config/ it can run; exit 1 if something is wrong."""
+    from frcore.doctor import diagnose, render
 
-    findings = examine()
+    report = diagnose(sorted(Path("config").glob("*.yaml")))
     if as_json:
-        rows = [finding.__dict__ for finding in findings]
-        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
     else:
-        from rich.table import Table
-
-        colours = {"ok": "green", "note": "yellow", "wrong": "bold red"}
-        table = Table("", "what", "found", box=None, pad_edge=False)
-        for finding in findings:
-            mark = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
-            table.add_row(mark, escape(finding.what), escape(finding.found))
-        Console().print(table)
-    if any(finding.verdict == "wrong" for finding in findings):
+        render(report, Console())
+    if not report.ok:
         raise typer.Exit(1)
 
 

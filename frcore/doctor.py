@@ -1,110 +1,311 @@
-"""`frcore doctor`: what this machine has, and whether it is enough."""
+"""`frcore doctor`: what this machine has, and for each study whether it can run here.
+
+Every finding that is not in order comes with what to do about it, as a command where there is one.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import psutil
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from frcore.config import Study
+from frcore.errors import UserError
+from frcore.measurement.nvml import Nvml, describe_gpu
 from frcore.provenance import commit, cpu_model
+
+DEFAULT_STUDY = "quick"
+GIB = 1024**3
+
+Verdict = Literal["ok", "note", "wrong"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `wrong` must be mended, `note` is worth knowing."""
+    """One thing that was looked at.
 
-    verdict: Literal["ok", "note", "wrong"]
+    Attributes:
+        what: its name.
+        verdict: "ok"; "note", something optional is not there; "wrong", something needed is not.
+        found: what is there, in words.
+        fix: what to do, where something is to be done.
+    """
+
     what: str
+    verdict: Verdict
     found: str
+    fix: str | None = None
 
 
-def examine() -> list[Finding]:
-    """All findings, the cheap ones first."""
-    return [*_python(), *_machine(), *_packages(), *_programs(), *_torch()]
+@dataclass(frozen=True)
+class Report:
+    """All findings: of the machine, and for each study."""
+
+    machine: tuple[Finding, ...]
+    studies: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing that the default study needs."""
+        return all(finding.verdict != "wrong" for finding in (*self.machine, *self.studies))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"ok": self.ok, **asdict(self)}
 
 
-def _python() -> Iterator[Finding]:
-    good = sys.version_info >= (3, 11)
-    advice = "" if good else "; frcore needs 3.11 or newer"
-    yield Finding("ok" if good else "wrong", "Python", platform.python_version() + advice)
-    revision = commit()
-    yield Finding(
-        "ok" if revision else "note",
-        "frcore",
-        importlib.metadata.version("frcore")
-        + (f", commit {revision}" if revision else ", not from a git checkout: no commit in rows"),
+def diagnose(study_files: Iterable[Path], *, results: Path = Path("results")) -> Report:
+    """Look at this machine and at every study.
+
+    Args:
+        study_files: YAML files; that the one called `DEFAULT_STUDY` can run here is needed, the
+            others are told.
+        results: where studies write; need not exist yet.
+    """
+    gpu = _gpu()
+    machine = (
+        _python(),
+        *_libraries(),
+        _torch(),
+        gpu,
+        _processor(),
+        _memory(),
+        _disk(results),
+        _snakemake(),
+        _git(),
+        _slurm(),
+        _browser(),
     )
+    studies = (_study(path, has_gpu=gpu.verdict == "ok", results=results) for path in study_files)
+    return Report(machine, tuple(studies))
 
 
-def _machine() -> Iterator[Finding]:
-    import psutil
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("ok", "processor", f"{cpu_model()}, {cores} cores usable")
-    memory = psutil.virtual_memory().total / 2**30
-    yield Finding("ok" if memory >= 4 else "note", "memory", f"{memory:.1f} GiB")
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
-    enough = free >= 2
-    advice = "" if enough else "; a study needs some GiB"
-    yield Finding("ok" if enough else "note", "disk", f"{free:.1f} GiB free here{advice}")
-    try:
-        with tempfile.TemporaryFile(dir=Path.cwd()):
-            pass
-    except OSError as error:
-        yield Finding("wrong", "working directory", f"cannot be written ({error.strerror})")
+def render(report: Report, console: Console) -> None:
+    """Print the report as two tables."""
+    for title, findings in (("This machine", report.machine), ("Studies", report.studies)):
+        table = Table("", title, "found", box=None, pad_edge=False)
+        for finding in findings:
+            colour = {"ok": "green", "note": "yellow", "wrong": "bold red"}[finding.verdict]
+            mark = f"[{colour}]{finding.verdict}[/]"
+            text = escape(finding.found)
+            if finding.fix is not None:
+                text += f"\n[dim]→ {escape(finding.fix)}[/]"
+            table.add_row(mark, escape(finding.what), text)
+        console.print(table)
+        console.print()
 
 
-def _packages() -> Iterator[Finding]:
-    """Each dependency that frcore declares, against what is installed."""
-    from packaging.requirements import Requirement
+# --- software ------------------------------------------------------------------------------------
 
-    wrong: list[str] = []
-    requirements = [Requirement(text) for text in importlib.metadata.requires("frcore") or []]
-    needed = [item for item in requirements if item.marker is None or item.marker.evaluate()]
-    for requirement in needed:
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{requirement.name} is missing")
+
+def _python() -> Finding:
+    version = platform.python_version()
+    allowed = importlib.metadata.metadata("frcore")["Requires-Python"] or ""
+    found = f"{version} on {platform.platform()}"
+    if SpecifierSet(allowed).contains(version, prereleases=True):
+        return Finding("python", "ok", found)
+    return Finding("python", "wrong", f"{found}; needed is {allowed}", "make install")
+
+
+def _libraries() -> list[Finding]:
+    """One finding for all that are in order, and one for each that is not."""
+    found, wrong = [], []
+    for requirement in map(Requirement, importlib.metadata.requires("frcore") or ()):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        # A local part such as 2.13.0+cpu says how it was built, not what it is.
-        if not requirement.specifier.contains(re.sub(r"\+.*", "", version), prereleases=True):
-            wrong.append(f"{requirement.name} {version}, but {requirement.specifier} is needed")
-    if wrong:
-        yield Finding("wrong", "packages", "; ".join(wrong) + ": run `make install`")
-    else:
-        yield Finding("ok", "packages", f"all {len(needed)} as declared")
+        problem = _problem_of(requirement)
+        if problem is None:
+            found.append(f"{requirement.name} {importlib.metadata.version(requirement.name)}")
+        else:
+            fix = f"{sys.executable} -m pip install '{requirement}'"
+            wrong.append(Finding(requirement.name, "wrong", problem, fix))
+    return [Finding("libraries", "ok", ", ".join(found)), *wrong]
 
 
-def _programs() -> Iterator[Finding]:
-    beside = str(Path(sys.executable).parent)
-    path = os.pathsep.join([beside, os.environ.get("PATH", "")])
-    for program, why in (("snakemake", "runs studies"), ("git", "gives rows their commit")):
-        place = shutil.which(program, path=path)
-        missing = Finding("note", program, f"not found; it {why}")
-        yield Finding("ok", program, place) if place else missing
+def _problem_of(requirement: Requirement) -> str | None:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed; needed is {requirement}"
+    if requirement.specifier.contains(version, prereleases=True):
+        return None
+    return f"version {version}; needed is {requirement.specifier}"
 
 
-def _torch() -> Iterator[Finding]:
-    import torch
+def _torch() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: one of its libraries is missing or broken
+        return Finding("torch", "wrong", f"cannot be imported: {error}", "make install")
+    build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for CPU only"
+    return Finding("torch", "ok", f"{torch.__version__}, {build}")
 
-    yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
-    if not torch.cuda.is_available():
-        yield Finding(
-            "note", "GPU", "none that torch can use; studies with `device: cuda` cannot run"
-        )
-        return
-    from frcore.measurement.nvml import describe_gpu
 
-    for index in range(torch.cuda.device_count()):
-        described = describe_gpu(f"cuda:{index}")
-        text = ", ".join(f"{key} {value}" for key, value in described.items() if value is not None)
-        yield Finding("ok", f"GPU {index}", text)
+def _snakemake() -> Finding:
+    beside = Path(sys.executable).with_name("snakemake")
+    command = shutil.which("snakemake") or (str(beside) if beside.exists() else None)
+    if command is None:
+        return Finding("snakemake", "wrong", "no command `snakemake`", "make install")
+    if shutil.which("snakemake") is None:
+        fix = f'export PATH="{beside.parent}:$PATH"'
+        return Finding("snakemake", "note", f"{command}, which is not on the PATH", fix)
+    return Finding("snakemake", "ok", command)
+
+
+def _git() -> Finding:
+    revision = commit()
+    if revision is not None:
+        return Finding("git", "ok", f"commit {revision}")
+    return Finding("git", "note", "frcore is not in a git checkout: results bear no commit")
+
+
+def _slurm() -> Finding:
+    plugin = _problem_of(Requirement("snakemake-executor-plugin-slurm")) is None
+    sbatch = shutil.which("sbatch")
+    if sbatch and plugin:
+        return Finding("slurm", "ok", f"{sbatch} and Snakemake's plugin for it")
+    if sbatch:
+        fix = f"{sys.executable} -m pip install 'frcore[slurm]'"
+        return Finding("slurm", "note", f"{sbatch}, but not Snakemake's plugin for it", fix)
+    return Finding("slurm", "note", "no `sbatch`: jobs run on this machine")
+
+
+def _browser() -> Finding:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    command = next(filter(None, map(shutil.which, names)), None)
+    if command is None:
+        return Finding("chromium", "note", "none; only for pictures of the report's page")
+    return Finding("chromium", "ok", command)
+
+
+# --- hardware ------------------------------------------------------------------------------------
+
+
+def _gpu() -> Finding:
+    """Whether torch can use a GPU, and which; where only one of torch and NVML sees it, why."""
+    try:
+        import torch
+
+        usable, cuda = torch.cuda.is_available(), torch.version.cuda
+    except (ImportError, OSError):
+        usable, cuda = False, None
+    reason = Nvml.why_not()
+    names = []
+    if reason is None:
+        with Nvml() as nvml:
+            names = [f"{board.name} ({board.uuid})" for board in nvml.boards()]
+            driver = nvml.driver
+    if usable:
+        seen = ", ".join(names) or torch.cuda.get_device_name(0)
+        limit = describe_gpu("cuda")["power_limit_watts"]
+        told = f"; no power, energy or clocks ({reason})" if reason else f"; driver {driver}"
+        return Finding("gpu", "ok", seen + told + (f", {limit:.0f} W" if limit else ""))
+    if not names:
+        return Finding("gpu", "note", f"none ({reason or 'NVML lists no board'})")
+    if cuda is None:
+        fix = "install a CUDA build of torch: https://pytorch.org/get-started/locally"
+        return Finding("gpu", "note", f"{', '.join(names)}, but this torch is for CPU only", fix)
+    fix = "update the driver, or see whether CUDA_VISIBLE_DEVICES hides the GPU"
+    found = f"{', '.join(names)}, driver {driver}, but torch for CUDA {cuda} cannot use it"
+    return Finding("gpu", "note", found, fix)
+
+
+def _processor() -> Finding:
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count()
+    return Finding("processor", "ok", f"{cpu_model()}, {cores} cores for this process")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / GIB:.1f} GiB free of {memory.total / GIB:.1f} GiB"
+    return Finding("memory", "ok", found)
+
+
+def _nearest(place: Path) -> Path:
+    """`place`, or the nearest folder above it that exists."""
+    place = place.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def free_disk(place: Path) -> int:
+    """Free bytes where `place` is, or will be."""
+    return shutil.disk_usage(_nearest(place)).free
+
+
+def _disk(results: Path) -> Finding:
+    place = _nearest(results)
+    found = f"{free_disk(results) / GIB:.1f} GiB free at {results}/"
+    if os.access(place, os.W_OK | os.X_OK):
+        return Finding("disk", "ok", found)
+    return Finding("disk", "wrong", f"{found}, but {place} cannot be written", "work in a folder "
+                   "of your own, or set --directory of snakemake")  # fmt: skip
+
+
+# --- studies -------------------------------------------------------------------------------------
+
+
+def _study(path: Path, *, has_gpu: bool, results: Path) -> Finding:
+    from frcore.study import load_study
+
+    path = Path(path)
+    short: Verdict = "wrong" if path.stem == DEFAULT_STUDY else "note"
+    command = f"snakemake --cores all --configfile {path}"
+    try:
+        study = load_study(path)
+    except UserError as error:
+        # The message has the three parts of every error: also what to do.
+        return Finding(path.stem, short, f"not ready: {error}")
+    devices = {study.training.device}
+    if study.measurement is not None:
+        devices.add(study.measurement.device)
+    if "cuda" in devices and not has_gpu:
+        found = "not ready: device 'cuda', and torch sees no GPU here"
+        fix = f"on a machine with an NVIDIA GPU: {command}"
+        return Finding(study.name, short, found, fix)
+    needed = prepared_bytes(study)
+    free = free_disk(results / study.name)
+    size = f"about {needed / GIB:.2f} GiB of prepared data"
+    if needed > free:
+        found = f"not ready: {size}, and {free / GIB:.2f} GiB are free at {results}/"
+        fix = f"put {results}/ on a larger disk: mv {results} BIG/ && ln -s BIG/results {results}"
+        return Finding(study.name, short, found, fix)
+    return Finding(study.name, "ok", f"ready; {size}", command)
+
+
+def prepared_bytes(study: Study) -> int:
+    """What the study's prepared images take on disk: uint8 RGB, all data sets together.
+
+    Exact for synthetic data with equal counts, the mean under a long tail; for folders an upper
+    bound, because it counts files that a list or `min_images` leaves out.
+    """
+    sets = [study.train, *study.benchmarks.values()]
+    # Each data set has its own copy, also where they come from one folder.
+    return sum(_images(data) for data in sets) * study.image.size**2 * 3
+
+
+def _images(data: Any) -> int:
+    if data.kind == "synthetic_templates":
+        return data.identities * data.templates * data.images
+    if data.kind.startswith("synthetic"):
+        return data.identities * data.images
+    root = Path(data.root)
+    if data.kind.startswith("lfw"):
+        root = root / "aligned-112"
+    suffixes = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+    return sum(path.suffix.lower() in suffixes for path in root.rglob("*"))

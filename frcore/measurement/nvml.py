@@ -15,25 +15,11 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from frcore.measurement.clocks import NOT_THROTTLING, decode_clock_events
+
 T = TypeVar("T")
 
 MIB = 1024 * 1024
-
-CLOCK_EVENTS = {
-    0x1: "gpu_idle",
-    0x2: "applications_clocks_setting",
-    0x4: "sw_power_cap",
-    0x8: "hw_slowdown",
-    0x10: "sync_boost",
-    0x20: "sw_thermal_slowdown",
-    0x40: "hw_thermal_slowdown",
-    0x80: "hw_power_brake_slowdown",
-    0x100: "display_clock_setting",
-}
-"""Bits of nvmlDeviceGetCurrentClocksEventReasons, after nvml.h's nvmlClocksEventReason*."""
-
-NOT_THROTTLING = frozenset({"gpu_idle"})
-"""A board without work lowers its clocks; that slows nothing down."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +46,6 @@ class Reading:
         return tuple(name for name in self.clock_events if name not in NOT_THROTTLING)
 
 
-def decode_clock_events(bits: int) -> tuple[str, ...]:
-    """Names of the set bits; a bit newer than this table keeps its number.
-
-    >>> decode_clock_events(0x24)
-    ('sw_power_cap', 'sw_thermal_slowdown')
-    """
-    single = (1 << place for place in range(bits.bit_length()) if bits >> place & 1)
-    return tuple(CLOCK_EVENTS.get(bit, f"unknown_0x{bit:x}") for bit in single)
-
-
 class Board:
     """One GPU, or one MIG instance of it, as NVML shows it."""
 
@@ -77,9 +53,8 @@ class Board:
         self._nvml = library
         self._handle = handle
         self.missing: dict[str, str] = {}
-        self.is_mig = bool(
-            self._ask("mig", lambda: library.nvmlDeviceIsMigDeviceHandle(handle))
-        )  # fmt: skip
+        self.is_mig = bool(self._ask("mig", lambda: library.nvmlDeviceIsMigDeviceHandle(handle)))
+        self.missing.pop("mig", None)  # a driver that does not know of MIG lacks nothing here
 
     def _ask(self, counter: str, question: Callable[[], T]) -> T | None:
         try:
@@ -110,11 +85,15 @@ class Board:
 
     @property
     def mig_enabled(self) -> bool | None:
-        """Whether the board is divided into MIG instances; None where it has no such mode."""
+        """Whether the board is divided into MIG instances; None where it is not told."""
         if self.is_mig:
             return True
-        mode = self._ask("mig_mode", lambda: self._nvml.nvmlDeviceGetMigMode(self._handle))
-        return None if mode is None else bool(mode[0])
+        try:
+            return bool(self._nvml.nvmlDeviceGetMigMode(self._handle)[0])
+        except pynvml.NVMLError_NotSupported:
+            return False  # a board without such a mode
+        except (self._nvml.NVMLError, AttributeError):
+            return None
 
     def energy_mj(self) -> int | None:
         """Millijoules since the driver was loaded, of the whole board (Volta and newer)."""
@@ -152,6 +131,14 @@ class Board:
             f"NVML lists no process {pid}: it holds nothing on this board, or a container hides it"
         )
         return None
+
+    def process_count(self) -> int | None:
+        """How many processes compute on the board, as far as a container lets it be seen."""
+        running = self._ask(
+            "process_memory",
+            lambda: self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle),
+        )
+        return None if running is None else len(running)
 
     def clock_events(self) -> tuple[str, ...] | None:
         """Why the clocks are where they are now."""

@@ -91,7 +91,7 @@ def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:
 
 def _load_kernels(spec: MeasurementSpec) -> None:
     """Run a step of the smallest size, so that loaded libraries do not count as the step's."""
-    small = spec.measurement.model_copy(update={"batch_size": 2, "backbone": None, "dim": 2})
+    small = spec.measurement.model_copy(update={"backbone": None, "dim": 2})
     TrainingStep(spec.model_copy(update={"measurement": small}), 3)()
 
 
@@ -123,7 +123,7 @@ def _look_at_the_board(row: Row, step: TrainingStep) -> None:
         row.clock_mhz = window.clock_mhz
         if window.throttle_reasons is not None:
             row.throttle_reasons = ", ".join(window.throttle_reasons) or "none"
-        row.notes = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items())) or None
+        row.notes = _notes(board)
 
 
 def _board_memory(row: Row, board: Board) -> None:
@@ -137,3 +137,11 @@ def _board_memory(row: Row, board: Board) -> None:
             row.nvml_process_mib = in_mib
         else:
             board.missing["process_memory"] = "less than torch has reserved: not this process"
+
+
+def _notes(board: Board) -> str | None:
+    notes = [f"{key}: {why}" for key, why in sorted(board.missing.items())]
+    processes = board.process_count() or 1
+    if processes > 1:
+        notes.append(f"{processes - 1} other processes use the board: its energy is theirs too")
+    return "; ".join(notes) or None

@@ -7,6 +7,7 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
 
 from frcore.devices import lease_gpu
@@ -54,7 +55,8 @@ def _rows(spec: MeasurementSpec) -> list[Row]:
     if checked.user_error:
         raise UserError(checked.error)
     rows = []
-    with Progress(transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(spec.id, total=len(spec.measurement.identities))
         for identities in spec.measurement.identities:
             progress.update(task, description=f"{spec.id}: {identities:,} identities")

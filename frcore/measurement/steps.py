@@ -82,6 +82,8 @@ class TrainingStep:
     def __init__(self, spec: MeasurementSpec, identities: int, *, seed: int = 0) -> None:
         given = spec.measurement
         self.device = torch.device(given.device)
+        if self.device.type == "cuda":  # generators, unlike tensors, want to know which
+            self.device = torch.device("cuda", torch.cuda.current_device())
         self.precision = given.precision
         torch.manual_seed(seed)
         self.backbone, dim = self._build_backbone(spec)

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from frcore.measurement.nvml import CLOCK_EVENTS, Nvml, decode_clock_events, describe_gpu
+from frcore.measurement.clocks import CLOCK_EVENTS, decode_clock_events
+from frcore.measurement.nvml import Nvml, describe_gpu
 from tests.measurement.simulated import GIB, SimulatedBoard, SimulatedNvml
 
 COUNTERS = {  # the board's attribute -> the reading's
@@ -75,6 +76,16 @@ def test_a_mig_instance_has_no_power_or_energy_of_its_own():
     assert reading.memory_used_bytes == 3 * GIB  # of the instance
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [([1, 1], True), ([0, 1], False), (pynvml.NVMLError_NotSupported, False),
+     (pynvml.NVMLError_NoPermission, None)],
+)  # fmt: skip
+def test_whether_a_board_is_divided(mode, expected):
+    with Nvml(SimulatedNvml(SimulatedBoard(mig_mode=mode))) as nvml:
+        assert nvml.boards()[0].mig_enabled is expected
+
+
 def test_clock_events_are_pynvmls_and_idle_is_no_throttling():
     for bit, name in CLOCK_EVENTS.items():
         stem = "".join(part.capitalize() for part in name.split("_"))
@@ -114,8 +125,8 @@ def test_describe_gpu(monkeypatch):
         "driver": "580.65.06",
         "power_limit_watts": 6.0,
         "memory_mib": 141 * 1024,
-        "mig": None,
-        "note": "mig_mode: Not Supported",
+        "mig": False,
+        "note": None,
     }
 
 
