@@ -6,18 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from frcore.data import folder, lfw, synthetic
+from frcore.data.folder import write_folder
+from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
 from frcore.data.prepared import Manifest, Prepared
+from frcore.data.synthetic import write_faces, write_pairs, write_templates
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 
 _WRITERS: dict[str, Callable[..., None]] = {
-    "synthetic": synthetic.write_faces,
-    "folder": folder.write_folder,
-    "lfw": lfw.write_people,
-    "synthetic_pairs": synthetic.write_pairs,
-    "synthetic_templates": synthetic.write_templates,
-    "lfw_pairs": lfw.write_lfw_pairs,
-    "folder_pairs": lfw.write_folder_pairs,
+    "synthetic": write_faces,
+    "folder": write_folder,
+    "lfw": write_people,
+    "synthetic_pairs": write_pairs,
+    "synthetic_templates": write_templates,
+    "lfw_pairs": write_lfw_pairs,
+    "folder_pairs": write_folder_pairs,
 }
 """What writes each kind of data: called with the data's settings, the image's, the folder, the
 manifest's entries that depend on the spec alone, and the number of processes."""

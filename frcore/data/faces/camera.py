@@ -10,38 +10,34 @@ from frcore.data.faces.nuisance import Nuisance
 from frcore.data.faces.streams import stream
 
 _REFERENCE_SIZE = 112
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_GREY = np.array([0.299, 0.587, 0.114])
 
 
-def photograph(light: NDArray[np.float32], taken: Nuisance, size: int) -> NDArray[np.uint8]:
-    """Turn light (S, S, 3), 0..255 at normal exposure, into an image (size, size, 3)."""
-    light = _coloured(light, taken)
-    if light.shape[0] != size:
-        light = np.asarray(cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA))
-    light = _blurred(light, taken, size)
+def photograph(scene: NDArray[np.uint8], taken: Nuisance, size: int) -> NDArray[np.uint8]:
+    """Turn a scene (S, S, 3) at normal exposure into an image (size, size, 3)."""
+    if scene.shape[0] != size:
+        reduced = cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA)
+        scene = np.asarray(reduced, np.uint8)
+    light = _blurred(scene, taken, size)
+    # 8 bits are all a table of the gamma curve needs, and far cheaper than powers.
+    curve = 255 * np.linspace(0, 1, 256) ** taken.gamma + 0.5
+    image = cv2.LUT(cv2.transform(light, _colours(taken)), curve.astype(np.uint8))
     if taken.noise > 0.3:
-        # One grey and one fainter colour component, as a sensor's noise after demosaicing.
+        # Grey noise: after demosaicing and compression little colour is left of a sensor's.
         rng = stream("grain", taken.grain)
-        grain = rng.standard_normal((size, size, 1), np.float32)
-        light = np.asarray(light + np.float32(taken.noise) * grain, np.float32)
-    image = np.clip(light + np.float32(0.5), 0, 255).astype(np.uint8)
-    return _compressed(image, taken.jpeg)
+        grain = rng.standard_normal((size, size), np.float32) * np.float32(taken.noise)
+        noisy = image + cv2.cvtColor(grain, cv2.COLOR_GRAY2RGB)
+        image = np.clip(noisy + np.float32(0.5), 0, 255).astype(np.uint8)
+    return _compressed(np.asarray(image, np.uint8), taken.jpeg)
 
 
-def _coloured(light: NDArray[np.float32], taken: Nuisance) -> NDArray[np.float32]:
-    if taken.saturation != 1.0:
-        grey = (light @ _GREY)[:, :, None]
-        light = grey + np.float32(taken.saturation) * (light - grey)
-    gain = taken.gain * np.array([1 + taken.warmth, 1, 1 - taken.warmth])
-    light = np.clip(light * gain.astype(np.float32), 0, 255)
-    if taken.gamma == 1.0:
-        return light
-    # A table is as exact as 8 bits need and far cheaper than a power for every pixel.
-    table = (255 * np.linspace(0, 1, 1024) ** taken.gamma).astype(np.float32)
-    return np.asarray(table[(light * np.float32(1023 / 255)).astype(np.int16)])
+def _colours(taken: Nuisance) -> NDArray[np.float64]:
+    """Saturation, white balance and gain as one matrix on RGB (3, 3)."""
+    saturated = taken.saturation * np.eye(3) + (1 - taken.saturation) * _GREY
+    return saturated * taken.gain * np.array([[1 + taken.warmth], [1], [1 - taken.warmth]])
 
 
-def _blurred(light: NDArray[np.float32], taken: Nuisance, size: int) -> NDArray[np.float32]:
+def _blurred(light: NDArray[np.uint8], taken: Nuisance, size: int) -> NDArray[np.uint8]:
     ratio = size / _REFERENCE_SIZE
     small = max(8, round(size * taken.detail))
     if small < size:
@@ -67,7 +63,6 @@ def _streak(length: float, angle: float) -> NDArray[np.float32]:
 
 
 def _compressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    # Encoder and decoder agree on the order of the channels, so RGB needs no swap; only which
-    # channel is compressed as colour differs, and so we do swap.
-    _, code = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[:, :, ::-1], np.uint8)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, code = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -1,24 +1,59 @@
-"""From head units to pixels: pose, projection, alignment to five points, smooth curves."""
+"""From head units to pixels: pose, projection, alignment to five points, smooth curves.
+
+A point of the face's plane is a complex number x + iy, so that scaling, turning and mirroring many
+points are one short expression each.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from frcore.data.faces.identity import Identity
 from frcore.data.faces.nuisance import Nuisance
 
-Points = NDArray[np.float64]
+Points = NDArray[np.complex128]
+Reals = NDArray[np.float64]
 
-ARCFACE_TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
-     (41.5493, 92.3655), (70.7299, 92.2041)]) / 112  # fmt: skip
+ARCFACE_TEMPLATE: Points = np.array(
+    [38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j,
+     41.5493 + 92.3655j, 70.7299 + 92.2041j]) / 112  # fmt: skip
 """Where eyes, nose tip and mouth corners lie in an aligned image, as fractions of its side."""
 
 _PERSPECTIVE = 0.07
+
+
+class Curve(NamedTuple):
+    """Points of the head: on its front surface or on its silhouette (see `front` and `rim`)."""
+
+    points: Points
+    depth: float | Reals
+    is_rim: bool
+
+
+def front(points: Points, lift: float = 0.0) -> Curve:
+    """Points on the front of the head, raised towards the viewer by `lift`."""
+    return Curve(points, lift, False)
+
+
+def rim(points: Points, depth: float | Reals = 0.0) -> Curve:
+    """Points of the head's silhouette, `depth` before the middle of the head."""
+    return Curve(points, depth, True)
+
+
+def path(*points: tuple[float, float]) -> Points:
+    """The complex form of some points (x, y)."""
+    return np.array(points, np.float64).view(np.complex128)[:, 0]
+
+
+def mirrored(points: Points, side: int) -> Points:
+    """The points themselves for side 1, their mirror image (x to −x) for side −1."""
+    return points if side > 0 else -points.conj()
 
 
 @dataclass(frozen=True)
@@ -38,25 +73,16 @@ class View:
         """Pixels per head unit."""
         return abs(self.turn)
 
-    def points(self, xyz: ArrayLike) -> Points:
-        """Head points (N, 3) to pixels (N, 2)."""
-        flat = self.turn * _projected(np.asarray(xyz, np.float64), self.yaw, self.pitch)
-        return np.stack([flat.real + self.origin.real, flat.imag + self.origin.imag], axis=-1)
-
-    def surface(self, xy: ArrayLike, lift: float = 0.0) -> Points:
-        """Points (N, 2) on the front of the head, raised by `lift`, to pixels (N, 2)."""
-        return self.points(on_surface(np.asarray(xy, np.float64), lift))
-
-    def outline(self, xy: ArrayLike, depth: ArrayLike = 0.0) -> Points:
-        """Points (N, 2) of the head's silhouette, `depth` before its middle, to pixels.
-
-        A silhouette does not shrink with the cosine when a head turns: a head is about as deep as
-        it is wide.
-        """
-        xy = np.asarray(xy, np.float64)
+    def pixels(self, points: Points, depth: float | Reals, is_rim: bool | NDArray[np.bool_]
+               ) -> Points:  # fmt: skip
+        """Points (N,) with the depth of `Curve` to pixels (N,)."""
+        # A silhouette does not shrink with the cosine when a head turns: a head is about as deep
+        # as it is wide.
         wider = np.sqrt(np.cos(self.yaw) ** 2 + 0.85 * np.sin(self.yaw) ** 2) / np.cos(self.yaw)
-        xyz = np.column_stack([xy[:, 0] * wider, xy[:, 1], np.broadcast_to(depth, len(xy))])
-        return self.points(xyz)
+        x, y = points.real, points.imag
+        z = np.where(is_rim, 0.0, _front_depth(x, y)) + depth
+        projected = _projected(np.where(is_rim, x * wider, x), y, z, self.yaw, self.pitch)
+        return self.turn * projected + self.origin
 
 
 def view(person: Identity, taken: Nuisance, size: int) -> View:
@@ -65,15 +91,13 @@ def view(person: Identity, taken: Nuisance, size: int) -> View:
     As in real data the alignment removes shift, scale and in-plane rotation, up to the detector's
     error, and leaves the person's proportions.
     """
-    landmarks = on_surface(
-        np.array(
-            [(-person.eye_x, 0), (person.eye_x, 0), (0, person.nose_y),
-             (-person.mouth_width * 0.92, person.mouth_y),
-             (person.mouth_width * 0.92, person.mouth_y)])
-    )  # fmt: skip
-    landmarks[2, 2] += person.nose_depth * 0.8
-    found = _projected(landmarks, taken.yaw, taken.pitch)
-    wanted = (ARCFACE_TEMPLATE * size) @ np.array([1, 1j])
+    corner = person.mouth_width * 0.92
+    landmarks = path((-person.eye_x, 0), (person.eye_x, 0), (0, person.nose_y),
+                     (-corner, person.mouth_y), (corner, person.mouth_y))  # fmt: skip
+    depth = _front_depth(landmarks.real, landmarks.imag)
+    depth[2] += person.nose_depth * 0.8
+    found = _projected(landmarks.real, landmarks.imag, depth, taken.yaw, taken.pitch)
+    wanted = ARCFACE_TEMPLATE * size
     centred = found - found.mean()
     # Least squares over similarities: Umeyama's solution, in the plane, is one complex number.
     turn = np.vdot(centred, wanted - wanted.mean()) / np.vdot(centred, centred).real
@@ -82,29 +106,30 @@ def view(person: Identity, taken: Nuisance, size: int) -> View:
     return View(taken.yaw, taken.pitch, complex(turn), complex(middle - turn * found.mean()))
 
 
-def on_surface(xy: Points, lift: float = 0.0) -> Points:
-    """Give points (N, 2) the depth of the head's front, an ellipsoid: (N, 3)."""
-    inside = 1 - (xy[:, 0] / 1.1) ** 2 - ((xy[:, 1] - 0.15) / 1.65) ** 2
-    return np.column_stack([xy, 0.92 * np.sqrt(np.maximum(0.04, inside)) + lift])
+def _front_depth(x: Reals, y: Reals) -> Reals:
+    """The depth of the head's front, an ellipsoid."""
+    inside = 1 - (x / 1.1) ** 2 - ((y - 0.15) / 1.65) ** 2
+    return np.asarray(0.92 * np.sqrt(np.maximum(0.04, inside)))
 
 
-def _projected(xyz: Points, yaw: float, pitch: float) -> NDArray[np.complex128]:
-    x, y, z = xyz.T
+def _projected(x: Reals, y: Reals, z: Reals, yaw: float, pitch: float) -> Points:
     across = x * np.cos(yaw) + z * np.sin(yaw)
     near = z * np.cos(yaw) - x * np.sin(yaw)
     down = y * np.cos(pitch) - near * np.sin(pitch)
     near = near * np.cos(pitch) + y * np.sin(pitch)
-    return (across + 1j * down) / (1 - _PERSPECTIVE * near)
+    return np.asarray((across + 1j * down) / (1 - _PERSPECTIVE * near))
 
 
-def smooth(points: ArrayLike, *, closed: bool = True, steps: int = 5) -> Points:
-    """A Catmull-Rom curve through `points` (N, D), `steps` points per segment."""
-    points = np.asarray(points, np.float64)
-    return _spline(len(points), closed, steps) @ points
+def smooth(
+    points: Points | Sequence[tuple[float, float]], *, closed: bool = True, steps: int = 4
+) -> Points:
+    """A Catmull-Rom curve through `points`, `steps` points per segment."""
+    through = points if isinstance(points, np.ndarray) else path(*points)
+    return _spline(len(through), closed, steps) @ through
 
 
 @functools.lru_cache(maxsize=256)
-def _spline(count: int, closed: bool, steps: int) -> Points:
+def _spline(count: int, closed: bool, steps: int) -> Reals:
     t = (np.arange(steps) / steps)[:, None]
     weights = 0.5 * np.hstack(
         [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]

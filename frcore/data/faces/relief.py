@@ -6,16 +6,19 @@ matrix product, and the whole relief costs little more than one bump.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from frcore.data.faces.geometry import View, on_surface
+from frcore.data.faces.geometry import View
 from frcore.data.faces.identity import Identity
 from frcore.data.faces.nuisance import Nuisance
 
 Field = NDArray[np.float32]
 
 _GLOSS = 0.10
+_SIDE = 56
+"""Light is computed on a grid of this side: it varies slowly, and the drawing has the edges."""
 
 
 def _bumps(person: Identity, taken: Nuisance) -> NDArray[np.float64]:
@@ -60,56 +63,64 @@ def _tints(person: Identity) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
 class _Grid:
     """Pixel coordinates of an image in units of the projected head."""
 
-    def __init__(self, view: View, size: int):
-        centre = view.points([(0.0, 0.15, 0.0)])[0]
+    def __init__(self, view: View, drawn: int):
         self.view = view
-        self.x = ((np.arange(size) - centre[0]) / view.scale).astype(np.float32)
-        self.y = ((np.arange(size) - centre[1]) / view.scale).astype(np.float32)
-        self._centre = centre
+        self._centre = complex(view.pixels(np.array([0.15j]), -0.92, False)[0])
+        pixels = (np.arange(_SIDE) + 0.5) * (drawn / _SIDE) - 0.5
+        self.x = ((pixels - self._centre.real) / view.scale).astype(np.float32)
+        self.y = ((pixels - self._centre.imag) / view.scale).astype(np.float32)
 
     def gaussians(self, rows: NDArray[np.float64]) -> tuple[Field, Field, Field, Field]:
         """Per row of `rows` its factors over x and y (N, S), and the offsets over their variances.
 
         A Gaussian's value is the product of the factors; times the last two it is its slope.
         """
-        seen = self.view.points(on_surface(rows[:, :2]) + rows[:, 2:3] * (0, 0, 1))
-        at = ((seen - self._centre) / self.view.scale).astype(np.float32)
+        seen = self.view.pixels(rows[:, 0] + 1j * rows[:, 1], rows[:, 2], False)
+        at = (seen - self._centre) / self.view.scale
         sigma = rows[:, 3:5].astype(np.float32)
-        x, y = self.x - at[:, :1], self.y - at[:, 1:]
-        along = np.exp(-0.5 * (x / sigma[:, :1]) ** 2)
-        down = np.exp(-0.5 * (y / sigma[:, 1:]) ** 2)
-        return along, down, x / sigma[:, :1] ** 2, y / sigma[:, 1:] ** 2
+        x = (self.x - at.real[:, None].astype(np.float32)) / sigma[:, :1]
+        y = (self.y - at.imag[:, None].astype(np.float32)) / sigma[:, 1:]
+        return np.exp(-0.5 * x * x), np.exp(-0.5 * y * y), x / sigma[:, :1], y / sigma[:, 1:]
 
 
-def light_on_head(person: Identity, taken: Nuisance, view: View, size: int) -> tuple[Field, Field]:
-    """How much light each pixel of the head gives back.
+def light_on_head(person: Identity, taken: Nuisance, view: View, drawn: int) -> tuple[Field, Field]:
+    """How much light the head gives back, for an image of side `drawn`.
 
     Returns:
-        a factor on the colours (S, S, 3), and the gloss to add (S, S), as a share of white.
+        a factor on the colours (drawn, drawn, 3), and the gloss to add to each of them.
     """
-    grid = _Grid(view, size)
+    grid = _Grid(view, drawn)
+    facing = _facing(grid, person, taken)
+    tints, factors = _tints(person)
+    along, down, _, _ = grid.gaussians(tints)
+    rows = (along[:, :, None] * factors[:, None, :]).reshape(len(tints), -1)
+    patches = (down.T @ rows).reshape(_SIDE, _SIDE, 3)
+    ambient = np.float32(taken.ambient)
+    factor = (1 + patches) * (ambient + (1 - ambient) * np.float32(1.3) * facing)[:, :, None]
+    shine = facing * facing * facing
+    shine *= shine
+    gloss = np.float32(255 * _GLOSS * (1 - taken.ambient)) * (shine * shine)
+    size = (drawn, drawn)
+    factor = np.asarray(cv2.resize(factor, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    gloss = np.asarray(cv2.resize(gloss, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    return factor, np.asarray(cv2.cvtColor(gloss, cv2.COLOR_GRAY2RGB), np.float32)
+
+
+def _facing(grid: _Grid, person: Identity, taken: Nuisance) -> Field:
+    """The cosine between the surface's normal and the light, at least 0: (S, S)."""
     bumps = _bumps(person, taken)
     along, down, slope_x, slope_y = grid.gaussians(bumps)
     weighted = down * bumps[:, 5:6].astype(np.float32)
     across = weighted.T @ (along * slope_x)
     below = (weighted * slope_y).T @ along
-
-    x, y = grid.x / 1.08, (grid.y - 0.02) / 1.55
-    round_x, round_y = np.clip(x, -1, 1), np.clip(y, -1, 1)
-    depth = np.sqrt(np.maximum(0.12, 1 - round_x**2 - (round_y**2)[:, None]))
+    x = np.clip(grid.x / np.float32(1.08), -1, 1)
+    y = np.clip((grid.y - np.float32(0.02)) / np.float32(1.55), -1, 1)[:, None]
+    depth = np.sqrt(np.maximum(np.float32(0.12), 1 - x * x - y * y))
     # Of a surface z(x, y) the normal is (-dz/dx, -dz/dy, 1), here times the ellipsoid's depth.
-    normal_x = round_x + across * depth
-    normal_y = (round_y / 1.4)[:, None] + below * depth
+    normal_x = x + across * depth
+    normal_y = y / np.float32(1.4) + below * depth
     light = np.array([taken.light_x, taken.light_y, 1.0])
-    light = (light / np.linalg.norm(light)).astype(np.float32)
-    length = np.sqrt(normal_x**2 + normal_y**2 + depth**2)
-    facing = (normal_x * light[0] + normal_y * light[1] + depth * light[2]) / length
-    facing = np.maximum(facing, 0)
-
-    tints, factors = _tints(person)
-    along, down, _, _ = grid.gaussians(tints)
-    rows = (along[:, :, None] * factors[:, None, :]).reshape(len(tints), -1)
-    patches = (down.T @ rows).reshape(size, size, 3)
-    ambient = np.float32(taken.ambient)
-    lambert = ambient + (1 - ambient) * np.float32(1.3) * facing
-    return (1 + patches) * lambert[:, :, None], np.float32(_GLOSS) * (1 - ambient) * facing**12
+    light_x, light_y, light_z = (light / np.linalg.norm(light)).astype(np.float32)
+    length = np.sqrt(normal_x * normal_x + normal_y * normal_y + depth * depth)
+    facing = (normal_x * light_x + normal_y * light_y + depth * light_z) / length
+    return np.asarray(np.maximum(facing, 0))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from frcore.data.faces import features, head, objects
+from frcore.data.faces import features, hair, head, objects
 from frcore.data.faces.camera import photograph
 from frcore.data.faces.canvas import Canvas
 from frcore.data.faces.geometry import view
@@ -24,31 +25,32 @@ def render(person: Identity, taken: Nuisance, size: int) -> NDArray[np.uint8]:
     """
     # A whole multiple, so that the reduction weighs all pixels alike.
     drawn = size * -(-_SMALLEST_CANVAS // size)
-    pose = view(person, taken, drawn)
-    canvas = Canvas(drawn, pose)
+    canvas = Canvas(drawn, view(person, taken, drawn))
     head.draw_background(canvas, taken)
-    head.draw_hair_behind(canvas, person, taken)
+    hair.draw_hair_behind(canvas, person, taken)
     head.draw_body(canvas, person, taken)
     head.draw_head(canvas, person)
     features.draw_skin_lines(canvas, person, taken)
+    features.draw_marks(canvas, person)
     features.draw_nose(canvas, person)
-    head.draw_beard(canvas, person, taken)
+    hair.draw_beard(canvas, person, taken)
     features.draw_mouth(canvas, person, taken)
     features.draw_eyes(canvas, person, taken)
     features.draw_brows(canvas, person, taken)
-    head.draw_hair(canvas, person, taken)
-    lit = _lit(canvas, person, taken)
-    return photograph(lit, taken, size)
-
-
-def _lit(canvas: Canvas, person: Identity, taken: Nuisance) -> NDArray[np.float32]:
-    size = len(canvas.image)
-    factor, gloss = light_on_head(person, taken, canvas.view, size)
-    inside = canvas.solid.astype(np.float32)[:, :, None] * np.float32(1 / 255)
-    before = canvas.image
-    # Glasses and hands are flat: they are drawn over the shaded face, under the same lamp.
-    shaded = before * (1 + inside * (factor - 1)) + inside * gloss[:, :, None] * 255
-    canvas.image = np.clip(shaded, 0, 255).astype(np.uint8)
+    hair.draw_hair(canvas, person, taken)
+    canvas.paint()
+    _light(canvas, person, taken)
+    # Glasses and hands are not part of the relief: they are drawn over the shaded face.
     objects.draw_glasses(canvas, person, taken)
+    canvas.paint()
     objects.draw_occluder(canvas, person, taken)
-    return canvas.image.astype(np.float32)
+    canvas.paint()
+    return photograph(canvas.image, taken, size)
+
+
+def _light(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
+    factor, gloss = light_on_head(person, taken, canvas.view, len(canvas.image))
+    inside = cv2.cvtColor(canvas.solid, cv2.COLOR_GRAY2RGB) * np.float32(1 / 255)
+    colour = canvas.image.astype(np.float32)
+    lit = colour + inside * (colour * (factor - 1) + gloss)
+    canvas.image = np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
