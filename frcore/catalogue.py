@@ -37,11 +37,20 @@ class Catalogue(Generic[T], Mapping[str, str]):
         kind: the word used in error messages, for example "head".
         places: name -> "module:Class".
         context: constructor parameters that the harness supplies, never the user.
+        base: "module:Class" that every component must derive from; "" = anything.
     """
 
-    def __init__(self, kind: str, places: Mapping[str, str], *, context: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        kind: str,
+        places: Mapping[str, str],
+        *,
+        context: tuple[str, ...] = (),
+        base: str = "",
+    ) -> None:
         self.kind = kind
         self.context = context
+        self.base = base
         self._places = dict(places)
 
     def __getitem__(self, name: str) -> str:
@@ -58,7 +67,20 @@ class Catalogue(Generic[T], Mapping[str, str]):
         place = self._places.get(name, name if ":" in name else "")
         if not place:
             raise unknown_name(self.kind, name, self._places)
+        found = self._import(name, place)
+        if self.base and name not in self._places:
+            base = self._import(name, self.base)
+            if not (inspect.isclass(found) and issubclass(found, base)):
+                raise UserError(
+                    f"{self.kind} '{name}': not a class derived from "
+                    f"{self.base.replace(':', '.')}; derive it, see docs/extend.md"
+                )
+        return found
+
+    def _import(self, name: str, place: str) -> Any:
         module_name, _, class_name = place.partition(":")
+        if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
+            raise UserError(f"{self.kind} '{name}': not a place; write it as package.module:Class")
         try:
             return getattr(importlib.import_module(module_name), class_name)
         except ModuleNotFoundError as error:
@@ -86,12 +108,12 @@ class Catalogue(Generic[T], Mapping[str, str]):
             required = parameter.default is inspect.Parameter.empty
             default = ... if required else parameter.default
             fields[parameter.name] = (hints.get(parameter.name, Any), default)
-        config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        config = pydantic.ConfigDict(
+            extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
+        )
         return pydantic.create_model(f"{name} parameters", __config__=config, **fields)
 
-    def check(
-        self, name: str, parameters: Mapping[str, Any], *, where: str = ""
-    ) -> dict[str, Any]:
+    def check(self, name: str, parameters: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
         """The parameters in their declared types (`1` as 1.0 for a float); `UserError` if wrong."""
         place = where or f"{self.kind} '{name}'"
         if name not in self._places and ":" not in name:
@@ -118,7 +140,16 @@ class Catalogue(Generic[T], Mapping[str, str]):
         """Check the user's parameters among `arguments`, then construct `name`."""
         given = {key: value for key, value in arguments.items() if key not in self.context}
         supplied = {key: value for key, value in arguments.items() if key in self.context}
-        return self.load(name)(**supplied, **self.check(name, given))
+        checked = self.check(name, given)
+        component = self.load(name)
+        try:
+            inspect.signature(component).bind(**supplied, **checked)
+        except TypeError as error:
+            raise UserError(
+                f"{self.kind} '{name}': {error}; its constructor must take what the harness "
+                f"supplies ({', '.join(self.context) or 'nothing'}) and what the user gives"
+            ) from error
+        return component(**supplied, **checked)
 
     def describe(self) -> list[dict[str, Any]]:
         """Name, summary, and parameters with type and default of each component, JSON-able."""

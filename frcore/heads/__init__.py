@@ -20,6 +20,7 @@ HEADS: Catalogue[Head] = Catalogue(
         "adacos": "frcore.heads.adacos:AdaCos",
     },
     context=("num_classes",),
+    base="frcore.heads.base:Head",
 )
 
 

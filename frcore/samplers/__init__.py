@@ -16,6 +16,7 @@ SAMPLERS: Catalogue[Sampler] = Catalogue(
         "partial_fc": "frcore.samplers.partial_fc:PartialFC",
         "broadface": "frcore.samplers.broadface:BroadFace",
     },
+    base="frcore.samplers.base:Sampler",
 )
 
 
