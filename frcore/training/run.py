@@ -15,7 +15,7 @@ from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.files import sha256_of_json, write_json
 from frcore.plan import RunSpec
-from frcore.provenance import code_fingerprint, environment, versions
+from frcore.provenance import environment, versions
 from frcore.training.checkpoint import (
     read_checkpoint,
     restore,
@@ -24,11 +24,7 @@ from frcore.training.checkpoint import (
 )
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
-
-CODE = (
-    "training", "heads", "samplers", "loss", "backbones", "classifier", "centers", "data.loader",
-)  # fmt: skip
-"""Parts of the package that a checkpoint depends on."""
+from frcore.workflow import run_code
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is told inside an epoch; each epoch's end always is."""
@@ -74,7 +70,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     content = prepared.manifest.content_sha256
     write_json(out / "run.json", _run_record(spec, prepared))
 
-    key = sha256_of_json([spec.hash, content, code_fingerprint(CODE), versions()])
+    key = sha256_of_json([spec.hash, content, run_code(spec), versions()])
     checkpoint = out / "checkpoint.pt"
     state = read_checkpoint(checkpoint, key, training.epochs)
     if state is not None:
@@ -93,6 +89,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
             )
         loss = _epochs(trainer, metrics, checkpoint, key, console)
     save_model(out / "model.pt", spec, trainer.backbone)
+    images = trainer.step * min(training.batch_size, prepared.manifest.images)
     result = {
         "id": spec.id,
         "spec_hash": spec.hash,
@@ -100,7 +97,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         "epochs": trainer.epoch,
         "steps": trainer.step,
         "seconds": trainer.seconds,
-        "images_per_second": trainer.epoch * batches.images_per_epoch / trainer.seconds,
+        "images_per_second": images / trainer.seconds,
         "final_loss": loss,
         "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
     }

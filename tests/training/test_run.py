@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_run_or_other_code_is_not_used(
     leave_one_epoch(tiny_data, tmp_path, monkeypatch)
     seen = epochs_run(monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "code_fingerprint", lambda parts: "other code")
+        patch.setattr(run_module, "run_code", lambda spec: "other code")
         train(run_spec(), tiny_data, tmp_path)
     assert seen == [0, 1, 2]
     leave_one_epoch(tiny_data, tmp_path, monkeypatch)
@@ -213,7 +213,7 @@ def test_a_failure_of_yesterday_is_gone_after_a_good_run(tiny_data: Path, tmp_pa
 def test_data_of_another_size_are_refused(tiny_data: Path, tmp_path: Path):
     spec = run_spec()
     other = spec.model_copy(update={"image": spec.image.model_copy(update={"size": 32})})
-    with pytest.raises(UserError, match="24×24 but image.size is 32"):
+    with pytest.raises(UserError, match=r"24×24 but image\.size is 32"):
         train(other, tiny_data, tmp_path)
 
 
