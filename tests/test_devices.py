@@ -195,3 +195,20 @@ def test_cuda_is_asked_in_another_process():
     import torch
 
     assert devices._cuda_works() == torch.cuda.is_available()
+
+
+REAL = """
+from frcore.devices import enumerate_gpus, lease_gpu
+with lease_gpu() as uuid:
+    import torch
+    assert torch.cuda.device_count() == 1
+    assert uuid.endswith(str(torch.cuda.get_device_properties(0).uuid)), uuid
+    print(uuid)
+"""
+
+
+@pytest.mark.gpu
+def test_a_real_lease_leaves_one_board_to_cuda():
+    done = subprocess.run([sys.executable, "-c", REAL], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(("GPU-", "MIG-"))

@@ -176,3 +176,19 @@ def test_rendering_shows_every_finding_and_what_to_do():
     render(Report(findings, (Finding("quick", "ok", "ready"),)), Console(file=text, width=100))
     for expected in ("disk", "[full]", "tidy up", "gpu", "none", "quick", "ready"):
         assert expected in text.getvalue()
+
+
+@pytest.mark.parametrize(("device", "status"), [("cpu", 0), ("cuda", 1)])
+def test_the_exit_status_says_whether_the_default_study_can_run(
+    device, status, write_study, no_gpu, tmp_path, monkeypatch
+):
+    from typer.testing import CliRunner
+
+    from frcore.cli import app
+
+    (tmp_path / "config").mkdir()
+    write_study("quick", device=device).rename(tmp_path / "config" / "quick.yaml")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == status
+    assert json.loads(result.stdout)["ok"] is (status == 0)

@@ -95,6 +95,19 @@ class Board:
         except (self._nvml.NVMLError, AttributeError):
             return None
 
+    def instances(self) -> list[Board]:
+        """The MIG instances of a divided board; empty for any other."""
+        if self.is_mig or not self.mig_enabled:
+            return []
+        found = []
+        for index in range(self._nvml.nvmlDeviceGetMaxMigDeviceCount(self._handle)):
+            try:
+                handle = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(self._handle, index)
+            except self._nvml.NVMLError:
+                continue  # places of instances need not be taken without gaps
+            found.append(Board(self._nvml, handle))
+        return found
+
     def energy_mj(self) -> int | None:
         """Millijoules since the driver was loaded, of the whole board (Volta and newer)."""
         return self._ask_whole_board(

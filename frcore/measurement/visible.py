@@ -58,7 +58,8 @@ def visible_boards(nvml: Nvml, environ: Mapping[str, str] = os.environ) -> list[
     if by_number and not same_order:
         return None
     if entries is None:
-        return every
+        # CUDA runs on an instance of a divided board, never on the board itself.
+        return [usable for board in every for usable in board.instances() or [board]]
     found: list[Board] = []
     for entry in entries:
         if entry.isdigit():

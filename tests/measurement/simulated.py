@@ -30,6 +30,7 @@ class SimulatedBoard:
     is_mig: Any = 0
     mig_mode: Any = pynvml.NVMLError_NotSupported
     processes: Any = field(default_factory=list)
+    instances: Any = field(default_factory=list)  # None: a free place
 
 
 def _answer(value: Any) -> Any:
@@ -66,7 +67,7 @@ class SimulatedNvml:
     def _checked(self, board: SimulatedBoard, value: Any) -> Any:
         if self.open < 1:
             raise pynvml.NVMLError_Uninitialized()
-        assert board in self.boards
+        assert any(board is one or board in one.instances for one in self.boards)
         return _answer(value)
 
     def nvmlSystemGetDriverVersion(self) -> str:
@@ -95,6 +96,14 @@ class SimulatedNvml:
 
     def nvmlDeviceGetMigMode(self, board: SimulatedBoard) -> list[int]:
         return self._checked(board, board.mig_mode)
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, board: SimulatedBoard) -> int:
+        return self._checked(board, len(board.instances))
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(
+        self, board: SimulatedBoard, index: int
+    ) -> SimulatedBoard:
+        return self._checked(board, board.instances[index] or pynvml.NVMLError_NotFound)
 
     def nvmlDeviceGetTotalEnergyConsumption(self, board: SimulatedBoard) -> int:
         return self._checked(board, board.energy)

@@ -57,3 +57,9 @@ def test_board_of_follows_the_index():
         assert board_of(nvml, "cuda", environ).uuid == "GPU-cc-0"
         assert board_of(nvml, "cuda:1", environ).uuid == "GPU-aa-0"
         assert board_of(nvml, "cuda:2", environ) is None
+
+
+def test_a_divided_board_is_its_instances():
+    first, second = (SimulatedBoard(uuid=f"MIG-{k}", is_mig=1) for k in (1, 2))
+    divided = SimulatedBoard(uuid="GPU-d", mig_mode=[1, 1], instances=[first, None, second])
+    assert uuids([divided, ALIKE[0]], {}) == ["MIG-1", "MIG-2", "GPU-aa-0"]
