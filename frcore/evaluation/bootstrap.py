@@ -1,24 +1,68 @@
-"""Intervals and paired differences of many runs on the same pairs, from one set of draws.
+"""The bootstrap over test people, shared by all runs on the same pairs.
 
-`interval_of_mean` and `paired_difference` draw the test people and evaluate the metric for each
-call. A table of heads × samplers × seeds compares dozens of runs; here each run is evaluated once
-under the draws, and every mean and every difference is a combination of its replicates. The
-numbers are those of the two functions.
+Each run is evaluated once under the draws, and every mean over seeds and every difference of two
+methods is a combination of its replicates: a table of heads × samplers × seeds costs one pass per
+run, and what all runs share cancels in a difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
+from frcore.errors import UserError
 from frcore.evaluation.checks import as_labels
-from frcore.evaluation.resampling import people_of_pairs
-from frcore.evaluation.uncertainty import Estimate, _estimate, _sampling, draw
-from frcore.evaluation.weighted import Metric
+from frcore.evaluation.resampling import People, couple_weights, people_of_pairs, people_weights
+from frcore.evaluation.verification import Interval, wilson_interval
+from frcore.evaluation.weighted import Metric, Weights
 
 Values = NDArray[np.float64]
+
+MIN_REPLICATES = 100
+
+MAX_OVERLAP = 0.5
+"""Above, a handful of people carries the benchmark and no draw of them tells what others do."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its uncertainty.
+
+    Attributes:
+        value: the metric (mean over seeds), or the difference A − B.
+        low, high: the interval at `level`.
+        level: e.g. 0.95.
+        method: how the interval was made, in words, for under the table.
+        per_seed: the metric, or the difference, of each seed (S,).
+        se_test: standard error from the choice of test people.
+        se_seed: standard error from the choice of seeds; None with one seed, where the interval
+            does not cover it.
+        people, pairs: in the test set.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    method: str
+    per_seed: tuple[float, ...]
+    se_test: float
+    se_seed: float | None
+    people: int
+    pairs: int
+
+    @property
+    def interval(self) -> Interval:
+        """(low, high)."""
+        return Interval(self.low, self.high)
+
+    def excludes(self, value: float = 0.0) -> bool:
+        """Whether `value` lies outside the interval: for a difference and 0, "told apart"."""
+        return value < self.low or value > self.high
 
 
 class SharedBootstrap:
@@ -67,22 +111,126 @@ class SharedBootstrap:
 
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
         """The mean over `runs`, which differ in the seed; see `interval_of_mean`."""
-        per_seed = [self.values[run] for run in runs]
-        sampling = _sampling(
+        return self._estimate(
+            [self.values[run] for run in runs],
             np.mean([self._people_values[run] for run in runs], axis=0),
             np.mean([self._couple_values[run] for run in runs], axis=0),
+            level=level,
+            difference=False,
         )
-        return _estimate(per_seed, sampling, self._people, level, self._rng_seed, bounds=(0.0, 1.0))
 
     def difference(
         self, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float = 0.95
     ) -> Estimate:
         """A − B, runs paired in order (the same seeds); see `paired_difference`."""
         pairs = list(zip(runs_a, runs_b, strict=True))
-        per_seed = [self.values[a] - self.values[b] for a, b in pairs]
-        sampling = _sampling(
+        return self._estimate(
+            [self.values[a] - self.values[b] for a, b in pairs],
             np.mean([self._people_values[a] - self._people_values[b] for a, b in pairs], axis=0),
             np.mean([self._couple_values[a] - self._couple_values[b] for a, b in pairs], axis=0),
+            level=level,
+            difference=True,
         )
-        bounds = (-1.0, 1.0)
-        return _estimate(per_seed, sampling, self._people, level, self._rng_seed, bounds=bounds)
+
+    def _estimate(
+        self,
+        per_seed: Sequence[float],
+        people_values: Values,
+        couple_values: Values,
+        *,
+        level: float,
+        difference: bool,
+    ) -> Estimate:
+        if not 0 < level < 1:
+            raise UserError(f"level {level}; it must be between 0 and 1, e.g. 0.95")
+        seeds, value = len(per_seed), float(np.mean(per_seed))
+        se_seed = float(np.std(per_seed, ddof=1) / np.sqrt(seeds)) if seeds > 1 else None
+        replicates, se_test = _replicates(value, people_values, couple_values, self._people)
+        if se_seed:
+            replicates = replicates + se_seed * _student_deviates(
+                replicates.size, seeds - 1, self._rng_seed
+            )
+        low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+        method = f"bootstrap over {self._people.count} people, {replicates.size} replicates"
+        if se_test == 0:
+            plain = _interval_of_no_spread(value, self._people.genuine, level, difference)
+            low, high = min(low, plain.low), max(high, plain.high)
+            method = f"Wilson over {self._people.genuine} people (no replicate differs)"
+        if se_seed is not None:
+            method += f"; {seeds} seeds, Student t"
+        # A percentile interval of a biased statistic can miss its own estimate; a table must not.
+        return Estimate(
+            value=value,
+            low=max(-1.0 if difference else 0.0, min(float(low), value)),
+            high=min(1.0, max(float(high), value)),
+            level=level,
+            method=method,
+            per_seed=tuple(per_seed),
+            se_test=se_test,
+            se_seed=se_seed,
+            people=self._people.count,
+            pairs=self._people.same.size,
+        )
+
+
+def draw(
+    people: People, replicates: int, rng_seed: int
+) -> tuple[Iterator[Weights], Iterator[Weights]]:
+    """Chunks of weights (P, r): of drawn people, and of drawn couples of impostor pairs."""
+    if replicates < MIN_REPLICATES:
+        raise UserError(
+            f"{replicates} bootstrap replicates; the ends of an interval need at least "
+            f"{MIN_REPLICATES}, and 1000 are usual"
+        )
+    if people.overlap > MAX_OVERLAP:
+        raise UserError(
+            f"{people.overlap:.0%} of the combinations of two pairs have a person in common, more "
+            f"than {MAX_OVERLAP:.0%}: too few people carry this benchmark for an interval, use one "
+            "with more"
+        )
+    over_people, over_couples = (
+        np.random.default_rng(child) for child in np.random.SeedSequence(rng_seed).spawn(2)
+    )
+    return (
+        people_weights(people, replicates, over_people),
+        couple_weights(people, replicates, over_couples),
+    )
+
+
+def _usable(values: Values) -> Values:
+    """The replicates that have weight on both kinds of pair."""
+    usable = values[np.isfinite(values)]
+    if 2 * usable.size < values.size:
+        raise UserError(
+            f"only {usable.size} of {values.size} draws of people contain genuine and impostor "
+            "pairs; the benchmark has too few people for an interval, use a larger one"
+        )
+    return usable
+
+
+def _replicates(
+    value: float, people_values: Values, couple_values: Values, people: People
+) -> tuple[Values, float]:
+    """Replicates about `value` with their spread corrected (see `resampling`), and that spread."""
+    values, couples = _usable(people_values), _usable(couple_values)
+    # Sums in single precision differ in the seventh digit where the replicates do not.
+    if np.ptp(values) < 1e-6:
+        return np.full(values.size, value), 0.0
+    raw, tripled = float(values.var(ddof=1)), float(couples.var(ddof=1))
+    # What is left can never be less than the couples' own part; noise of the two estimates could.
+    variance = min(raw, max(raw - 2 * tripled, tripled)) / (1 - people.overlap)
+    return value + np.sqrt(variance / raw) * (values - value), float(np.sqrt(variance))
+
+
+def _interval_of_no_spread(value: float, trials: int, level: float, difference: bool) -> Interval:
+    """Where no replicate differs (all is right): what so many people cannot rule out."""
+    if not difference:
+        return wilson_interval(value * trials, trials, level)
+    never = 1 - wilson_interval(trials, trials, level).low
+    return Interval(value - never, value + never)
+
+
+def _student_deviates(count: int, freedom: int, rng_seed: int) -> Values:
+    """Quantiles of Student's t at `count` even probabilities, shuffled: no draw is far off."""
+    rng = np.random.default_rng(np.random.SeedSequence(rng_seed).spawn(3)[2])
+    return stats.t.ppf((rng.permutation(count) + 0.5) / count, freedom)

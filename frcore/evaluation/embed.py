@@ -68,7 +68,7 @@ def embed(
     parts = []
     with _full_precision():
         for start in range(0, wanted.size, batch_size):
-            batch = to_network(np.asarray(images[wanted[start : start + batch_size]])).to(device)
+            batch = to_network(images[wanted[start : start + batch_size]], device)
             out = backbone(batch)
             if flip == "sum":
                 out = out + backbone(batch.flip(-1))

@@ -48,6 +48,11 @@ class People:
     couples: int
 
     @property
+    def genuine(self) -> int:
+        """How many people have a genuine pair."""
+        return np.unique(self.a[self.same]).size
+
+    @property
     def overlap(self) -> float:
         """The share f of combinations of two pairs of one kind that have a person in common.
 

@@ -76,16 +76,17 @@ class Accuracy:
 
 
 class _BoundAccuracy:
-    """Σ over genuine and impostor pairs of their fixed share × their weighted accuracy.
+    """1 − Σ over genuine and impostor pairs of their fixed share × their weighted error rate.
 
     The shares stay those of the protocol, which fixes them by design: a replicate that happens to
     weigh genuine pairs more must not count that as noise.
     """
 
     def __init__(self, correct: BoolArray, same: BoolArray, share: NDArray[np.float64]):
-        self.value = float(share @ correct)
-        # Four rows: weight of right genuine, all genuine, right impostor, all impostor.
-        masks = np.stack([same & correct, same, ~same & correct, ~same])
+        # Errors are summed, not right decisions, so that a perfect accuracy is exactly 1.
+        self.value = 1 - float(share @ ~correct)
+        # Four rows: weight of wrong genuine, all genuine, wrong impostor, all impostor.
+        masks = np.stack([same & ~correct, same, ~same & ~correct, ~same])
         self._rows = masks * share
         self._shares = self._rows[[1, 3]].sum(axis=1)
 
@@ -93,7 +94,7 @@ class _BoundAccuracy:
         sums = self._rows.astype(weights_PR.dtype) @ weights_PR
         with np.errstate(invalid="ignore"):
             rates = sums[[0, 2]].astype(np.float64) / sums[[1, 3]]
-        return self._shares @ rates
+        return 1 - self._shares @ rates
 
 
 @dataclass(frozen=True)

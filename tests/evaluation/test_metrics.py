@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import interp1d
+from scipy.optimize import brentq
+from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+from frcore.errors import UserError
+from frcore.evaluation.metrics import (
+    UnresolvableFAR,
+    allowed_false_accepts,
+    equal_error_rate,
+    roc_curve,
+    tar_at_far,
+    tar_at_fars,
+)
+
+# Few different values, so that ties within and between the two kinds are the rule.
+tied_scores = st.lists(st.integers(-6, 6).map(lambda value: value / 4), min_size=1, max_size=40)
+fars = st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.29, 1 / 3, 0.5, 0.9, 1.0])
+
+
+def slow_tar(genuine, impostor, far):
+    """Best (TAR, FAR) over every threshold that can matter, by counting."""
+    best = None
+    for threshold in [*genuine, *impostor, np.inf]:
+        false_accepts = sum(score >= threshold for score in impostor)
+        accepts = sum(score >= threshold for score in genuine)
+        if false_accepts / len(impostor) <= far:
+            point = (accepts / len(genuine), -false_accepts)
+            best = point if best is None else max(best, point)
+    return best[0], -best[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(genuine=tied_scores, impostor=tied_scores, far=fars)
+def test_equals_the_best_of_all_thresholds(genuine, impostor, far):
+    if far * len(impostor) < 1 and 1 / len(impostor) > far:
+        with pytest.raises(UnresolvableFAR):
+            tar_at_far(genuine, impostor, far)
+        return
+    point = tar_at_far(genuine, impostor, far)
+    tar, _ = slow_tar(genuine, impostor, far)
+    assert point.tar == tar
+    assert point.far <= far
+    assert point.false_accepts == sum(score >= point.threshold for score in impostor)
+    assert point.tar == np.mean([score >= point.threshold for score in genuine])
+    assert point.far == point.false_accepts / len(impostor)
+
+
+@settings(max_examples=100, deadline=None)
+@given(genuine=tied_scores, impostor=tied_scores, far=fars)
+def test_a_growing_transform_of_the_scores_changes_nothing_but_the_threshold(
+    genuine, impostor, far
+):
+    assume(allowed_or_none(far, len(impostor)) is not None)
+    before = tar_at_far(genuine, impostor, far)
+    after = tar_at_far(np.exp(genuine), np.exp(impostor), far)
+    assert (before.tar, before.far) == (after.tar, after.far)
+
+
+def allowed_or_none(far, impostors):
+    try:
+        return allowed_false_accepts(far, impostors)
+    except UnresolvableFAR:
+        return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(far=st.floats(1e-9, 1), impostors=st.integers(1, 10**9))
+def test_allowed_false_accepts_is_the_largest_count_within_the_far(far, impostors):
+    allowed = allowed_or_none(far, impostors)
+    if allowed is None:
+        assert 1 / impostors > far
+    else:
+        assert allowed / impostors <= far
+        assert allowed == impostors or (allowed + 1) / impostors > far
+
+
+def test_ties_at_the_threshold_are_rejected_together():
+    point = tar_at_far([0.9, 0.5, 0.5, 0.1], [0.5, 0.5, 0.5, 0.2], 0.5)
+    # Accepting 0.5 would be 3 false accepts of 4.
+    assert (point.tar, point.far, point.threshold) == (0.25, 0.0, 0.9)
+
+
+def test_where_nothing_may_be_accepted_the_threshold_is_infinite():
+    point = tar_at_far([0.1, 0.2], [0.5] * 4, 0.5)
+    assert (point.tar, point.false_accepts, point.threshold) == (0.0, 0, np.inf)
+
+
+def test_the_threshold_is_exact_in_single_precision(rng):
+    genuine = rng.normal(1, 1, 1000).astype(np.float32)
+    impostor = rng.normal(0, 1, 1000).astype(np.float32)
+    point = tar_at_far(genuine, impostor, 0.01)
+    assert (impostor >= np.float32(point.threshold)).sum() == point.false_accepts == 10
+    assert (genuine >= np.float32(point.threshold)).mean() == point.tar
+
+
+def test_agrees_with_scikit_learns_roc(rng):
+    genuine, impostor = rng.normal(2, 1, 3000), rng.normal(0, 1, 5000)
+    fpr, tpr, _ = sklearn_roc_curve(
+        np.repeat([1, 0], [3000, 5000]), np.r_[genuine, impostor], drop_intermediate=False
+    )
+    for point in tar_at_fars(genuine, impostor, [1e-3, 1e-2, 0.1, 0.5]):
+        assert point.tar == tpr[fpr <= point.far_asked].max()
+
+
+def test_unresolvable_says_how_many_impostors_it_takes():
+    with pytest.raises(UnresolvableFAR, match=r"99 impostor pairs.*at least 100 ") as caught:
+        tar_at_far([1.0], np.zeros(99), 0.01)
+    assert caught.value.needed == 100
+    assert isinstance(caught.value, UserError)
+    tar_at_far([1.0], np.zeros(100), 0.01)
+
+
+@pytest.mark.parametrize("far", [1e-6, 3e-7, 0.07, 1 / 3, 0.3])
+def test_the_number_of_impostors_it_takes_is_enough_and_not_too_many(far):
+    with pytest.raises(UnresolvableFAR) as caught:
+        allowed_false_accepts(far, 1)
+    assert allowed_false_accepts(far, caught.value.needed) == 1
+    with pytest.raises(UnresolvableFAR):
+        allowed_false_accepts(far, caught.value.needed - 1)
+
+
+def peers_tar(genuine, impostor, far):
+    """The reading of InsightFace's eval_ijbc.py, in its own words."""
+    fpr, tpr, _ = sklearn_roc_curve(
+        np.repeat([1, 0], [len(genuine), len(impostor)]), np.r_[genuine, impostor]
+    )
+    fpr, tpr = np.flipud(fpr), np.flipud(tpr)
+    _, index = min(zip(abs(fpr - far), range(len(fpr)), strict=True))
+    return tpr[index], fpr[index]
+
+
+@settings(max_examples=200, deadline=None)
+@given(genuine=tied_scores, impostor=tied_scores, far=fars)
+def test_insightface_rule_is_the_peers_reading(genuine, impostor, far):
+    point = tar_at_far(genuine, impostor, far, rule="insightface")
+    assert (point.tar, point.far) == peers_tar(genuine, impostor, far)
+
+
+def test_the_nearest_rule_may_exceed_the_far_where_the_conservative_does_not():
+    genuine, impostor = [0.9, 0.45, 0.2], [0.5, 0.4, 0.3, 0.1]
+    assert tar_at_far(genuine, impostor, 0.4, rule="nearest").far == 0.5
+    assert tar_at_far(genuine, impostor, 0.4).far == 0.25
+
+
+@pytest.mark.parametrize(
+    ("genuine", "impostor", "message"),
+    [
+        ([], [0.1], "genuine scores have shape"),
+        ([0.1], [], "impostor scores have shape"),
+        ([0.1, np.nan], [0.1], "genuine score 1 of 2 is nan"),
+        ([0.1], [0.1, 0.2, np.inf], "impostor score 2 of 3 is inf"),
+        ([[0.1]], [0.1], "one-dimensional"),
+        (["a"], [0.1], "real numbers"),
+    ],
+)
+def test_scores_that_mean_nothing_are_refused(genuine, impostor, message):
+    for call in (lambda g, i: tar_at_far(g, i, 0.5), roc_curve, equal_error_rate):
+        with pytest.raises(UserError, match=message):
+            call(genuine, impostor)
+
+
+@pytest.mark.parametrize("far", [0, -0.1, 1.1, np.nan])
+def test_a_far_outside_its_range_is_refused(far):
+    with pytest.raises(UserError, match="above 0 and at most 1"):
+        tar_at_far([1.0], [0.0], far)
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(UserError, match="allowed: conservative, nearest, insightface"):
+        tar_at_far([1.0], [0.0], 0.5, rule="best")
+
+
+@settings(max_examples=100, deadline=None)
+@given(genuine=tied_scores, impostor=tied_scores, points=st.integers(2, 60))
+def test_every_point_of_the_curve_is_a_real_operating_point(genuine, impostor, points):
+    curve = roc_curve(genuine, impostor, max_points=points)
+    assert 1 <= curve.far.size <= points
+    assert (np.diff(curve.far) > 0).all()
+    assert (np.diff(curve.tar) >= 0).all()
+    assert curve.far[-1] == curve.tar[-1] == 1
+    for far, tar, threshold in zip(curve.far, curve.tar, curve.threshold, strict=True):
+        assert far == np.mean([score >= threshold for score in impostor])
+        assert tar == np.mean([score >= threshold for score in genuine])
+        assert tar == tar_at_far(genuine, impostor, far).tar
+
+
+def test_the_curve_is_thinned_evenly_in_the_logarithm(rng):
+    curve = roc_curve(rng.normal(2, 1, 100), rng.normal(0, 1, 10**6), max_points=60)
+    assert curve.far.size <= 60
+    assert curve.far[0] == 1e-6
+    steps = np.diff(np.log10(curve.far[curve.far > 1e-3]))
+    assert steps.max() < 1.1 * steps.min()
+
+
+def test_equal_error_rate_is_where_the_polygon_of_the_roc_crosses(rng):
+    for _ in range(20):
+        genuine = rng.normal(1, 1, rng.integers(1, 60)).round(1)
+        impostor = rng.normal(0, 1, rng.integers(1, 60)).round(1)
+        fpr, tpr, _ = sklearn_roc_curve(
+            np.repeat([1, 0], [genuine.size, impostor.size]),
+            np.r_[genuine, impostor],
+            drop_intermediate=False,
+        )
+        # A strictly growing parameter, because FPR alone is not one on vertical stretches.
+        gap = interp1d(np.arange(fpr.size), fpr - (1 - tpr))
+        crossing = brentq(gap, 0, fpr.size - 1)
+        expected = interp1d(np.arange(fpr.size), fpr)(crossing)
+        assert equal_error_rate(genuine, impostor).eer == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_published_figures_over_all_pairs_of_lfw(lfw):
+    """87 million impostor pairs of stored embeddings, against the figures that came with them."""
+    unit = lfw.embeddings / np.linalg.norm(lfw.embeddings, axis=1, keepdims=True)
+    genuine, impostor = [], []
+    for start in range(0, len(unit), 1000):
+        scores = unit[start : start + 1000] @ unit.T
+        columns = np.arange(len(unit))
+        later = columns > np.arange(start, start + len(scores))[:, None]
+        same = lfw.person[start : start + 1000, None] == lfw.person
+        genuine.append(scores[later & same])
+        impostor.append(scores[later & ~same])
+    genuine, impostor = np.concatenate(genuine), np.concatenate(impostor)
+    assert (genuine.size, impostor.size) == (242_257, 87_307_271)
+    points = tar_at_fars(genuine, impostor, [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+    assert [round(point.tar, 4) for point in points] == [0.9982, 0.9968, 0.9917, 0.9752, 0.7945]
+    for point, allowed in zip(points, [873_072, 87_307, 8_730, 873, 87], strict=True):
+        # Scores in single precision have ties, which are rejected together.
+        assert allowed - 3 <= point.false_accepts <= allowed
