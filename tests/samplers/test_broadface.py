@@ -13,7 +13,9 @@ from torch.testing import assert_close
 
 from frcore.classifier import Classifier
 from frcore.heads import build_head
+from frcore.loss import ExtraRows
 from frcore.samplers import build_sampler
+from frcore.samplers.base import Sampler
 
 
 def attached(size, num_classes=6, dim=2, **parameters):
@@ -139,3 +141,32 @@ def test_over_another_sampler_queued_labels_are_positives(over):
 def test_over_takes_a_sampler_object():
     inner = build_sampler("partial_fc", rate=0.5)
     assert build_sampler("broadface", size=2, over=inner).over is inner
+
+
+class Diary(Sampler):
+    """Notes what it is asked, and has one row of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.observed = []
+
+    def attach(self, num_classes, dim, *, seed=0):
+        super().attach(num_classes, dim, seed=seed)
+        self.attached = (num_classes, dim, seed)
+
+    def rows(self, center_CD):
+        return ExtraRows(center_CD[:1], torch.tensor([0]))
+
+    def observe(self, embedding_ND, label_N, center_CD):
+        self.observed.append(label_N.tolist())
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_the_inner_sampler_takes_part(size):
+    inner = Diary()
+    sampler = build_sampler("broadface", size=size, over=inner)
+    sampler.attach(6, 2, seed=4)
+    assert inner.attached == (6, 2, 4)
+    assert sampler.rows(torch.ones(6, 2)).label_Q.tolist() == [0]
+    sampler.observe(torch.ones(1, 2), torch.tensor([5]), torch.ones(6, 2))
+    assert inner.observed == [[5]]
