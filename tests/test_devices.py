@@ -191,6 +191,7 @@ def test_without_nvml_torch_is_asked(works, expected, monkeypatch):
     assert enumerate_gpus(library) == expected
 
 
+@pytest.mark.slow
 def test_cuda_is_asked_in_another_process():
     import torch
 

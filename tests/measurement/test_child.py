@@ -95,12 +95,12 @@ def test_a_child_does_not_outlive_a_killed_parent(method, tmp_path, repository):
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=repository)
     try:
-        wait_for(lambda: pid_file.exists() and pid_file.read_text() != "", seconds=60)
+        wait_for(lambda: pid_file.exists() and pid_file.read_text() != "", seconds=180)
     finally:
         parent.kill()
         parent.wait()
     child = int(pid_file.read_text())
-    wait_for(lambda: not is_running(child), seconds=20)
+    wait_for(lambda: not is_running(child), seconds=60)
 
 
 def is_running(pid: int) -> bool:

@@ -91,6 +91,7 @@ def test_memory_grows_with_the_identities_by_what_the_matrices_take(tmp_path):
     assert small < 8
 
 
+@pytest.mark.slow
 def test_one_child_for_each_row_leaves_no_history(tmp_path):
     after, alone = (
         measure(make_spec(identities=given, batch_size=16, dim=32), tmp_path / "m.json")["rows"][-1]
