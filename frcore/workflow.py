@@ -130,6 +130,10 @@ class Workflow:
         """For `frcore measure`."""
         return compact_json(self.measurements[measurement])
 
+    def benchmark_options(self) -> str:
+        """The options of `frcore evaluate` that name all benchmarks."""
+        return " ".join(f"--benchmark {self.root / 'data' / name}" for name in self.benchmarks)
+
     # --- code ---
 
     def data_code(self) -> str:
@@ -176,6 +180,10 @@ class Workflow:
         identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
         count = identities * images * getattr(data, "templates", 1)
         return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB
+
+    def evaluation_mib(self) -> int:
+        """Host memory of one evaluation, which takes the benchmarks one after the other."""
+        return max(self.data_mib(name) for name in self.benchmarks)
 
     def training_mib(self) -> int:
         """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
