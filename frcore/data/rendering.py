@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -111,10 +112,15 @@ def render_all(shots: Shots, images: Path, *, workers: int | None = None) -> Non
 def _render_chunk(shots: Shots, images: Path, start: int) -> int:
     array = np.load(images, mmap_mode="r+")
     size = array.shape[1]
-    # The matrix products are small, and one thread's sums do not depend on the number of cores.
-    with threadpool_limits(limits=1, user_api="blas"):
-        for at in range(len(shots)):
-            array[start + at] = render_shot(shots, at, size)
+    threads = cv2.getNumThreads()
+    # The pictures are small: threads would wait for each other, and the processes use the cores.
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(limits=1, user_api="blas"):
+            for at in range(len(shots)):
+                array[start + at] = render_shot(shots, at, size)
+    finally:
+        cv2.setNumThreads(threads)
     array.flush()
     return len(shots)
 

@@ -115,14 +115,14 @@ class Canvas:
 
 def shade(colour: Colour, factor: float) -> Colour:
     """A darker (factor < 1) or lighter colour."""
-    red, green, blue = (min(255.0, max(0.0, value * factor)) for value in colour)
-    return red, green, blue
+    red, green, blue = colour
+    return min(255.0, red * factor), min(255.0, green * factor), min(255.0, blue * factor)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
     """`share` of the second colour in the first."""
-    red, green, blue = (a + share * (b - a) for a, b in zip(first, second, strict=True))
-    return red, green, blue
+    (r, g, b), (red, green, blue) = first, second
+    return r + share * (red - r), g + share * (green - g), b + share * (blue - b)
 
 
 def any_colour(rng: np.random.Generator, low: float, high: float) -> Colour:

@@ -20,7 +20,7 @@ from frcore.data.faces.nuisance import Nuisance
 Points = NDArray[np.complex128]
 Reals = NDArray[np.float64]
 
-ARCFACE_TEMPLATE: Points = np.array(
+ARCFACE_TEMPLATE = np.array(
     [38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j,
      41.5493 + 92.3655j, 70.7299 + 92.2041j]) / 112  # fmt: skip
 """Where eyes, nose tip and mouth corners lie in an aligned image, as fractions of its side."""

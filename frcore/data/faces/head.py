@@ -49,7 +49,8 @@ def face_outline(person: Identity) -> tuple[Points, Reals]:
     half = path((0.5 * p.forehead_width, -1.14), (p.forehead_width, -0.66), (p.cheek_width, 0.0),
                 (p.cheek_width * 0.97, 0.42), (p.jaw_width, 0.93),
                 (p.chin_width, p.chin_y - 0.06))  # fmt: skip
-    points = np.concatenate([[-1.22j], half, [1j * p.chin_y], mirrored(half, -1)[::-1]])
+    axis = path((0, -1.22), (0, p.chin_y))
+    points = np.concatenate([axis[:1], half, axis[1:], mirrored(half, -1)[::-1]])
     deep = np.array([0, 0, 0, 0, 0.04, 0.14, 0.5, 0.55, 0.5, 0.14, 0.04, 0, 0, 0])
     # The same spline for the depth: it rides along as a second curve.
     return smooth(points), smooth(deep.astype(np.complex128)).real
@@ -57,9 +58,9 @@ def face_outline(person: Identity) -> tuple[Points, Reals]:
 
 def draw_head(canvas: Canvas, person: Identity) -> None:
     """Ears and the skin of the head."""
-    shape = _EAR.real * person.ear_size + 1j * _EAR.imag * person.ear_size * 1.25
+    shape: Points = person.ear_size * (_EAR.real + 1.25j * _EAR.imag)
     outer = smooth(shape + person.cheek_width - 0.06 + 0.12j)
-    inner = 0.5 * shape + person.cheek_width + 0.02 + 0.12j
+    inner: Points = 0.5 * shape + person.cheek_width + 0.02 + 0.12j
     for side in (-1, 1):
         canvas.fill(shade(person.skin, 0.88), rim(mirrored(outer, side), -0.12), solid=True)
     canvas.line(shade(person.skin, 0.66), 0.025,

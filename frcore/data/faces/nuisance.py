@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from frcore.data.faces.streams import stream
+
+_OCCLUDERS = ("hand", "bar", "leaf", "microphone")
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,15 @@ def nuisance(
     return _drifted(frame, taken, difficulty)
 
 
+def _between(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
 def _medium(
     rng: np.random.Generator, strength: float, glasses_habit: float, video: bool
 ) -> Nuisance:
     def normal(spread: float, limit: float = 2.5) -> float:
-        return strength * spread * float(np.clip(rng.normal(), -limit, limit))
+        return strength * spread * _between(rng.normal(), -limit, limit)
 
     def chance(probability: float) -> bool:
         return bool(rng.random() < min(1.0, strength) * probability)
@@ -107,7 +114,7 @@ def _medium(
     poor = 1.0 if video else 0.0
     base = Nuisance()
     dark = chance(0.2)
-    detail = np.exp(-positive(0.28) - strength * poor * 0.45)
+    detail = math.exp(-positive(0.28) - strength * poor * 0.45)
     return Nuisance(
         yaw=normal(0.30, 2.2),
         pitch=normal(0.15),
@@ -117,14 +124,14 @@ def _medium(
         roll=normal(0.05),
         light_x=base.light_x + normal(0.65),
         light_y=base.light_y + normal(0.35),
-        ambient=float(np.clip(base.ambient - 0.05 * strength + normal(0.16), 0.22, 0.95)),
-        gain=float(np.exp(normal(0.2) - (0.45 * strength if dark else 0.0))),
-        gamma=float(np.exp(normal(0.18))),
+        ambient=_between(base.ambient - 0.05 * strength + normal(0.16), 0.22, 0.95),
+        gain=math.exp(normal(0.2) - (0.45 * strength if dark else 0.0)),
+        gamma=math.exp(normal(0.18)),
         warmth=normal(0.09),
-        saturation=float(0.0 if chance(0.06) else np.clip(1 + normal(0.22), 0.2, 1.6)),
+        saturation=0.0 if chance(0.06) else _between(1 + normal(0.22), 0.2, 1.6),
         smile=base.smile + normal(0.45),
         jaw=max(0.0, normal(0.55)),
-        lids=float(np.clip(1 + normal(0.22), 0.12 if chance(0.3) else 0.6, 1.4)),
+        lids=_between(1 + normal(0.22), 0.12 if chance(0.3) else 0.6, 1.4),
         brows=normal(0.5),
         gaze=normal(0.5),
         glasses=_glasses(rng, glasses_habit, strength),
@@ -132,14 +139,14 @@ def _medium(
         hair_change=normal(0.5),
         beard_change=normal(0.25),
         make_up=positive(0.35),
-        occluder=str(rng.choice(("hand", "bar", "leaf", "microphone"))) if chance(0.09) else "none",
+        occluder=_OCCLUDERS[rng.integers(len(_OCCLUDERS))] if chance(0.09) else "none",
         occluder_seed=int(rng.integers(2**31)),
         blur=positive(0.8) + strength * poor * 0.5,
         motion=positive(1.2 + 1.5 * poor) if chance(0.15 + 0.35 * poor) else 0.0,
-        motion_angle=float(rng.uniform(0, np.pi)),
-        detail=float(np.clip(detail, 0.16, 1.0)),
+        motion_angle=math.pi * rng.random(),
+        detail=_between(detail, 0.16, 1.0),
         noise=positive(6.0 + 4.0 * poor),
-        jpeg=int(np.clip(95 - positive(28) - 20 * poor * strength, 12, 95)),
+        jpeg=int(_between(95 - positive(28) - 20 * poor * strength, 12, 95)),
         scene=int(rng.integers(2**31)) if strength > 0 else 0,
         grain=int(rng.integers(2**31)),
     )
@@ -155,7 +162,7 @@ def _glasses(rng: np.random.Generator, habit: float, strength: float) -> str:
 
 def _drifted(rng: np.random.Generator, medium: Nuisance, strength: float) -> Nuisance:
     def normal(spread: float) -> float:
-        return strength * spread * float(np.clip(rng.normal(), -2.5, 2.5))
+        return strength * spread * _between(rng.normal(), -2.5, 2.5)
 
     return replace(
         medium,
@@ -165,10 +172,10 @@ def _drifted(rng: np.random.Generator, medium: Nuisance, strength: float) -> Nui
         shift_y=medium.shift_y + normal(0.015),
         roll=medium.roll + normal(0.02),
         light_x=medium.light_x + normal(0.05),
-        gain=medium.gain * float(np.exp(normal(0.03))),
+        gain=medium.gain * math.exp(normal(0.03)),
         smile=medium.smile + normal(0.12),
         jaw=max(0.0, medium.jaw + normal(0.2)),
-        lids=float(np.clip(medium.lids + normal(0.1), 0.1, 1.4)),
+        lids=_between(medium.lids + normal(0.1), 0.1, 1.4),
         motion=abs(medium.motion + normal(0.5)),
         motion_angle=medium.motion_angle + normal(0.4),
         grain=int(rng.integers(2**31)),

@@ -17,7 +17,7 @@ from frcore.data.faces.nuisance import Nuisance
 Field = NDArray[np.float32]
 
 _GLOSS = 0.10
-_SIDE = 56
+_SIDE = 48
 """Light is computed on a grid of this side: it varies slowly, and the drawing has the edges."""
 
 
@@ -87,7 +87,8 @@ def light_on_head(person: Identity, taken: Nuisance, view: View, drawn: int) -> 
     """How much light the head gives back, for an image of side `drawn`.
 
     Returns:
-        a factor on the colours (drawn, drawn, 3), and the gloss to add to each of them.
+        what to add to the colours (drawn, drawn, 3), as a share of them, and the gloss to add in
+        units of 0..255.
     """
     grid = _Grid(view, drawn)
     facing = _facing(grid, person, taken)
@@ -96,14 +97,15 @@ def light_on_head(person: Identity, taken: Nuisance, view: View, drawn: int) -> 
     rows = (along[:, :, None] * factors[:, None, :]).reshape(len(tints), -1)
     patches = (down.T @ rows).reshape(_SIDE, _SIDE, 3)
     ambient = np.float32(taken.ambient)
-    factor = (1 + patches) * (ambient + (1 - ambient) * np.float32(1.3) * facing)[:, :, None]
+    lambert = ambient + (1 - ambient) * np.float32(1.3) * facing
+    share = (1 + patches) * lambert[:, :, None] - 1
     shine = facing * facing * facing
     shine *= shine
     gloss = np.float32(255 * _GLOSS * (1 - taken.ambient)) * (shine * shine)
     size = (drawn, drawn)
-    factor = np.asarray(cv2.resize(factor, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    share = np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_LINEAR), np.float32)
     gloss = np.asarray(cv2.resize(gloss, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    return factor, np.asarray(cv2.cvtColor(gloss, cv2.COLOR_GRAY2RGB), np.float32)
+    return share, np.asarray(cv2.cvtColor(gloss, cv2.COLOR_GRAY2RGB), np.float32)
 
 
 def _facing(grid: _Grid, person: Identity, taken: Nuisance) -> Field:

@@ -49,8 +49,8 @@ def render(person: Identity, taken: Nuisance, size: int) -> NDArray[np.uint8]:
 
 
 def _light(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
-    factor, gloss = light_on_head(person, taken, canvas.view, len(canvas.image))
-    inside = cv2.cvtColor(canvas.solid, cv2.COLOR_GRAY2RGB) * np.float32(1 / 255)
-    colour = canvas.image.astype(np.float32)
-    lit = colour + inside * (colour * (factor - 1) + gloss)
-    canvas.image = np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
+    added, gloss = light_on_head(person, taken, canvas.view, len(canvas.image))
+    change = cv2.add(cv2.multiply(canvas.image, added, dtype=cv2.CV_32F), gloss)
+    inside = cv2.cvtColor(canvas.solid, cv2.COLOR_GRAY2RGB)
+    change = cv2.multiply(change, inside, scale=1 / 255, dtype=cv2.CV_32F)
+    canvas.image = np.asarray(cv2.add(canvas.image, change, dtype=cv2.CV_8U), np.uint8)
