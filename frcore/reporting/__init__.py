@@ -1,0 +1,1 @@
+"""From result files to rows, tables, figures and one page."""

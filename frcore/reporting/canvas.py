@@ -1,0 +1,140 @@
+"""The look of every figure, and how a figure becomes SVG, PNG and part of the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from frcore.files import atomic_file
+from frcore.reporting.palette import GRID, INK, MUTED, Palette
+
+WIDTH = 8.4
+"""Inches; the page scales figures to its own width."""
+
+PANEL_HEIGHT = 2.5
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Matplotlib's settings while a figure is drawn and saved."""
+    settings: Any = {
+        **sns.axes_style("ticks"),
+        **sns.plotting_context("paper", font_scale=1.05),
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
+        "svg.fonttype": "none",
+        # Without a salt the ids in the file differ from run to run.
+        "svg.hashsalt": "frcore",
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": MUTED,
+        "axes.titlesize": "medium",
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "axes.axisbelow": True,
+        "axes.linewidth": 0.8,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 5,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+        # Labels come from users; a dollar sign in one is not mathematics.
+        "text.parse_math": False,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def panels(rows: int, columns: int, *, height: float = PANEL_HEIGHT, **options: Any) -> Any:
+    """A figure and its (rows, columns) array of axes."""
+    figure = Figure(figsize=(WIDTH, height * rows + 0.7))
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def message(text: str) -> Figure:
+    """A figure that says why there is nothing to see."""
+    figure = Figure(figsize=(WIDTH, 1.2))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, wrap=True)
+    return figure
+
+
+def legend(figure: Figure, palette: Palette, heads: list[str], samplers: list[str]) -> None:
+    """One legend below the panels: heads by colour, samplers by marker and line."""
+    handles = [Line2D([], [], color=palette.heads[h], lw=3, label=h) for h in heads]
+    handles += [
+        Line2D([], [], color=MUTED, marker=palette.marker(s), ls=palette.line(s), label=s)
+        for s in samplers
+    ]
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=min(len(handles), 6),
+            handlelength=2.6,
+        )
+
+
+def hide_unused(axes: list[Axes], used: int) -> None:
+    """Switch off the panels of a grid that hold nothing."""
+    for ax in axes[used:]:
+        ax.set_axis_off()
+
+
+def save(figure: Figure, svg: Path, png: Path) -> None:
+    """Write both files; the same figure gives the same bytes."""
+    # Laying out is most of the work, and saving would do it again for each format.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    with atomic_file(svg) as path:
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "frcore"})
+    with atomic_file(png) as path:
+        figure.savefig(path, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+
+
+def inline(svg: str, name: str, description: str) -> str:
+    """An SVG file's text made part of an HTML page.
+
+    Ids get the figure's name, since two figures share theirs; colours become CSS variables that
+    fall back to themselves, so that the page can change them in the dark; the image is described
+    for those who do not see it.
+    """
+    from markupsafe import escape
+
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
+    body = re.sub(
+        r'style="([^"]*)"',
+        lambda match: f'style="{re.sub(COLOUR, _variable, match.group(1))}"',
+        body,
+    )
+    head, _, rest = body.partition(">")
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{escape(description)}">{rest}'
+
+
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
+
+
+def _variable(match: re.Match[str]) -> str:
+    colour = match.group(0).lower()
+    return f"var(--c{colour[1:]}, {colour})"

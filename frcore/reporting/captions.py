@@ -1,0 +1,73 @@
+"""The caption of each figure and table, on the page and in Snakemake's report.
+
+`workflow/report/*.rst` hold the same texts for `snakemake --report`; a test keeps them equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "accuracy_cost": (
+        "Accuracy against cost",
+        "The main number of each benchmark against the median time of one training step. Up and to "
+        "the left is better. Vertical bars: 95 % interval over test people and seeds. Horizontal "
+        "bars: 20th to 80th percentile of the step time.",
+    ),
+    "roc": (
+        "ROC",
+        "Share of genuine pairs accepted (TAR) against the share of impostor pairs accepted (FAR, "
+        "logarithmic), down to the FAR of a single false accept; left of that the benchmark cannot "
+        "tell. Line: mean over seeds. Band: from the lowest to the highest seed.",
+    ),
+    "memory": (
+        "Memory against identities",
+        "Peak memory of a training step's last layer against the number of identities, both "
+        "logarithmic. A cross at the top: out of memory.",
+    ),
+    "throughput": (
+        "Throughput against identities",
+        "Images per second through a training step's last layer against the number of identities, "
+        "both logarithmic. A cross at the top: out of memory.",
+    ),
+    "training": (
+        "Scale and angles over training",
+        "Top: the scale s that multiplies the cosines. Bottom: mean angle between an embedding and "
+        "its own class centre (target, coloured) and the other centres (negative, grey). Line: "
+        "mean over seeds. Band: from the lowest to the highest seed.",
+    ),
+    "angle_histograms": (
+        "Angles in the last epoch",
+        "Distribution of the angle between embeddings and class centres of the training set, "
+        "summed over seeds: to the own centre (coloured) and to the others (grey). Both areas are "
+        "equal, since there are far more other centres.",
+    ),
+}
+
+TABLES: Mapping[str, tuple[str, str]] = {
+    "accuracy": (
+        "Accuracy",
+        "Each head and sampler on each benchmark, with 95 % intervals. Marked: the highest of a "
+        "column, and what is not told apart from it by the paired difference over the same pairs "
+        "and seeds.",
+    ),
+    "differences": (
+        "Difference from the best",
+        "How far each head and sampler is below the best of each benchmark, over the same pairs "
+        "and seeds, and whether the data at hand tell the two apart.",
+    ),
+    "cost": (
+        "Speed and memory",
+        "Time, throughput and memory of one training step's last layer, for each number of "
+        "identities.",
+    ),
+    "missing": (
+        "What failed or is missing",
+        "Runs, evaluations and measurements of the study that gave no numbers, and why.",
+    ),
+}
+
+
+def rst(title: str, text: str) -> str:
+    """A caption as reStructuredText."""
+    return f"**{title}.** {text}\n"

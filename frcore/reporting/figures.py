@@ -1,0 +1,35 @@
+"""All figures of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from frcore.reporting import outputs, plot_cost, plot_roc, plot_training
+from frcore.reporting.canvas import look, save
+from frcore.reporting.summary import Summary
+
+
+def write_figures(summary: Summary, root: Path) -> None:
+    """Draw every figure of `frcore.reporting.outputs.FIGURES` and write it as SVG and PNG.
+
+    Args:
+        summary: the study's numbers and scores.
+        root: `results/<study>`.
+    """
+    study, rows = summary.study, summary.rows
+    curves = plot_training.read_curves(study, root, rows)
+    draw: dict[str, Callable[[], Figure]] = {
+        "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, summary),
+        "roc": lambda: plot_roc.roc(study, summary.scores, summary),
+        "memory": lambda: plot_cost.memory(study, rows),
+        "throughput": lambda: plot_cost.throughput(study, rows),
+        "training": lambda: plot_training.training(study, curves),
+        "angle_histograms": lambda: plot_training.angle_histograms(study, curves),
+    }
+    files = outputs.paths(root)
+    with look():
+        for name in outputs.FIGURES:
+            save(draw[name](), files[f"figure_{name}_svg"], files[f"figure_{name}_png"])

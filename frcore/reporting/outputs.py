@@ -1,0 +1,39 @@
+"""What a report writes: the same files for every study, known before anything ran.
+
+The Snakefile declares these as outputs, so this module imports nothing heavy. A figure without
+data is still written, and says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PAGE = "report.html"
+
+FIGURES = ("accuracy_cost", "roc", "memory", "throughput", "training", "angle_histograms")
+"""Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""
+
+TABLES = ("accuracy", "differences", "cost", "missing")
+"""Each is `tables/<name>.csv`, `.md` and `.tex`, and has `workflow/report/table_<name>.rst`."""
+
+ROWS = ("evaluation", "training", "measurement")
+"""Each is `rows/<name>.parquet` and `.csv`."""
+
+FIGURE_SUFFIXES = ("svg", "png")
+TABLE_SUFFIXES = ("csv", "md", "tex")
+ROW_SUFFIXES = ("parquet", "csv")
+
+OUTPUTS: dict[str, str] = {
+    "page": PAGE,
+    **{f"figure_{name}_{kind}": f"figures/{name}.{kind}"
+       for name in FIGURES for kind in FIGURE_SUFFIXES},
+    **{f"table_{name}_{kind}": f"tables/{name}.{kind}"
+       for name in TABLES for kind in TABLE_SUFFIXES},
+    **{f"rows_{name}_{kind}": f"rows/{name}.{kind}" for name in ROWS for kind in ROW_SUFFIXES},
+}  # fmt: skip
+"""Name -> path relative to `results/<study>`."""
+
+
+def paths(root: str | Path) -> dict[str, Path]:
+    """Name -> path of every file that `report` writes under `root` (`results/<study>`)."""
+    return {name: Path(root) / place for name, place in OUTPUTS.items()}

@@ -1,0 +1,166 @@
+"""The one page: everything of a study in a single file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from frcore import plan
+from frcore.config import Study
+from frcore.files import sha256_of_json, write_text
+from frcore.reporting import captions, outputs
+from frcore.reporting.answer import answer
+from frcore.reporting.canvas import inline
+from frcore.reporting.dark import dark_variables
+from frcore.reporting.records import Record, read_record
+from frcore.reporting.samples import samples
+from frcore.reporting.summary import Summary
+from frcore.reporting.table import Table, to_html, to_latex
+
+
+def write_page(summary: Summary, tables: Mapping[str, Table], root: Path) -> None:
+    """Write `report.html` under `root`; tables and figures must have been written before."""
+    style, script = _asset("static", "report.css"), _asset("static", "report.js")
+    svgs = _svgs(root)
+    context: dict[str, Any] = {
+        "study": summary.study,
+        "answer": answer(summary),
+        "tables": {name: _table(table) for name, table in tables.items()},
+        "figures": _figures(svgs),
+        "samples": samples(summary.study, root),
+        "facts": _facts(summary, root),
+        "environment": _environment(summary),
+        "yaml": _resolved(summary.study),
+        "yaml_uri": _data_uri("application/yaml", _resolved(summary.study)),
+        "style": Markup(style),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "dark": Markup(dark_variables(svgs.values())),
+        "files": {name: quote(place) for name, place in outputs.OUTPUTS.items()},
+        "rows": outputs.ROWS,
+    }
+    write_text(outputs.paths(root)["page"], _template().render(context))
+
+
+def _asset(folder: str, name: str) -> str:
+    return files("frcore.reporting").joinpath(folder, name).read_text(encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_asset("templates", "report.html.j2"))
+
+
+def _svgs(root: Path) -> dict[str, str]:
+    places = outputs.paths(root)
+    return {
+        name: places[f"figure_{name}_svg"].read_text(encoding="utf-8") for name in outputs.FIGURES
+    }
+
+
+def _figures(svgs: Mapping[str, str]) -> dict[str, Record]:
+    return {
+        name: {
+            "title": captions.FIGURES[name][0],
+            "caption": captions.FIGURES[name][1],
+            "svg": Markup(inline(svg, name, captions.FIGURES[name][0])),
+        }
+        for name, svg in svgs.items()
+    }
+
+
+def _table(table: Table) -> Record:
+    return {
+        "title": table.title,
+        "caption": captions.TABLES[table.name][1],
+        "html": to_html(table),
+        "notes": table.notes,
+        "size": len(table.rows),
+        "csv": _data_uri("text/csv", table.csv),
+        "tex": _data_uri("application/x-tex", to_latex(table)),
+    }
+
+
+def _data_uri(kind: str, text: str) -> str:
+    encoded = base64.b64encode(text.encode("utf-8")).decode("ascii")
+    return f"data:{kind};charset=utf-8;base64,{encoded}"
+
+
+def _resolved(study: Study) -> str:
+    """The study as YAML with every default written out."""
+    settings = study.model_dump(mode="json")
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=88)
+
+
+def _facts(summary: Summary, root: Path) -> list[tuple[str, str]]:
+    """What was trained on what: lines of the protocol section."""
+    study = summary.study
+    training = study.training
+    schedule = study.training.schedule
+    facts = [
+        ("Study", f"{study.name}, spec {sha256_of_json(study.model_dump(mode='json'))[:12]}"),
+        ("Training data", _data_fact(root / "data" / "train", plan.train_data(study).hash)),
+        *((f"Benchmark {name}", _data_fact(root / "data" / name, spec.hash))
+          for name, spec in plan.benchmarks(study).items()),
+        ("Backbones", ", ".join(map(_component, study.backbones))),
+        ("Heads", ", ".join(map(_component, study.heads))),
+        ("Samplers", ", ".join(map(_component, study.samplers))),
+        ("Seeds", ", ".join(map(str, study.seeds))),
+        ("Training", f"{training.epochs} epochs, batch {training.batch_size}, SGD with learning "
+         f"rate {training.learning_rate:g} ({schedule.kind}, warm-up {schedule.warmup:g} epochs), "
+         f"momentum {training.momentum:g}, weight decay {training.weight_decay:g}, "
+         f"{training.precision} on {training.device}, {training.threads} thread(s)"),
+    ]  # fmt: skip
+    return facts
+
+
+def _component(component: Any) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in component.parameters.items())
+    text = component.label + ("" if component.label == component.name else f" = {component.name}")
+    return f"{text} ({settings})" if settings else text
+
+
+def _data_fact(folder: Path, spec_hash: str) -> str:
+    manifest = read_record(folder / "manifest.json")
+    if not manifest.usable:
+        return "not prepared" if manifest.status == "not run" else manifest.reason
+    record = manifest.record
+    text = (
+        f"{record.get('kind')}, {record.get('images'):,} images of "
+        f"{record.get('identities'):,} identities, {record.get('image_size')} pixels, alignment "
+        f"{record.get('alignment')}, sha256 {str(record.get('content_sha256'))[:12]}"
+    )
+    if record.get("skipped"):
+        text += f"; {len(record['skipped'])} files left out"
+    if record.get("spec_hash") != spec_hash:
+        text += "; stale: prepared for another version of the study"
+    return text + "".join(f"; {warning}" for warning in record.get("warnings") or [])
+
+
+def _environment(summary: Summary) -> list[tuple[str, str]]:
+    """Versions and devices of the rows; several values where the runs differ."""
+    names = {
+        "commit": "Commit", "platform": "Platform", "cpu": "Processor", "cores": "Cores",
+        "device": "Device", "gpu_name": "GPU", "gpu_driver": "Driver",
+        "gpu_power_limit_watts": "Power limit [W]", "data_sha256": "Training data sha256",
+    }  # fmt: skip
+    frame = summary.rows.training
+    lines = [(title, _values(frame[name])) for name, title in names.items() if name in frame]
+    versions = [str(name) for name in frame if str(name).startswith("version_")]
+    lines += [(name.removeprefix("version_"), _values(frame[name])) for name in versions]
+    return [(title, text) for title, text in lines if text]
+
+
+def _values(column: Any) -> str:
+    return ", ".join(dict.fromkeys(map(str, column.dropna())))

@@ -1,0 +1,244 @@
+"""Results as data: one tidy row per number, per run and per measured point.
+
+What is missing is a row too, with its status and its reason, so that nothing goes unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frcore import plan
+from frcore.config import Study
+from frcore.files import atomic_file
+from frcore.reporting import outputs
+from frcore.reporting.records import (
+    Finding,
+    Record,
+    check_hash,
+    provenance,
+    read_events,
+    read_record,
+    read_run,
+)
+
+RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
+NUMBER_COLUMNS = (
+    "metric", "far", "subset", "value", "low", "high", "level", "method", "n", "n_unit",
+    "threshold", "far_achieved", "false_accepts", "impostors", "note",
+)  # fmt: skip
+TRAINING_COLUMNS = (
+    "epochs", "steps", "seconds", "images_per_second", "final_loss", "parameters",
+    "scale", "target_angle", "negative_angle",
+)  # fmt: skip
+MEASURED_COLUMNS = (
+    "identities", "device", "batch_size", "dim", "inside_timer", "steps", "step_ms",
+    "step_ms_low", "step_ms_high", "images_per_second", "cpu_ms_per_step", "rss_peak_mib",
+    "rss_extra_mib", "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib",
+    "nvml_device_mib", "power_watts", "energy_mj_per_step", "clock_mhz", "throttle_reasons",
+)  # fmt: skip
+PROVENANCE_COLUMNS = tuple(provenance({}))
+
+TEXT = frozenset((
+    "run", "backbone", "head", "sampler", "benchmark", "protocol", "metric", "subset", "method",
+    "n_unit", "note", "status", "reason", "measurement", "device", "inside_timer",
+    "throttle_reasons", "spec_hash", "data_sha256", "commit", "platform", "cpu", "gpu_name",
+    "gpu_driver",
+))  # fmt: skip
+"""Columns that hold text even where every value is missing."""
+
+COUNTS = frozenset((
+    "seed", "n", "false_accepts", "impostors", "epochs", "steps", "parameters", "identities",
+    "batch_size", "dim", "cores",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A study's results.
+
+    Attributes:
+        evaluation: one row per run × benchmark × number.
+        training: one row per run.
+        measurement: one row per head × sampler × number of identities.
+        strays: runs and measurements on disk that are not part of the study, and not used.
+    """
+
+    evaluation: pd.DataFrame
+    training: pd.DataFrame
+    measurement: pd.DataFrame
+    strays: tuple[str, ...]
+
+    def usable(self, name: str) -> pd.DataFrame:
+        """The rows of table `name` that hold results."""
+        frame: pd.DataFrame = getattr(self, name)
+        return frame[frame["status"] == "ok"]
+
+
+def collect(study: Study, root: str | Path) -> Rows:
+    """Read `root` (`results/<study>`) and match it with what the study's plan says."""
+    root = Path(root)
+    found = {name: read_run(root / "runs" / name, spec) for name, spec in plan.runs(study).items()}
+    return Rows(
+        evaluation=_evaluation(study, root, found),
+        training=_training(study, root, found),
+        measurement=_measurement(study, root),
+        strays=_strays(study, root),
+    )
+
+
+def write_rows(rows: Rows, root: str | Path) -> None:
+    """Write each table as Parquet and as CSV under `rows/`."""
+    files = outputs.paths(root)
+    for name in outputs.ROWS:
+        frame: pd.DataFrame = getattr(rows, name)
+        with atomic_file(files[f"rows_{name}_parquet"]) as path:
+            frame.to_parquet(path, index=False)
+        with atomic_file(files[f"rows_{name}_csv"]) as path:
+            path.write_text(csv_text(frame), encoding="utf-8")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """CSV in which no text cell (or heading) can act as a spreadsheet formula."""
+    safe = frame.map(_inert).rename(columns=_inert)
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _inert(cell: Any) -> Any:
+    # Numbers keep their sign; only text is marked, with the apostrophe that spreadsheets hide.
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return f"'{cell}"
+    return cell
+
+
+def _run_columns(name: str, spec: plan.RunSpec) -> Record:
+    labels = (spec.backbone.label, spec.head.label, spec.sampler.label)
+    return dict(zip(RUN_COLUMNS, (name, *labels, spec.seed), strict=True))
+
+
+def _training(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataFrame:
+    rows = []
+    for name, spec in plan.runs(study).items():
+        finding = found[name]
+        row = {**_run_columns(name, spec), "status": finding.status, "reason": finding.reason}
+        if finding.usable:
+            row |= {key: finding.record.get(key) for key in TRAINING_COLUMNS}
+            epochs = [
+                event
+                for event in read_events(root / "runs" / name / "metrics.jsonl")
+                if event.get("event") == "epoch"
+            ]
+            for key in ("scale", "target_angle", "negative_angle"):
+                row[key] = epochs[-1].get(key) if epochs else None
+        rows.append({**row, **provenance(finding.record)})
+    return _frame(rows, (*RUN_COLUMNS, "status", "reason", *TRAINING_COLUMNS))
+
+
+def _evaluation(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataFrame:
+    rows = []
+    spec_hash = plan.evaluation(study).hash
+    for name, spec in plan.runs(study).items():
+        for benchmark in study.benchmarks:
+            path = root / "evaluation" / name / f"{benchmark}.json"
+            finding = check_hash(read_record(path), spec_hash)
+            if "run_spec_hash" in finding.record:
+                finding = check_hash(finding, spec.hash, "run_spec_hash")
+            finding = _of_run(found[name], finding)
+            common = {
+                **_run_columns(name, spec),
+                "benchmark": benchmark,
+                "protocol": finding.record.get("protocol") if finding.usable else None,
+                "status": finding.status,
+                "reason": finding.reason,
+            }
+            numbers = finding.record.get("rows") or [{}] if finding.usable else [{}]
+            source = provenance(finding.record)
+            rows += [
+                {**common, **{key: number.get(key) for key in NUMBER_COLUMNS}, **source}
+                for number in numbers
+            ]
+    columns = (*RUN_COLUMNS, "benchmark", "protocol", "status", "reason", *NUMBER_COLUMNS)
+    return _frame(rows, columns)
+
+
+def _of_run(run: Finding, evaluation: Finding) -> Finding:
+    """An evaluation counts only if the run it judged does."""
+    if not run.usable:
+        return Finding(run.status, f"training: {run.reason}")
+    if not evaluation.usable:
+        return Finding(evaluation.status, f"evaluation: {evaluation.reason}", evaluation.record)
+    return evaluation
+
+
+def _measurement(study: Study, root: Path) -> pd.DataFrame:
+    rows = []
+    for name, spec in plan.measurements(study).items():
+        path = root / "measurement" / f"{name}.json"
+        finding = check_hash(read_record(path), spec.hash)
+        measured: dict[Any, Record] = {}
+        if finding.usable:
+            measured = {row.get("identities"): row for row in finding.record.get("rows", [])}
+        absent = finding.reason or "not measured"
+        # A file that was read but lacks a point is as good as no file for that point.
+        gap = {"status": "not run" if finding.usable else finding.status, "error": absent}
+        for identities in spec.measurement.identities:
+            row = measured.get(identities, gap)
+            numbers = {k: row.get(k) for k in MEASURED_COLUMNS if row.get(k) is not None}
+            rows.append(
+                {
+                    "measurement": name,
+                    "head": spec.head.label,
+                    "sampler": spec.sampler.label,
+                    "status": row.get("status", "ok"),
+                    "reason": row.get("error") or "",
+                    **provenance(finding.record),
+                    **numbers,
+                    "identities": identities,
+                }
+            )
+    return _frame(rows, ("measurement", "head", "sampler", "status", "reason", *MEASURED_COLUMNS))
+
+
+def _frame(rows: Sequence[Record], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows with the same columns and types, whatever is missing."""
+    extra = {key: None for row in rows for key in row}
+    names = list(dict.fromkeys((*columns, *PROVENANCE_COLUMNS, *extra)))
+    frame = pd.DataFrame(rows, columns=names)
+    for name in names:
+        frame[name] = _typed(frame[name], name)
+    return frame
+
+
+def _typed(column: pd.Series, name: str) -> pd.Series:
+    if name in TEXT or name.startswith("version_"):
+        return column.map(lambda cell: str(cell) if _present(cell) else None).astype("string")
+    if name in COUNTS:
+        return pd.to_numeric(column, errors="coerce").round().astype("Int64")
+    if name.startswith("gpu_") and not all(map(_is_number, column.dropna())):
+        return column.map(lambda cell: str(cell) if _present(cell) else None).astype("string")
+    return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
+def _present(cell: object) -> bool:
+    return cell is not None and cell == cell and cell != []
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def _strays(study: Study, root: Path) -> tuple[str, ...]:
+    expected = {
+        "runs": set(plan.runs(study)),
+        "measurement": {f"{name}.json" for name in plan.measurements(study)},
+    }
+    return tuple(
+        f"{folder}/{path.name}"
+        for folder, known in expected.items()
+        for path in sorted((root / folder).glob("*"))
+        if path.name not in known and not path.name.startswith(".")
+    )

@@ -1,0 +1,166 @@
+"""The scores of the runs on each benchmark, and the intervals that follow from them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from frcore.errors import UserError
+from frcore.evaluation.bootstrap import SharedBootstrap
+from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt
+from frcore.evaluation.weighted import Metric
+from frcore.reporting.rows import Rows
+
+if TYPE_CHECKING:
+    from frcore.reporting.summary import Column
+
+Arrays = dict[str, NDArray[Any]]
+
+PROTOCOL_ARRAYS = ("same", "fold", "identity_a", "identity_b", "subset_unseen")
+
+
+@dataclass
+class Scores:
+    """Loads `evaluation/<run>/<benchmark>.npz` and computes on them; what it computed is kept.
+
+    Args:
+        root: `results/<study>`.
+        rows: the study's rows; only runs whose evaluation is usable are read.
+        replicates: bootstrap replicates.
+    """
+
+    root: Path
+    rows: Rows
+    replicates: int = 1000
+    _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
+    _bootstraps: dict[Column, SharedBootstrap | None] = field(default_factory=dict)
+    _reasons: dict[Column, str] = field(default_factory=dict)
+
+    def load(self, run: str, benchmark: str) -> Arrays | None:
+        """The arrays of one run; None where the file is missing or broken."""
+        key = (run, benchmark)
+        if key not in self._files:
+            self._files[key] = _load(self.root / "evaluation" / run / f"{benchmark}.npz")
+        return self._files[key]
+
+    def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
+        """The mean over runs with its 95 % interval; None where the scores do not give it."""
+        bootstrap = self._bootstrap(column)
+        if bootstrap is None or not set(runs) <= set(bootstrap.values):
+            return None
+        return bootstrap.mean(runs)
+
+    def difference(
+        self, column: Column, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float
+    ) -> Estimate | None:
+        """A − B over the same pairs, runs paired in order; None as in `interval`."""
+        bootstrap = self._bootstrap(column)
+        if bootstrap is None or not {*runs_a, *runs_b} <= set(bootstrap.values):
+            return None
+        return bootstrap.difference(runs_a, runs_b, level=level)
+
+    def why_not(self, column: Column) -> str:
+        """Why there is no interval from scores in a column."""
+        return self._reasons.get(column, "the scores of a run are missing")
+
+    def _bootstrap(self, column: Column) -> SharedBootstrap | None:
+        if column not in self._bootstraps:
+            try:
+                # The products are small: more threads only wait for each other.
+                with threadpool_limits(1):
+                    self._bootstraps[column] = self._draw(column)
+            except UserError as error:
+                self._reasons[column] = str(error)
+                self._bootstraps[column] = None
+        return self._bootstraps[column]
+
+    def _draw(self, column: Column) -> SharedBootstrap | None:
+        frame = self.rows.usable("evaluation")
+        far = frame["far"].isna() if column.far is None else np.isclose(frame["far"], column.far)
+        chosen = frame[
+            (frame["benchmark"] == column.benchmark)
+            & (frame["metric"] == column.metric)
+            & (frame["subset"] == column.subset)
+            & frame["value"].notna()
+            & far
+        ]
+        scores: dict[str, NDArray[Any]] = {}
+        metrics: dict[str, Metric] = {}
+        protocol: Arrays | None = None
+        for row in chosen.itertuples():
+            arrays = self.load(str(row.run), column.benchmark)
+            if arrays is None:
+                continue
+            arrays = _subset(arrays, column.subset)
+            if protocol is None:
+                protocol = arrays
+            if not _same_protocol(protocol, arrays):
+                self._reasons[column] = "runs were judged on different pairs"
+                continue
+            found = _metric(column, arrays, row)
+            if found is not None:
+                metrics[str(row.run)], scores[str(row.run)] = found
+        if protocol is None or not scores:
+            self._reasons.setdefault(column, "no scores that give the numbers of the rows")
+            return None
+        return SharedBootstrap(
+            scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
+            metrics=metrics, replicates=self.replicates,
+        )  # fmt: skip
+
+
+def _load(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        return None
+    return arrays if {"scores", "same", "identity_a", "identity_b"} <= set(arrays) else None
+
+
+def _subset(arrays: Arrays, subset: str) -> Arrays:
+    if subset != "unseen" or "subset_unseen" not in arrays:
+        return arrays
+    mask = arrays["subset_unseen"].astype(bool)
+    return {name: values[mask] for name, values in arrays.items() if values.shape == mask.shape}
+
+
+def _same_protocol(one: Arrays, other: Arrays) -> bool:
+    return all(
+        np.array_equal(one[name], other[name]) for name in ("same", "identity_a", "identity_b")
+    )
+
+
+def _metric(column: Column, arrays: Arrays, row: Any) -> tuple[Metric, NDArray[Any]] | None:
+    """The metric and scores that give the row's value; None where none of the readings does.
+
+    Accuracy is judged at each pair's own threshold, or (in a subset) at thresholds chosen again on
+    its other folds. What is bootstrapped must be the number that is printed, so it is computed
+    again and compared.
+    """
+    scores = arrays["scores"].astype(np.float64)
+    readings: list[tuple[Metric, NDArray[Any]]] = []
+    folds = arrays.get("fold", np.zeros(scores.size))
+    many = np.unique(folds).size > 1
+    if column.metric == "tar" and column.far is not None:
+        readings.append((TarAt(column.far), scores))
+    elif column.metric == "accuracy":
+        if "threshold" in arrays:
+            readings.append((Accuracy(folds if many else None, 0.0), scores - arrays["threshold"]))
+        if many:
+            readings.append((Accuracy(folds), scores))
+    for metric, values in readings:
+        try:
+            computed = metric.bind(values, arrays["same"]).value
+        except UserError:
+            continue
+        if abs(computed - row.value) < 1e-6:
+            return metric, values
+    return None

@@ -1,0 +1,67 @@
+"use strict";
+// Sorting, filtering and the theme; the page is whole without any of it.
+
+const numberIn = (text) => {
+  const found = text.replaceAll(",", "").match(/-?\d+(\.\d+)?(e[-+]?\d+)?/i);
+  return found ? Number(found[0]) : NaN;
+};
+
+const shown = (cell) => (cell.querySelector(".value") ?? cell).textContent.trim();
+
+function sort(table, column, heading) {
+  const descending = heading.ariaSort === "ascending";
+  for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  const numeric = heading.classList.contains("gt_right");
+  const key = (row) => (numeric ? numberIn(shown(row.cells[column])) : shown(row.cells[column]));
+  const compare = (a, b) => {
+    // What is no number stands last, whichever way the column is sorted.
+    if (numeric && (isNaN(a) || isNaN(b))) return isNaN(a) - isNaN(b);
+    const order = numeric ? a - b : a.localeCompare(b, "en", { numeric: true });
+    return descending ? -order : order;
+  };
+  const rows = [...table.tBodies[0].rows].sort((a, b) => compare(key(a), key(b)));
+  table.tBodies[0].append(...rows);
+}
+
+function columnOf(heading) {
+  // With a spanner row, headings that reach over both rows come first in the first row.
+  const [first, second] = heading.closest("thead").rows;
+  if (!second) return heading.cellIndex;
+  const tall = [...first.cells].filter((cell) => cell.rowSpan > 1);
+  return heading.rowSpan > 1 ? tall.indexOf(heading) : tall.length + heading.cellIndex;
+}
+
+for (const table of document.querySelectorAll("table")) {
+  if (table.tBodies[0].rows.length < 2) continue;
+  for (const heading of table.tHead.querySelectorAll(".gt_col_heading")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = heading.textContent;
+    button.addEventListener("click", () => sort(table, columnOf(heading), heading));
+    heading.replaceChildren(button);
+  }
+}
+
+for (const canvas of document.querySelectorAll("[data-filter]")) {
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  label.className = "filter";
+  input.type = "search";
+  label.append("Filter rows", input);
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/);
+    for (const row of canvas.querySelectorAll("tbody tr"))
+      row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+  });
+  canvas.before(label);
+}
+
+const themes = ["auto", "light", "dark"];
+const theme = document.getElementById("theme");
+theme.hidden = !CSS.supports("color", "light-dark(#000, #fff)");
+theme.addEventListener("click", () => {
+  const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % 3];
+  document.documentElement.dataset.theme = next;
+  theme.textContent = `Theme: ${next}`;
+});

@@ -1,0 +1,254 @@
+"""From rows to what the tables say: one number with its interval per method and metric, and which
+methods are not told apart from the best.
+
+A method is backbone × head × sampler; its seeds are averaged. Intervals and differences come from
+the scores of the pairs (`frcore.evaluation.uncertainty`), so they cover both the choice of test
+people and, with two or more seeds, the choice of seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from frcore.config import Study
+from frcore.evaluation.uncertainty import Estimate
+from frcore.reporting.rows import Rows
+from frcore.reporting.scores import Scores
+from frcore.reporting.table import Mark
+
+LEVEL = 0.95
+
+Verdict = Literal["best", "not told apart", "lower", "not compared"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A backbone × head × sampler, by label."""
+
+    backbone: str
+    head: str
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one benchmark."""
+
+    benchmark: str
+    metric: str
+    far: float | None
+    subset: str
+
+    @property
+    def text(self) -> str:
+        """The metric as a heading, such as 'TAR at FAR 0.001'."""
+        name = "accuracy" if self.metric == "accuracy" else self.metric.upper()
+        at = "" if self.far is None else f" at FAR {self.far:g}"
+        return f"{name}{at}" + ("" if self.subset == "all" else f", {self.subset}")
+
+    @property
+    def title(self) -> str:
+        """The benchmark and the metric."""
+        return f"{self.benchmark}: {self.text}"
+
+    @property
+    def key(self) -> str:
+        """A name for machines: the prefix of its columns in the CSV table."""
+        parts = [self.benchmark, self.metric, "" if self.far is None else f"{self.far:g}"]
+        parts.append("" if self.subset == "all" else self.subset)
+        return ".".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A method's number in a column.
+
+    Attributes:
+        value: mean over seeds, a proportion; None where it could not be resolved or is missing.
+        low, high: its interval; None where there is none.
+        method: how the interval was made.
+        seeds: the seeds it is the mean of.
+        n, n_unit: how many pairs, and of what kind.
+        why: why there is no value.
+        mark: best, tied (not told apart from the best), or nothing.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    seeds: tuple[int, ...] = ()
+    n: int | None = None
+    n_unit: str = ""
+    why: str = ""
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The best method minus another, over the same pairs and seeds."""
+
+    method: Method
+    verdict: Verdict
+    estimate: Estimate | None = None
+    seeds: tuple[int, ...] = ()
+    why: str = ""
+
+
+@dataclass
+class Summary:
+    """Numbers and differences of a study, computed once and used by tables, figures and text."""
+
+    study: Study
+    rows: Rows
+    scores: Scores
+    _numbers: dict[tuple[Method, Column], Number] = field(default_factory=dict)
+    _differences: dict[Column, list[Difference]] = field(default_factory=dict)
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """Every backbone × head × sampler of the study, in its order."""
+        return [
+            Method(backbone.label, head.label, sampler.label)
+            for backbone in self.study.backbones
+            for head in self.study.heads
+            for sampler in self.study.samplers
+        ]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """Every benchmark metric that some run has, in the study's order."""
+        usable = self.rows.usable("evaluation")
+        found: list[Column] = []
+        for benchmark in self.study.benchmarks:
+            part = usable[(usable["benchmark"] == benchmark) & usable["metric"].notna()]
+            keys = part[["metric", "far", "subset"]].drop_duplicates()
+            for metric, far, subset in keys.itertuples(index=False):
+                asked = None if pd.isna(far) else float(far)
+                found.append(Column(benchmark, str(metric), asked, str(subset)))
+        return found
+
+    def main_columns(self) -> list[Column]:
+        """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR resolved."""
+        mains = []
+        for benchmark in self.study.benchmarks:
+            own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
+            resolved = [column for column in own if self.has_numbers(column)]
+            if resolved:
+                mains.append(min(resolved, key=lambda c: (c.metric != "accuracy", c.far or 0.0)))
+        return mains
+
+    def has_numbers(self, column: Column) -> bool:
+        """Whether any method has a value."""
+        return any(self.cell(method, column).value is not None for method in self.methods)
+
+    def part(self, method: Method, column: Column) -> pd.DataFrame:
+        """The evaluation rows of a method in a column, one per seed that has a value."""
+        frame = self.rows.usable("evaluation")
+        far = frame["far"].isna() if column.far is None else np.isclose(frame["far"], column.far)
+        chosen = frame[
+            (frame["backbone"] == method.backbone)
+            & (frame["head"] == method.head)
+            & (frame["sampler"] == method.sampler)
+            & (frame["benchmark"] == column.benchmark)
+            & (frame["metric"] == column.metric)
+            & (frame["subset"] == column.subset)
+            & far
+        ]
+        return chosen.sort_values("seed")
+
+    def cell(self, method: Method, column: Column) -> Number:
+        """The number of a method in a column."""
+        key = (method, column)
+        if key not in self._numbers:
+            self._numbers[key] = self._number(method, column)
+        return self._numbers[key]
+
+    def marked(self, method: Method, column: Column) -> Mark:
+        """Best, tied with the best, or nothing."""
+        marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
+        for difference in self.differences(column):
+            if difference.method == method:
+                return marks.get(difference.verdict, "")
+        return ""
+
+    def _number(self, method: Method, column: Column) -> Number:
+        part = self.part(method, column)
+        valued = part[part["value"].notna()]
+        if valued.empty:
+            return Number(None, why=self._why_empty(method, column, part))
+        first = valued.iloc[0]
+        seeds = tuple(int(seed) for seed in valued["seed"])
+        n = None if pd.isna(first["n"]) else int(first["n"])
+        unit = "" if pd.isna(first["n_unit"]) else str(first["n_unit"])
+        value = float(valued["value"].mean())
+        estimate = self.scores.interval(column, list(valued["run"]))
+        if estimate is not None:
+            return Number(value, estimate.low, estimate.high, estimate.method, seeds, n, unit)
+        if len(valued) == 1 and pd.notna(first["low"]):
+            low, high = float(first["low"]), float(first["high"])
+            return Number(value, low, high, str(first["method"]), seeds, n, unit)
+        return Number(value, seeds=seeds, n=n, n_unit=unit)
+
+    def _why_empty(self, method: Method, column: Column, part: pd.DataFrame) -> str:
+        notes = [str(note) for note in part["note"].dropna() if str(note)]
+        if notes:
+            return notes[0]
+        frame = self.rows.evaluation
+        missing = frame[
+            (frame["backbone"] == method.backbone)
+            & (frame["head"] == method.head)
+            & (frame["sampler"] == method.sampler)
+            & (frame["benchmark"] == column.benchmark)
+            & (frame["status"] != "ok")
+        ]
+        return str(missing["status"].iloc[0]) if len(missing) else "no value"
+
+    def differences(self, column: Column) -> list[Difference]:
+        """Every method against the best of the column, the best first, then by value."""
+        if column not in self._differences:
+            self._differences[column] = self._compare(column)
+        return self._differences[column]
+
+    def comparison_level(self, column: Column) -> float:
+        """The level of each difference: 95 % for all of a column together (Bonferroni)."""
+        others = sum(self.cell(m, column).value is not None for m in self.methods) - 1
+        return 1 - (1 - LEVEL) / max(others, 1)
+
+    def _compare(self, column: Column) -> list[Difference]:
+        valued = [m for m in self.methods if self.cell(m, column).value is not None]
+        if not valued:
+            return []
+        ranked = sorted(valued, key=lambda m: -(self.cell(m, column).value or 0.0))
+        best = ranked[0]
+        found = [Difference(best, "best", seeds=self.cell(best, column).seeds)]
+        return found + [self._difference(column, best, other) for other in ranked[1:]]
+
+    def _difference(self, column: Column, best: Method, other: Method) -> Difference:
+        common = sorted({*self.cell(best, column).seeds} & {*self.cell(other, column).seeds})
+        if not common:
+            return Difference(other, "not compared", why="no seed in common with the best")
+        runs_best = self._runs(best, column, common)
+        runs_other = self._runs(other, column, common)
+        level = self.comparison_level(column)
+        estimate = self.scores.difference(column, runs_best, runs_other, level=level)
+        if estimate is None:
+            return Difference(other, "not compared", why=self.scores.why_not(column))
+        verdict: Verdict = "lower" if estimate.low > 0 else "not told apart"
+        return Difference(other, verdict, estimate, tuple(common))
+
+    def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
+        part = self.part(method, column).set_index("seed")
+        return [str(part.loc[seed, "run"]) for seed in seeds]
+
+    def name(self, method: Method) -> str:
+        """A method in running text; the backbone only where there are several."""
+        parts = [method.head] + ([method.sampler] if len(self.study.samplers) > 1 else [])
+        text = " + ".join(parts)
+        return f"{text} ({method.backbone})" if len(self.study.backbones) > 1 else text

@@ -1,0 +1,116 @@
+"""The table of speed and memory, and the table of what is missing."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from frcore.config import Study
+from frcore.reporting.cost import optional_columns
+from frcore.reporting.records import Record
+from frcore.reporting.rows import Rows
+from frcore.reporting.table import Cell, Heading, Table
+from frcore.reporting.table_accuracy import unique
+
+
+def cost_table(study: Study, rows: Rows) -> Table:
+    """Head × sampler × identities: step time with spread, throughput, memory, energy."""
+    frame = rows.measurement
+    optional = optional_columns(rows.usable("measurement"))
+    headings = [
+        Heading("head", numeric=False),
+        Heading("sampler", numeric=False),
+        Heading("identities"),
+        Heading("step [ms]"),
+        Heading("images/s"),
+        *(Heading(title) for title in optional.values()),
+    ]
+    body = [_cost_cells(row, list(optional)) for _, row in frame.iterrows()]
+    title = "Speed and memory of one step of the last layer"
+    if study.measurement is not None and study.measurement.backbone is not None:
+        title = f"Speed and memory of one step with the backbone {study.measurement.backbone.label}"
+    return Table("cost", title, headings, body, _cost_notes(study, rows), frame)
+
+
+def _cost_cells(row: pd.Series, optional: list[str]) -> list[Cell]:
+    cells = [Cell(str(row["head"])), Cell(str(row["sampler"])), Cell(f"{row['identities']:,}")]
+    if row["status"] != "ok":
+        text = {"oom": "out of memory"}.get(row["status"], str(row["status"]))
+        return [*cells, Cell(text), *(Cell("—") for _ in ("images/s", *optional))]
+    spread = ""
+    if pd.notna(row["step_ms_low"]) and pd.notna(row["step_ms_high"]):
+        spread = f"[{significant(row['step_ms_low'])}, {significant(row['step_ms_high'])}]"
+    cells += [
+        Cell(significant(row["step_ms"]), spread),
+        Cell(significant(row["images_per_second"])),
+    ]
+    return cells + [Cell(significant(row[name])) for name in optional]
+
+
+def significant(value: float) -> str:
+    """Three significant digits without exponent; a dash for what could not be measured.
+
+    >>> significant(0.012345), significant(3.14159), significant(12345.6), significant(float("nan"))
+    ('0.0123', '3.14', '12,346', '—')
+    """
+    if pd.isna(value):
+        return "—"
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}" if abs(value) >= 0.001 else f"{value:.2e}"
+
+
+def _cost_notes(study: Study, rows: Rows) -> list[str]:
+    if study.measurement is None:
+        return ["The study measures nothing: it has no section `measurement`."]
+    usable = rows.usable("measurement")
+    measurement = study.measurement
+    inside = unique(usable["inside_timer"].dropna())
+    machines = unique((usable["gpu_name"].fillna(usable["cpu"])).dropna())
+    notes = [
+        f"Median of {measurement.steps} steps after {measurement.warmup} to warm up, with the 20th "
+        f"and 80th percentile; batch {measurement.batch_size}, dimension {measurement.dim}, "
+        f"{measurement.precision}, {measurement.threads} CPU thread(s).",
+        *(f"Inside the timer: {what}." for what in inside),
+        *(f"Device: {machine}." for machine in machines),
+        "A dash is what the device cannot tell, or what was not measured.",
+    ]
+    return notes
+
+
+def missing_table(rows: Rows) -> Table:
+    """Every run, evaluation and measurement of the study that gave no numbers, and why."""
+    records = [
+        *_missing(rows.training, "training", ["run"]),
+        *_missing(_evaluated(rows), "evaluation", ["run", "benchmark"]),
+        *_missing(rows.measurement, "measurement", ["measurement", "identities"]),
+        *({"what": "not part of the study", "name": name, "status": "not used",
+           "reason": "lies in the results folder but is not in the study"}
+          for name in rows.strays),
+    ]  # fmt: skip
+    columns = ["what", "name", "status", "reason"]
+    data = pd.DataFrame(records, columns=columns)
+    headings = [Heading(name, numeric=False) for name in columns]
+    body = [[Cell(str(record[name])) for name in columns] for record in records]
+    notes = ["Nothing is missing."] if not records else []
+    return Table("missing", "What failed or is missing", headings, body, notes, data)
+
+
+def _evaluated(rows: Rows) -> pd.DataFrame:
+    """Evaluations of runs that trained; what did not train is listed once, as training."""
+    trained = set(rows.usable("training")["run"])
+    return rows.evaluation[rows.evaluation["run"].isin(trained)]
+
+
+def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Record]:
+    absent = frame[frame["status"] != "ok"].drop_duplicates(keys)
+    return [
+        {
+            "what": what,
+            "name": " · ".join(str(row[key]) for key in keys),
+            "status": row["status"],
+            "reason": row["reason"],
+        }
+        for _, row in absent.iterrows()
+    ]

@@ -1,0 +1,26 @@
+"""All tables of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frcore.reporting.summary import Summary
+from frcore.reporting.table import Table
+from frcore.reporting.table_accuracy import accuracy_table, differences_table
+from frcore.reporting.table_cost import cost_table, missing_table
+
+
+def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
+    """The tables by name, as in `frcore.reporting.outputs.TABLES`.
+
+    Args:
+        summary: the study's numbers.
+        root: `results/<study>`, for the protocol notes of the evaluation files.
+    """
+    tables = (
+        accuracy_table(summary, root),
+        differences_table(summary),
+        cost_table(summary.study, summary.rows),
+        missing_table(summary.rows),
+    )
+    return {table.name: table for table in tables}
