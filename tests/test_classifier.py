@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import build_head
@@ -208,3 +209,57 @@ def test_negative_angles_of_a_large_table_are_a_sample():
     angles = classifier.negative_angles(torch.randn(100, 3), torch.zeros(100, dtype=torch.long))
     # 64 rows, every third of 9,000 classes, of which class 0 is each row's own.
     assert len(angles) == 64 * 2999
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("head", ["softmax", "arcface", "adacos"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"name": "full"},
+        {"name": "partial_fc", "rate": 0.5},
+        {"name": "broadface", "size": 6, "over": {"name": "partial_fc", "rate": 0.5}},
+    ],
+)
+def test_training_follows_the_device_and_never_waits_for_it(device, head, sampler):
+    """On a GPU no operation of a step may read a value back: that would drain its work queue."""
+    classifier = Classifier(40, 8, head=head, sampler=build_sampler(**sampler)).to(device)
+    sgd = CentersSGD(classifier, lr=0.1)
+    steps = [
+        (torch.randn(4, 8, device=device), torch.randint(40, (4,), device=device)) for _ in range(4)
+    ]
+    for step, (x, labels) in enumerate(steps):
+        if device == "cuda" and step:  # the first builds the generator and warms the libraries
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            sgd.zero_grad()
+            output = classifier(x.requires_grad_(), labels)
+            output.loss.backward()
+            sgd.step()
+        finally:
+            if device == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+        assert x.grad.device.type == output.loss.device.type == device
+    file = io.BytesIO()
+    torch.save(classifier.state_dict(), file)
+    file.seek(0)
+    resumed = Classifier(40, 8, head=head, sampler=build_sampler(**sampler), seed=9).to(device)
+    resumed.load_state_dict(torch.load(file, map_location=device, weights_only=True))
+    sgd.zero_grad()
+    x, labels = steps[0]
+    assert torch.equal(classifier(x, labels).loss, resumed(x, labels).loss)
+
+
+@pytest.mark.gpu
+def test_gpu_and_cpu_agree():
+    x, labels = torch.randn(16, 8), torch.randint(100, (16,))
+    on_cpu = Classifier(100, 8, head="arcface")
+    on_gpu = Classifier(100, 8, head="arcface").to("cuda")
+    a, b = on_cpu(x, labels), on_gpu(x.cuda(), labels.cuda())
+    a.loss.backward()
+    b.loss.backward()
+    assert_close(b.row_loss_N.cpu(), a.row_loss_N, rtol=1e-4, atol=1e-4)
+    assert_close(on_gpu.centers.grad.cpu(), on_cpu.centers.grad, rtol=1e-3, atol=1e-3)

@@ -55,7 +55,9 @@ def dense_loss(
     if head.training:
         _update(head, batch, rows, cosine_MC, is_target_MC)
 
-    scale_M = torch.as_tensor(head.scale(batch), dtype=cosine_MC.dtype, device=cosine_MC.device)
+    scale = head.scale(batch)
+    # A number is filled in on the device: `as_tensor` would copy it there and wait for the copy.
+    scale_M = scale.to(cosine_MC) if isinstance(scale, Tensor) else cosine_MC.new_full((), scale)
     scale_M = scale_M.expand(len(label_M))
     target_M = head.target(target_cosine_M, batch)
     negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
