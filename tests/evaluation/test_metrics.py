@@ -35,7 +35,7 @@ def slow_tar(genuine, impostor, far):
     return best[0], -best[1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, far=fars)
 def test_equals_the_best_of_all_thresholds(genuine, impostor, far):
     if far * len(impostor) < 1 and 1 / len(impostor) > far:
@@ -51,7 +51,7 @@ def test_equals_the_best_of_all_thresholds(genuine, impostor, far):
     assert point.far == point.false_accepts / len(impostor)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, far=fars)
 def test_a_growing_transform_of_the_scores_changes_nothing_but_the_threshold(
     genuine, impostor, far
@@ -69,7 +69,7 @@ def allowed_or_none(far, impostors):
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(far=st.floats(1e-9, 1), impostors=st.integers(1, 10**9))
 def test_allowed_false_accepts_is_the_largest_count_within_the_far(far, impostors):
     allowed = allowed_or_none(far, impostors)
@@ -135,7 +135,7 @@ def peers_tar(genuine, impostor, far):
     return tpr[index], fpr[index]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, far=fars)
 def test_insightface_rule_is_the_peers_reading(genuine, impostor, far):
     point = tar_at_far(genuine, impostor, far, rule="insightface")
@@ -176,7 +176,7 @@ def test_an_unknown_rule_is_refused():
         tar_at_far([1.0], [0.0], 0.5, rule="best")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, points=st.integers(2, 60))
 def test_every_point_of_the_curve_is_a_real_operating_point(genuine, impostor, points):
     curve = roc_curve(genuine, impostor, max_points=points)

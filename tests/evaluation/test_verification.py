@@ -42,7 +42,7 @@ def slow_folds(scores, same, fold):
     return allowed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=40).filter(
         lambda pairs: len({same for _, same in pairs}) == 2
