@@ -263,7 +263,7 @@ class Study(Section):
     @classmethod
     def _train_is_taken(cls, benchmarks: dict[str, Any]) -> dict[str, Any]:
         if "train" in benchmarks:
-            raise ValueError("'train' is the training set's folder; give the benchmark another name")
+            raise ValueError("'train' is the training set's name; call the benchmark otherwise")
         return benchmarks
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ Editors read it through the first line of each file in `config/`; Snakemake's `v
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from frcore.backbones import BACKBONES
@@ -27,8 +28,32 @@ def study_schema() -> dict[str, Any]:
         schema["properties"][field]["items"] = {"$ref": f"#/$defs/{catalogue.kind}"}
     measurement = definitions["Measurement"]["properties"]
     measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
-    schema["$schema"] = DIALECT
-    return schema
+    for field in ("benchmarks", "inputs"):
+        schema["properties"][field]["additionalProperties"] = False
+    return {"$schema": DIALECT, **_defaults_in_words(schema)}
+
+
+def _defaults_in_words(node: Any) -> Any:
+    """`node` with each default in its description.
+
+    Snakemake's `validate` fills defaults in from every alternative of a union, also the wrong ones.
+    """
+    if isinstance(node, list):
+        return [_defaults_in_words(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    words = {
+        # These map names to schemas, and a name may be "default".
+        key: {name: _defaults_in_words(item) for name, item in value.items()}
+        if key in ("$defs", "properties", "patternProperties")
+        else _defaults_in_words(value)
+        for key, value in node.items()
+    }
+    default = words.pop("default", None)
+    if default is not None and not isinstance(default, dict):
+        sentence = f"Default: {json.dumps(default)}."
+        words["description"] = " ".join(filter(None, [words.get("description"), sentence]))
+    return words
 
 
 def _component(catalogue: Catalogue[Any]) -> dict[str, Any]:

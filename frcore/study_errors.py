@@ -110,8 +110,8 @@ def _node(schema: dict[str, Any], location: Location) -> dict[str, Any]:
             node = {"$ref": node["discriminator"]["mapping"][part]}
         elif isinstance(part, int) and "items" in node:
             node = node["items"]
-        elif isinstance(node.get("additionalProperties"), dict):
-            node = node["additionalProperties"]
+        elif "patternProperties" in node:
+            node = next(iter(node["patternProperties"].values()))
         else:
             return {}
     return _deref(schema, node)
