@@ -99,7 +99,13 @@ class Catalogue(Generic[T], Mapping[str, str]):
     def schema(self, name: str) -> type[pydantic.BaseModel]:
         """A pydantic model of the parameters that a user may give to `name`."""
         constructor = self.load(name).__init__
-        hints = typing.get_type_hints(constructor, include_extras=True)
+        try:
+            hints = typing.get_type_hints(constructor, include_extras=True)
+        except NameError as error:
+            raise UserError(
+                f"{self.kind} '{name}': {error}; import the types of its parameters at run time, "
+                "not under TYPE_CHECKING: they are checked"
+            ) from error
         fields: dict[str, Any] = {}
         for parameter in inspect.signature(constructor).parameters.values():
             variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -53,6 +53,7 @@ def test_errors_say_what_is_allowed(name, parameters, message):
         ("partial_fc", {"rate": 1.5}, r"rate = 1.5: .*less than or equal to 1"),
         ("broadface", {"size": -1}, r"size = -1"),
         ("broadface", {"size": 2.5}, r"size = 2.5"),
+        ("broadface", {"size": 2, "over": {"rate": 0.1}}, r"over = {'rate': 0.1} has no name"),
         ("broadface", {"size": 2, "over": "fulll"}, r"unknown sampler 'fulll'; did you mean"),
         ("broadface", {"size": 2, "over": {"name": "partial_fc", "rate": 2}}, r"rate = 2"),
     ],
@@ -92,6 +93,10 @@ def my_module(tmp_path, monkeypatch):
                 super().__init__(num_classes)
                 self.mood = mood
 
+        class Unresolved(Head):
+            def __init__(self, num_classes: int, *, gate: "Gate" = None):
+                super().__init__(num_classes)
+
         class NoClasses(Head):
             def __init__(self, margin: float = 1.0):
                 super().__init__(10)
@@ -116,6 +121,11 @@ def test_a_class_of_the_users_own(my_module):
 def test_a_constructor_without_num_classes_is_explained(my_module):
     with pytest.raises(UserError, match=r"must take what the harness supplies \(num_classes\)"):
         build_head(f"{my_module}:NoClasses", num_classes=10)
+
+
+def test_a_type_that_does_not_exist_at_run_time_is_explained(my_module):
+    with pytest.raises(UserError, match=r"name 'Gate' is not defined; import the types"):
+        build_head(f"{my_module}:Unresolved", num_classes=10)
 
 
 def test_a_missing_dependency_of_a_module_is_not_called_a_misspelling(my_module):

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from frcore.errors import UserError
 from frcore.loss.base import ExtraRows
 from frcore.samplers.base import Sampler
 
@@ -60,8 +61,9 @@ class BroadFace(Sampler):
     @torch.no_grad()
     def rows(self, center_CD: Tensor) -> ExtraRows | None:
         """The queue, compensated for how far each row's centre has moved since."""
+        inner = self.over.rows(center_CD)
         if self._filled == 0:
-            return self.over.rows(center_CD)
+            return inner
         # Copies: `observe` overwrites the queue before the backward pass has used the rows.
         label_Q = self.label_Q[: self._filled].clone()
         embedding_QD = self.embedding_QD[: self._filled].clone()
@@ -71,6 +73,9 @@ class BroadFace(Sampler):
             # A centre of norm 0 has no direction to have drifted from.
             ratio_Q1 = ratio_Q1.where(old_QD.norm(dim=1, keepdim=True) > 0, 0.0)
             embedding_QD += ratio_Q1 * (center_CD[label_Q] - old_QD)
+        if inner is not None:
+            embedding_QD = torch.cat([embedding_QD, inner.embedding_QD])
+            label_Q = torch.cat([label_Q, inner.label_Q])
         return ExtraRows(embedding_QD, label_Q)
 
     def columns(self, label_M: Tensor) -> Tensor | None:
@@ -117,5 +122,10 @@ def _build(over: str | dict[str, Any] | Sampler) -> Sampler:
         return over
     if isinstance(over, str):
         return build_sampler(over)
+    if "name" not in over:
+        raise UserError(
+            f"sampler 'broadface': over = {over!r} has no name; write a sampler's name, or a "
+            "mapping such as {name: partial_fc, rate: 0.1}"
+        )
     parameters = {key: value for key, value in over.items() if key != "label"}
     return build_sampler(**parameters)

@@ -170,3 +170,6 @@ def test_the_inner_sampler_takes_part(size):
     assert sampler.rows(torch.ones(6, 2)).label_Q.tolist() == [0]
     sampler.observe(torch.ones(1, 2), torch.tensor([5]), torch.ones(6, 2))
     assert inner.observed == [[5]]
+    rows = sampler.rows(torch.ones(6, 2))
+    assert rows.label_Q.tolist() == ([5, 0] if size else [0])
+    assert rows.embedding_QD.shape == (len(rows.label_Q), 2)
