@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import build_head
+from frcore.heads.base import FixedScaleHead
 from frcore.loss import get_backend
 from frcore.loss.base import unit_rows
 from frcore.loss.dense import dense_loss
@@ -67,6 +68,28 @@ def test_the_reported_value_is_the_batch_mean_and_the_rows_are_there():
     assert output.scale.item() == 64.0
     for value in (output.row_loss_N, output.target_cosine_N, output.scale):
         assert not value.requires_grad
+
+
+def test_the_statistic_of_a_float32_batch_is_summed_in_float64():
+    """It feeds back into a head's state at every step, so its error would not stay small."""
+
+    class Listener(FixedScaleHead):
+        statistics = frozenset({"negative_logsumexp"})
+
+        def update(self, batch):
+            self.heard = batch.negative_logsumexp(16.0)
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 8, generator=generator)
+    centers = torch.randn(500, 8, generator=generator)
+    head = Listener(500, scale=1.0)
+    dense_loss(x, centers, torch.tensor([0, 1, 499]), head)
+    cosine = (unit_rows(x) @ unit_rows(centers).T).double()
+    for row, label in enumerate([0, 1, 499]):
+        others = math.fsum(
+            math.exp(16 * c) for k, c in enumerate(cosine[row].tolist()) if k != label
+        )
+        assert head.heard[row].item() == pytest.approx(math.log(others), rel=1e-13)
 
 
 def test_scale_keeps_float64():
