@@ -8,47 +8,25 @@ tables (not the Parquet encoding), so that two folders with the same hash give t
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pydantic
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from frcore.data.tables import TABLES, Images, content_sha256, typed
 from frcore.errors import UserError
 from frcore.files import atomic_directory, read_json, write_json
 
 FORMAT = 1
-IMAGES, INDEX, MANIFEST = "images.npy", "index.parquet", "manifest.json"
-TABLES: Mapping[str, tuple[str, ...]] = {
-    "train": (),
-    "pairs": ("pairs",),
-    "templates": ("templates", "template_pairs"),
-}
-"""The protocol tables that each protocol has."""
-
-COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "index": {
-        "name": "str",
-        "identity": "str",
-        "label": "int64",
-        "medium": "int64",
-        "true_identity": "str",
-    },
-    "pairs": {"a": "int64", "b": "int64", "same": "bool", "fold": "int64", "split": "str"},
-    "templates": {"template": "int64", "image": "int64", "medium": "int64", "identity": "str"},
-    "template_pairs": {"a": "int64", "b": "int64", "same": "bool"},
-}
-"""Columns and types of every table; a table has exactly these, in this order."""
-
-_CHUNK_BYTES = 32 * 2**20
-
-Images = NDArray[np.uint8]
+IMAGES, MANIFEST = "images.npy", "manifest.json"
 
 
 class Skipped(pydantic.BaseModel):
@@ -102,34 +80,36 @@ class Prepared:
         folder = Path(folder)
         manifest = _read_manifest(folder)
         images = _open_images(folder, manifest)
-        prepared = cls(folder, manifest, images)
-        missing = [
-            name
-            for name in ("index", *TABLES[manifest.protocol])
-            if not (folder / f"{name}.parquet").is_file()
-        ]
-        if missing:
-            raise UserError(
-                f"{folder}: {missing[0]}.parquet is missing, which a prepared data set of protocol "
-                f"'{manifest.protocol}' has; run `frcore prepare` again"
-            )
-        return prepared
+        for name in ("index", *TABLES[manifest.protocol]):
+            rows = _row_count(folder / f"{name}.parquet", manifest.protocol)
+            if name == "index" and rows != manifest.images:
+                raise UserError(
+                    f"{folder}: index.parquet has {rows} rows but manifest.json says "
+                    f"{manifest.images} images; the folder is damaged, run `frcore prepare` again"
+                )
+        return cls(folder, manifest, images)
 
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row per image: name, identity, label, medium, true_identity."""
-        table = self._table("index")
-        if len(table) != self.manifest.images:
-            raise UserError(
-                f"{self.folder}: index.parquet has {len(table)} rows but manifest.json says "
-                f"{self.manifest.images} images; the folder is damaged, run `frcore prepare` again"
-            )
-        return table
+        return self._table("index")
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """int64 (N,), 0-based."""
-        return self.index["label"].to_numpy(np.int64)
+        """int64 (N,), 0-based.
+
+        Raises:
+            UserError: a label lies outside the manifest's range, so it would have no class centre.
+        """
+        labels = self.index["label"].to_numpy(np.int64)
+        low, high = self.manifest.label_range
+        wrong = np.flatnonzero((labels < max(0, low)) | (labels > high))
+        if len(wrong):
+            raise UserError(
+                f"{self.folder}: label {labels[wrong[0]]} of image {wrong[0]} is outside "
+                f"{low}..{high} of manifest.json; run `frcore prepare` again"
+            )
+        return labels
 
     @property
     def num_classes(self) -> int:
@@ -172,7 +152,7 @@ class Prepared:
                 f"{self.folder} is a data set of protocol '{self.manifest.protocol}', which has no "
                 f"{name}; use a benchmark that has"
             )
-        return _typed(name, pd.read_parquet(self.folder / f"{name}.parquet"))
+        return typed(name, pd.read_parquet(self.folder / f"{name}.parquet"))
 
 
 class Draft:
@@ -227,7 +207,7 @@ def written(
         draft = Draft(folder, count, size)
         yield draft
         names = ("index", *TABLES[protocol])
-        tables = {name: _typed(name, draft.tables[name]) for name in names}
+        tables = {name: typed(name, draft.tables[name]) for name in names}
         for name, table in tables.items():
             table.to_parquet(folder / f"{name}.parquet", index=False)
         draft.images.flush()  # type: ignore[attr-defined]
@@ -246,43 +226,16 @@ def written(
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
-def content_sha256(images: Images, tables: Mapping[str, pd.DataFrame]) -> str:
-    """A hash of the values of `images` and `tables`: one changed pixel or moved row changes it."""
-    digest = hashlib.sha256(f"images {images.shape} {images.dtype}".encode())
-    rows = max(1, _CHUNK_BYTES // max(1, images[0].nbytes)) if len(images) else 1
-    for start in range(0, len(images), rows):
-        digest.update(np.ascontiguousarray(images[start : start + rows]).data)
-    for name, table in sorted(tables.items()):
-        digest.update(f"table {name} {len(table)}".encode())
-        for column, kind in COLUMNS[name].items():
-            digest.update(f"column {column} {kind}".encode())
-            digest.update(_column_bytes(table[column], kind))
-    return digest.hexdigest()
-
-
-def _column_bytes(values: pd.Series, kind: str) -> bytes:
-    if kind != "str":
-        return values.to_numpy(np.dtype(kind)).tobytes()
-    texts = [text.encode() for text in values]
-    # With the lengths, ("ab", "c") and ("a", "bc") differ.
-    lengths = np.array([len(text) for text in texts], np.int64).tobytes()
-    return lengths + b"".join(texts)
-
-
-def _typed(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with exactly the columns and types of `COLUMNS[name]`."""
-    columns = COLUMNS[name]
-    if set(table.columns) != set(columns):
+def _row_count(path: Path, protocol: str) -> int:
+    if not path.is_file():
         raise UserError(
-            f"{name}.parquet has the columns {sorted(table.columns)}, needed are "
-            f"{sorted(columns)}; run `frcore prepare` again"
+            f"{path} is missing, which a prepared data set of protocol '{protocol}' has; "
+            "run `frcore prepare` again"
         )
-    return pd.DataFrame(
-        {
-            key: table[key].astype(kind)  # type: ignore[call-overload]
-            for key, kind in columns.items()
-        }
-    )
+    try:
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -58,7 +58,7 @@ def face_outline(person: Identity) -> tuple[Points, Reals]:
 
 def draw_head(canvas: Canvas, person: Identity) -> None:
     """Ears and the skin of the head."""
-    shape: Points = person.ear_size * (_EAR.real + 1.25j * _EAR.imag)
+    shape = np.asarray(person.ear_size * (_EAR.real + 1.25j * _EAR.imag), np.complex128)
     outer = smooth(shape + person.cheek_width - 0.06 + 0.12j)
     inner: Points = 0.5 * shape + person.cheek_width + 0.02 + 0.12j
     for side in (-1, 1):

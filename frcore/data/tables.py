@@ -1,0 +1,76 @@
+"""The tables of a prepared data set: their columns, and the hash of all its values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.errors import UserError
+
+Images = NDArray[np.uint8]
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "train": (),
+    "pairs": ("pairs",),
+    "templates": ("templates", "template_pairs"),
+}
+"""The protocol tables that each protocol has."""
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "index": {
+        "name": "str",
+        "identity": "str",
+        "label": "int64",
+        "medium": "int64",
+        "true_identity": "str",
+    },
+    "pairs": {"a": "int64", "b": "int64", "same": "bool", "fold": "int64", "split": "str"},
+    "templates": {"template": "int64", "image": "int64", "medium": "int64", "identity": "str"},
+    "template_pairs": {"a": "int64", "b": "int64", "same": "bool"},
+}
+"""Columns and types of every table; a table has exactly these, in this order."""
+
+_CHUNK_BYTES = 32 * 2**20
+
+
+def content_sha256(images: Images, tables: Mapping[str, pd.DataFrame]) -> str:
+    """A hash of the values of `images` and `tables`: one changed pixel or moved row changes it."""
+    digest = hashlib.sha256(f"images {images.shape} {images.dtype}".encode())
+    rows = max(1, _CHUNK_BYTES // max(1, images[0].nbytes)) if len(images) else 1
+    for start in range(0, len(images), rows):
+        digest.update(np.ascontiguousarray(images[start : start + rows]).data)
+    for name, table in sorted(tables.items()):
+        digest.update(f"table {name} {len(table)}".encode())
+        for column, kind in COLUMNS[name].items():
+            digest.update(f"column {column} {kind}".encode())
+            digest.update(_column_bytes(table[column], kind))
+    return digest.hexdigest()
+
+
+def _column_bytes(values: pd.Series, kind: str) -> bytes:
+    if kind != "str":
+        return values.to_numpy(np.dtype(kind)).tobytes()
+    texts = [text.encode() for text in values]
+    # With the lengths, ("ab", "c") and ("a", "bc") differ.
+    lengths = np.array([len(text) for text in texts], np.int64).tobytes()
+    return lengths + b"".join(texts)
+
+
+def typed(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with exactly the columns and types of `COLUMNS[name]`."""
+    columns = COLUMNS[name]
+    if set(table.columns) != set(columns):
+        raise UserError(
+            f"{name}.parquet has the columns {sorted(table.columns)}, needed are "
+            f"{sorted(columns)}; run `frcore prepare` again"
+        )
+    return pd.DataFrame(
+        {
+            key: table[key].astype(kind)  # type: ignore[call-overload]
+            for key, kind in columns.items()
+        }
+    )
