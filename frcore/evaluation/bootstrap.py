@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import as_labels
@@ -146,6 +146,10 @@ class SharedBootstrap:
         seeds, value = len(per_seed), float(np.mean(per_seed))
         se_seed = float(np.std(per_seed, ddof=1) / np.sqrt(seeds)) if seeds > 1 else None
         replicates, se_test = _replicates(value, people_values, couple_values, self._people)
+        # Few people also leave their own spread uncertain: Student's quantile for the normal one.
+        upper = (1 + level) / 2
+        few = special.stdtrit(max(self._people.genuine - 1, 1), upper) / special.ndtri(upper)
+        replicates = value + few * (replicates - value)
         if se_seed:
             replicates = replicates + se_seed * _student_deviates(
                 replicates.size, seeds - 1, self._rng_seed
@@ -233,4 +237,4 @@ def _interval_of_no_spread(value: float, trials: int, level: float, difference: 
 def _student_deviates(count: int, freedom: int, rng_seed: int) -> Values:
     """Quantiles of Student's t at `count` even probabilities, shuffled: no draw is far off."""
     rng = np.random.default_rng(np.random.SeedSequence(rng_seed).spawn(3)[2])
-    return stats.t.ppf((rng.permutation(count) + 0.5) / count, freedom)
+    return special.stdtrit(freedom, (rng.permutation(count) + 0.5) / count)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import FloatArray, IntArray, UnresolvableFAR, as_scores
@@ -130,6 +129,9 @@ def _conservative_points(
 
 def _nearest(genuine: FloatArray, impostor: FloatArray, far: float, rule: Rule) -> TarAtFar:
     """argmin |FPR − far| over the ROC; of equally near points the one of the larger FPR and TPR."""
+    # Imported here: it takes a second, and only the comparison with published tables needs it.
+    from sklearn.metrics import roc_curve as sklearn_roc_curve
+
     scores = np.concatenate([genuine, impostor])
     same = np.repeat([True, False], [genuine.size, impostor.size])
     fpr, tpr, thresholds = sklearn_roc_curve(same, scores, drop_intermediate=rule == "insightface")

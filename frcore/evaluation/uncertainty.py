@@ -44,11 +44,15 @@ def interval_of_mean(
         rng_seed: of the draws; equal arguments give equal intervals.
 
     The interval is the percentile interval of the bootstrap over people, with its spread corrected
-    as told in `frcore.evaluation.resampling`. With S ≥ 2 seeds each replicate also gets a
-    Student-t deviate of S − 1 degrees of freedom times s/√S, s the standard deviation over seeds:
-    drawing a few seeds with replacement would understate their spread by a factor (S − 1)/S. A part
-    of the variance that is specific to a seed and a test pair is counted on both sides, which errs
-    on the wide side. Where no replicate differs (all decisions are right), Wilson's interval with
+    as told in `frcore.evaluation.resampling` and widened by Student's quantile over the normal one
+    for the number of people with genuine pairs (3 % at 40 people).
+
+    With S ≥ 2 seeds each replicate also gets a Student-t deviate of S − 1 degrees of freedom times
+    s/√S, s the standard deviation over seeds: drawing a few seeds with replacement would understate
+    their spread by a factor (S − 1)/S. A part of the variance that is specific to a seed and a test
+    pair is counted on both sides, which errs on the wide side.
+
+    Where no replicate differs (all decisions are right), Wilson's interval with
     the number of people with genuine pairs as trials stands in for a width of zero.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, FloatArray, IntArray, as_labels, as_scores
@@ -58,7 +58,7 @@ def wilson_interval(successes: float, trials: float, level: float = 0.95) -> Int
     >>> [round(bound, 4) for bound in wilson_interval(10, 10)]
     [0.7225, 1.0]
     """
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(special.ndtri(0.5 + level / 2))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials)
@@ -169,7 +169,7 @@ def _interval_over_folds(
     mean, count = float(accuracies.mean()), accuracies.size
     if std_error == 0:
         return wilson_interval(mean * pairs, pairs, level), "Wilson over pairs (all folds equal)"
-    half = float(stats.t.ppf(0.5 + level / 2, count - 1)) * std_error
+    half = float(special.stdtrit(count - 1, 0.5 + level / 2)) * std_error
     return Interval(max(0.0, mean - half), min(1.0, mean + half)), f"t over {count} folds"
 
 
