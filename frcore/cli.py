@@ -159,11 +159,14 @@ def evaluate(
         train_data = train_data or workflow.root / "data/train"
         out = out or workflow.root / "evaluation" / run_id
 
+    from frcore.devices import lease_gpu
     from frcore.evaluation.run import evaluate as go
 
     # One process for all: importing the libraries takes longer than judging a small benchmark.
-    for folder in benchmarks:
-        go(chosen, run_folder, folder, train_data, out / f"{folder.name}.json")
+    # One lease for all too: once CUDA runs, a process can choose no other board.
+    with lease_gpu(chosen.device, exclusive=False):
+        for folder in benchmarks:
+            go(chosen, run_folder, folder, train_data, out / f"{folder.name}.json")
 
 
 @app.command()
