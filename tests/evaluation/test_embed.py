@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from frcore.backbones import build_backbone
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 
@@ -83,3 +84,18 @@ def test_wrong_use_is_refused(faces):
         embed(Probe().eval(), faces, flip="mirror")
     with pytest.raises(UserError, match="no images to embed"):
         embed(Probe().eval(), faces, [], flip="none")
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_embeddings(rng):
+    """In float32 without TF32, whose products would differ in the fourth digit."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    torch.manual_seed(0)
+    backbone = build_backbone("tiny", image_size=24, dim=16, width=8).eval()
+    faces = rng.integers(0, 256, (40, 24, 24, 3), dtype=np.uint8)
+    on_cpu = embed(backbone, faces, flip="sum", batch_size=16)
+    backbone.cuda()
+    on_gpu = [embed(backbone, faces, flip="sum", batch_size=16, device="cuda") for _ in range(2)]
+    np.testing.assert_array_equal(*on_gpu)
+    np.testing.assert_allclose(on_gpu[0], on_cpu, atol=1e-5 * np.abs(on_cpu).max())
