@@ -111,7 +111,7 @@ def _update(
 def _logsumexp(logit_MC: Tensor, is_target_MC: Tensor) -> Tensor:
     """log Σ exp over the columns that are not the target; −inf where there is no other."""
     if logit_MC.shape[1] == 1:
-        # No other class: logsumexp of nothing has the value −inf but a NaN gradient.
+        # No other class: logsumexp of nothing has a NaN gradient, which anomaly detection finds.
         return logit_MC.new_full((len(logit_MC),), -torch.inf)
     return logit_MC.masked_fill(is_target_MC, -torch.inf).logsumexp(1)
 

@@ -16,6 +16,7 @@ from tests.contract_cases import HEAD_CASES, SAMPLER_CASES, batches, make_classi
 from tests.slow_reference import SLOW_HEADS, SlowClassifier, slow_head
 
 CLASSES, DIM, LR = 8, 4, 0.05
+pytestmark = pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
 
 
 def test_every_component_is_under_contract():
@@ -104,8 +105,9 @@ def test_finite_at_and_beyond_cosine_one(head):
     x = classifier.centers.detach().clone()
     x[20:] *= -1
     x.requires_grad_()
-    output = classifier(x, labels)
-    output.loss.backward()
+    with torch.autograd.set_detect_anomaly(True):
+        output = classifier(x, labels)
+        output.loss.backward()
     if classifier.head.normalizes_centers:
         assert output.target_cosine_N.abs().max() >= 1  # the case is really there
     assert torch.isfinite(output.loss)
@@ -120,8 +122,9 @@ def test_zero_embedding_has_a_bounded_gradient(head):
     x = torch.zeros(2, DIM)
     x[1, 0] = 1.0
     x.requires_grad_()
-    output = classifier(x, torch.tensor([0, 1]))
-    output.loss.backward()
+    with torch.autograd.set_detect_anomaly(True):
+        output = classifier(x, torch.tensor([0, 1]))
+        output.loss.backward()
     assert torch.isfinite(output.loss)
     assert x.grad[0].abs().max() < 1e3
     assert x.grad[1].abs().max() > 0
@@ -138,8 +141,10 @@ def test_few_classes(head, num_classes):
         return
     classifier = make_classifier(head, num_classes=num_classes)
     x = batches(1, num_classes=num_classes)[0][0].requires_grad_()
-    output = classifier(x, torch.zeros(4, dtype=torch.long))
-    output.loss.backward()
+    # Also on the way, where a NaN may still be masked: people train with anomaly detection on.
+    with torch.autograd.set_detect_anomaly(True):
+        output = classifier(x, torch.zeros(4, dtype=torch.long))
+        output.loss.backward()
     assert torch.isfinite(x.grad).all()
     assert torch.isfinite(classifier.centers.grad).all()
     if num_classes == 1 and name != "magface":  # which adds a penalty to the softmax
