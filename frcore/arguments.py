@@ -13,6 +13,7 @@ import yaml
 from frcore.config import Section
 from frcore.errors import UserError, unknown_name
 from frcore.plan import BenchmarkSpec, TrainDataSpec
+from frcore.study import load_study
 from frcore.workflow import Workflow
 
 S = TypeVar("S", bound=Section)
@@ -28,7 +29,7 @@ def workflow(study: Path | None, config: list[str] | None) -> Workflow:
         if not equals:
             raise UserError(f"--config '{entry}': allowed is key=value, for example seeds='[0, 1]'")
         overrides[key] = yaml.safe_load(value)
-    return Workflow.load([study], overrides)
+    return Workflow(load_study(study, overrides))
 
 
 def parse(model: type[S], spec: str) -> S:

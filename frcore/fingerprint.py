@@ -42,13 +42,14 @@ def code_fingerprint(modules: Iterable[str]) -> str:
 
 
 def dependencies(modules: Iterable[str]) -> set[str]:
-    """`modules` and all that they import, of their own top-level packages, without plumbing."""
+    """`modules` and what they import of their own top-level packages, without plumbing."""
     waiting = [name for name in modules if _locate(name) is not None]
     roots = {name.partition(".")[0] for name in waiting}
+    left_out = PLUMBING - set(waiting)
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in found or name in PLUMBING or name.partition(".")[0] not in roots:
+        if name in found or name in left_out or name.partition(".")[0] not in roots:
             continue
         path = _locate(name)
         if path is not None:

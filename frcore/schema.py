@@ -52,7 +52,8 @@ def _defaults_in_words(node: Any) -> Any:
     default = words.pop("default", None)
     if default is not None and not isinstance(default, dict):
         sentence = f"Default: {json.dumps(default)}."
-        words["description"] = " ".join(filter(None, [words.get("description"), sentence]))
+        about = words.get("description")
+        words["description"] = f"{about} {sentence}" if about else sentence
     return words
 
 

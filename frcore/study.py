@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,12 @@ from frcore.study_errors import explain
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 
-def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+def load_study(
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    check: Callable[[Study], Study] | None = None,
+) -> Study:
     """The study in `path`, complete and checked.
 
     Args:
@@ -35,6 +40,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key.
             Values may be what Snakemake's `--config key=value` makes of them, where numbers inside
             lists are strings.
+        check: instead of `with_checked_components`, for who remembers its verdicts.
 
     Raises:
         UserError: the file, a key, a name, a value or a file that it needs is wrong.
@@ -47,7 +53,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     except pydantic.ValidationError as error:
         raise UserError(explain(error, raw, str(path))) from error
     try:
-        study = _with_checked_components(study)
+        study = (check or with_checked_components)(study)
         _check_files(study)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -213,7 +219,12 @@ def _check(catalogue: Catalogue[Any], component: Component, where: str) -> Compo
     return Component(name=component.name, label=component.label, **parameters)
 
 
-def _with_checked_components(study: Study) -> Study:
+def with_checked_components(study: Study) -> Study:
+    """`study` with every head, sampler and backbone known and its parameters in their types.
+
+    Raises:
+        UserError: a name or a parameter that does not exist, or a value that it does not allow.
+    """
     checked: dict[str, Any] = {
         field: tuple(
             _check(catalogue, component, f"{field}[{index}]")

@@ -16,13 +16,17 @@ from frcore import plan
 from frcore.backbones import BACKBONES
 from frcore.catalogue import Catalogue, find_modules_here
 from frcore.config import Component, Section, Study
+from frcore.files import read_json, sha256_of_json, write_json
 from frcore.fingerprint import code_fingerprint
 from frcore.heads import HEADS
 from frcore.provenance import versions
 from frcore.samplers import SAMPLERS
-from frcore.study import load_study
+from frcore.study import load_study, with_checked_components
 
 DEFAULT_STUDY = Path("config/quick.yaml")
+
+MEMORY = Path(".snakemake/frcore")
+"""Studies whose components were found right, by a hash of all that the check depends on."""
 
 MIB = 2**20
 PROCESS_MIB = 1500
@@ -53,6 +57,31 @@ def component_modules(
     return modules
 
 
+def _checked_once(study: Study) -> Study:
+    """`with_checked_components`, remembered beside Snakemake's own records.
+
+    The check imports torch, which takes longer than all else before the first job; and on a cluster
+    every job reads the study again.
+    """
+    modules = {"frcore.study", "frcore.catalogue"}
+    for backbone in study.backbones:
+        modules.update(component_modules(backbone=backbone))
+    for head in study.heads:
+        modules.update(component_modules(head=head))
+    for sampler in study.samplers:
+        modules.update(component_modules(sampler=sampler))
+    if study.measurement is not None and study.measurement.backbone is not None:
+        modules.update(component_modules(backbone=study.measurement.backbone))
+    code = code_fingerprint(modules)
+    key = sha256_of_json([compact_json(study), code, versions()])
+    remembered = MEMORY / f"{key}.json"
+    if remembered.is_file():
+        return Study.model_validate(read_json(remembered))
+    checked = with_checked_components(study)
+    write_json(remembered, checked.model_dump(mode="json"))
+    return checked
+
+
 def run_code(spec: plan.RunSpec) -> str:
     """Fingerprint of all code that a run's result depends on; no other head's."""
     parts = component_modules(backbone=spec.backbone, head=spec.head, sampler=spec.sampler)
@@ -74,7 +103,8 @@ class Workflow:
         """
         find_modules_here()
         given = list(files)
-        return cls(load_study(given[-1] if given else DEFAULT_STUDY, overrides))
+        path = given[-1] if given else DEFAULT_STUDY
+        return cls(load_study(path, overrides, check=_checked_once))
 
     @property
     def name(self) -> str:

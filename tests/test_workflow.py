@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from frcore.config import Study
+from frcore.errors import UserError
 from frcore.plan import RunSpec
 from frcore.workflow import Workflow, component_modules
 from tests.tiny_study import TINY, write_study
 
 ARCFACE, ADACOS = TINY["heads"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # what is remembered goes to the working directory
 
 
 def load(folder: Path, **changes: Any) -> Workflow:
@@ -123,6 +129,20 @@ def test_memory_grows_with_the_logits(tmp_path):
     measurement = {**TINY["measurement"], "identities": [10**6], "batch_size": 512}
     # 10⁶ classes × 512 rows of float32 logits are 1953 MiB; the step holds several such matrices.
     assert load(tmp_path, measurement=measurement).measurement_mib() > small + 3 * 1953
+
+
+def test_a_checked_study_is_remembered_until_something_changes(tmp_path):
+    first = load(tmp_path)
+    assert first.study.heads[0].parameters["scale"] == 16.0
+    remembered = list(tmp_path.glob(".snakemake/frcore/*.json"))
+    assert len(remembered) == 1
+    assert load(tmp_path) == first
+    assert list(tmp_path.glob(".snakemake/frcore/*.json")) == remembered
+    with pytest.raises(UserError, match="margin = 7"):
+        load(tmp_path, heads=[{**ARCFACE, "margin": 7}])
+    with pytest.raises(UserError, match="margin = 7"):
+        load(tmp_path, heads=[{**ARCFACE, "margin": 7}])
+    assert list(tmp_path.glob(".snakemake/frcore/*.json")) == remembered
 
 
 def test_the_last_file_is_the_study(tmp_path):

@@ -1,0 +1,84 @@
+"""The workflow as Snakemake reads it: lint, dry runs, profiles, errors. No job runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tiny_study import write_study
+from tests.workflow.snake import REPOSITORY, snakemake
+
+pytestmark = pytest.mark.workflow
+
+
+def test_lint_finds_nothing():
+    done = snakemake(REPOSITORY, "--lint")
+    assert done.code == 0, done.text
+
+
+def test_the_quick_study_is_planned_within_seconds(tmp_path):
+    arguments = ("--dry-run", "--cores", "2", "--configfile", REPOSITORY / "config/quick.yaml")
+    first = snakemake(tmp_path, *arguments)
+    done = snakemake(tmp_path, *arguments)
+    assert first.code == done.code == 0, done.text
+    assert first.jobs == done.jobs
+    # 6 heads × 3 samplers × 2 seeds, all benchmarks of a run in one job.
+    counts = {"train_backbone": 36, "evaluate_run": 36, "measure_step": 18, "report_study": 1}
+    for rule, count in counts.items():
+        assert sum(job.split()[0] == rule for job in done.jobs) == count, rule
+    # CPU and not wall time, so that other work on the machine counts less.
+    assert done.cpu_seconds < 8
+    assert done.cpu_seconds < first.cpu_seconds, "the checked study was not remembered"
+
+
+def test_both_snakefiles_plan_the_same(tmp_path):
+    write_study(tmp_path)
+    arguments = ("--dry-run", "--configfile", "study.yaml")
+    plans = [
+        snakemake(tmp_path, *arguments, snakefile=snakefile)
+        for snakefile in ("Snakefile", "workflow/Snakefile")
+    ]
+    assert plans[0].code == plans[1].code == 0
+    assert plans[0].jobs == plans[1].jobs
+    assert "report_study" in plans[0].jobs
+    assert all("profiles/default" in plan.text for plan in plans), "used without being asked for"
+
+
+def test_another_workflow_can_use_this_one_as_a_module(tmp_path):
+    write_study(tmp_path)
+    (tmp_path / "Snakefile").write_text(
+        f'''configfile: "study.yaml"
+
+module frcore:
+    snakefile: "{REPOSITORY}/workflow/Snakefile"
+    config: config
+
+use rule * from frcore as frcore_*
+'''
+    )
+    done = snakemake(
+        tmp_path, "--dry-run", "--cores", "1", "--snakefile", tmp_path / "Snakefile", "frcore_all"
+    )
+    assert done.code == 0, done.text
+    assert "frcore_train_backbone tiny-arcface-full-s0" in done.jobs
+
+
+def test_a_mistake_in_the_study_is_told_without_a_traceback(tmp_path):
+    write_study(tmp_path, heads=["arcfase"])
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "study.yaml")
+    assert done.code != 0
+    assert "heads[0]: unknown head 'arcfase'; did you mean 'arcface'?" in done.text
+    assert "Traceback" not in done.text
+
+
+def test_measurements_take_all_cores_and_gpus_are_asked_for(tmp_path):
+    write_study(tmp_path)
+    arguments = ("--dry-run", "--cores", "3", "--configfile", "study.yaml")
+    text = snakemake(tmp_path, *arguments).text
+    measurement = text[text.index("rule measure_step") :].partition("\n\n")[0]
+    assert "threads: 3" in measurement
+    cuda = snakemake(
+        tmp_path, *arguments, "--config", "training={device: cuda}", "measurement={device: cuda}"
+    ).text
+    for rule in ("train_backbone", "evaluate_run", "measure_step"):
+        assert "gpu=1" in cuda[cuda.index(f"rule {rule}") :].partition("rule ")[2].split("rule ")[0]
+        assert "gpu=0" in text[text.index(f"rule {rule}") :].partition("rule ")[2].split("rule ")[0]
