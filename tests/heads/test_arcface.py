@@ -53,7 +53,7 @@ def test_rules_agree_before_pi():
 
 @pytest.mark.parametrize("rule", ["linear", "clip"])
 def test_guards_never_rise_with_the_angle(rule):
-    values = [logit(theta, beyond_pi=rule)[0] for theta in torch.linspace(0.01, 3.13, 200).tolist()]
+    values = [logit(theta, beyond_pi=rule)[0] for theta in torch.linspace(0.01, 3.13, 60).tolist()]
     assert values == sorted(values, reverse=True)
 
 

@@ -107,6 +107,11 @@ def test_extra_state_from_another_device_is_read():
     # Saved again before the first draw: nothing may be lost in between.
     third = attached(0.2, 100, seed=6)
     third.set_extra_state(target.get_extra_state())
+    # Into one that is in the middle of a stream of its own.
+    fourth = attached(0.2, 100, seed=7)
+    fourth.columns(torch.tensor([0]))
+    fourth.set_extra_state(state)
     expected = source.columns(torch.tensor([1]))
+    assert torch.equal(fourth.columns(torch.tensor([1])), expected)
     assert torch.equal(target.columns(torch.tensor([1])), expected)
     assert torch.equal(third.columns(torch.tensor([1])), expected)
