@@ -73,7 +73,7 @@ class ImageFolder:
 
     def nearest(self, name: str) -> str | None:
         """The identity whose name is most like `name`, for error messages."""
-        near = difflib.get_close_matches(name, self._folders, n=1, cutoff=0.7)
+        near = difflib.get_close_matches(name, self._folders, n=1, cutoff=0.6)
         return near[0] if near else None
 
     def files(self, identity: str) -> list[Path]:

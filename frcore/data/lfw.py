@@ -148,11 +148,15 @@ def _find(folder: ImageFolder, name: str, number: int, where: str, found: list[S
     wanted = f"{name}/{name}_{number:04d}"
     if len(files) == 1:
         found.append(Source(name, files[0]))
-    elif files:
-        problems.append(f"{where}: {wanted} is ambiguous: {', '.join(p.name for p in files)}")
+        return
+    if files:
+        problem = f"{wanted} is ambiguous: {', '.join(path.name for path in files)}"
     elif folder.files(name):
-        problems.append(f"{where}: {wanted} does not exist")
+        problem = f"{wanted} does not exist"
     else:
         near = folder.nearest(name)
         hint = f"; did you mean {near!r}?" if near else ""
-        problems.append(f"{where}: nobody is called {name!r}{hint}")
+        problem = f"nobody is called {name!r}{hint}"
+    # One line of a list can ask for several images of the same missing person.
+    if f"{where}: {problem}" not in problems[-1:]:
+        problems.append(f"{where}: {problem}")
