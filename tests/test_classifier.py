@@ -96,6 +96,20 @@ def test_int32_labels_are_the_same_labels(sampler):
     assert torch.equal(loss(torch.int32), loss(torch.int64))
 
 
+def test_heads_and_samplers_see_int64_whatever_was_given():
+    """Index arithmetic of a user's own, such as label * C + k, must not overflow at 2³¹."""
+
+    class Listener(Sampler):
+        def columns(self, label_M):
+            assert label_M.dtype == torch.int64
+            self.heard = True
+
+    sampler = Listener()
+    classifier = Classifier(10, 4, head="cosface", sampler=sampler)
+    classifier(torch.ones(2, 4), torch.tensor([1, 9], dtype=torch.int32))
+    assert sampler.heard
+
+
 def test_float64_embeddings_take_the_type_of_the_centres(classifier):
     x = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     output = classifier(x, torch.tensor([1, 2]))
