@@ -73,6 +73,10 @@ class SharedBootstrap:
         same: True for genuine pairs (P,).
         identity_a, identity_b: the person on each side of each pair (P,).
         metrics: run -> metric; one object for all, or one per run (a threshold of its own).
+        groups: runs that differ in nothing but the seed, group by group. With them the spread over
+            seeds is estimated once from all groups (`SeedSpread`); without, each mean or difference
+            has only its own few seeds for it, and two seeds say next to nothing (Student's t with
+            one degree of freedom).
         replicates, rng_seed: as in `frcore.evaluation.uncertainty.interval_of_mean`.
 
     Raises:
@@ -87,6 +91,7 @@ class SharedBootstrap:
         identity_b: ArrayLike,
         *,
         metrics: Mapping[str, Metric],
+        groups: Sequence[Sequence[str]] = (),
         replicates: int = 1000,
         rng_seed: int = 0,
     ):
@@ -95,6 +100,7 @@ class SharedBootstrap:
         self._people = people_of_pairs(labels, identity_a, identity_b)
         self._rng_seed = rng_seed
         self.values = {run: one.value for run, one in bound.items()}
+        self.seed_spread = seed_spread([[self.values[run] for run in group] for group in groups])
         self._people_values: dict[str, Values] = {}
         self._couple_values: dict[str, Values] = {}
         # Chunks outside, runs inside: the weights of all replicates need not fit in memory.
@@ -132,6 +138,17 @@ class SharedBootstrap:
             difference=True,
         )
 
+    def _seeds(self, per_seed: Sequence[float], difference: bool) -> tuple[float | None, int, str]:
+        """Standard error from the choice of seeds, its degrees of freedom, and a word on it."""
+        seeds, spread = len(per_seed), self.seed_spread
+        if spread is not None:
+            sides = 2 if difference else 1
+            error = spread.deviation * float(np.sqrt(sides / seeds))
+            return error, spread.freedom, f" with the spread of {spread.groups} methods pooled"
+        if seeds < 2:
+            return None, 0, ""
+        return float(np.std(per_seed, ddof=1) / np.sqrt(seeds)), seeds - 1, ""
+
     def _estimate(
         self,
         per_seed: Sequence[float],
@@ -144,7 +161,7 @@ class SharedBootstrap:
         if not 0 < level < 1:
             raise UserError(f"level {level}; it must be between 0 and 1, e.g. 0.95")
         seeds, value = len(per_seed), float(np.mean(per_seed))
-        se_seed = float(np.std(per_seed, ddof=1) / np.sqrt(seeds)) if seeds > 1 else None
+        se_seed, freedom, how = self._seeds(per_seed, difference)
         replicates, se_test = _replicates(value, people_values, couple_values, self._people)
         # Few people also leave their own spread uncertain: Student's quantile for the normal one.
         upper = (1 + level) / 2
@@ -152,7 +169,7 @@ class SharedBootstrap:
         replicates = value + few * (replicates - value)
         if se_seed:
             replicates = replicates + se_seed * _student_deviates(
-                replicates.size, seeds - 1, self._rng_seed
+                replicates.size, freedom, self._rng_seed
             )
         low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
         method = f"bootstrap over {self._people.count} people, {replicates.size} replicates"
@@ -161,7 +178,7 @@ class SharedBootstrap:
             low, high = min(low, plain.low), max(high, plain.high)
             method = f"Wilson over {self._people.genuine} people (no replicate differs)"
         if se_seed is not None:
-            method += f"; {seeds} seeds, Student t"
+            method += f"; {seeds} seeds, Student t{how}"
         # A percentile interval of a biased statistic can miss its own estimate; a table must not.
         return Estimate(
             value=value,
@@ -175,6 +192,44 @@ class SharedBootstrap:
             people=self._people.count,
             pairs=self._people.same.size,
         )
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """The spread over seeds, one for all groups of runs.
+
+    Attributes:
+        deviation: standard deviation of a run about its group's mean.
+        freedom: degrees of freedom, Σ (seeds − 1) over groups.
+        groups: with two or more seeds.
+    """
+
+    deviation: float
+    freedom: int
+    groups: int
+
+
+def seed_spread(groups: Sequence[Sequence[float]]) -> SeedSpread | None:
+    """The pooled within-group standard deviation, as in an analysis of variance.
+
+    It takes the spread to be the same in all groups. What a seed does alike to all groups counts as
+    noise, though it cancels in a difference; that errs on the wide side.
+
+    Args:
+        groups: values of the runs of each group; groups of one run tell nothing and are left out.
+
+    Returns:
+        None if no group has two runs.
+
+    >>> seed_spread([[1.0, 3.0], [5.0, 5.0], [9.0]])
+    SeedSpread(deviation=1.0, freedom=2, groups=2)
+    """
+    several = [np.asarray(group, dtype=np.float64) for group in groups if len(group) > 1]
+    if not several:
+        return None
+    freedom = sum(group.size - 1 for group in several)
+    squares = sum(float(np.square(group - group.mean()).sum()) for group in several)
+    return SeedSpread(float(np.sqrt(squares / freedom)), freedom, len(several))
 
 
 def draw(

@@ -110,9 +110,11 @@ class Scores:
         if protocol is None or not scores:
             self._reasons.setdefault(column, "no scores that give the numbers of the rows")
             return None
+        methods = chosen[chosen["run"].isin(list(scores))].groupby(["backbone", "head", "sampler"])
         return SharedBootstrap(
             scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
             metrics=metrics, replicates=self.replicates,
+            groups=[list(runs) for _, runs in methods["run"]],
         )  # fmt: skip
 
 

@@ -128,7 +128,11 @@ def accuracy_notes(summary: Summary) -> list[str]:
             "the seed, so a difference may be luck of the training."
         )
     else:
-        notes.append(f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover them.")
+        notes.append(
+            f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
+            "seeds. The spread over seeds is estimated from all methods of a column together, taken "
+            "to be the same for each."
+        )
     methods = unique(number.method for cells in numbers.values() for number in cells)
     if methods:
         notes.append(f"Intervals: 95 %, {'; or '.join(m for m in methods if m)}.")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.uncertainty import Accuracy, TarAt, interval_of_mean, paired_difference
@@ -31,3 +32,31 @@ def test_same_as_one_call_each(protocol, metric):
     assert shared.difference(["run0", "run1"], ["run2", "run3"], level=0.9) == paired_difference(
         one, two, same, a, b, level=0.9, **settings
     )
+
+
+def test_pooled_spread_over_seeds_is_that_of_an_analysis_of_variance(protocol):
+    scores, same, a, b = protocol
+    groups = [["run0", "run1"], ["run2", "run3"]]
+    shared = SharedBootstrap(
+        scores, same, a, b, metrics=dict.fromkeys(scores, Accuracy(10)), groups=groups,
+        replicates=150,
+    )  # fmt: skip
+    tables = [[shared.values[run] for run in group] for group in groups]
+    # F of the one-way analysis is (between / 1) / (within / 2): scipy gives F, so within follows.
+    between = 2 * sum((np.mean(table) - np.mean(tables)) ** 2 for table in tables)
+    within = between / stats.f_oneway(*tables).statistic
+    assert shared.mean(groups[0]).se_seed == pytest.approx(np.sqrt(within / 2))
+    assert shared.difference(*groups).se_seed == pytest.approx(np.sqrt(2 * within / 2))
+    assert "2 methods pooled" in shared.mean(groups[0]).method
+    # A single run borrows the spread of the others.
+    assert shared.mean(["run0"]).se_seed == pytest.approx(np.sqrt(within))
+
+
+def test_pooling_one_group_changes_nothing_but_the_words(protocol):
+    scores, same, a, b = protocol
+    settings = {"metrics": dict.fromkeys(scores, TarAt(0.05)), "replicates": 150}
+    runs = ["run0", "run1"]
+    plain = SharedBootstrap(scores, same, a, b, **settings).mean(runs)
+    pooled = SharedBootstrap(scores, same, a, b, groups=[runs], **settings).mean(runs)
+    assert pooled.interval == pytest.approx(plain.interval)
+    assert pooled.se_seed == pytest.approx(plain.se_seed)

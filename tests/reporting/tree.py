@@ -104,7 +104,8 @@ class Tree:
             "format": 1, "kind": "synthetic", "protocol": "train", "images": 32, "identities": 8,
             "image_size": size, "alignment": "synthetic", "colour": "RGB", "synthetic": synthetic,
             "content_sha256": "d" * 64, "skipped": [], "warnings": [],
-            "spec_hash": plan.train_data(self.study).hash,
+            "spec": plan.train_data(self.study).model_dump(mode="json"),
+            "spec_hash": plan.train_data(self.study).hash, "label_range": [0, 8],
         }  # fmt: skip
         self.json("data/train/manifest.json", manifest)
 
@@ -172,7 +173,7 @@ class Tree:
         b = np.where(same, a, (a + shared.integers(1, identities, self.pairs)) % identities)
         difficulty = shared.normal(0, 0.15, self.pairs)
         skill = self.skill.get(spec.head.label, 0.5)
-        scores = same * skill + difficulty + own.normal(0, 0.05, self.pairs)
+        scores = same * skill + difficulty + own.normal(0, 0.02, self.pairs)
         return {
             "scores": scores.astype(np.float32),
             "same": same,

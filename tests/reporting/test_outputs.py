@@ -1,0 +1,41 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from frcore.reporting import captions, outputs
+from tests.reporting.conftest import Made
+
+
+def test_the_list_of_outputs_needs_nothing_heavy():
+    code = (
+        "import sys, frcore.reporting.outputs\n"
+        "heavy = {'torch', 'matplotlib', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(f'imports {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_report_writes_exactly_the_listed_outputs(complete: Made):
+    folders = ("rows", "tables", "figures")
+    written = {
+        path.relative_to(complete.root).as_posix()
+        for folder in folders
+        for path in (complete.root / folder).iterdir()
+    }
+    assert written | {outputs.PAGE} == set(outputs.OUTPUTS.values())
+    assert all(path.stat().st_size > 0 for path in outputs.paths(complete.root).values())
+
+
+def test_a_study_without_results_writes_the_same_files(broken: Made):
+    assert all(path.is_file() for path in outputs.paths(broken.root).values())
+
+
+def test_captions_of_the_workflow_are_those_of_the_page(repository: Path):
+    folder = repository / "workflow" / "report"
+    for name, text in captions.FIGURES.items():
+        assert (folder / f"{name}.rst").read_text() == captions.rst(*text)
+    for name, text in captions.TABLES.items():
+        assert (folder / f"table_{name}.rst").read_text() == captions.rst(*text)
+    assert set(captions.FIGURES) == set(outputs.FIGURES)
+    assert set(captions.TABLES) == set(outputs.TABLES)

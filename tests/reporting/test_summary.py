@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+
+from frcore import plan
+from frcore.evaluation.bootstrap import SharedBootstrap
+from frcore.evaluation.uncertainty import Accuracy, TarAt
+from frcore.reporting.scores import Scores
+from frcore.reporting.summary import Column, Method, Summary
+from tests.reporting.conftest import Made
+from tests.reporting.tree import Tree, make_study
+
+ACCURACY = Column("pairs", "accuracy", None, "all")
+TAR = Column("templates", "tar", 0.01, "all")
+BAR = Column("templates", "tar", 0.0001, "all")
+
+
+def arrays(made: Made, run: str, benchmark: str) -> dict[str, np.ndarray]:
+    with np.load(made.root / f"evaluation/{run}/{benchmark}.npz") as archive:
+        return dict(archive)
+
+
+def values(made: Made, head: str, sampler: str, column: Column) -> list[float]:
+    found = []
+    for seed in made.study.seeds:
+        path = made.root / f"evaluation/tiny-{head}-{sampler}-s{seed}/{column.benchmark}.json"
+        for row in json.loads(path.read_text())["rows"]:
+            if row["metric"] == column.metric and row["far"] == column.far:
+                found.append(row["value"])
+    return found
+
+
+def test_columns_are_the_metrics_of_the_files_in_order(summary: Summary):
+    assert [column.key for column in summary.columns] == [
+        "pairs.accuracy", "templates.tar.0.1", "templates.tar.0.01", "templates.tar.0.0001"
+    ]  # fmt: skip
+    assert summary.main_columns() == [ACCURACY, TAR]
+
+
+@pytest.mark.parametrize("column", [ACCURACY, TAR])
+@pytest.mark.parametrize("head", ["arcface", "softmax"])
+@pytest.mark.parametrize("sampler", ["full", "partial_fc"])
+def test_a_cell_is_the_mean_over_seeds(complete: Made, summary: Summary, column, head, sampler):
+    number = summary.cell(Method("tiny", head, sampler), column)
+    assert number.value == np.mean(values(complete, head, sampler, column))
+    assert number.seeds == (0, 1)
+    assert number.low < number.value < number.high
+    assert number.n == (400 if column is ACCURACY else 200)
+
+
+def test_a_far_that_cannot_be_resolved_has_no_number(summary: Summary):
+    number = summary.cell(Method("tiny", "arcface", "full"), BAR)
+    assert number.value is None
+    assert number.why == "200 impostor pairs cannot resolve a FAR of 0.0001"
+
+
+def judged(one: dict[str, np.ndarray], column: Column) -> np.ndarray:
+    """Scores; for accuracy less the threshold that each pair was judged with."""
+    scores = one["scores"].astype(float)
+    return scores if column.metric == "tar" else scores - one["threshold"]
+
+
+def bootstrap(made: Made, column: Column) -> SharedBootstrap:
+    """The evaluation's own, over the files of all runs."""
+    runs = {run: arrays(made, run, column.benchmark) for run in plan.runs(made.study)}
+    first = next(iter(runs.values()))
+    metric = TarAt(0.01) if column is TAR else Accuracy(first["fold"], 0.0)
+    methods = {run.rpartition("-")[0] for run in runs}
+    return SharedBootstrap(
+        {run: judged(one, column) for run, one in runs.items()},
+        first["same"], first["identity_a"], first["identity_b"],
+        metrics=dict.fromkeys(runs, metric), replicates=200,
+        groups=[[f"{method}-s0", f"{method}-s1"] for method in methods],
+    )  # fmt: skip
+
+
+def seeds_of(method: Method) -> list[str]:
+    return [f"tiny-{method.head}-{method.sampler}-s{seed}" for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("column", [ACCURACY, TAR])
+def test_intervals_and_marks_are_those_of_the_evaluation(complete, summary, column):
+    expected = bootstrap(complete, column)
+    means = {method: expected.mean(seeds_of(method)) for method in summary.methods}
+    of_files = {m: np.mean(values(complete, m.head, m.sampler, column)) for m in means}
+    best = max(of_files, key=lambda method: of_files[method])
+    for method, mean in means.items():
+        number = summary.cell(method, column)
+        assert (number.low, number.high) == pytest.approx((mean.low, mean.high))
+        # Three methods are compared with the best.
+        difference = expected.difference(seeds_of(best), seeds_of(method), level=1 - 0.05 / 3)
+        mark = "best" if method == best else "" if difference.excludes(0) else "tied"
+        assert summary.marked(method, column) == mark
+
+
+def test_a_head_that_is_far_worse_is_told_apart_and_its_twin_is_not(summary: Summary):
+    marks = {(m.head, m.sampler): summary.marked(m, ACCURACY) for m in summary.methods}
+    assert {marks["softmax", "full"], marks["softmax", "partial_fc"]} == {""}
+    assert {marks["arcface", "full"], marks["arcface", "partial_fc"]} == {"best", "tied"}
+
+
+def test_identical_scores_are_not_told_apart(tmp_path):
+    study = make_study(seeds=[0], samplers=["full"])
+    tree = Tree(study, tmp_path).everything()
+    for kind in ("json", "npz"):
+        source = tmp_path / f"evaluation/tiny-arcface-full-s0/pairs.{kind}"
+        (tmp_path / f"evaluation/tiny-softmax-full-s0/pairs.{kind}").write_bytes(
+            source.read_bytes()
+        )
+    made = Made(study, tree.root, "")
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    assert [d.verdict for d in summary.differences(ACCURACY)] == ["best", "not told apart"]
+
+
+def test_without_scores_nothing_is_claimed(tmp_path):
+    study = make_study(samplers=["full"])
+    tree = Tree(study, tmp_path).everything()
+    for path in tmp_path.glob("evaluation/*/*.npz"):
+        path.unlink()
+    made = Made(study, tree.root, "")
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    number = summary.cell(Method("tiny", "arcface", "full"), ACCURACY)
+    assert (number.low, number.high) == (None, None)
+    assert [d.verdict for d in summary.differences(ACCURACY)] == ["best", "not compared"]
+
+
+def test_scores_that_do_not_give_the_printed_number_are_not_used(tmp_path):
+    study = make_study(seeds=[0], samplers=["full"])
+    tree = Tree(study, tmp_path).everything()
+    path = tmp_path / "evaluation/tiny-arcface-full-s0/pairs.json"
+    record = json.loads(path.read_text())
+    record["rows"][0]["value"] = 0.123
+    path.write_text(json.dumps(record))
+    made = Made(study, tree.root, "")
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    number = summary.cell(Method("tiny", "arcface", "full"), ACCURACY)
+    # The interval of the file itself stands in.
+    assert (number.value, number.method) == (0.123, "test")
+    assert [d.verdict for d in summary.differences(ACCURACY)] == ["best", "not compared"]
+
+
+def test_only_seeds_in_common_are_compared(tmp_path):
+    study = make_study(samplers=["full"], seeds=[0, 1, 2])
+    tree = Tree(study, tmp_path, skill={"arcface": 0.5, "softmax": 0.2}).everything()
+    tree.fail("tiny-softmax-full-s1")
+    made = Made(study, tree.root, "")
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    [_, other] = summary.differences(ACCURACY)
+    assert other.seeds == (0, 2)
+    assert other.verdict == "lower"
+    assert summary.cell(other.method, ACCURACY).seeds == (0, 2)
