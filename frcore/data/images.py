@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from frcore.config import Image
 from frcore.errors import UserError
@@ -26,6 +26,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff",
 
 _LARGEST = 100_000_000
 _SHOWN = 10
+_PART = 4096
 
 
 class BadImageError(Exception):
@@ -116,11 +117,16 @@ def read_all(
             problems[row] = str(problem)
 
     console = Console(stderr=True)
-    with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(read, range(len(paths)))
-        for _ in track(done, "reading images", len(paths), console=console, transient=True,
-                       disable=not console.is_terminal):  # fmt: skip
-            pass
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task("reading images", total=len(paths))
+        # In parts: the pool would otherwise queue millions of files at once.
+        for start in range(0, len(paths), _PART):
+            rows = range(start, min(start + _PART, len(paths)))
+            for _ in pool.map(read, rows):
+                progress.advance(task)
     return dict(sorted(problems.items()))
 
 
