@@ -96,17 +96,23 @@ def test_int32_labels_are_the_same_labels(sampler):
     assert torch.equal(loss(torch.int32), loss(torch.int64))
 
 
-def test_heads_and_samplers_see_int64_whatever_was_given():
+def test_samplers_see_int64_labels_and_no_graph():
     """Index arithmetic of a user's own, such as label * C + k, must not overflow at 2³¹."""
 
     class Listener(Sampler):
         def columns(self, label_M):
             assert label_M.dtype == torch.int64
+
+        def observe(self, embedding_ND, label_N, center_CD):
+            # Kept without care, a graph would keep a whole step's memory.
+            assert not embedding_ND.requires_grad
+            assert not center_CD.requires_grad
             self.heard = True
 
     sampler = Listener()
     classifier = Classifier(10, 4, head="cosface", sampler=sampler)
-    classifier(torch.ones(2, 4), torch.tensor([1, 9], dtype=torch.int32))
+    x = torch.ones(2, 4, requires_grad=True)
+    classifier(x, torch.tensor([1, 9], dtype=torch.int32))
     assert sampler.heard
 
 
