@@ -63,6 +63,7 @@ def evaluate(
     result = {
         "run": record["id"],
         "spec_hash": spec.hash,
+        "run_spec_hash": record["spec_hash"],
         "benchmark": Path(benchmark).name,
         "protocol": test.manifest.protocol,
         "rows": judged.rows,
