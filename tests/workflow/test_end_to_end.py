@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from frcore.reporting.outputs import paths
 from tests.tiny_study import TINY, write_study
-from tests.workflow.snake import REPOSITORY, snakemake
+from tests.workflow.snake import REPOSITORY, Snake, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -33,38 +34,56 @@ class Broken(Head):
 '''
 
 
-def dry_run(folder: Path, *arguments: str | Path, path: Path | None = None) -> set[str]:
-    """Jobs that Snakemake would run."""
-    done = snakemake(folder, "--dry-run", "--configfile", "study.yaml", *arguments, path=path)
-    assert done.code == 0, done.text
-    return done.jobs
+@dataclass(frozen=True)
+class Place:
+    """A folder in which the study runs, and the copy of `frcore` that runs it."""
+
+    folder: Path
+    source: Path
+
+    def call(self, *arguments: str | Path) -> Snake:
+        """Run Snakemake here."""
+        given = ("--configfile", "study.yaml", *arguments)
+        return snakemake(self.folder, *given, path=self.source)
+
+    def planned(self, *arguments: str | Path) -> set[str]:
+        """Jobs that Snakemake would run."""
+        done = self.call("--dry-run", *arguments)
+        assert done.code == 0, done.text
+        return done.jobs
+
+    def edit(self, module: str, old: str, new: str) -> None:
+        """Replace `old` in a file of the package."""
+        path = self.source / "frcore" / module
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the tiny study has run."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place in which the tiny study has run."""
     folder = tmp_path_factory.mktemp("finished")
-    write_study(folder)
-    done = snakemake(folder, "--cores", "2", "--configfile", "study.yaml")
-    assert done.code == 0, done.text
-    return folder
-
-
-@pytest.fixture
-def study(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished study, to be changed; copying keeps times, so nothing is stale."""
-    return Path(shutil.copytree(finished, tmp_path / "study", symlinks=True))
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A copy of the package to import from, to be changed."""
     ignored = shutil.ignore_patterns("__pycache__")
-    return Path(shutil.copytree(REPOSITORY / "frcore", tmp_path / "source/frcore", ignore=ignored))
+    shutil.copytree(REPOSITORY / "frcore", folder / "source/frcore", ignore=ignored)
+    place = Place(folder / "study", folder / "source")
+    place.folder.mkdir()
+    write_study(place.folder)
+    done = place.call("--cores", "2")
+    assert done.code == 0, done.text
+    return place
+
+
+@pytest.fixture
+def place(finished: Place, tmp_path: Path) -> Place:
+    """A copy of the finished place, to be changed; copying keeps times, so nothing is stale."""
+    for part in (finished.folder, finished.source):
+        shutil.copytree(part, tmp_path / part.name, symlinks=True)
+    return Place(tmp_path / finished.folder.name, tmp_path / finished.source.name)
 
 
 def test_everything_the_report_promises_is_there(finished):
-    root = finished / "results/tiny"
+    root = finished.folder / "results/tiny"
     for name, path in paths(root).items():
         assert path.stat().st_size > 0, name
     assert (root / "complete").is_file()
@@ -78,7 +97,7 @@ def test_everything_the_report_promises_is_there(finished):
 
 
 def test_each_job_leaves_a_log_and_a_benchmark(finished):
-    logs = finished / "logs/tiny"
+    logs = finished.folder / "logs/tiny"
     for job in ("prepare/train", "prepare/pairs", f"train/{RUNS[0]}", f"evaluate/{RUNS[0]}",
                 "measure/arcface-full", "report"):  # fmt: skip
         assert (logs / f"{job}.log").is_file()
@@ -86,88 +105,73 @@ def test_each_job_leaves_a_log_and_a_benchmark(finished):
 
 
 def test_a_second_call_does_nothing(finished):
-    done = snakemake(finished, "--cores", "2", "--configfile", "study.yaml")
+    done = finished.call("--cores", "2")
     assert done.code == 0
     assert done.jobs == set()
     assert "Nothing to be done" in done.text
 
 
-def test_a_touched_study_repeats_nothing(study):
-    path = study / "study.yaml"
+def test_a_touched_study_and_a_docstring_repeat_nothing(place):
+    path = place.folder / "study.yaml"
     path.write_text("# a comment\n" + path.read_text().replace("scale: 16", "scale: 16.0"))
-    assert dry_run(study) == set()
+    place.edit("heads/arcface.py", '"""ArcFace', '"""The ArcFace')
+    place.edit("heads/arcface.py", "\nclass ", "\n# another comment\nclass ")
+    assert place.planned() == set()
 
 
-def test_another_margin_repeats_that_head_alone(study):
-    write_study(study, heads=[{**ARCFACE, "margin": 0.2}, ADACOS])
-    assert dry_run(study) == {
+def test_another_margin_repeats_that_head_alone(place):
+    write_study(place.folder, heads=[{**ARCFACE, "margin": 0.2}, ADACOS])
+    assert place.planned() == {
         "train_backbone tiny-arcface-full-s0", "train_backbone tiny-arcface-partial_fc-s0",
         "evaluate_run tiny-arcface-full-s0", "evaluate_run tiny-arcface-partial_fc-s0",
         "measure_step arcface-full", "measure_step arcface-partial_fc", "report_study",
     }  # fmt: skip
 
 
-def test_another_seed_trains_the_new_runs_only(study):
-    jobs = dry_run(study, "--config", "seeds=[0, 1]")
+def test_another_seed_trains_the_new_runs_only(place):
     new = [run.replace("s0", "s1") for run in RUNS]
-    trained, evaluated = (
-        {f"{rule} {run}" for run in new} for rule in ("train_backbone", "evaluate_run")
-    )
-    assert jobs == {"report_study", *trained, *evaluated}
+    trained = {f"train_backbone {run}" for run in new}
+    evaluated = {f"evaluate_run {run}" for run in new}
+    assert place.planned("--config", "seeds=[0, 1]") == {"report_study", *trained, *evaluated}
 
 
-def test_a_copied_package_repeats_nothing(study, package):
-    assert dry_run(study, path=package.parent) == set()
-
-
-def test_a_docstring_repeats_nothing(study, package):
-    head = package / "heads/arcface.py"
-    head.write_text(
-        "# another comment\n" + head.read_text().replace('"""ArcFace', '"""The ArcFace')
-    )
-    assert dry_run(study, path=package.parent) == set()
-
-
-def test_a_formula_repeats_its_head_alone(study, package):
-    head = package / "heads/adacos.py"
-    changed = head.read_text().replace("quantile(0.5)", "quantile(0.6)")
-    assert changed != head.read_text()
-    head.write_text(changed)
-    assert dry_run(study, path=package.parent) == {
+def test_a_formula_repeats_its_head_alone(place):
+    place.edit("heads/adacos.py", "quantile(0.5)", "quantile(0.6)")
+    assert place.planned() == {
         "train_backbone tiny-adacos-full-s0", "train_backbone tiny-adacos-partial_fc-s0",
         "evaluate_run tiny-adacos-full-s0", "evaluate_run tiny-adacos-partial_fc-s0",
         "measure_step adacos-full", "measure_step adacos-partial_fc", "report_study",
     }  # fmt: skip
 
 
-def test_the_reports_code_repeats_the_report_alone(study, package):
-    run = package / "reporting/run.py"
-    run.write_text(run.read_text() + "\nANOTHER = 1\n")
-    assert dry_run(study, path=package.parent) == {"report_study"}
+def test_the_reports_code_repeats_the_report_alone(place):
+    place.edit("reporting/run.py", "from __future__ import annotations\n",
+               "from __future__ import annotations\n\nANOTHER = 1\n")  # fmt: skip
+    assert place.planned() == {"report_study"}
 
 
-def test_another_bootstrap_evaluates_again_without_training(study):
-    write_study(study, evaluation={"flip": "none", "bootstrap": 200})
-    assert dry_run(study) == {"report_study", *(f"evaluate_run {run}" for run in RUNS)}
+def test_another_bootstrap_evaluates_again_without_training(place):
+    write_study(place.folder, evaluation={"flip": "none", "bootstrap": 200})
+    assert place.planned() == {"report_study", *(f"evaluate_run {run}" for run in RUNS)}
 
 
 def test_snakemakes_own_report_holds_page_figures_and_tables(finished):
-    done = snakemake(finished, "--configfile", "study.yaml", "--report", "report.zip")
+    done = finished.call("--report", "report.zip")
     assert done.code == 0, done.text
-    with zipfile.ZipFile(finished / "report.zip") as archive:
+    with zipfile.ZipFile(finished.folder / "report.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
     assert {"report.html", "accuracy_cost.svg", "accuracy.csv"} <= names
 
 
-def test_one_broken_head_leaves_the_others_and_a_report(study):
-    (study / "broken_head.py").write_text(BROKEN)
+def test_one_broken_head_leaves_the_others_and_a_report(place):
+    (place.folder / "broken_head.py").write_text(BROKEN)
     heads = [ARCFACE, ADACOS, {"name": "broken_head:Broken", "label": "broken"}]
-    write_study(study, heads=heads, samplers=["full"])
-    done = snakemake(study, "--cores", "2", "--configfile", "study.yaml")
+    write_study(place.folder, heads=heads, samplers=["full"])
+    done = place.call("--cores", "2")
     assert done.code != 0
     assert "this head is broken on purpose" in done.text, "the failed job's log is shown"
 
-    root = study / "results/tiny"
+    root = place.folder / "results/tiny"
     assert not (root / "runs/tiny-broken-full-s0/result.json").exists()
     failure = json.loads((root / "runs/tiny-broken-full-s0/failure.json").read_text())
     assert "broken on purpose" in failure["error"]
@@ -179,8 +183,8 @@ def test_one_broken_head_leaves_the_others_and_a_report(study):
     assert "adacos" in accuracy
 
     # Taken out again, everything is complete without training anything; only the report is made.
-    write_study(study, samplers=["full"])
-    again = snakemake(study, "--cores", "2", "--configfile", "study.yaml")
+    write_study(place.folder, samplers=["full"])
+    again = place.call("--cores", "2")
     assert again.code == 0, again.text
     assert again.jobs == {"report_study"}
     assert "broken on purpose" not in (root / "report.html").read_text(encoding="utf-8")
