@@ -27,10 +27,10 @@ test: $(INSTALLED)
 
 install: $(INSTALLED)
 
+# Debian's Python has no ensurepip without its package python3-venv: then the outer pip helps.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than 3.11; give another: make PYTHON=python3.12" >&2; exit 1; }
-	# Debian's Python has no ensurepip without its package python3-venv: then the outer pip helps.
 	$(PYTHON) -m venv $(VENV) 2>/dev/null \
 		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 			&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
