@@ -14,11 +14,11 @@ from frcore.reporting.table_cost import significant
 
 
 def answer(summary: Summary) -> list[str]:
-    """Three sentences or so: who is most accurate, what it costs, and what this rests on."""
+    """A sentence per benchmark on who is most accurate, one on cost, and what it all rests on."""
     accuracy = [_accuracy(summary, column) for column in summary.main_columns()]
     if not accuracy:
         accuracy = ["No benchmark has a number yet."]
-    return [" ".join(accuracy), _cost(summary), _basis(summary)]
+    return [*accuracy, _cost(summary), _basis(summary)]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -39,7 +39,7 @@ def _accuracy(summary: Summary, column: Column) -> str:
     interval = interval_text(number)
     metric = "accuracy" if column.metric == "accuracy" else column.text
     start = f"On {column.benchmark}, {summary.name(best)}"
-    value = f"{percent(number.value or 0.0)} %" + (f" {interval}" if interval else "")
+    value = f"{percent(number.value or 0.0)}\u00a0%" + (f" {interval}" if interval else "")
     if len(differences) == 1:
         return f"{start} is the only one with a number: {metric} {value}."
     by = {
@@ -96,7 +96,7 @@ def _name(row: pd.Series) -> str:
 
 
 def _ms(row: pd.Series) -> str:
-    return f"{significant(row['step_ms'])} ms"
+    return f"{significant(row['step_ms'])}\u00a0ms"
 
 
 def _basis(summary: Summary) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from frcore.files import atomic_file
@@ -64,8 +65,27 @@ def look() -> Iterator[None]:
 
 def panels(rows: int, columns: int, *, height: float = PANEL_HEIGHT, **options: Any) -> Any:
     """A figure and its (rows, columns) array of axes."""
-    figure = Figure(figsize=(WIDTH, height * rows + 0.7))
+    layout = ConstrainedLayoutEngine(h_pad=0.08)
+    figure = Figure(figsize=(WIDTH, height * rows + 0.7), layout=layout)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def columns_for(count: int, limit: int) -> int:
+    """How many columns lay out `count` panels with the fewest rows, then the fewest gaps.
+
+    >>> [columns_for(count, 5) for count in (1, 4, 5, 6, 7, 13)]
+    [1, 4, 5, 3, 4, 5]
+    """
+    rows = -(-count // limit)
+    return -(-count // rows)
+
+
+def same_range(axes: Iterable[Axes]) -> None:
+    """Give axes the vertical range that holds what all of them show."""
+    axes = list(axes)
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
 
 
 def message(text: str) -> Figure:

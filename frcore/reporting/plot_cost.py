@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from frcore.config import Study
-from frcore.reporting.canvas import hide_unused, legend, message, panels
+from frcore.reporting.canvas import columns_for, hide_unused, legend, message, panels
 from frcore.reporting.cost import MEMORY, comparable_identities, memory_column
 from frcore.reporting.palette import MUTED, Palette
 from frcore.reporting.rows import Rows
@@ -36,7 +36,7 @@ def _against_identities(study: Study, rows: Rows, column: str, label: str) -> Fi
     frame = rows.measurement
     samplers = [s.label for s in study.samplers]
     heads = [h.label for h in study.heads]
-    n_columns = min(3, len(samplers))
+    n_columns = columns_for(len(samplers), 4)
     n_rows = -(-len(samplers) // n_columns)
     figure, axes = panels(n_rows, n_columns, sharex=True, sharey=True)
     for ax, sampler in zip(axes.flat, samplers, strict=False):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from frcore.config import Study
 from frcore.evaluation.metrics import tar_at_fars
-from frcore.reporting.canvas import legend, message, panels
+from frcore.reporting.canvas import columns_for, legend, message, panels
 from frcore.reporting.palette import Palette
 from frcore.reporting.scores import Arrays, Scores
 from frcore.reporting.summary import Method, Summary
@@ -33,7 +33,7 @@ def roc(study: Study, scores: Scores, summary: Summary) -> Figure:
         return message("ROC: no run has scores yet.")
     shown = [b for b in study.benchmarks if any(b == benchmark for benchmark, _ in curves)]
     tracks = list(dict.fromkeys((m.backbone, m.sampler) for m in summary.methods))
-    width = min(3, len(tracks))
+    width = columns_for(len(tracks), 4)
     per_benchmark = -(-len(tracks) // width)
     palette = Palette(study)
     figure, axes = panels(len(shown) * per_benchmark, width, height=2.6, sharey="row")

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from frcore import plan
 from frcore.config import Study
-from frcore.reporting.canvas import hide_unused, message, panels
+from frcore.reporting.canvas import columns_for, hide_unused, message, panels, same_range
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.records import Record, read_events
 from frcore.reporting.rows import Rows
@@ -40,7 +40,7 @@ def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
         return message("Training curves: no finished run has any.")
     heads = [h.label for h in study.heads if h.label in set(frame["head"])]
     palette = Palette(study)
-    n_columns = min(4, len(heads))
+    n_columns = columns_for(len(heads), 5)
     blocks = -(-len(heads) // n_columns)
     figure, axes = panels(2 * blocks, n_columns, height=1.9, sharex=True, sharey="row")
     for position, head in enumerate(heads):
@@ -58,6 +58,8 @@ def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
         for column in range(n_columns):
             if block * n_columns + column >= len(heads):
                 hide_unused([axes[2 * block, column], axes[2 * block + 1, column]], 0)
+    for row in (0, 1):
+        same_range(axes[row::2].flat[: len(heads)])
     _label_bottoms(axes, len(heads), 2, "training step")
     samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
     _legend(figure, palette, samplers)
@@ -130,7 +132,7 @@ def angle_histograms(study: Study, curves: dict[str, list[Record]]) -> Figure:
     heads = list(dict.fromkeys(head for head, _ in pairs))
     samplers = [s.label for s in study.samplers if s.label in {sampler for _, sampler in pairs}]
     palette = Palette(study)
-    n_columns = min(4, len(heads))
+    n_columns = columns_for(len(heads), 5)
     blocks = -(-len(heads) // n_columns)
     figure, axes = panels(blocks * len(samplers), n_columns, height=1.35, sharex=True, sharey=True)
     for ax in axes.flat:

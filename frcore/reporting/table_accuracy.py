@@ -130,8 +130,8 @@ def accuracy_notes(summary: Summary) -> list[str]:
     else:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
-            "seeds. The spread over seeds is estimated from all methods of a column together, taken "
-            "to be the same for each."
+            "seeds. The spread over seeds is estimated from all methods of a column together and "
+            "taken to be the same for each."
         )
     methods = unique(number.method for cells in numbers.values() for number in cells)
     if methods:

@@ -93,10 +93,10 @@ def test_missing_table_of_a_complete_study_is_empty(complete: Made, summary: Sum
 
 
 def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
-    accuracy, cost, basis = answer(summary)
+    accuracy, _, cost, basis = answer(summary)
     best = summary.differences(ACCURACY)[0].method
     twin = "full" if best.sampler == "partial_fc" else "partial_fc"
-    value = f"{100 * summary.cell(best, ACCURACY).value:.2f} %"
+    value = f"{100 * summary.cell(best, ACCURACY).value:.2f}\u00a0%"
     assert accuracy.startswith(
         f"On pairs, arcface + {best.sampler} has the highest accuracy, {value}"
     )
@@ -104,7 +104,7 @@ def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
     assert "above softmax + " in accuracy
     # 10 000 identities: (2 + 10) ms times the factor of tree.measure.
     assert "At 10,000 identities" in cost
-    assert f"{12 * 1.07:.1f} ms (arcface + partial_fc)" in cost
+    assert f"{12 * 1.07:.1f}\u00a0ms (arcface + partial_fc)" in cost
     assert "8 of 8 training runs, 2 seeds each" in basis
 
 
