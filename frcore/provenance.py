@@ -1,21 +1,18 @@
-"""Where a number comes from: versions, device, commit, and a fingerprint of the code."""
+"""Where a number comes from: versions, device and commit."""
 
 from __future__ import annotations
 
-import ast
 import functools
-import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import frcore
 
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "timm", "scipy", "pandas", "snakemake")
+LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "timm", "scipy", "pandas")
 """The libraries whose version can move a number; a changed one makes Snakemake run again."""
 
 PACKAGE = Path(frcore.__file__).parent
@@ -85,40 +82,3 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
         record["gpu"] = describe_gpu(device)
     return record
-
-
-def _meaning(path: Path) -> str:
-    """The syntax tree of a Python file without docstrings, comments and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if (
-            isinstance(node, documented)
-            and body
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = body[1:]
-    return ast.dump(tree)
-
-
-@functools.cache
-def _file_fingerprint(path: Path) -> str:
-    return hashlib.sha256(_meaning(path).encode()).hexdigest()
-
-
-def code_fingerprint(parts: Iterable[str]) -> str:
-    """A hash of what `parts` of the package mean: modules or sub-packages, such as "data".
-
-    Rules have it as a parameter, so that results made by other code are made again, while a
-    changed comment or docstring repeats nothing.
-    """
-    files: set[Path] = set()
-    for part in parts:
-        place = PACKAGE.joinpath(*part.split("."))
-        files.update(place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")])
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
-        digest.update(_file_fingerprint(path).encode())
-    return digest.hexdigest()[:12]

@@ -109,7 +109,7 @@ def test_a_run_cut_off_resumes_exactly(
 
 @pytest.mark.slow
 def test_kill_minus_nine_leaves_a_run_that_resumes(tiny_data: Path, tmp_path: Path):
-    spec = run_spec("adacos", EVERYTHING, epochs=40)
+    spec = run_spec("adacos", EVERYTHING, epochs=12)
     code = (
         "import sys; from pathlib import Path; from frcore.plan import RunSpec;"
         "from frcore.training.run import train;"
