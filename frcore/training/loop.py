@@ -43,9 +43,6 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # costs time, and hides nothing here
-    )
     torch.manual_seed(seed)
     try:
         yield
