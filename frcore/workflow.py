@@ -6,6 +6,7 @@ the jobs it belongs to; beside it stand the fingerprint of the code and the vers
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,6 +116,11 @@ class Workflow:
     def root(self) -> Path:
         """Where the study's results are, relative to the working directory."""
         return Path("results") / self.name
+
+    @property
+    def commands(self) -> Path:
+        """Where the `frcore` of this environment is."""
+        return Path(sys.executable).parent
 
     @cached_property
     def versions(self) -> str:
