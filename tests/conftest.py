@@ -24,3 +24,18 @@ def shared_data() -> Path:
 def repository() -> Path:
     """The root of this checkout."""
     return REPOSITORY
+
+
+TIERS = ("slow", "gpu", "workflow")
+"""Markers of tests that run after the fast ones, in this order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fast tests first, so that a simple mistake shows before minutes of workflow."""
+
+    def tier(item: pytest.Item) -> int:
+        return max(
+            (1 + TIERS.index(m.name) for m in item.iter_markers() if m.name in TIERS), default=0
+        )
+
+    items.sort(key=tier)
