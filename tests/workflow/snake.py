@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -38,22 +39,22 @@ class Snake:
 
 
 def snakemake(
-    folder: Path, *arguments: str | Path, snakefile: str = "Snakefile", path: Path | None = None
+    folder: Path, *arguments: str | Path, snakefile: str = "Snakefile", source: Path = REPOSITORY
 ) -> Snake:
-    """Run Snakemake in `folder` on this checkout's workflow.
+    """Run Snakemake in `folder`.
 
     Args:
         folder: the working directory.
         arguments: of Snakemake.
-        snakefile: relative to the repository.
-        path: a folder to import `frcore` and other modules from instead.
+        snakefile: relative to `source`.
+        source: the checkout, or a copy of it by `copy_source`.
     """
     beside = Path(sys.executable).parent
     # Without the environment's folder on PATH: a user may call .venv/bin/snakemake.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
-    command = [beside / "snakemake", "--snakefile", REPOSITORY / snakefile, *arguments]
+    if source != REPOSITORY:
+        environment["PYTHONPATH"] = str(source)
+    command = [beside / "snakemake", "--snakefile", source / snakefile, *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [str(part) for part in command], cwd=folder, env=environment, text=True,
@@ -62,3 +63,13 @@ def snakemake(
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Snake(done.returncode, done.stdout, cpu)
+
+
+def copy_source(source: Path, target: Path) -> None:
+    """Copy the package and the workflow, so that the copy can be changed."""
+    target.mkdir()
+    shutil.copy2(source / "Snakefile", target)
+    for part in ("frcore", "workflow"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source / part, target / part, ignore=ignored)
+    (target / "profiles").symlink_to("workflow/profiles")

@@ -12,7 +12,7 @@ import pytest
 
 from frcore.reporting.outputs import paths
 from tests.tiny_study import TINY, write_study
-from tests.workflow.snake import REPOSITORY, Snake, snakemake
+from tests.workflow.snake import REPOSITORY, Snake, copy_source, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -36,7 +36,7 @@ class Broken(Head):
 
 @dataclass(frozen=True)
 class Place:
-    """A folder in which the study runs, and the copy of `frcore` that runs it."""
+    """A folder in which the study runs, and the copy of the source that runs it."""
 
     folder: Path
     source: Path
@@ -44,7 +44,7 @@ class Place:
     def call(self, *arguments: str | Path) -> Snake:
         """Run Snakemake here."""
         given = ("--configfile", "study.yaml", *arguments)
-        return snakemake(self.folder, *given, path=self.source)
+        return snakemake(self.folder, *given, source=self.source)
 
     def planned(self, *arguments: str | Path) -> set[str]:
         """Jobs that Snakemake would run."""
@@ -64,8 +64,7 @@ class Place:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A place in which the tiny study has run."""
     folder = tmp_path_factory.mktemp("finished")
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "frcore", folder / "source/frcore", ignore=ignored)
+    copy_source(REPOSITORY, folder / "source")
     place = Place(folder / "study", folder / "source")
     place.folder.mkdir()
     write_study(place.folder)
@@ -77,9 +76,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture
 def place(finished: Place, tmp_path: Path) -> Place:
     """A copy of the finished place, to be changed; copying keeps times, so nothing is stale."""
-    for part in (finished.folder, finished.source):
-        shutil.copytree(part, tmp_path / part.name, symlinks=True)
-    return Place(tmp_path / finished.folder.name, tmp_path / finished.source.name)
+    place = Place(tmp_path / "study", tmp_path / "source")
+    shutil.copytree(finished.folder, place.folder, symlinks=True)
+    copy_source(finished.source, place.source)
+    return place
 
 
 def test_everything_the_report_promises_is_there(finished):
