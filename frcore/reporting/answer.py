@@ -106,12 +106,15 @@ def _basis(summary: Summary) -> str:
     failed = int((training["status"] == "failed").sum())
     if failed:
         text += f" ({failed} failed)"
-    if len(study.seeds) == 1:
+    seeds = len(summary.seeds_averaged)
+    if not seeds:
+        return f"{text}."
+    if seeds == 1:
         return (
             f"{text} with one seed each, so how much the training's own luck moves the numbers is "
             "not known."
         )
     return (
-        f"{text}, {len(study.seeds)} seeds each; differences whose interval contains zero are "
+        f"{text}, {seeds} seeds per method; differences whose interval contains zero are "
         "called not told apart, which is noise and not a ranking."
     )

@@ -11,11 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-import yaml
 from markupsafe import Markup
 
 from frcore import plan
-from frcore.config import Study
 from frcore.files import sha256_of_json, write_text
 from frcore.reporting import captions, outputs
 from frcore.reporting.answer import answer
@@ -25,6 +23,10 @@ from frcore.reporting.records import Record, read_record
 from frcore.reporting.samples import samples
 from frcore.reporting.summary import Summary
 from frcore.reporting.table import Table, to_html, to_latex
+from frcore.study import study_to_yaml
+
+DENSE = 6
+"""Tables with more columns have their intervals below the numbers instead of beside them."""
 
 
 def write_page(summary: Summary, tables: Mapping[str, Table], root: Path) -> None:
@@ -39,8 +41,8 @@ def write_page(summary: Summary, tables: Mapping[str, Table], root: Path) -> Non
         "samples": samples(summary.study, root),
         "facts": _facts(summary, root),
         "environment": _environment(summary),
-        "yaml": _resolved(summary.study),
-        "yaml_uri": _data_uri("application/yaml", _resolved(summary.study)),
+        "yaml": study_to_yaml(summary.study),
+        "yaml_uri": _data_uri("application/yaml", study_to_yaml(summary.study)),
         "style": Markup(style),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -87,6 +89,7 @@ def _table(table: Table) -> Record:
         "html": to_html(table),
         "notes": table.notes,
         "size": len(table.rows),
+        "dense": len(table.headings) > DENSE,
         "csv": _data_uri("text/csv", table.csv),
         "tex": _data_uri("application/x-tex", to_latex(table)),
     }
@@ -95,12 +98,6 @@ def _table(table: Table) -> Record:
 def _data_uri(kind: str, text: str) -> str:
     encoded = base64.b64encode(text.encode("utf-8")).decode("ascii")
     return f"data:{kind};charset=utf-8;base64,{encoded}"
-
-
-def _resolved(study: Study) -> str:
-    """The study as YAML with every default written out."""
-    settings = study.model_dump(mode="json")
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=88)
 
 
 def _facts(summary: Summary, root: Path) -> list[tuple[str, str]]:

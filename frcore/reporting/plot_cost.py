@@ -33,9 +33,9 @@ def throughput(study: Study, rows: Rows) -> Figure:
 
 def _against_identities(study: Study, rows: Rows, column: str, label: str) -> Figure:
     palette = Palette(study)
-    frame = rows.measurement
-    samplers = [s.label for s in study.samplers]
-    heads = [h.label for h in study.heads]
+    frame = rows.measurement[rows.measurement["status"].isin(["ok", "oom"])]
+    samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
+    heads = [h.label for h in study.heads if h.label in set(frame["head"])]
     n_columns = columns_for(len(samplers), 4)
     n_rows = -(-len(samplers) // n_columns)
     figure, axes = panels(n_rows, n_columns, sharex=True, sharey=True)
@@ -95,18 +95,29 @@ def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
     times = rows.usable("measurement")
     times = times[times["identities"] == identities]
     measured = {(row["head"], row["sampler"]): row for _, row in times.iterrows()}
+    shown = [
+        method
+        for method in summary.methods
+        if (method.head, method.sampler) in measured
+        and any(summary.cell(method, column).value is not None for column in mains)
+    ]
+    if not shown:
+        return message("Accuracy against cost: no method has both a number and a step time yet.")
     for ax, column in zip(axes.flat, mains, strict=False):
-        for method in summary.methods:
-            time = measured.get((method.head, method.sampler))
-            if time is not None:
-                _point(ax, summary, column, method, time, palette)
+        for method in shown:
+            _point(ax, summary, column, method, measured[method.head, method.sampler], palette)
         ax.set_title(column.title)
         ax.set_xlabel(f"time of one step at {identities:,} identities [ms]")
         ax.set_ylabel("%")
         ax.margins(0.08)
         ax.set_xlim(left=0)
     hide_unused(list(axes.flat), len(mains))
-    legend(figure, palette, [h.label for h in study.heads], [s.label for s in study.samplers])
+    legend(
+        figure,
+        palette,
+        [h.label for h in study.heads if h.label in {m.head for m in shown}],
+        [s.label for s in study.samplers if s.label in {m.sampler for m in shown}],
+    )
     return figure
 
 

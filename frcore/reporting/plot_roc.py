@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from frcore.config import Study
 from frcore.evaluation.metrics import tar_at_fars
 from frcore.reporting.canvas import columns_for, legend, message, panels
-from frcore.reporting.palette import Palette
+from frcore.reporting.palette import MUTED, Palette
 from frcore.reporting.scores import Arrays, Scores
 from frcore.reporting.summary import Method, Summary
 
@@ -52,13 +52,18 @@ def roc(study: Study, scores: Scores, summary: Summary) -> Figure:
                 ax.set_ylabel("TAR")
     for ax in axes[-1]:
         ax.set_xlabel("FAR")
-    legend(figure, palette, [h.label for h in study.heads], [])
+    present = {method.head for _, method in curves}
+    legend(figure, palette, [h.label for h in study.heads if h.label in present], [])
     return figure
 
 
 def _panel(
     ax: Axes, curves: dict[Method, tuple[NDArray[Any], NDArray[Any]]], palette: Palette
 ) -> None:
+    if not curves:
+        ax.text(0.5, 0.5, "no scores yet", color=MUTED, ha="center", transform=ax.transAxes)
+        ax.set_xticks([])
+        return
     for method, (far, tar_SF) in curves.items():
         colour, line = palette.heads[method.head], palette.line(method.sampler)
         ax.plot(far, tar_SF.mean(axis=0), color=colour, ls=line, lw=1.5)

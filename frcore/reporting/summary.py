@@ -144,6 +144,13 @@ class Summary:
                 mains.append(min(resolved, key=lambda c: (c.metric != "accuracy", c.far or 0.0)))
         return mains
 
+    @cached_property
+    def seeds_averaged(self) -> tuple[int, ...]:
+        """The seeds that the method with the most of them averages; fewer than planned if runs
+        are missing, empty without any number."""
+        cells = (self.cell(m, c).seeds for m in self.methods for c in self.columns)
+        return max(cells, key=len, default=())
+
     def has_numbers(self, column: Column) -> bool:
         """Whether any method has a value."""
         return any(self.cell(method, column).value is not None for method in self.methods)

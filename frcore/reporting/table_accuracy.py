@@ -119,15 +119,15 @@ def accuracy_notes(summary: Summary) -> list[str]:
         for number in cells
         if number.n is not None
     )
-    seeds = summary.study.seeds
+    seeds = summary.seeds_averaged
     if counts:
         notes.append(f"n: {'; '.join(counts)}.")
     if len(seeds) == 1:
         notes.append(
-            f"One seed ({seeds[0]}): the intervals cover the choice of test people and not that of "
+            "One seed per method: the intervals cover the choice of test people and not that of "
             "the seed, so a difference may be luck of the training."
         )
-    else:
+    elif seeds:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
             "seeds. The spread over seeds is estimated from all methods of a column together and "

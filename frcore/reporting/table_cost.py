@@ -11,6 +11,9 @@ from frcore.reporting.rows import Rows
 from frcore.reporting.table import Cell, Heading, Table
 from frcore.reporting.table_accuracy import unique
 
+FEW = 4
+"""So many names stand in a row of the table of what is missing."""
+
 
 def cost_table(study: Study, rows: Rows) -> Table:
     """Head × sampler × identities: step time with spread, throughput, memory, energy."""
@@ -92,9 +95,21 @@ def missing_table(rows: Rows) -> Table:
     columns = ["what", "name", "status", "reason"]
     data = pd.DataFrame(records, columns=columns)
     headings = [Heading(name, numeric=False) for name in columns]
-    body = [[Cell(str(record[name])) for name in columns] for record in records]
+    body = _grouped(data)
     notes = ["Nothing is missing."] if not records else []
     return Table("missing", "What failed or is missing", headings, body, notes, data)
+
+
+def _grouped(data: pd.DataFrame) -> list[list[Cell]]:
+    """What is missing for the same reason in one row; the CSV has a row for each."""
+    rows = []
+    for key, part in data.groupby(["what", "status", "reason"], sort=False):
+        what, status, reason = map(str, key)
+        names = [str(name) for name in part["name"]]
+        more = f" and {len(names) - FEW} more" if len(names) > FEW + 1 else ""
+        shown = names[:FEW] if more else names
+        rows.append([Cell(what), Cell(", ".join(shown) + more), Cell(status), Cell(reason)])
+    return rows
 
 
 def _evaluated(rows: Rows) -> pd.DataFrame:

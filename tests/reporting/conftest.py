@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ class Made:
     root: Path
     page: str
 
-    @property
+    @cached_property
     def rows(self) -> Rows:
         return collect(self.study, self.root)
 
