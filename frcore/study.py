@@ -238,24 +238,25 @@ def with_checked_components(study: Study) -> Study:
     return study.model_copy(update=checked)
 
 
-LFW_LISTS = {1: "pairsDevTest.txt", 2: "pairs.txt"}
-"""The list of LFW's View 1 (development) and View 2 (ten folds)."""
+LFW_LISTS = {1: ("pairsDevTest.txt", "pairsDevTrain.txt"), 2: ("pairs.txt",)}
+"""The lists of LFW's View 1 (test, and for the threshold) and View 2 (ten folds)."""
 
 
 def _needed(data: Any) -> list[tuple[str, Path]]:
     """Key and path of what a data section needs on disk."""
-    if data.kind in ("folder", "folder_pairs"):
-        needed = [("root", Path(data.root))]
-        return needed + ([("pairs", Path(data.pairs))] if data.kind == "folder_pairs" else [])
+    if data.kind.startswith("synthetic"):
+        return []
+    root = Path(data.root)
+    needed = [("root", root)]
+    if data.kind == "folder_pairs":
+        # As `frcore.data.lfw` looks for it: below the root first.
+        below = root / data.pairs
+        needed.append(("pairs", below if below.is_file() else Path(data.pairs)))
     if data.kind in ("lfw", "lfw_pairs"):
-        root = Path(data.root)
-        listed = data.people if data.kind == "lfw" else LFW_LISTS[data.view]
-        return [
-            ("root", root),
-            ("root", root / "aligned-112"),
-            ("root", root / "protocol" / listed),
-        ]
-    return []
+        lists = [data.people] if data.kind == "lfw" else LFW_LISTS[data.view]
+        needed.append(("root", root / "aligned-112"))
+        needed += [("root", root / "protocol" / name) for name in lists]
+    return needed
 
 
 def _check_files(study: Study) -> None:

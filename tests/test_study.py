@@ -56,6 +56,15 @@ def test_a_missing_folder_is_named_with_its_key(tmp_path):
     assert "train.root: 'no/such/folder' does not exist" in refusal(path)
 
 
+def test_a_list_of_pairs_is_found_below_its_root(tmp_path):
+    (tmp_path / "faces").mkdir()
+    data = {"kind": "folder_pairs", "root": str(tmp_path / "faces"), "pairs": "list.txt"}
+    path = write_study(tmp_path, benchmarks={"mine": data})
+    assert "benchmarks.mine.pairs: 'list.txt' does not exist" in refusal(path)
+    (tmp_path / "faces/list.txt").touch()
+    assert load_study(path).benchmarks["mine"].pairs == "list.txt"
+
+
 # What is wrong, and what the message must say about it: the key, and the way out.
 MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown key": ({"hads": ["arcface"]}, ("hads", "did you mean 'heads'", "Allowed")),
