@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from frcore.config import Study
 from frcore.reporting.canvas import columns_for, hide_unused, legend, message, panels
@@ -145,7 +145,7 @@ def _plain_log(ax: Axes) -> None:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(base=10, subs=(1.0,), numticks=8))
         axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
         # Less than a decade on the axis would leave a single label.
         low, high = sorted(axis.get_view_interval())
         if high / max(low, 1e-300) < 100:
