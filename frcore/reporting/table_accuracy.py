@@ -181,7 +181,7 @@ def differences_table(summary: Summary) -> Table:
     headings += [
         Heading("value [%]"),
         Heading("best minus this [points]"),
-        Heading("", numeric=False),
+        Heading("verdict", numeric=False),
     ]
     rows: list[Sequence[Cell]] = []
     records: list[Record] = []
