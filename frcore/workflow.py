@@ -6,6 +6,7 @@ the jobs it belongs to; beside it stand the fingerprint of the code and the vers
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -198,6 +199,15 @@ class Workflow:
         return code_fingerprint(["frcore.reporting.run"])
 
     # --- resources ---
+
+    @property
+    def all_cores(self) -> int:
+        """All of this machine's; Snakemake takes `--cores` where those are fewer.
+
+        Not `workflow.cores`, which is an error where no `--cores` is given: on a cluster, and for
+        `snakemake --report`.
+        """
+        return os.cpu_count() or 1
 
     @property
     def training_gpus(self) -> int:

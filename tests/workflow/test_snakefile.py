@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.tiny_study import write_study
@@ -72,13 +74,25 @@ def test_a_mistake_in_the_study_is_told_without_a_traceback(tmp_path):
 
 def test_measurements_take_all_cores_and_gpus_are_asked_for(tmp_path):
     write_study(tmp_path)
-    arguments = ("--dry-run", "--cores", "3", "--configfile", "study.yaml")
+    cores = os.cpu_count()
+    arguments = ("--dry-run", "--cores", str(cores), "--configfile", "study.yaml")
     text = snakemake(tmp_path, *arguments).text
     measurement = text[text.index("rule measure_step") :].partition("\n\n")[0]
-    assert "threads: 3" in measurement
+    # Snakemake prints no number where it is 1.
+    assert cores == 1 or f"threads: {cores}\n" in measurement
     cuda = snakemake(
         tmp_path, *arguments, "--config", "training={device: cuda}", "measurement={device: cuda}"
     ).text
     for rule in ("train_backbone", "evaluate_run", "measure_step"):
         assert "gpu=1" in cuda[cuda.index(f"rule {rule}") :].partition("rule ")[2].split("rule ")[0]
         assert "gpu=0" in text[text.index(f"rule {rule}") :].partition("rule ")[2].split("rule ")[0]
+
+
+def test_the_slurm_profile_plans_without_cores(tmp_path):
+    write_study(tmp_path)
+    profile = REPOSITORY / "workflow/profiles/slurm"
+    arguments = ("--dry-run", "--workflow-profile", profile, "--configfile", "study.yaml")
+    done = snakemake(tmp_path, *arguments)
+    assert done.code == 0, done.text
+    measurement = done.text[done.text.index("rule measure_step") :].partition("rule ")[2]
+    assert "slurm_partition=main" in measurement.split("rule ")[0]

@@ -11,7 +11,7 @@ rule measure_step:
         "logs/{study}/measure/{measurement}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: workflow.cores
+    threads: plan.all_cores
     resources:
         gpu=plan.measurement_gpus,
         mem_mb=plan.measurement_mib(),
