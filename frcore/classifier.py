@@ -27,9 +27,12 @@ class Classifier(nn.Module):
         sampler: a `Sampler`, or the name of one that needs no parameter.
         backend: how the loss is computed; see `frcore.loss.BACKENDS`.
         seed: of the centres' initial values and of the sampler's random stream.
+        center_std: standard deviation of the centres' initial values; 0.01 as in insightface. A
+            head that normalises sees their direction only, but a small norm makes the first steps
+            large.
 
     Attributes:
-        centers: parameter (C, D), initially N(0, 0.01²) as in insightface.
+        centers: parameter (C, D).
         active: columns of the training step, None = all; the centres' optimiser moves these
             alone. Under gradient accumulation, the union over the batches of the step.
 
@@ -48,10 +51,12 @@ class Classifier(nn.Module):
         sampler: Sampler | str = "full",
         backend: str = "dense",
         seed: int = 0,
+        center_std: float = 0.01,
     ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.centers = nn.Parameter(torch.randn(num_classes, dim, generator=generator) * 0.01)
+        initial_CD = torch.randn(num_classes, dim, generator=generator) * center_std
+        self.centers = nn.Parameter(initial_CD)
         self.head = build_head(head, num_classes=num_classes) if isinstance(head, str) else head
         if self.head.num_classes != num_classes:
             raise UserError(

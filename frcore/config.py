@@ -184,6 +184,10 @@ class Training(Section):
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Schedule = Schedule()
     clip_norm: float | None = Field(5.0, gt=0, description="Clip of the backbone's gradient.")
+    center_std: float = Field(
+        0.01, gt=0, description="Standard deviation of the centres' initial values. 0.01 is "
+        "insightface's; 1/√dim starts them at norm 1, which makes the first steps smaller."
+    )  # fmt: skip
     flip: bool = Field(True, description="Random horizontal mirroring.")
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")

@@ -23,7 +23,7 @@ class Tiny(nn.Module):
         dim: length of the embedding.
         width: channels of the first convolution; the next have 2, 4 and 8 times as many. The
             default, 0.10 M parameters at 40 or 48 px, takes about 0.2 ms per trained image on one
-            core; 16, 0.25 M and twice the time, is more accurate on real faces.
+            core; 16 has 0.25 M.
 
     Raises:
         UserError: `image_size` is below 16.

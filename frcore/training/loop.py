@@ -68,6 +68,7 @@ def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier
         sampler=sampler,
         backend=spec.training.backend,
         seed=spec.seed,
+        center_std=spec.training.center_std,
     )
     return backbone, classifier
 
