@@ -230,6 +230,23 @@ def report(
     go(chosen, root)
 
 
+@app.command()
+def reference(
+    root: Annotated[Path, typer.Option(help="A finished study, results/NAME.")],
+    to: Annotated[Path, typer.Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],
+    readme: Annotated[Path | None, typer.Option(help="Also renew the table in this file.")] = None,
+) -> None:
+    """Keep a finished study's rows and tables as committed reference figures.
+
+    Example: frcore reference --root results/quick --to results/reference/cpu/quick
+    """
+    from frcore.reporting.reference import keep, update_readme
+
+    keep(root, to)
+    if readme is not None:
+        update_readme(readme, to)
+
+
 # --- what there is -----------------------------------------------------------------------------
 
 

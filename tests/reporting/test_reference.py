@@ -1,0 +1,69 @@
+"""Committed reference figures and the README's table from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from frcore.errors import UserError
+from frcore.reporting.reference import BEGIN, END, KEPT, block, keep, update_readme, with_block
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """What `keep` reads of a finished study."""
+    root = tmp_path / "study"
+    for name in KEPT:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}\n")
+    rows = {"commit": ["abc", "abc"], "seconds": [7.0, 9.0], "cpu": "A CPU", "version_torch": "2"}
+    pd.DataFrame(rows).to_csv(root / "rows" / "training.csv", index=False)
+    (root / "complete").touch()
+    return root
+
+
+def test_the_readme_is_renewed_and_keeps_its_other_text(finished: Path, tmp_path: Path):
+    reference = tmp_path / "results" / "reference" / "cpu" / "quick"
+    keep(finished, reference)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    update_readme(readme, reference)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "content of tables/accuracy.md" in text
+    assert "2 trainings of about 8 s" in text
+    assert "results/reference/cpu/quick/accuracy_cost.svg" in text
+    update_readme(readme, reference)
+    assert readme.read_text() == text
+
+
+def test_an_unfinished_study_is_not_kept(finished: Path, tmp_path: Path):
+    (finished / "complete").unlink()
+    with pytest.raises(UserError, match="must have run to its end"):
+        keep(finished, tmp_path / "kept")
+
+
+def test_rows_of_uncommitted_code_are_not_kept(finished: Path, tmp_path: Path):
+    table = finished / "rows" / "training.csv"
+    table.write_text(table.read_text().replace("abc", "abc+", 1))
+    with pytest.raises(UserError, match="uncommitted code"):
+        keep(finished, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_readme_without_markers_is_refused():
+    with pytest.raises(UserError, match="needs the markers"):
+        with_block("nothing here", "new")
+
+
+def test_the_readme_shows_the_committed_rows(repository: Path):
+    reference = repository / "results" / "reference" / "cpu" / "quick"
+    if not reference.exists():
+        pytest.skip("no reference figures of the default study are committed yet")
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert block(reference, "results/reference/cpu/quick") in text
