@@ -118,7 +118,8 @@ def _check_fit(record: dict[str, Any], test: Prepared, train: Prepared) -> None:
 @contextlib.contextmanager
 def _device(spec: EvaluationSpec) -> Iterator[None]:
     # Not exclusive: no time is reported here, so two evaluations may share a board.
-    with lease_gpu(spec.device, exclusive=False), reproducible(0, spec.threads):
+    leased = lease_gpu(spec.device, exclusive=False)
+    with leased, reproducible(0, spec.threads, spec.device):
         yield
 
 

@@ -53,11 +53,12 @@ def block(reference: Path, link: str) -> str:
     rows = pd.read_csv(reference / "training.csv")
     first = rows.iloc[0]
     table = (reference / "accuracy.md").read_text(encoding="utf-8").strip()
+    machine = f"{first['cpu']}, torch {first['version_torch']}, commit {first['commit']}"
+    seconds = rows["seconds"].median()
     return (
-        f"{BEGIN}\n\nThe default study, {len(rows)} trainings of about "
-        f"{rows['seconds'].median():.0f} s on one core ({first['cpu']}, torch "
-        f"{first['version_torch']}, commit {first['commit']}); rows and tables are in [{link}]({link}), made by "
-        f"`make tables` and `frcore reference`.\n\n{table}\n\n"
+        f"{BEGIN}\n\nThe default study, {len(rows)} trainings of about {seconds:.0f} s on one core "
+        f"({machine}); rows and tables are in [{link}]({link}), made by `make tables` and "
+        f"`frcore reference`.\n\n{table}\n\n"
         f"![Accuracy against the time of a step]({link}/accuracy_cost.svg)\n\n{END}"
     )
 

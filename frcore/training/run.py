@@ -44,7 +44,8 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     for stale in ("result.json", "model.pt", "failure.json"):
         (out / stale).unlink(missing_ok=True)
     try:
-        with _device(spec), reproducible(spec.seed, spec.training.threads):
+        training = spec.training
+        with _device(spec), reproducible(spec.seed, training.threads, training.device):
             return _train(spec, Path(data), out)
     except Exception as error:
         failure = {
