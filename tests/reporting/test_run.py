@@ -1,5 +1,4 @@
-import time
-
+import pandas as pd
 import pytest
 
 from frcore.reporting import outputs
@@ -27,12 +26,14 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_hundred_runs_take_half_a_minute(tmp_path):
+def test_a_hundred_runs_fit_one_page(tmp_path):
+    # How long it takes is measured in benchmarks/bench_report.py.
     heads = ["softmax", "normface", "cosface", "arcface", "adacos"]
     study = make_study(
         heads=heads, seeds=list(range(10)), evaluation={"flip": "none", "bootstrap": 1000}
     )
     Tree(study, tmp_path, pairs=1000).everything()
-    start = time.process_time()
-    report(study, tmp_path)
-    assert time.process_time() - start < 30
+    page = report(study, tmp_path)
+    assert page.stat().st_size < 10e6
+    training = pd.read_parquet(tmp_path / "rows" / "training.parquet")
+    assert len(training) == 100
