@@ -20,30 +20,39 @@ def hold(mib: int, seconds: float = 0.0) -> None:
     assert block[-1] == 1
 
 
+def peak_of(mib: int, sample: bool | None, before: int = 0) -> tuple[float, str]:
+    """Extra peak in MiB and its method; `sample` None: the kernel's counter cannot be reset."""
+    if sample is None:
+        process.CLEAR_REFS = process.CLEAR_REFS / "missing"
+    if before:
+        hold(before)
+    with PeakMemory(sample=bool(sample)) as peak:
+        hold(mib, seconds=0.05)
+    return (peak.peak_bytes - peak.start_bytes) / MIB, peak.method
+
+
+def fresh_peak_of(*arguments: object) -> tuple[float, str]:
+    """`peak_of` in a process of its own: a long session's memory is given back meanwhile."""
+    return run_in_child(peak_of, *arguments, method="forkserver").value
+
+
 @pytest.mark.parametrize("sample", [False, True])
 def test_the_peak_has_what_was_held_and_freed_again(sample):
-    with PeakMemory(sample=sample) as peak:
-        hold(64, seconds=0.05)
-    extra = (peak.peak_bytes - peak.start_bytes) / MIB
+    extra, method = fresh_peak_of(64, sample)
     assert 60 < extra < 80
-    assert peak.method == ("sampled" if sample or sys.platform != "linux" else "kernel")
+    assert method == ("sampled" if sample or sys.platform != "linux" else "kernel")
 
 
 @linux
 def test_an_earlier_peak_is_forgotten():
-    hold(96)
-    with PeakMemory() as peak:
-        hold(16)
-    assert (peak.peak_bytes - peak.start_bytes) / MIB < 40
+    assert fresh_peak_of(16, False, 96)[0] < 40
 
 
 @linux
-def test_where_the_peak_cannot_be_reset_it_is_sampled(monkeypatch, tmp_path):
-    monkeypatch.setattr(process, "CLEAR_REFS", tmp_path / "missing" / "clear_refs")
-    with PeakMemory() as peak:
-        hold(32, seconds=0.05)
-    assert peak.method == "sampled"
-    assert (peak.peak_bytes - peak.start_bytes) / MIB > 28
+def test_where_the_peak_cannot_be_reset_it_is_sampled():
+    extra, method = fresh_peak_of(32, None)
+    assert method == "sampled"
+    assert extra > 28
 
 
 def beyond_the_limit(extra_mib: int, asked_mib: int) -> str:
