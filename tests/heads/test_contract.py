@@ -177,20 +177,25 @@ def test_permuting_classes_changes_nothing_else(head):
         assert_close(permuted.centers.grad[order], plain.centers.grad, rtol=1e-9, atol=1e-11)
 
 
+def assert_equal_step(one, other, x, labels):
+    """Losses and centres' gradients of the next step are the same to the last bit."""
+    torch.manual_seed(0)
+    a = one(x, labels)
+    torch.manual_seed(0)
+    b = other(x, labels)
+    assert torch.equal(a.row_loss_N, b.row_loss_N)
+    assert torch.equal(
+        torch.autograd.grad(a.loss, one.centers)[0],
+        torch.autograd.grad(b.loss, other.centers)[0],
+    )
+
+
 @pytest.mark.parametrize("sampler", ["partial_fc-1", "broadface-0"])
 @pytest.mark.parametrize("head", HEADS)
 def test_samplers_that_leave_nothing_out_are_full(head, sampler):
     full, other = make_classifier(head), make_classifier(head, sampler)
     for x, labels in batches(2):
-        torch.manual_seed(0)
-        a = full(x, labels)
-        torch.manual_seed(0)
-        b = other(x, labels)
-        assert torch.equal(a.row_loss_N, b.row_loss_N)
-        assert torch.equal(
-            torch.autograd.grad(a.loss, full.centers)[0],
-            torch.autograd.grad(b.loss, other.centers)[0],
-        )
+        assert_equal_step(full, other, x, labels)
 
 
 def flat_state(classifier):
@@ -235,15 +240,7 @@ def test_resume_continues_identically(head, sampler):
     resumed = make_classifier(head, sampler, seed=99)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for x, labels in steps[3:]:
-        torch.manual_seed(0)
-        a = whole(x, labels)
-        torch.manual_seed(0)
-        b = resumed(x, labels)
-        assert torch.equal(a.row_loss_N, b.row_loss_N)
-        assert torch.equal(
-            torch.autograd.grad(a.loss, whole.centers)[0],
-            torch.autograd.grad(b.loss, resumed.centers)[0],
-        )
+        assert_equal_step(whole, resumed, x, labels)
     assert flat_state(whole) == flat_state(resumed)
 
 
