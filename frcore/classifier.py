@@ -63,6 +63,7 @@ class Classifier(nn.Module):
                 f"a head for {self.head.num_classes} classes in a classifier of {num_classes}; "
                 f"they must agree: build the head with num_classes={num_classes}"
             )
+        self.head.attach(seed=seed)
         self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
         self.sampler.attach(num_classes, dim, seed=seed)
         self.backend = get_backend(backend)

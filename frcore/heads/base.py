@@ -11,11 +11,31 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 Scale = Annotated[float, Field(gt=0)]
 """Type of a fixed scale s in a head's constructor."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a formula comes from; shown by `frcore heads` and in docs/heads.md.
+
+    Attributes:
+        authors: first author "et al.", as one cites.
+        year: of the publication.
+        arxiv: identifier, for example "1801.07698".
+        equation: number(s) in that paper, for example "Eq. 3"; "" where the formula has none.
+        code: the authors' code where it decides what the text leaves open, as "owner/name:file".
+    """
+
+    authors: str
+    year: int
+    arxiv: str
+    equation: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,10 +64,14 @@ class Head(nn.Module):
     """Base of all heads; by itself the plain cosine with scale 1.
 
     A head acts in three places: the target entry (`target`), the other entries (`negative`) and the
-    scale (`scale`). State lives in buffers, so that it is in `state_dict`; `update` changes it, is
-    called in training mode only, without gradient, before the logits, and sees the rows of the
-    batch but never those of a queue. What `target`, `negative` and `scale` hand out of a buffer is
-    a copy (`.clone()`), because the next update would change it inside an earlier graph.
+    scale (`scale`). With z = scale · entry, a row's loss is `row_loss(z_y, R)`, where `reduction`
+    names how R sums over the other columns. Each is called once per forward for the rows of batch
+    and queue together, `negative` once per tile of columns.
+
+    State lives in buffers, so that it is in `state_dict`; `update` changes it, is called in
+    training mode only, without gradient, before the logits, and sees the rows of the batch but
+    never those of a queue. What `target`, `negative` and `scale` hand out of a buffer is a copy
+    (`.clone()`), because the next update would change it inside an earlier graph.
     """
 
     normalizes_centers: ClassVar[bool] = True
@@ -56,9 +80,25 @@ class Head(nn.Module):
     statistics: ClassVar[frozenset[Literal["negative_logsumexp"]]] = frozenset()
     """Reductions over all columns that `update` needs; a backend streams them."""
 
+    reduction: ClassVar[Literal["logsumexp", "softplus_sum"]] = "logsumexp"
+    """R of a row: log Σ_{k≠y} exp z_k (one softmax over the classes), or Σ_{k≠y} log(1 + exp z_k)
+    (a binary loss per class). Where there is no other column it is −∞ or 0."""
+
+    source: ClassVar[Source | None] = None
+    """The paper."""
+
+    formula: ClassVar[tuple[str, str]] = ("c_y", "c_k")
+    """What the target's and the others' cosines become, scale included, for tables; c = cos θ."""
+
+    dialects: ClassVar[tuple[str, ...]] = ()
+    """Constructor parameters by which published codes of one name differ."""
+
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+
+    def attach(self, *, seed: int) -> None:
+        """Called once by the classifier; a head that draws does so from `seed` on."""
 
     def update(self, batch: HeadBatch) -> None:
         """Update the state from the batch's rows."""
@@ -75,9 +115,22 @@ class Head(nn.Module):
         """The scale s of the logits: one for all rows, or (N,)."""
         return 1.0
 
+    def row_loss(self, target_N: Tensor, reduced_N: Tensor) -> Tensor:
+        """Loss of each row from the target's z and the reduction R, (N,).
+
+        The softmax's −log p_y = softplus(R − z_y). With R without the target, 1 − p_y keeps its
+        digits where p_y is close to 1.
+        """
+        # Not F.softplus, which is the identity above 20.
+        return -F.logsigmoid(target_N - reduced_N)
+
     def penalty(self, batch: HeadBatch) -> Tensor | float:
         """What is added to each row's loss, (N,), or 0."""
         return 0.0
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Scalars of the state that a plot over training should show, by name; may be empty."""
+        return {}
 
 
 class FixedScaleHead(Head):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from frcore.errors import unknown_name
-from frcore.loss.base import ExtraRows, LossBackend, LossOutput
+from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
 from frcore.loss.dense import dense_loss
 
 BACKENDS: dict[str, LossBackend] = {"dense": dense_loss}
 
-__all__ = ["BACKENDS", "ExtraRows", "LossBackend", "LossOutput", "get_backend"]
+__all__ = ["BACKENDS", "EntryFilter", "ExtraRows", "LossBackend", "LossOutput", "get_backend"]
 
 
 def get_backend(name: str) -> LossBackend:

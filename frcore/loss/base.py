@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +23,22 @@ class ExtraRows:
 
     embedding_QD: Tensor
     label_Q: Tensor
+
+
+@dataclass(frozen=True)
+class EntryFilter:
+    """Entries of the matrix that are taken out because they look like the row's own identity.
+
+    Acts on cos θ_ik, k ≠ y, before the head does, and carries no gradient of its own.
+
+    Attributes:
+        threshold: entries with cos θ_ik above it are taken out.
+        mode: "zero" makes their cosine 0, which still counts in the denominator (insightface's
+            code); "drop" takes them out of it.
+    """
+
+    threshold: float
+    mode: Literal["zero", "drop"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class LossBackend(Protocol):
         *,
         active: Tensor | None = None,
         extra_rows: ExtraRows | None = None,
+        entry_filter: EntryFilter | None = None,
     ) -> LossOutput:
         """See `frcore.loss.dense.dense_loss`."""
         ...

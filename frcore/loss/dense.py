@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import ExtraRows, LossOutput, unit_rows
+from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
 
 
 def dense_loss(
@@ -18,12 +18,13 @@ def dense_loss(
     *,
     active: Tensor | None = None,
     extra_rows: ExtraRows | None = None,
+    entry_filter: EntryFilter | None = None,
 ) -> LossOutput:
-    """Softmax loss of `head` over the active centres, for the batch and the extra rows.
+    """Loss of `head` over the active centres, for the batch and the extra rows.
 
-    A row's loss is softplus(L − z_y) with L = log Σ_{k≠y} exp z_k. The target is left out of the
-    sum instead of being subtracted from it: 1 − p_y then keeps its digits where p_y is close to 1,
-    and the loss has no floor or ceiling.
+    For a softmax, a row's loss is softplus(R − z_y) with R = log Σ_{k≠y} exp z_k. The target is
+    left out of the sum instead of being subtracted from it: 1 − p_y then keeps its digits where p_y
+    is close to 1, and the loss has no floor or ceiling.
 
     Args:
         embedding_ND: embeddings, not normalised.
@@ -33,6 +34,7 @@ def dense_loss(
         active: sorted indices of the centres that the softmax has, all positives among them;
             None = all.
         extra_rows: rows of the queue.
+        entry_filter: which entries are taken out.
     """
     rows = len(embedding_ND)
     label_M = label_N
@@ -51,9 +53,17 @@ def dense_loss(
     is_target_MC = columns_C == column_M[:, None]
     target_cosine_M = cosine_MC.gather(1, column_M[:, None]).squeeze(1)
 
+    absent_MC = is_target_MC
+    if entry_filter is not None:
+        alike_MC = _alike(cosine_MC, center_CD, active, head, entry_filter) & ~is_target_MC
+        if entry_filter.mode == "zero":
+            cosine_MC = cosine_MC.masked_fill(alike_MC, 0.0)
+        else:
+            absent_MC = absent_MC | alike_MC
+
     batch = HeadBatch(target_cosine_M, norm_M, label_M, len(center_CD))
     if head.training:
-        _update(head, batch, rows, cosine_MC, is_target_MC)
+        _update(head, batch, rows, cosine_MC, absent_MC)
 
     scale = head.scale(batch)
     # A number is filled in on the device: `as_tensor` would copy it there and wait for the copy.
@@ -61,8 +71,9 @@ def dense_loss(
     scale_M = scale_M.expand(len(label_M))
     target_M = head.target(target_cosine_M, batch)
     negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
-    lse_M = _logsumexp(scale_M[:, None] * negative_MC, is_target_MC)
-    row_loss_M = -F.logsigmoid(scale_M * target_M - lse_M) + head.penalty(batch)
+    reduce = _logsumexp if head.reduction == "logsumexp" else _softplus_sum
+    reduced_M = reduce(scale_M[:, None] * negative_MC, absent_MC)
+    row_loss_M = head.row_loss(scale_M * target_M, reduced_M) + head.penalty(batch)
 
     return LossOutput(
         loss=_two_means(row_loss_M, rows),
@@ -84,15 +95,28 @@ def _cosines(
     return unit_rows(embedding_MD) @ center_CD.T, norm_M
 
 
-def _update(
-    head: Head, batch: HeadBatch, rows: int, cosine_MC: Tensor, is_target_MC: Tensor
-) -> None:
+@torch.no_grad()
+def _alike(
+    cosine_MC: Tensor,
+    center_CD: Tensor,
+    active: Tensor | None,
+    head: Head,
+    entry_filter: EntryFilter,
+) -> Tensor:
+    """Entries (M, active) with cos θ above the filter's threshold."""
+    if not head.normalizes_centers:
+        norm_C = (center_CD if active is None else center_CD[active]).norm(dim=1)
+        return cosine_MC > entry_filter.threshold * norm_C
+    return cosine_MC > entry_filter.threshold
+
+
+def _update(head: Head, batch: HeadBatch, rows: int, cosine_MC: Tensor, absent_MC: Tensor) -> None:
     """Let the head update its state from the batch's rows, without gradient."""
     cosine_NC = cosine_MC[:rows].detach()
 
     def negative_logsumexp(scale: Tensor | float) -> Tensor:
         # double: this feeds a head's state, which accumulates over the whole training.
-        return _logsumexp(scale * cosine_NC.double(), is_target_MC[:rows])
+        return _logsumexp(scale * cosine_NC.double(), absent_MC[:rows])
 
     with torch.no_grad():
         head.update(
@@ -108,12 +132,18 @@ def _update(
         )
 
 
-def _logsumexp(logit_MC: Tensor, is_target_MC: Tensor) -> Tensor:
-    """log Σ exp over the columns that are not the target; −inf where there is no other."""
-    if logit_MC.shape[1] == 1:
-        # No other class: logsumexp of nothing has a NaN gradient, which anomaly detection finds.
-        return logit_MC.new_full((len(logit_MC),), -torch.inf)
-    return logit_MC.masked_fill(is_target_MC, -torch.inf).logsumexp(1)
+def _logsumexp(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:
+    """log Σ exp over the columns that are present; −inf where there is none."""
+    empty_M = absent_MC.all(1)
+    # A row without any column keeps its logits and is replaced afterwards: logsumexp of nothing has
+    # a NaN gradient, which anomaly detection finds.
+    lse_M = logit_MC.masked_fill(absent_MC & ~empty_M[:, None], -torch.inf).logsumexp(1)
+    return lse_M.masked_fill(empty_M, -torch.inf)
+
+
+def _softplus_sum(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:
+    """Σ log(1 + exp) over the columns that are present."""
+    return -F.logsigmoid(-logit_MC).masked_fill(absent_MC, 0.0).sum(1)
 
 
 def _two_means(row_loss_M: Tensor, rows: int) -> Tensor:

@@ -13,7 +13,8 @@ from frcore.errors import UserError
 from frcore.heads import HEADS, build_head
 from frcore.samplers import SAMPLERS
 from tests.contract_cases import HEAD_CASES, SAMPLER_CASES, batches, make_classifier, slow_sampler
-from tests.slow_reference import SLOW_HEADS, SlowClassifier, slow_head
+from tests.slow_heads import SLOW_HEADS, slow_head
+from tests.slow_reference import SlowClassifier
 
 CLASSES, DIM, LR = 8, 4, 0.05
 pytestmark = pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")

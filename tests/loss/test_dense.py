@@ -19,7 +19,8 @@ from frcore.loss import get_backend
 from frcore.loss.base import unit_rows
 from frcore.loss.dense import dense_loss
 from frcore.samplers import build_sampler
-from tests.slow_reference import SlowClassifier, slow_head
+from tests.slow_heads import slow_head
+from tests.slow_reference import SlowClassifier
 
 
 def one_row(cosine_target, cosine_other, scale):
