@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from frcore.samplers.base import OwnGenerator, Sampler
+from frcore.random_stream import OwnGenerator
+from frcore.samplers.base import Sampler
 
 
 class PartialFC(Sampler):

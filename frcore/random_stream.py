@@ -1,0 +1,53 @@
+"""A stream of random numbers of a component's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class OwnGenerator:
+    """Random numbers independent of everything else; saved and resumed with the component.
+
+    The generator lives on the device that first asks, so that drawing needs no host sync.
+
+    Args:
+        seed: of the run.
+        stream: components (or shards) that share a seed and must not share their draws differ in
+            this path of numbers.
+    """
+
+    def __init__(self, seed: int, *stream: int) -> None:
+        self.seed = seed if not any(stream) else _mix(seed, *stream)
+        self._generator: torch.Generator | None = None
+        self._saved: Tensor | None = None
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """The generator, created on `device` at the first call."""
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self.seed)
+            if self._saved is not None:
+                # `torch.load(map_location=...)` may have moved it; a state is always on the CPU.
+                self._generator.set_state(self._saved.cpu())
+                self._saved = None
+        return self._generator
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs to go on with the same stream."""
+        drawn = self._saved if self._generator is None else self._generator.get_state()
+        return {"seed": self.seed, "state": drawn}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken; on the same kind of device."""
+        self.seed = state["seed"]
+        self._generator = None
+        self._saved = state["state"]
+
+
+def _mix(seed: int, *stream: int) -> int:
+    """One 63-bit seed of all numbers; neighbouring seeds give unrelated ones."""
+    (word,) = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)
+    return int(word) >> 1
