@@ -1,4 +1,4 @@
-"""The optimiser of the class centres: it moves the active rows and no others."""
+"""The optimiser of the class centres, which knows which rows a step had."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import torch
 from torch.optim import Optimizer
 
 from frcore.classifier import Classifier
+from frcore.lazy import LazyRows
 
 
 class CentersSGD(Optimizer):
     """SGD with momentum and weight decay on a classifier's centres, row by row.
 
-    On the active rows of the latest forward it is `torch.optim.SGD`. The other rows keep their
-    values and their momentum, as in Partial FC's first version; a plain SGD would move them by
-    weight decay and by stale momentum.
+    On the active rows of the latest forward it is `torch.optim.SGD`. What happens to the others is
+    the sampler's `update`: with "sparse" they keep their values and their momentum, with "dense"
+    weight decay and momentum move them at every step as a plain SGD would, and with "lazy" they do
+    the same when they are next read (`frcore.lazy`). Whoever reads `classifier.centers` directly
+    under "lazy" calls `classifier.synchronize()` first.
 
     Args:
         classifier: whose centres.
@@ -40,10 +43,16 @@ class CentersSGD(Optimizer):
         if momentum:
             # Allocated at once: a step that needs more memory than the one before is a trap.
             self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
+        self._attach_lazy_rows()
+
+    def _attach_lazy_rows(self) -> None:
+        lazy = self._classifier.sampler.update == "lazy"
+        velocity = self.state[self.centers].get("momentum")
+        self._classifier.lazy = LazyRows(self.centers, velocity) if lazy else None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the active centres by one step; returns what `closure` does."""
+        """Move the centres by one step; returns what `closure` does."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -53,19 +62,31 @@ class CentersSGD(Optimizer):
             self._move()
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """The momentum, with no row behind."""
+        self._classifier.synchronize()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a saved momentum."""
+        super().load_state_dict(state_dict)
+        self._attach_lazy_rows()  # the momentum is another tensor now
+
     def _move(self) -> None:
         group = self.param_groups[0]
         velocity = self.state[self.centers].get("momentum")
-        active = self._classifier.active
-        if active is None:
+        update, active = self._classifier.sampler.update, self._classifier.active
+        if active is None or update == "dense":
             self._update(self.centers, self.centers.grad, velocity, group)
-            return
-        center_AD = self.centers[active]
-        velocity_AD = None if velocity is None else velocity[active]
-        self._update(center_AD, self.centers.grad[active], velocity_AD, group)
-        self.centers[active] = center_AD
-        if velocity is not None:
-            velocity[active] = velocity_AD
+        else:
+            center_AD = self.centers[active]
+            velocity_AD = None if velocity is None else velocity[active]
+            self._update(center_AD, self.centers.grad[active], velocity_AD, group)
+            self.centers[active] = center_AD
+            if velocity is not None:
+                velocity[active] = velocity_AD
+        if self._classifier.lazy is not None:
+            self._classifier.lazy.record(active, group)
 
     @staticmethod
     def _update(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.heads.base import Head
+from frcore.lazy import LazyRows
 from frcore.loss import LossOutput, get_backend
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
@@ -32,7 +35,9 @@ class Classifier(nn.Module):
             large.
 
     Attributes:
-        centers: parameter (C, D).
+        centers: parameter (C, D). Under `update="lazy"` rows may be behind: call `synchronize()`
+            before reading them; `state_dict` does.
+        lazy: set by a centres' optimiser that leaves rows behind; brings them up to date.
         active: columns of the training step, None = all; the centres' optimiser moves these
             alone. Under gradient accumulation, the union over the batches of the step.
 
@@ -67,6 +72,9 @@ class Classifier(nn.Module):
         self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
         self.sampler.attach(num_classes, dim, seed=seed)
         self.backend = get_backend(backend)
+        self.lazy: LazyRows | None = None
+        self.register_state_dict_pre_hook(_before_saving)
+        self.register_load_state_dict_post_hook(_after_loading)
         self.active: Tensor | None = None
         self.stepped = True
         """Set by the centres' optimiser: the next forward opens a new step."""
@@ -92,20 +100,43 @@ class Classifier(nn.Module):
     def _forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
         active = extra_rows = None
         if self.training:
-            extra_rows = self.sampler.rows(self.centers)
+            extra_rows = self.sampler.rows(self.read_centers)
             label_M = label_N
             if extra_rows is not None:
                 label_M = torch.cat([label_N, extra_rows.label_Q])
-            active = self.sampler.columns(label_M)
+            active = self.sampler.columns(label_M, self.read_centers)
             if active is not None:
                 check_active(active, label_M)
             self._note_active(active)
+        self.synchronize(active)
         output = self.backend(
-            embedding_ND, self.centers, label_N, self.head, active=active, extra_rows=extra_rows
+            embedding_ND,
+            self.centers,
+            label_N,
+            self.head,
+            active=active,
+            extra_rows=extra_rows,
+            entry_filter=self.sampler.entry_filter if self.training else None,
         )
         if self.training:
-            self.sampler.observe(embedding_ND.detach(), label_N, self.centers.detach())
+            # Centres of the batch's classes are up to date, and from here to the backward pass
+            # nothing may write to them.
+            self.sampler.observe(embedding_ND.detach(), label_N, self._read)
         return output
+
+    @torch.no_grad()
+    def synchronize(self, index: Tensor | None = None) -> None:
+        """Bring the centres of `index`, or all, up to date, if their optimiser left any behind."""
+        if self.lazy is not None:
+            self.lazy.catch_up(index)
+
+    def read_centers(self, index: Tensor | None = None) -> Tensor:
+        """The centres (K, D) of `index`, or all; detached and up to date."""
+        self.synchronize(index)
+        return self._read(index)
+
+    def _read(self, index: Tensor | None = None) -> Tensor:
+        return self.centers.detach() if index is None else self.centers.detach()[index]
 
     def _note_active(self, active: Tensor | None) -> None:
         """Keep the columns of this step; those of earlier batches too if gradients add up."""
@@ -125,10 +156,19 @@ class Classifier(nn.Module):
         """
         step = -(-self.num_classes // SAMPLE_COLUMNS)
         row_ND, label_R = embedding_ND[:SAMPLE_ROWS], label_N[:SAMPLE_ROWS]
-        center_KD = F.normalize(self.centers[::step])
-        cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
         class_K = torch.arange(0, self.num_classes, step, device=label_R.device)
+        center_KD = F.normalize(self.read_centers(class_K))
+        cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
         return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
+
+
+def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None:
+    classifier.synchronize()
+
+
+def _after_loading(classifier: Classifier, incompatible_keys: Any) -> None:
+    if classifier.lazy is not None:
+        classifier.lazy.forget()  # what was loaded is up to date
 
 
 def check_embeddings(embedding_ND: Tensor, dim: int) -> None:

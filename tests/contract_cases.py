@@ -25,6 +25,54 @@ HEAD_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "arcface-easy": ("arcface", {"easy_margin": True}),
     "arcface-m2": ("arcface", {"margin": 2.0, "scale": 16.0}),
     "arcface-m0": ("arcface", {"margin": 0.0}),
+    "combined-cm2": ("combined", {"m1": 0.9, "m2": 0.4, "m3": 0.15}),
+    **{
+        f"combined-{beyond}": ("combined", {"m1": 1.4, "m2": 0.4, "m3": 0.15, "beyond_pi": beyond})
+        for beyond in ("clip", "fold")
+    },
+    "combined-linear": ("combined", {"beyond_pi": "linear"}),
+    "combined-detached": ("combined", {"m1": 1.4, "gradient": "detached"}),
+    # λ falls to its floor within the steps of the contract, and ψ counts against cos θ.
+    "sphereface-fast": (
+        "sphereface",
+        {"lambda_base": 3.0, "gamma": 1.0, "power": 2.0, "lambda_min": 0.5},
+    ),
+    "sphereface-m3": ("sphereface", {"margin": 3.0, "annealing": False}),
+    **{
+        f"sphereface-1.7-{beyond}": (
+            "sphereface",
+            {"margin": 1.7, "scale": 30.0, "annealing": False, "beyond_pi": beyond},
+        )
+        for beyond in ("fold", "cos", "clip")
+    },
+    "sphereface-opensphere": (
+        "sphereface",
+        {"margin": 1.7, "scale": 30.0, "annealing": False, "gradient": "detached"},
+    ),
+    **{
+        f"mv_softmax-{kind}-{weighting}-{easy}": (
+            "mv_softmax",
+            {"margin_type": kind, "weighting": weighting, "easy_margin": easy},
+        )
+        for kind, weighting, easy in (
+            ("am", "fixed", "positive"),
+            ("am", "adaptive", "margin"),
+            ("am", "adaptive", "off"),
+            ("arc", "adaptive", "positive"),
+            ("arc", "fixed", "off"),
+        )
+    },
+    "curricularface-tface": ("curricularface", {"ema": 0.1}),
+    "curricularface-text": ("curricularface", {"ema": 0.99, "scale": 16.0, "beyond_pi": "cos"}),
+    "curricularface-clip": ("curricularface", {"ema": 0.5, "beyond_pi": "clip"}),
+    "sphereface2-C-detached": ("sphereface2", {"gradient": "detached"}),
+    "sphereface2-A": ("sphereface2", {"variant": "A", "margin": 0.5}),
+    "sphereface2-A-detached": (
+        "sphereface2",
+        {"variant": "A", "gradient": "detached", "balance": 0.8, "scale": 64.0, "exponent": 2.5},
+    ),
+    "uniface-mb": ("uniface", {"negative_weight": 0.7, "margin": 0.45, "bias_rate": 0.6}),
+    "uniface-clamp": ("uniface", {"clamp": True}),
 }
 
 SAMPLER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -32,28 +80,59 @@ SAMPLER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "partial_fc-0": ("partial_fc", {"rate": 0.0}),
     "partial_fc-.6": ("partial_fc", {"rate": 0.6}),
     "partial_fc-1": ("partial_fc", {"rate": 1.0}),
+    # 2: the neighbours are searched again in the middle of the steps, and at a resume they are not.
+    "partial_fc-hard": (
+        "partial_fc",
+        {"rate": 0.6, "negatives": "hard", "neighbours": 2, "refresh": 2},
+    ),
+    "filter-zero": ("interclass_filter", {"threshold": 0.2}),
+    "filter-drop": ("interclass_filter", {"threshold": 0.2, "mode": "drop"}),
+    "filter-all": ("interclass_filter", {"threshold": -1.0, "mode": "drop"}),
     "broadface-0": ("broadface", {"size": 0}),
     # 7: three batches of 4 leave the queue's cursor in its middle, for the resume.
     "broadface-7": ("broadface", {"size": 7}),
     "broadface-7-raw": ("broadface", {"size": 7, "compensate": False}),
+    "broadface-7-late": ("broadface", {"size": 7, "warmup": 2}),
     "broadface-2": ("broadface", {"size": 2}),  # smaller than the batch
     "broadface-7-over-partial_fc": (
         "broadface",
         {"size": 7, "over": {"name": "partial_fc", "rate": 0.6}},
+    ),
+    "broadface-7-over-filter-over-partial_fc": (
+        "broadface",
+        {
+            "size": 7,
+            "over": {
+                "name": "interclass_filter",
+                "threshold": 0.2,
+                "over": {"name": "partial_fc", "rate": 0.6},
+            },
+        },
     ),
 }
 
 
 def slow_sampler(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `SlowClassifier` that mean the same sampler."""
-    if name == "broadface":
-        inner = parameters.get("over", {"name": "full"})
+    own = {key: value for key, value in parameters.items() if key not in ("over", "name")}
+    if name == "full":
+        return {}
+    if name == "partial_fc":
+        hard = own.get("negatives") == "hard"
         return {
-            "queue_size": parameters["size"],
-            "compensate": parameters.get("compensate", True),
-            "rate": inner.get("rate", 1.0),
+            "rate": own["rate"],
+            "hard": (own["neighbours"], own["refresh"]) if hard else None,
         }
-    return {"rate": parameters.get("rate", 1.0)}
+    over = parameters.get("over", {"name": "full"})
+    inner = slow_sampler(over["name"], over)
+    if name == "interclass_filter":
+        return {**inner, "entry_filter": (own["threshold"], own.get("mode", "zero"))}
+    return {
+        **inner,
+        "queue_size": own["size"],
+        "compensate": own.get("compensate", True),
+        "warmup": own.get("warmup", 0),
+    }
 
 
 def make_classifier(

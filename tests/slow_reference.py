@@ -24,6 +24,7 @@ class SlowOutput:
     row_losses: list[float]
     embedding_gradient: Tensor
     center_gradient: Tensor
+    head_gradient: dict[str, Tensor]
     active: list[int]
     queue: list[tuple[Tensor, int]]
 
@@ -41,11 +42,14 @@ class SlowClassifier:
         compensate: bool = True,
         warmup: int = 0,
         entry_filter: tuple[float, str] | None = None,
+        hard: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
         self.centers = centers.detach().double().clone()
         self.head, self.rate, self.compensate = head, rate, compensate
         self.warmup, self.entry_filter, self.steps = warmup, entry_filter, 0
+        self.hard = hard
+        self.near: list[list[tuple[int, float]]] = []
         self.queue: deque[tuple[Tensor, Tensor, int]] = deque(maxlen=queue_size)
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -77,7 +81,11 @@ class SlowClassifier:
             self.row_loss(e, label, free_centers, active, row)
             for row, (e, label) in enumerate(rows)
         ]
-        (center_gradient,) = torch.autograd.grad(sum(total[1:], total[0]) / len(rows), free_centers)
+        # The head's parameters are, like the centres, of the last layer: batch and queue move them.
+        head = self.head.parameters()
+        center_gradient, *head_gradients = torch.autograd.grad(
+            sum(total[1:], total[0]) / len(rows), [free_centers, *head.values()]
+        )
 
         for e, label in zip(embeddings, labels, strict=True):
             self.queue.append((e.clone(), self.centers[label].clone(), label))
@@ -86,12 +94,16 @@ class SlowClassifier:
             [float(loss.detach()) for loss in encoder],
             embedding_gradient,
             center_gradient,
+            dict(zip(head, head_gradients, strict=True)),
             active,
             extra,
         )
 
-    def move(self, gradient: Tensor, lr: float) -> None:
-        self.centers -= lr * gradient
+    def move(self, output: SlowOutput, lr: float) -> None:
+        """One step of gradient descent."""
+        self.centers -= lr * output.center_gradient
+        for name, parameter in self.head.parameters().items():
+            parameter.data -= lr * output.head_gradient[name]
 
     def row_loss(
         self, e: Tensor, label: int, centers: Tensor, active: list[int], row: int
@@ -118,7 +130,7 @@ class SlowClassifier:
         threshold, mode = self.entry_filter
         out = {}
         for k, cosine in cosines.items():
-            if k == label or float(cosine) <= threshold:
+            if k == label or float(cosine.detach()) <= threshold:
                 out[k] = cosine
             elif mode == "zero":
                 out[k] = torch.zeros_like(cosine)
@@ -144,5 +156,26 @@ class SlowClassifier:
         if budget >= count:
             return list(range(count))
         draw = torch.rand(count, generator=self.generator).tolist()
-        ranked = sorted(range(count), key=lambda k: (k not in positives, -draw[k]))
+        wanted = self._wanted(positives)
+        ranked = sorted(
+            range(count), key=lambda k: (k not in positives, -wanted.get(k, -2.0), -draw[k])
+        )
         return sorted(ranked[: max(budget, len(positives))])
+
+    def _wanted(self, positives: set[int]) -> dict[int, float]:
+        """Neighbours of the positives with their largest cosine to one of them."""
+        if self.hard is None:
+            return {}
+        neighbours, refresh = self.hard
+        if (self.steps - 1) % refresh == 0:
+            self.near = [self._nearest(k, neighbours) for k in range(len(self.centers))]
+        wanted: dict[int, float] = {}
+        for positive in positives:
+            for k, cosine in self.near[positive]:
+                wanted[k] = max(cosine, wanted.get(k, -2.0))
+        return wanted
+
+    def _nearest(self, own: int, neighbours: int) -> list[tuple[int, float]]:
+        cosines = self._cosines(self.centers[own], self.centers, list(range(len(self.centers))))
+        others = [(k, float(c)) for k, c in cosines.items() if k != own]
+        return sorted(others, key=lambda pair: -pair[1])[:neighbours]

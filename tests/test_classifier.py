@@ -72,7 +72,7 @@ class Forgetful(Sampler):
         super().__init__()
         self.fixed = torch.tensor(columns)
 
-    def columns(self, label_M):
+    def columns(self, label_M, centers):
         return self.fixed
 
 
@@ -100,13 +100,14 @@ def test_samplers_see_int64_labels_and_no_graph():
     """Index arithmetic of a user's own, such as label * C + k, must not overflow at 2³¹."""
 
     class Listener(Sampler):
-        def columns(self, label_M):
+        def columns(self, label_M, centers):
             assert label_M.dtype == torch.int64
 
-        def observe(self, embedding_ND, label_N, center_CD):
+        def observe(self, embedding_ND, label_N, centers):
             # Kept without care, a graph would keep a whole step's memory.
             assert not embedding_ND.requires_grad
-            assert not center_CD.requires_grad
+            assert not centers(label_N).requires_grad
+            assert not centers(None).requires_grad
             self.heard = True
 
     sampler = Listener()
@@ -187,7 +188,7 @@ class Scripted(Sampler):
         super().__init__()
         self.queue = [None if c is None else torch.tensor(c) for c in columns]
 
-    def columns(self, label_M):
+    def columns(self, label_M, centers):
         return self.queue.pop(0)
 
 

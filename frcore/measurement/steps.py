@@ -150,16 +150,12 @@ class TrainingStep:
 
         BroadFace's queue takes Q / N steps to fill and a step costs more with each of them.
         """
-        sampler, center_CD = self.classifier.sampler, self.classifier.centers.detach()
-        before = -1
+        classifier = self.classifier
         for turn in count():
-            rows = sampler.rows(center_CD)
-            held = 0 if rows is None else len(rows.label_Q)
-            if held == before:
+            if classifier.sampler.settled:
                 return
-            before = held
             batch = self.batches[turn % INPUT_SETS]
-            sampler.observe(batch.embedding_ND, batch.label_N, center_CD)
+            classifier.sampler.observe(batch.embedding_ND, batch.label_N, classifier.read_centers)
 
     @property
     def inside_timer(self) -> str:

@@ -14,6 +14,7 @@ SAMPLERS: Catalogue[Sampler] = Catalogue(
     {
         "full": "frcore.samplers.full:Full",
         "partial_fc": "frcore.samplers.partial_fc:PartialFC",
+        "interclass_filter": "frcore.samplers.interclass_filter:InterclassFilter",
         "broadface": "frcore.samplers.broadface:BroadFace",
     },
     base="frcore.samplers.base:Sampler",

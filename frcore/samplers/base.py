@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
 from torch import Tensor, nn
 
-from frcore.loss.base import ExtraRows
+from frcore.errors import UserError
+from frcore.heads.base import Source
+from frcore.loss.base import EntryFilter, ExtraRows
+
+Centers = Callable[[Tensor | None], Tensor]
+"""Class centres (K, D) of an index (K,), or all of them for None; detached and up to date."""
+
+Update = Literal["lazy", "sparse", "dense"]
 
 
 class Sampler(nn.Module):
@@ -14,20 +24,97 @@ class Sampler(nn.Module):
     with the labels of batch and rows, the loss, and `observe`.
     """
 
+    source: ClassVar[Source | None] = None
+    """The paper."""
+
+    dialects: ClassVar[tuple[str, ...]] = ()
+    """Constructor parameters by which published codes of one name differ."""
+
+    update: Update = "sparse"
+    """What the optimiser does to centres that are not among the columns; see `PartialFC`."""
+
+    entry_filter: EntryFilter | None = None
+    """Entries of the matrix that are taken out."""
+
     def __init__(self) -> None:
         super().__init__()
 
-    def attach(self, num_classes: int, dim: int, *, seed: int = 0) -> None:
-        """Learn the shape of the logit matrix; randomness follows from `seed`."""
+    @property
+    def settled(self) -> bool:
+        """Whether a step costs what most steps of a run cost (a queue is full, a warm-up over)."""
+        return True
+
+    def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
+        """Learn the shape of the logit matrix; randomness follows from `seed` and `shard`."""
         self.num_classes = num_classes
 
-    def rows(self, center_CD: Tensor) -> ExtraRows | None:
+    def rows(self, centers: Centers) -> ExtraRows | None:
         """Extra rows for the centres' gradient, brought up to date with the centres."""
         return None
 
-    def columns(self, label_M: Tensor) -> Tensor | None:
+    def columns(self, label_M: Tensor, centers: Centers) -> Tensor | None:
         """Sorted indices of the active centres, all of `label_M` among them; None = all."""
         return None
 
-    def observe(self, embedding_ND: Tensor, label_N: Tensor, center_CD: Tensor) -> None:
-        """See the batch and the centres its loss was computed with; without gradient."""
+    def observe(self, embedding_ND: Tensor, label_N: Tensor, centers: Centers) -> None:
+        """See the batch after its loss; `centers` may be asked for its labels' centres only."""
+
+
+class SamplerOver(Sampler):
+    """A sampler over another one: what it does not change is the inner sampler's.
+
+    Args:
+        over: the inner sampler: a name, a mapping with `name`, or a `Sampler`.
+    """
+
+    def __init__(self, over: str | dict[str, Any] | Sampler) -> None:
+        super().__init__()
+        self.over = _build(over)
+
+    @property
+    def update(self) -> Update:  # type: ignore[override]
+        """The inner sampler's."""
+        return self.over.update
+
+    @property
+    def entry_filter(self) -> EntryFilter | None:  # type: ignore[override]
+        """The inner sampler's."""
+        return self.over.entry_filter
+
+    @property
+    def settled(self) -> bool:
+        """The inner sampler's."""
+        return self.over.settled
+
+    def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
+        """See `Sampler.attach`."""
+        super().attach(num_classes, dim, seed=seed, shard=shard)
+        self.over.attach(num_classes, dim, seed=seed, shard=shard)
+
+    def rows(self, centers: Centers) -> ExtraRows | None:
+        """The inner sampler's extra rows."""
+        return self.over.rows(centers)
+
+    def columns(self, label_M: Tensor, centers: Centers) -> Tensor | None:
+        """The inner sampler's columns."""
+        return self.over.columns(label_M, centers)
+
+    def observe(self, embedding_ND: Tensor, label_N: Tensor, centers: Centers) -> None:
+        """Let the inner sampler see the batch."""
+        self.over.observe(embedding_ND, label_N, centers)
+
+
+def _build(over: str | dict[str, Any] | Sampler) -> Sampler:
+    from frcore.samplers import build_sampler
+
+    if isinstance(over, Sampler):
+        return over
+    if isinstance(over, str):
+        return build_sampler(over)
+    if "name" not in over:
+        raise UserError(
+            f"sampler over = {over!r} has no name; write a sampler's name, or a mapping such as "
+            "{name: partial_fc, rate: 0.1}"
+        )
+    parameters = {key: value for key, value in over.items() if key != "label"}
+    return build_sampler(**parameters)

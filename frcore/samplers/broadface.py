@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from frcore.errors import UserError
+from frcore.heads.base import Source
 from frcore.loss.base import ExtraRows
-from frcore.samplers.base import Sampler
+from frcore.samplers.base import Centers, Sampler, SamplerOver
 
 
-class BroadFace(Sampler):
+class BroadFace(SamplerOver):
     """BroadFace (Kim et al. 2020, arXiv 2008.06674): a queue of past embeddings for the centres.
 
     Each step's embeddings e⁻ are queued, un-normalised, with their label y and the centre W_y⁻ they
@@ -28,29 +28,41 @@ class BroadFace(Sampler):
     Args:
         size: number of embeddings kept; 0 = no queue.
         compensate: False uses e⁻ as it is.
+        warmup: steps during which the queue fills and is not used. 0 in the authors' code; a third
+            party fills the queue first, because rows of a young encoder drift fast.
         over: the sampler of the columns: a name, a mapping with `name`, or a `Sampler`. Queued
             labels count as positives, so that every row has its target.
     """
+
+    source: ClassVar[Source | None] = Source(
+        "Kim et al.", 2020, "2008.06674", code="kakaoenterprise/BroadFace:broadface/loss.py"
+    )
+    dialects: ClassVar[tuple[str, ...]] = ("compensate", "warmup")
 
     def __init__(
         self,
         *,
         size: Annotated[int, Field(ge=0)],
         compensate: bool = True,
+        warmup: Annotated[int, Field(ge=0)] = 0,
         over: str | dict[str, Any] | Sampler = "full",
     ) -> None:
-        super().__init__()
+        super().__init__(over)
         self.size = int(size)
         self.compensate = compensate
-        self.over = _build(over)
-        self._filled = 0
-        self._next = 0
+        self.warmup = int(warmup)
+        self._filled = self._next = self._steps = 0
 
-    def attach(self, num_classes: int, dim: int, *, seed: int = 0) -> None:
+    @property
+    def settled(self) -> bool:
+        """See `Sampler.settled`."""
+        full = self._filled == self.size and self._steps >= self.warmup
+        return full and super().settled
+
+    def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """See `Sampler.attach`; allocates the queue."""
-        super().attach(num_classes, dim, seed=seed)
-        self.over.attach(num_classes, dim, seed=seed)
-        self._filled = self._next = 0
+        super().attach(num_classes, dim, seed=seed, shard=shard)
+        self._filled = self._next = self._steps = 0
         self.register_buffer("embedding_QD", torch.zeros(self.size, dim))
         self.register_buffer("center_QD", torch.zeros(self.size, dim))
         self.register_buffer("label_Q", torch.zeros(self.size, dtype=torch.long))
@@ -59,10 +71,10 @@ class BroadFace(Sampler):
         self.label_Q: Tensor
 
     @torch.no_grad()
-    def rows(self, center_CD: Tensor) -> ExtraRows | None:
+    def rows(self, centers: Centers) -> ExtraRows | None:
         """The queue, compensated for how far each row's centre has moved since."""
-        inner = self.over.rows(center_CD)
-        if self._filled == 0:
+        inner = self.over.rows(centers)
+        if self._filled == 0 or self._steps < self.warmup:
             return inner
         # Copies: `observe` overwrites the queue before the backward pass has used the rows.
         label_Q = self.label_Q[: self._filled].clone()
@@ -72,20 +84,17 @@ class BroadFace(Sampler):
             ratio_Q1 = embedding_QD.norm(dim=1, keepdim=True) / old_QD.norm(dim=1, keepdim=True)
             # A centre of norm 0 has no direction to have drifted from.
             ratio_Q1 = ratio_Q1.where(old_QD.norm(dim=1, keepdim=True) > 0, 0.0)
-            embedding_QD += ratio_Q1 * (center_CD[label_Q] - old_QD)
+            embedding_QD += ratio_Q1 * (centers(label_Q) - old_QD)
         if inner is not None:
             embedding_QD = torch.cat([embedding_QD, inner.embedding_QD])
             label_Q = torch.cat([label_Q, inner.label_Q])
         return ExtraRows(embedding_QD, label_Q)
 
-    def columns(self, label_M: Tensor) -> Tensor | None:
-        """The inner sampler's columns for the labels of batch and queue."""
-        return self.over.columns(label_M)
-
     @torch.no_grad()
-    def observe(self, embedding_ND: Tensor, label_N: Tensor, center_CD: Tensor) -> None:
+    def observe(self, embedding_ND: Tensor, label_N: Tensor, centers: Centers) -> None:
         """Queue the batch, first in first out; of a batch above `size` the last rows."""
-        self.over.observe(embedding_ND, label_N, center_CD)
+        self.over.observe(embedding_ND, label_N, centers)
+        self._steps += 1
         if self.size == 0:
             return
         embedding_ND, label_N = embedding_ND[-self.size :], label_N[-self.size :]
@@ -97,35 +106,19 @@ class BroadFace(Sampler):
         ):
             label = label_N[batch_slice]
             self.embedding_QD[queue_slice] = embedding_ND[batch_slice].to(self.embedding_QD.dtype)
-            self.center_QD[queue_slice] = center_CD[label].to(self.center_QD.dtype)
+            self.center_QD[queue_slice] = centers(label).to(self.center_QD.dtype)
             self.label_Q[queue_slice] = label
         self._next = (self._next + len(label_N)) % self.size
         self._filled = min(self.size, self._filled + len(label_N))
 
     def get_extra_state(self) -> dict[str, int]:
         """The queue's cursor, for `state_dict`."""
-        return {"filled": self._filled, "next": self._next}
+        return {"filled": self._filled, "next": self._next, "steps": self._steps}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         """Go on with a saved queue."""
-        self._filled, self._next = state["filled"], state["next"]
+        self._filled, self._next, self._steps = state["filled"], state["next"], state["steps"]
 
     def extra_repr(self) -> str:
         """Shown by `print(sampler)`."""
-        return f"size={self.size}, compensate={self.compensate}"
-
-
-def _build(over: str | dict[str, Any] | Sampler) -> Sampler:
-    from frcore.samplers import build_sampler
-
-    if isinstance(over, Sampler):
-        return over
-    if isinstance(over, str):
-        return build_sampler(over)
-    if "name" not in over:
-        raise UserError(
-            f"sampler 'broadface': over = {over!r} has no name; write a sampler's name, or a "
-            "mapping such as {name: partial_fc, rate: 0.1}"
-        )
-    parameters = {key: value for key, value in over.items() if key != "label"}
-    return build_sampler(**parameters)
+        return f"size={self.size}, compensate={self.compensate}, warmup={self.warmup}"

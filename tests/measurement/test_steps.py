@@ -87,8 +87,13 @@ def test_every_step_differentiates_the_embeddings_anew(monkeypatch):
 @pytest.mark.parametrize("size", [5, 8, 20, 0])
 def test_a_queue_is_full_before_the_first_step(size):
     step = TrainingStep(spec(sampler={"name": "broadface", "size": size}), 40)
-    rows = step.classifier.sampler.rows(step.classifier.centers)
+    rows = step.classifier.sampler.rows(step.classifier.read_centers)
     assert (0 if rows is None else len(rows.label_Q)) == size
+
+
+def test_a_warm_up_is_over_before_the_first_step():
+    step = TrainingStep(spec(sampler={"name": "broadface", "size": 6, "warmup": 9}), 40)
+    assert len(step.classifier.sampler.rows(step.classifier.read_centers).label_Q) == 6
 
 
 def test_in_words_what_is_timed():

@@ -16,6 +16,7 @@ from frcore.heads import build_head
 from frcore.loss import ExtraRows
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
+from tests.samplers.tables import table
 
 
 def attached(size, num_classes=6, dim=2, **parameters):
@@ -34,9 +35,9 @@ def test_first_in_first_out(size, steps):
     for rows in steps:
         numbers = torch.arange(count, count + rows)
         count += rows
-        sampler.observe(torch.stack([numbers, -numbers], 1).float(), numbers % 6, centers)
+        sampler.observe(torch.stack([numbers, -numbers], 1).float(), numbers % 6, table(centers))
         expected.extend(numbers.tolist())
-        rows_now = sampler.rows(centers)
+        rows_now = sampler.rows(table(centers))
         found = [] if rows_now is None else rows_now.embedding_QD[:, 0].int().tolist()
         assert sorted(found) == sorted(expected)
         if rows_now is not None:
@@ -48,35 +49,35 @@ def test_compensation_by_hand():
     sampler = attached(4)
     centers = torch.zeros(6, 2)
     centers[3] = torch.tensor([0.0, 2.0])
-    sampler.observe(torch.tensor([[3.0, 4.0]]), torch.tensor([3]), centers)
-    assert_close(sampler.rows(centers).embedding_QD, torch.tensor([[3.0, 4.0]]))
+    sampler.observe(torch.tensor([[3.0, 4.0]]), torch.tensor([3]), table(centers))
+    assert_close(sampler.rows(table(centers)).embedding_QD, torch.tensor([[3.0, 4.0]]))
     centers[3] += torch.tensor([1.0, -2.0])
-    assert_close(sampler.rows(centers).embedding_QD, torch.tensor([[5.5, -1.0]]))
+    assert_close(sampler.rows(table(centers)).embedding_QD, torch.tensor([[5.5, -1.0]]))
     # Twice from the original pair, not once on top of the other.
-    assert_close(sampler.rows(centers).embedding_QD, torch.tensor([[5.5, -1.0]]))
+    assert_close(sampler.rows(table(centers)).embedding_QD, torch.tensor([[5.5, -1.0]]))
 
 
 def test_a_centre_of_norm_zero_compensates_nothing():
     sampler = attached(2)
-    sampler.observe(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), torch.zeros(6, 2))
-    assert_close(sampler.rows(torch.ones(6, 2)).embedding_QD, torch.tensor([[3.0, 4.0]]))
+    sampler.observe(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), table(torch.zeros(6, 2)))
+    assert_close(sampler.rows(table(torch.ones(6, 2))).embedding_QD, torch.tensor([[3.0, 4.0]]))
 
 
 def test_rows_survive_what_is_queued_next():
     """The backward pass comes after `observe`, which overwrites the slots."""
     sampler = attached(1, compensate=False)
-    sampler.observe(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), torch.ones(6, 2))
-    rows = sampler.rows(torch.ones(6, 2))
-    sampler.observe(torch.tensor([[7.0, 7.0]]), torch.tensor([2]), torch.ones(6, 2))
+    sampler.observe(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), table(torch.ones(6, 2)))
+    rows = sampler.rows(table(torch.ones(6, 2)))
+    sampler.observe(torch.tensor([[7.0, 7.0]]), torch.tensor([2]), table(torch.ones(6, 2)))
     assert rows.embedding_QD.tolist() == [[3.0, 4.0]]
     assert rows.label_Q.tolist() == [1]
 
 
 def test_attaching_again_empties_the_queue():
     sampler = attached(3)
-    sampler.observe(torch.ones(2, 2), torch.tensor([1, 2]), torch.ones(6, 2))
+    sampler.observe(torch.ones(2, 2), torch.tensor([1, 2]), table(torch.ones(6, 2)))
     sampler.attach(6, 2)
-    assert sampler.rows(torch.ones(6, 2)) is None
+    assert sampler.rows(table(torch.ones(6, 2))) is None
 
 
 def arcface_logits(x, w, labels):
@@ -150,14 +151,15 @@ class Diary(Sampler):
         super().__init__()
         self.observed = []
 
-    def attach(self, num_classes, dim, *, seed=0):
-        super().attach(num_classes, dim, seed=seed)
+    def attach(self, num_classes, dim, *, seed=0, shard=0):
+        super().attach(num_classes, dim, seed=seed, shard=shard)
         self.attached = (num_classes, dim, seed)
 
-    def rows(self, center_CD):
-        return ExtraRows(center_CD[:1], torch.tensor([0]))
+    def rows(self, centers):
+        index = torch.tensor([0])
+        return ExtraRows(centers(index), index)
 
-    def observe(self, embedding_ND, label_N, center_CD):
+    def observe(self, embedding_ND, label_N, centers):
         self.observed.append(label_N.tolist())
 
 
@@ -167,9 +169,9 @@ def test_the_inner_sampler_takes_part(size):
     sampler = build_sampler("broadface", size=size, over=inner)
     sampler.attach(6, 2, seed=4)
     assert inner.attached == (6, 2, 4)
-    assert sampler.rows(torch.ones(6, 2)).label_Q.tolist() == [0]
-    sampler.observe(torch.ones(1, 2), torch.tensor([5]), torch.ones(6, 2))
+    assert sampler.rows(table(torch.ones(6, 2))).label_Q.tolist() == [0]
+    sampler.observe(torch.ones(1, 2), torch.tensor([5]), table(torch.ones(6, 2)))
     assert inner.observed == [[5]]
-    rows = sampler.rows(torch.ones(6, 2))
+    rows = sampler.rows(table(torch.ones(6, 2)))
     assert rows.label_Q.tolist() == ([5, 0] if size else [0])
     assert rows.embedding_QD.shape == (len(rows.label_Q), 2)

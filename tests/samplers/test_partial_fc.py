@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from frcore.classifier import Classifier
 from frcore.samplers import build_sampler
+from tests.samplers.tables import no_centers
 
 
 def attached(rate, num_classes, seed=0):
@@ -27,7 +28,7 @@ def attached(rate, num_classes, seed=0):
 @given(data=st.data(), num_classes=st.integers(1, 30), rate=st.floats(0, 1))
 def test_positives_are_kept_and_the_budget_is_exact(data, num_classes, rate):
     labels = data.draw(st.lists(st.integers(0, num_classes - 1), min_size=1, max_size=12))
-    active = attached(rate, num_classes).columns(torch.tensor(labels))
+    active = attached(rate, num_classes).columns(torch.tensor(labels), no_centers)
     positives, budget = set(labels), int(rate * num_classes)
     if active is None:
         assert budget >= num_classes
@@ -43,7 +44,7 @@ def test_negatives_are_uniform_and_vary():
     """χ² over 3,000 draws of 5 negatives among 18, as it is without replacement."""
     sampler = attached(0.35, 20)
     labels = torch.tensor([4, 11, 4])
-    draws = [sampler.columns(labels) for _ in range(3000)]
+    draws = [sampler.columns(labels, no_centers) for _ in range(3000)]
     counts = torch.stack([torch.bincount(d, minlength=20) for d in draws]).sum(0).double()
     assert counts[4] == counts[11] == 3000
     negatives = counts[[k for k in range(20) if k not in (4, 11)]]
@@ -59,25 +60,27 @@ def test_its_stream_is_its_own():
     labels = torch.tensor([0])
     first, same, other = attached(0.1, 500), attached(0.1, 500), attached(0.1, 500, seed=1)
     before = torch.get_rng_state()
-    a = first.columns(labels)
+    a = first.columns(labels, no_centers)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(123)
-    assert torch.equal(a, same.columns(labels))
-    assert not torch.equal(a, other.columns(labels))
+    assert torch.equal(a, same.columns(labels, no_centers))
+    assert not torch.equal(a, other.columns(labels, no_centers))
 
 
 def test_a_copy_goes_on_alike():
     sampler = attached(0.2, 100)
-    sampler.columns(torch.tensor([0]))
+    sampler.columns(torch.tensor([0]), no_centers)
     twin = copy.deepcopy(sampler)
-    assert torch.equal(sampler.columns(torch.tensor([3])), twin.columns(torch.tensor([3])))
+    assert torch.equal(
+        sampler.columns(torch.tensor([3]), no_centers), twin.columns(torch.tensor([3]), no_centers)
+    )
 
 
 def test_attaching_again_starts_again():
     sampler = attached(0.2, 100)
-    a = sampler.columns(torch.tensor([0]))
+    a = sampler.columns(torch.tensor([0]), no_centers)
     sampler.attach(100, 4, seed=0)
-    assert torch.equal(sampler.columns(torch.tensor([0])), a)
+    assert torch.equal(sampler.columns(torch.tensor([0]), no_centers), a)
 
 
 def test_softmax_over_the_active_centres_alone():
@@ -100,7 +103,7 @@ def test_softmax_over_the_active_centres_alone():
 def test_extra_state_from_another_device_is_read():
     """`torch.load(map_location="cuda")` moves the stream's state too; it must come back."""
     source, target = attached(0.2, 100), attached(0.2, 100, seed=5)
-    source.columns(torch.tensor([0]))
+    source.columns(torch.tensor([0]), no_centers)
     state = source.get_extra_state()
     assert state["state"].device.type == "cpu"
     target.set_extra_state(state)
@@ -109,9 +112,9 @@ def test_extra_state_from_another_device_is_read():
     third.set_extra_state(target.get_extra_state())
     # Into one that is in the middle of a stream of its own.
     fourth = attached(0.2, 100, seed=7)
-    fourth.columns(torch.tensor([0]))
+    fourth.columns(torch.tensor([0]), no_centers)
     fourth.set_extra_state(state)
-    expected = source.columns(torch.tensor([1]))
-    assert torch.equal(fourth.columns(torch.tensor([1])), expected)
-    assert torch.equal(target.columns(torch.tensor([1])), expected)
-    assert torch.equal(third.columns(torch.tensor([1])), expected)
+    expected = source.columns(torch.tensor([1]), no_centers)
+    assert torch.equal(fourth.columns(torch.tensor([1]), no_centers), expected)
+    assert torch.equal(target.columns(torch.tensor([1]), no_centers), expected)
+    assert torch.equal(third.columns(torch.tensor([1]), no_centers), expected)

@@ -24,5 +24,7 @@ class SlowAdaCos(SlowFixedAdaCos):
             )
             angles.append(math.acos(row[label]))
         b_average = sum(b_of_rows) / len(b_of_rows)
+        if b_average <= 1:  # the equation has no positive solution
+            return
         theta = min(math.pi / 4, statistics.median(angles))
         self.scale_value = math.log(b_average) / math.cos(theta)
