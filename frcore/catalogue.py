@@ -3,7 +3,7 @@
 A catalogue maps a name to the place of a class, so that listing names imports nothing heavy. A
 class of the user's own is named `package.module:Class`. The constructor's signature is the single
 source of a component's parameters: their types (also `Literal` and `Annotated[..., Field(ge=0)]`)
-are checked here with pydantic before anything runs, and are listed by `frcore heads --json`.
+are checked here with pydantic before anything runs. `frcore heads --json` lists them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pydantic
 
 from frcore.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from frcore.description import Component
 
 T = TypeVar("T")
 
@@ -157,21 +160,21 @@ class Catalogue(Generic[T], Mapping[str, str]):
             ) from error
         return component(**supplied, **checked)
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Name, summary, and parameters with type and default of each component, JSON-able."""
-        listing = []
-        for name in self:
-            doc = inspect.getdoc(self.load(name)) or ""
-            properties = self.schema(name).model_json_schema().get("properties", {})
-            listing.append(
-                {
-                    "name": name,
-                    "summary": doc.partition("\n")[0],
-                    "parameters": {
-                        key: {k: v for k, v in value.items() if k != "title"}
-                        for key, value in properties.items()
-                    },
-                    "doc": doc,
-                }
-            )
-        return listing
+    def properties(self, name: str) -> dict[str, dict[str, Any]]:
+        """JSON Schema of each parameter that a user may give to `name`."""
+        # Here, so that building a component needs no parser of docstrings.
+        from frcore.description import properties
+
+        return properties(self.load(name), self.schema(name))
+
+    def describe(self, *names: str) -> list[Component]:
+        """Source, formula, parameters and texts of the components `names`; of all without any.
+
+        A name may also be `package.module:Class`.
+        """
+        from frcore.description import describe
+
+        return [
+            describe(name, self._places.get(name, name), self.load(name), self.schema(name))
+            for name in names or self
+        ]

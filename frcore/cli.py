@@ -250,37 +250,59 @@ def reference(
 # --- what there is -----------------------------------------------------------------------------
 
 
-def _list(catalogue: Catalogue[Any], as_json: bool) -> None:
-    described = catalogue.describe()
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="These in full; also a class of your own, module:Class.")
+]
+
+
+def _list(catalogue: Catalogue[Any], names: list[str] | None, as_json: bool) -> None:
+    described = catalogue.describe(*names or ())
     if as_json:
         sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
         return
-    from rich.table import Table
+    from frcore.listing import details, overview
 
-    table = Table("name", "parameters", "what it is", box=None, pad_edge=False)
-    for item in described:
-        parameters = ", ".join(
-            f"{key}={value['default']}" if "default" in value else key
-            for key, value in item["parameters"].items()
-        )
-        table.add_row(f"[bold]{item['name']}[/]", escape(parameters), escape(item["summary"]))
-    Console().print(table)
+    if not names:
+        overview(described, Console())
+    for item in described if names else ():
+        details(item, Console())
 
 
 @app.command()
-def heads(as_json: JsonOption = False) -> None:
-    """List the heads with their parameters."""
+def heads(names: NamesArgument = None, as_json: JsonOption = False) -> None:
+    """List the heads with their parameters.
+
+    Example: frcore heads arcface
+    """
     from frcore.heads import HEADS
 
-    _list(HEADS, as_json)
+    _list(HEADS, names, as_json)
 
 
 @app.command()
-def samplers(as_json: JsonOption = False) -> None:
-    """List the samplers with their parameters."""
+def samplers(names: NamesArgument = None, as_json: JsonOption = False) -> None:
+    """List the samplers with their parameters.
+
+    Example: frcore samplers partial_fc
+    """
     from frcore.samplers import SAMPLERS
 
-    _list(SAMPLERS, as_json)
+    _list(SAMPLERS, names, as_json)
+
+
+@app.command()
+def docs(
+    to: Annotated[
+        Path, typer.Argument(help="The folder of the documentation, with its templates.")
+    ] = Path("docs"),
+) -> None:
+    """Write docs/heads.md, its figure and the table of docs/samplers.md from the code.
+
+    Example: frcore docs
+    """
+    from frcore.reporting.component_docs import write_docs
+
+    write_docs(to)
 
 
 @app.command()

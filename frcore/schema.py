@@ -83,8 +83,8 @@ def _required(catalogue: Catalogue[Any], name: str) -> list[str]:
 
 
 def _known(catalogue: Catalogue[Any], name: str, label: dict[str, Any]) -> dict[str, Any]:
-    described = next(item for item in catalogue.describe() if item["name"] == name)
-    parameters = described["parameters"]
+    (described,) = catalogue.describe(name)
+    parameters = catalogue.properties(name)
     if "over" in parameters:
         parameters = {**parameters, "over": {"$ref": f"#/$defs/{catalogue.kind}"}}
     return {

@@ -122,10 +122,15 @@ def save(figure: Figure, svg: Path, png: Path) -> None:
     # Laying out is most of the work, and saving would do it again for each format.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    with atomic_file(svg) as path:
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "frcore"})
+    save_svg(figure, svg)
     with atomic_file(png) as path:
         figure.savefig(path, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+
+
+def save_svg(figure: Figure, svg: Path) -> None:
+    """Write one file; the same figure gives the same bytes."""
+    with atomic_file(svg) as path:
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "frcore"})
 
 
 def inline(svg: str, name: str, description: str) -> str:
