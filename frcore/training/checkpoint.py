@@ -32,6 +32,7 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
         "metrics_bytes": metrics.position(),
         "backbone": trainer.backbone.state_dict(),
         "classifier": trainer.classifier.state_dict(),
+        "touches": trainer.touches.state(),
         "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -60,6 +61,7 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
     """Bring `trainer` to where `state` was saved."""
     trainer.backbone.load_state_dict(state["backbone"])
     trainer.classifier.load_state_dict(state["classifier"])
+    trainer.touches.load(state["touches"])
     for optimizer, saved in zip(trainer.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     trainer.epoch, trainer.step = state["epoch"], state["step"]

@@ -21,8 +21,10 @@ from frcore.heads import build_head
 from frcore.loss import LossOutput
 from frcore.plan import RunSpec
 from frcore.samplers import build_sampler
-from frcore.training.metrics import AngleStatistics, MetricsFile
+from frcore.training.diagnostics import epoch_figures
+from frcore.training.metrics import AngleStatistics, MetricsFile, head_state
 from frcore.training.schedule import learning_rate_factor
+from frcore.training.touches import CenterTouches
 
 LOGS_PER_EPOCH = 10
 
@@ -139,6 +141,8 @@ class Trainer:
         backbone, classifier = build_models(spec, num_classes)
         self.backbone = backbone.to(self.device).train()
         self.classifier = classifier.to(self.device).train()
+        self.touches = CenterTouches(num_classes, self.device)
+        self.classifier.backend = self.touches.around(self.classifier.backend)
         self.backbone_optimizer = torch.optim.SGD(
             [*self.backbone.parameters(), *self.classifier.head.parameters()],
             lr=training.learning_rate,
@@ -220,6 +224,7 @@ class Trainer:
                     "loss": self.last_loss,
                     "learning_rate": rate,
                     **log.step_record(output, negative_angle),
+                    **head_state(self.classifier.head),
                 }
                 metrics.write("step", **record)
                 if progress is not None:
@@ -227,6 +232,7 @@ class Trainer:
         self.epoch += 1
         summary = {"epoch": self.epoch, **log.epoch_record()}
         self.seconds += summary["seconds"]
+        summary["centers"] = epoch_figures(self.classifier)
         metrics.write("epoch", **summary)
         return summary
 

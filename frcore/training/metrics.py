@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frcore.errors import UserError
+from frcore.heads.base import Head
+
 ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
 """Bins of the angle histograms: 2 degrees."""
 
@@ -27,11 +30,7 @@ class MetricsFile:
 
     def write(self, event: str, **values: Any) -> None:
         """One line, readable by others at once; a value that is not finite becomes null."""
-        finite = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in values.items()
-        }
-        line = json.dumps({"event": event, **finite}, allow_nan=False)
+        line = json.dumps({"event": event, **_finite(values)}, allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
 
@@ -43,6 +42,28 @@ class MetricsFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def head_state(head: Head) -> dict[str, dict[str, float]]:
+    """`{"head": {name: value}}` of what `Head.diagnostics` offers; nothing if that is nothing.
+
+    Raises:
+        UserError: a value is not a scalar.
+    """
+    state = {name: torch.as_tensor(value) for name, value in head.diagnostics().items()}
+    for name, value in state.items():
+        if value.numel() != 1:
+            raise UserError(
+                f"diagnostics() of {type(head).__name__} gives {name!r} of shape "
+                f"{tuple(value.shape)}; allowed are scalars: give its mean, or several names"
+            )
+    return {"head": {name: float(value) for name, value in state.items()}} if state else {}
 
 
 class AngleStatistics:

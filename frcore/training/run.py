@@ -22,6 +22,7 @@ from frcore.training.checkpoint import (
     save_checkpoint,
     save_model,
 )
+from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
 from frcore.workflow import run_code
@@ -41,7 +42,7 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    for stale in ("result.json", "model.pt", "failure.json"):
+    for stale in ("result.json", "diagnostics.json", "model.pt", "failure.json"):
         (out / stale).unlink(missing_ok=True)
     try:
         training = spec.training
@@ -90,6 +91,9 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
             )
         loss = _epochs(trainer, metrics, checkpoint, key, console)
     save_model(out / "model.pt", spec, trainer.backbone)
+    found = diagnose_run(trainer.classifier, trainer.touches, TrainingClasses.of(prepared))
+    record = {"id": spec.id, "spec_hash": spec.hash, "steps": trainer.step, **found}
+    write_json(out / "diagnostics.json", record)
     images = trainer.step * min(training.batch_size, prepared.manifest.images)
     result = {
         "id": spec.id,

@@ -1,0 +1,212 @@
+"""What a run says about its class centres: `diagnostics.json`, and a line's worth per epoch.
+
+Angles between centres, how often each was pulled and pushed, and pairs of centres so close that
+they may be one person (inter-class conflict). Figures that cannot be told are None, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from frcore.classifier import Classifier
+from frcore.data.prepared import Prepared
+from frcore.training.center_search import CenterSearch, search_centers
+from frcore.training.touches import CenterTouches
+
+CONFLICT_COSINES = (0.3, 0.4, 0.5, 0.6)
+"""Thresholds above which two centres are suspected to be one person."""
+
+LARGEST_SEARCH = 131_072
+"""Centres that are searched at a run's end: about four minutes on one CPU core at dimension 512,
+under a second on a GPU. MS1MV2's 85 742 fit."""
+
+LARGEST_EPOCH_SEARCH = 20_000
+"""Centres that are searched after each epoch: some seconds on one CPU core."""
+
+
+@dataclass(frozen=True)
+class TrainingClasses:
+    """What the training set says of its classes.
+
+    Attributes:
+        index: the prepared set's table of images.
+        num_classes: C.
+        truth: whether `true_identity` is known to be true, as in synthetic data.
+    """
+
+    index: pd.DataFrame
+    num_classes: int
+    truth: bool
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> TrainingClasses:
+        """Those of a prepared training set."""
+        index = prepared.index[["label", "identity", "true_identity"]]
+        differs = bool((index["identity"] != index["true_identity"]).any())
+        return cls(index, prepared.num_classes, prepared.manifest.synthetic or differs)
+
+    @cached_property
+    def images(self) -> NDArray[np.int64]:
+        """Images of each class, (C,)."""
+        return np.bincount(self.index["label"], minlength=self.num_classes)
+
+    @cached_property
+    def person(self) -> NDArray[np.int64] | None:
+        """The person whom most images of a class show, as a number (C,); None if not known.
+
+        Of equally frequent ones the first in the index; a class without images is nobody else.
+        """
+        if not self.truth:
+            return None
+        code = pd.factorize(self.index["true_identity"])[0]
+        votes = pd.DataFrame({"label": self.index["label"], "code": code}).value_counts(sort=False)
+        table = votes.rename("votes").reset_index()
+        table = table.sort_values(["label", "votes", "code"], ascending=[True, False, True])
+        first = table.drop_duplicates("label")
+        person_C = -1 - np.arange(self.num_classes, dtype=np.int64)
+        person_C[first["label"]] = first["code"]
+        return person_C
+
+    @cached_property
+    def split_pairs(self) -> int | None:
+        """Pairs of classes that are one person; None if that is not known."""
+        if self.person is None:
+            return None
+        _, labels = np.unique(self.person, return_counts=True)
+        return int((labels * (labels - 1) // 2).sum())
+
+
+def frequency_groups(images_C: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Classes with the most images (`head`), `middle` and the fewest (`tail`), as masks (C,).
+
+    About a third of the classes each; classes with equally many images stay together. With two
+    different numbers of images there is no `middle`, with one there is `all` and nothing else.
+
+    >>> {name: mask.tolist() for name, mask in frequency_groups(np.array([9, 1, 2, 1])).items()}
+    {'head': [True, False, False, False], 'middle': [False, False, True, False], \
+'tail': [False, True, False, True]}
+    """
+    values, classes = np.unique(images_C, return_counts=True)
+    if len(values) == 1:
+        return {"all": np.ones(len(images_C), bool)}
+    share = classes.cumsum() / len(images_C)
+    if len(values) == 2:
+        return {"head": images_C > values[0], "tail": images_C <= values[0]}
+    low = int(np.abs(share[:-2] - 1 / 3).argmin())
+    high = low + 1 + int(np.abs(share[low + 1 : -1] - 2 / 3).argmin())
+    tail, head = images_C <= values[low], images_C > values[high]
+    return {"head": head, "middle": ~tail & ~head, "tail": tail}
+
+
+def epoch_figures(classifier: Classifier) -> dict[str, float | None] | None:
+    """Angles between the centres now, degrees; None above `LARGEST_EPOCH_SEARCH` classes."""
+    if classifier.num_classes > LARGEST_EPOCH_SEARCH:
+        return None
+    classifier.synchronize()
+    return _angle_figures(search_centers(classifier.centers.detach()))
+
+
+def diagnose_run(
+    classifier: Classifier, touches: CenterTouches, classes: TrainingClasses
+) -> dict[str, Any]:
+    """The content of `diagnostics.json` without the run's name; see docs/formats.md."""
+    count = classifier.num_classes
+    record: dict[str, Any] = {"classes": count, "centers": None, "notes": []}
+    search = None
+    if count <= LARGEST_SEARCH:
+        classifier.synchronize()
+        person = classes.person
+        person_C = None if person is None else torch.from_numpy(person)
+        search = search_centers(
+            classifier.centers.detach(),
+            thresholds=CONFLICT_COSINES,
+            person_C=None if person_C is None else person_C.to(classifier.centers.device),
+        )
+        record["centers"] = _angle_figures(search)
+    else:
+        record["notes"].append(
+            f"Angles between centres and conflicts were not computed: {count:,} classes, and the "
+            f"exact search over all pairs stops at {LARGEST_SEARCH:,}."
+        )
+    record["groups"] = _groups(touches, classes, search)
+    record["conflicts"] = None if search is None else _conflicts(search, classes)
+    return record
+
+
+def _angle_figures(search: CenterSearch) -> dict[str, float | None]:
+    return {**_nearest_figures(search.nearest_C), "mean_angle": _or_none(search.mean_angle)}
+
+
+def _nearest_figures(nearest_C: Tensor) -> dict[str, float | None]:
+    """Mean, 5th percentile and least of the angles to the nearest other centre."""
+    if nearest_C.isnan().any():
+        return dict.fromkeys(("nearest_angle_mean", "nearest_angle_p5", "nearest_angle_min"))
+    # Not torch.quantile, which stops at 16 million values and needs no GPU here.
+    angles = nearest_C.numpy()
+    return {
+        "nearest_angle_mean": float(angles.mean()),
+        "nearest_angle_p5": float(np.percentile(angles, 5)),
+        "nearest_angle_min": float(angles.min()),
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _groups(
+    touches: CenterTouches, classes: TrainingClasses, search: CenterSearch | None
+) -> list[dict[str, Any]]:
+    """Means per class of each frequency group."""
+    count_C = {name: count.cpu().numpy() for name, count in touches.state().items()}
+    images_C = classes.images
+    rows = []
+    for name, mask_C in frequency_groups(images_C).items():
+        positive, passive = count_C["positive_C"][mask_C], count_C["passive_C"][mask_C]
+        # Classes without an image, and so without a row, have no ratio.
+        total = int(positive.sum())
+        nearest_C = torch.full((1,), math.nan)
+        if search is not None:
+            nearest_C = search.nearest_C[torch.from_numpy(mask_C)]
+        rows.append(
+            {
+                "group": name,
+                "classes": int(mask_C.sum()),
+                "images_low": int(images_C[mask_C].min()),
+                "images_high": int(images_C[mask_C].max()),
+                "images": float(images_C[mask_C].mean()),
+                "positive": float(positive.mean()),
+                "queue": float(count_C["queue_C"][mask_C].mean()),
+                "passive": float(passive.mean()),
+                "passive_per_positive": float(passive.sum() / total) if total else None,
+                **_nearest_figures(nearest_C),
+            }
+        )
+    return rows
+
+
+def _conflicts(search: CenterSearch, classes: TrainingClasses) -> dict[str, Any]:
+    """Pairs of close centres, and how many of them are one person where that is known."""
+    known = classes.split_pairs
+    rows: list[dict[str, Any]] = []
+    for k, (cosine, pairs) in enumerate(zip(CONFLICT_COSINES, search.pairs, strict=True)):
+        same = None if search.same_person is None else search.same_person[k]
+        rows.append(
+            {
+                "cosine": cosine,
+                "pairs": pairs,
+                "same_person": same,
+                "precision": same / pairs if same is not None and pairs else None,
+                "recall": same / known if same is not None and known else None,
+            }
+        )
+    return {"split_pairs": known, "rows": rows}
