@@ -9,7 +9,6 @@ The heads' formulas are in `tests/slow_heads`.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -50,14 +49,17 @@ class SlowClassifier:
         self.warmup, self.entry_filter, self.steps = warmup, entry_filter, 0
         self.hard = hard
         self.near: list[list[tuple[int, float]]] = []
-        self.queue: deque[tuple[Tensor, Tensor, int]] = deque(maxlen=queue_size)
+        # Entries by place: who comes takes the place of who came `queue_size` before. The places
+        # count where a head draws, for then it matters which row has which draw.
+        self.queue: dict[int, tuple[Tensor, Tensor, int]] = {}
+        self.queue_size, self.arrivals = queue_size, 0
         self.generator = torch.Generator().manual_seed(seed)
 
     def step(self, embeddings: Tensor, labels: list[int]) -> SlowOutput:
         """Loss, both gradients and the new state; moves nothing (see `move`)."""
         embeddings = embeddings.detach().double()
-        used = self.queue if self.steps >= self.warmup else ()
-        extra = [self._compensated(*entry) for entry in used]
+        places = sorted(self.queue) if self.steps >= self.warmup else []
+        extra = [self._compensated(*self.queue[place]) for place in places]
         self.steps += 1
         rows = list(zip(embeddings, labels, strict=True)) + extra
         active = self._active({label for _, label in rows})
@@ -87,8 +89,11 @@ class SlowClassifier:
             sum(total[1:], total[0]) / len(rows), [free_centers, *head.values()]
         )
 
-        for e, label in zip(embeddings, labels, strict=True):
-            self.queue.append((e.clone(), self.centers[label].clone(), label))
+        latest = list(zip(embeddings, labels, strict=True))[-self.queue_size :]
+        for e, label in latest if self.queue_size else []:
+            entry = (e.clone(), self.centers[label].clone(), label)
+            self.queue[self.arrivals % self.queue_size] = entry
+            self.arrivals += 1
         return SlowOutput(
             float(encoder_loss.detach()),
             [float(loss.detach()) for loss in encoder],

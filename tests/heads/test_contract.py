@@ -74,9 +74,7 @@ def test_steps_match_the_slow_formula(head, sampler):
         assert_close(x.grad, expected.embedding_gradient, rtol=1e-8, atol=1e-10)
         assert_close(fast.centers.grad, expected.center_gradient, rtol=1e-8, atol=1e-8)
         for parameter, gradient in expected.head_gradient.items():
-            assert_close(
-                fast.head.get_parameter(parameter).grad, gradient, rtol=1e-8, atol=1e-10
-            )
+            assert_close(fast.head.get_parameter(parameter).grad, gradient, rtol=1e-8, atol=1e-10)
         if hasattr(fast.head, "scale_value"):
             assert_close(float(fast.head.scale_value), slow.head.scale_value, rtol=1e-12, atol=0)
 
@@ -102,8 +100,10 @@ def test_gradcheck(head):
     ((x, labels),) = batches(1)
     x = x / x.norm(dim=1, keepdim=True)  # finite differences need one length scale
     centers = torch.nn.functional.normalize(classifier.centers.detach())
+    stops_norm = HEAD_CASES[head][0] == "adaface"  # its quality has no gradient, by definition
 
     def loss(x, centers):
+        x = torch.nn.functional.normalize(x) if stops_norm else x
         return classifier.backend(x, centers, labels, classifier.head).loss
 
     assert torch.autograd.gradcheck(
@@ -185,9 +185,9 @@ def test_permuting_classes_changes_nothing_else(head):
     with torch.no_grad():
         permuted.centers[order] = plain.centers
     for x, labels in batches(2):
-        torch.manual_seed(0)  # for heads that draw
+        torch.manual_seed(0)  # a head that draws does so from a stream of its own
         a = plain(x, labels)
-        torch.manual_seed(0)
+        torch.manual_seed(1)
         b = permuted(x, order[labels])
         plain.centers.grad = permuted.centers.grad = None
         a.loss.backward()
@@ -198,9 +198,9 @@ def test_permuting_classes_changes_nothing_else(head):
 
 def assert_equal_step(one, other, x, labels):
     """Losses and centres' gradients of the next step are the same to the last bit."""
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # whatever is drawn comes from streams of the classifier's own
     a = one(x, labels)
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     b = other(x, labels)
     assert torch.equal(a.row_loss_N, b.row_loss_N)
     assert torch.equal(
@@ -243,8 +243,9 @@ def test_evaluation_changes_no_state_and_uses_all_columns(head, sampler):
     classifier.train()
     classifier(*third)
     stateless = ("full", "partial_fc-1", "broadface-0", "filter-zero", "filter-drop", "filter-all")
+    has_state = "head._extra_state" in before or any(True for _ in classifier.head.buffers())
     # Nothing is left for AdaCos to look at under "filter-all".
-    if sampler not in stateless or (head == "adacos" and sampler != "filter-all"):
+    if sampler not in stateless or (has_state and (head, sampler) != ("adacos", "filter-all")):
         assert flat_state(classifier) != before
 
 
@@ -291,9 +292,7 @@ def test_half_precision_embeddings(head, dtype):
     assert output.loss.dtype == torch.float32
     assert x.grad.dtype == dtype
     assert torch.isfinite(x.grad).all()
-    torch.manual_seed(0)
     again = make_classifier(head).float()
-    torch.manual_seed(0)
     assert_close(again(x.detach().float(), labels).loss, output.loss)
 
 
@@ -301,9 +300,7 @@ def test_half_precision_embeddings(head, dtype):
 def test_autocast_does_not_reach_the_cosines(head):
     """A cosine in bfloat16 has 2 to 3 digits; times 64 that is an error of 0.25 in the logit."""
     x, labels = batches(1)[0]
-    torch.manual_seed(0)
     plain = make_classifier(head).float()(x, labels).row_loss_N
-    torch.manual_seed(0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = make_classifier(head).float()(x, labels).row_loss_N
     assert torch.equal(plain, mixed)

@@ -9,6 +9,11 @@ from typing import Any
 
 from tests.slow_heads.adacos import SlowAdaCos, SlowFixedAdaCos
 from tests.slow_heads.base import SlowHead
+from tests.slow_heads.binary import SlowSphereFace2, SlowUniFace
+from tests.slow_heads.drawn import SlowElasticFace
+from tests.slow_heads.mining import SlowCurricularFace, SlowMVSoftmax
+from tests.slow_heads.multiplicative import SlowCombined, SlowSphereFace
+from tests.slow_heads.norms import SlowAdaFace, SlowMagFace
 from tests.slow_heads.plain import SlowArcFace, SlowCosFace, SlowNormFace, SlowSoftmax
 
 SLOW_HEADS: dict[str, type[SlowHead]] = {
@@ -18,6 +23,15 @@ SLOW_HEADS: dict[str, type[SlowHead]] = {
     "arcface": SlowArcFace,
     "adacos_fixed": SlowFixedAdaCos,
     "adacos": SlowAdaCos,
+    "magface": SlowMagFace,
+    "adaface": SlowAdaFace,
+    "elasticface": SlowElasticFace,
+    "combined": SlowCombined,
+    "sphereface": SlowSphereFace,
+    "mv_softmax": SlowMVSoftmax,
+    "curricularface": SlowCurricularFace,
+    "sphereface2": SlowSphereFace2,
+    "uniface": SlowUniFace,
 }
 
 

@@ -19,6 +19,10 @@ class SlowHead:
         if scale is not None:
             self.scale_value = scale
 
+    def parameters(self) -> dict[str, Tensor]:
+        """What training moves, by the names of the head's own parameters."""
+        return {}
+
     def update(
         self, cosines: list[dict[int, float]], labels: list[int], norms: list[float]
     ) -> None:
