@@ -25,6 +25,41 @@ HEAD_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "arcface-easy": ("arcface", {"easy_margin": True}),
     "arcface-m2": ("arcface", {"margin": 2.0, "scale": 16.0}),
     "arcface-m0": ("arcface", {"margin": 0.0}),
+    **{
+        f"adacos-{statistics}-{angle}": ("adacos", {"statistics": statistics, "angle": angle})
+        for statistics, angle in (
+            ("restarted", "median"),
+            ("constant", "lower_median"),
+            ("batch_mean", "lower_median"),
+            ("batch_mean", "quarter_pi"),
+        )
+    },
+    "adacos-max": ("adacos", {"max_scale": 2.6}),  # between s(0) and what these batches ask for
+    # The norms of these batches are 0.1 to 20: two of the rows inside [l_a, u_a], one at each end.
+    **{
+        f"magface-{kind}-{easy}": (
+            "magface",
+            {"margin_type": kind, "l_a": 0.5, "u_a": 10.0, "easy_margin": easy, "lambda_g": 2.0},
+        )
+        for kind, easy in (("arc", True), ("arc", False), ("cos", True))
+    },
+    "magface-cos": ("magface", {"margin_type": "cos"}),
+    "magface-strict": ("magface", {"easy_margin": False, "l_m": 0.1, "u_m": 0.3, "scale": 30.0}),
+    "adaface-ema1": ("adaface", {"ema": 1.0}),
+    # A quality that takes the opposed row beyond π.
+    **{
+        f"adaface-{edges}": ("adaface", {"ema": 0.9, "h": 1.0, "margin": 0.6, "edges": edges})
+        for edges in ("clip", "none")
+    },
+    **{
+        f"elasticface-{kind}-{plus}": (
+            "elasticface",
+            {"margin_type": kind, "plus": plus},
+        )
+        for kind, plus in product(("arc", "cos"), ("off", "intended", "published"))
+        if (kind, plus) != ("arc", "off")
+    },
+    "elasticface-m.3": ("elasticface", {"margin": 0.3, "sigma": 0.2, "scale": 30.0}),
     "combined-cm2": ("combined", {"m1": 0.9, "m2": 0.4, "m3": 0.15}),
     **{
         f"combined-{beyond}": ("combined", {"m1": 1.4, "m2": 0.4, "m3": 0.15, "beyond_pi": beyond})

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from frcore.heads.adacos_fixed import fixed_scale
-from frcore.heads.base import Head, HeadBatch
+from frcore.heads.base import Head, HeadBatch, Source
 
 
 class AdaCos(Head):
-    """Dynamic AdaCos (Zhang et al. 2019, arXiv 1905.00292, Eq. 13-15).
+    """Dynamic AdaCos, logits s(t) cos θ without a margin (Zhang et al. 2019, Eq. 13-15).
 
     s(0) = √2 log(C − 1), and before the logits of step t
 
@@ -25,30 +26,87 @@ class AdaCos(Head):
     is the sum over the columns which the softmax has, because that is the softmax being scaled.
     Where that sum is 1 or less (a handful of columns, all far away) the equation has no positive
     solution, and the scale stays as it was.
+
+    Args:
+        num_classes: number of classes; 3 or more.
+        statistics: how B is found. "batch_mean" is the paper's, with the scale of the step before;
+            also 4uiiurz1/pytorch-adacos. "restarted" has s(0) in the place of s(t−1) at every step:
+            copies with the scale in an attribute compute that on several GPUs under DataParallel
+            (FaceX-Zoo); it cannot run away. "constant" is B = C − 1, of all classes whatever the
+            sampler, the default of torchelie because the estimate "was not numerically stable";
+            the scale then lies in [log(C−1), √2 log(C−1)] and falls as θ_med does.
+        angle: what stands for θ_med. "median" is the paper's, with the mean of the two in the
+            middle for an even number of rows. "lower_median" takes the lower of the two, as
+            `torch.median` and so every copy in PyTorch does. "quarter_pi" is π/4 at all times: what
+            copies come to which take the median over all classes, whose angles are close to π/2
+            (4uiiurz1/pytorch-adacos until May 2019, and forks taken before).
+        max_scale: s is held to at most this, the start included; None is the paper's, no limit.
+            B_avg is a mean of exponentials: where 5 % of a batch have another class at cos 0.9
+            while θ_med is 45°, s grows without bound. Copies guard themselves with 100, or with
+            2 s(0).
+
+    Raises:
+        UserError: fewer than three classes, for which s(0) is 0 or undefined.
     """
 
     statistics: ClassVar[frozenset[Literal["negative_logsumexp"]]] = frozenset(
         {"negative_logsumexp"}
     )
+    source: ClassVar[Source | None] = Source(
+        "Zhang et al.",
+        2019,
+        "1905.00292",
+        equation="Eq. 13-15",
+        code="4uiiurz1/pytorch-adacos:metrics.py",
+    )
+    formula: ClassVar[tuple[str, str]] = ("s(t) c_y", "s(t) c_k")
+    dialects: ClassVar[tuple[str, ...]] = ("statistics", "angle", "max_scale")
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        statistics: Literal["batch_mean", "restarted", "constant"] = "batch_mean",
+        angle: Literal["median", "lower_median", "quarter_pi"] = "median",
+        max_scale: Annotated[float, Field(gt=0)] | None = None,
+    ) -> None:
         super().__init__(num_classes)
+        self.estimate = statistics
+        if statistics == "constant":
+            self.statistics = frozenset()  # type: ignore[misc]  # a backend need not stream it
+        self.angle = angle
+        self.max_scale = math.inf if max_scale is None else float(max_scale)
+        self.initial_scale = min(fixed_scale(num_classes), self.max_scale)
         # The scale is float64: it feeds back into itself at every step.
-        scale = torch.tensor(fixed_scale(num_classes), dtype=torch.float64)
+        scale = torch.tensor(self.initial_scale, dtype=torch.float64)
         self.register_buffer("scale_value", scale)
         self.scale_value: Tensor
 
     def update(self, batch: HeadBatch) -> None:
         """One step of Eq. 15."""
-        assert batch.negative_logsumexp is not None, "a backend offers what a head declares"
-        previous = self.scale_value
-        lse_N = batch.negative_logsumexp(previous).double()
-        # log of the arithmetic mean of exp(lse): exponentials stay in log space, where s may be 64.
-        log_b_avg = torch.logsumexp(lse_N, 0) - math.log(len(lse_N))
-        median = batch.cosine_N.double().clamp(-1, 1).arccos().quantile(0.5)
-        scale = log_b_avg / torch.cos(median.clamp_max(math.pi / 4))
+        scale = self._log_b(batch) / self._cosine(batch.cosine_N.double())
+        scale = scale.clamp_max(self.max_scale)
         # By `where`, not `if`: no value is read back from the device.
-        self.scale_value.copy_(torch.where((scale > 0) & scale.isfinite(), scale, previous))
+        valid = (scale > 0) & scale.isfinite()
+        self.scale_value.copy_(torch.where(valid, scale, self.scale_value))
+
+    def _log_b(self, batch: HeadBatch) -> Tensor | float:
+        """log B."""
+        if self.estimate == "constant":
+            return math.log(self.num_classes - 1)
+        assert batch.negative_logsumexp is not None, "a backend offers what a head declares"
+        known = self.scale_value if self.estimate == "batch_mean" else self.initial_scale
+        lse_N = batch.negative_logsumexp(known).double()
+        # log of the arithmetic mean of exp(lse): exponentials stay in log space, where s may be 64.
+        return torch.logsumexp(lse_N, 0) - math.log(len(lse_N))
+
+    def _cosine(self, cosine_N: Tensor) -> Tensor:
+        """cos(min(π/4, θ_med)), a scalar."""
+        if self.angle == "quarter_pi":
+            return cosine_N.new_full((), math.cos(math.pi / 4))
+        angle_N = cosine_N.clamp(-1, 1).arccos()
+        median = angle_N.quantile(0.5) if self.angle == "median" else angle_N.median()
+        return median.clamp_max(math.pi / 4).cos()
 
     def scale(self, batch: HeadBatch) -> Tensor:
         """s(t)."""

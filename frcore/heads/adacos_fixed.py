@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from frcore.errors import UserError
-from frcore.heads.base import FixedScaleHead
+from frcore.heads.base import FixedScaleHead, Source
 
 
 class FixedAdaCos(FixedScaleHead):
@@ -13,9 +14,15 @@ class FixedAdaCos(FixedScaleHead):
 
     C = 10,572 (CASIA) gives 13.10, C = 85,742 (MS1MV2) gives 16.06.
 
+    Args:
+        num_classes: number of classes; 3 or more.
+
     Raises:
         UserError: fewer than three classes, for which the formula gives a scale of 0 or less.
     """
+
+    source: ClassVar[Source | None] = Source("Zhang et al.", 2019, "1905.00292", equation="Eq. 12")
+    formula: ClassVar[tuple[str, str]] = ("√2 log(C − 1) c_y", "√2 log(C − 1) c_k")
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, scale=fixed_scale(num_classes))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from frcore.heads.base import FixedScaleHead, HeadBatch, Scale, sine
+from frcore.heads.base import FixedScaleHead, HeadBatch, Scale, Source, sine
 
 
 class ArcFace(FixedScaleHead):
@@ -26,8 +26,19 @@ class ArcFace(FixedScaleHead):
             cos θ − m sin m, the rule of the paper's code; "cos" leaves it alone (insightface now);
             "clip" holds θ + m at π, where the target has no gradient (AdaFace's and opensphere's
             code).
-        easy_margin: apply the margin only where cos θ > 0.
+        easy_margin: true applies the margin only where cos θ > 0, and `beyond_pi` has no meaning
+            then; an option of insightface's code until 2022-12 and of many copies.
     """
+
+    source: ClassVar[Source | None] = Source(
+        "Deng et al.",
+        2019,
+        "1801.07698",
+        equation="Eq. 3",
+        code="deepinsight/insightface:recognition/arcface_torch/losses.py",
+    )
+    formula: ClassVar[tuple[str, str]] = ("s cos(θ_y + m)", "s c_k")
+    dialects: ClassVar[tuple[str, ...]] = ("gradient", "beyond_pi", "easy_margin")
 
     def __init__(
         self,
@@ -62,6 +73,8 @@ class ArcFace(FixedScaleHead):
         return target_N
 
 
-def add_angle(cosine: Tensor, margin: float) -> Tensor:
-    """cos(θ + m) = cos θ cos m − sin θ sin m, without the arccos."""
+def add_angle(cosine: Tensor, margin: Tensor | float) -> Tensor:
+    """cos(θ + m) = cos θ cos m − sin θ sin m, without the arccos; one m, or one per cosine."""
+    if isinstance(margin, Tensor):
+        return cosine * margin.cos() - sine(cosine) * margin.sin()
     return cosine * math.cos(margin) - sine(cosine) * math.sin(margin)

@@ -14,17 +14,37 @@ class SlowFixedAdaCos(SlowHead):
 
 
 class SlowAdaCos(SlowFixedAdaCos):
+    def __init__(
+        self,
+        num_classes: int,
+        statistics: str = "batch_mean",
+        angle: str = "median",
+        max_scale: float | None = None,
+    ) -> None:
+        super().__init__(num_classes)
+        self.max_scale = max_scale
+        self.estimate, self.angle = statistics, angle
+        self.scale_value = self.start = self.held(self.scale_value)
+
+    def held(self, scale: float) -> float:
+        return scale if self.max_scale is None else min(scale, self.max_scale)
+
     def update(
         self, cosines: list[dict[int, float]], labels: list[int], norms: list[float]
     ) -> None:
+        scale = self.start if self.estimate == "restarted" else self.scale_value
         b_of_rows, angles = [], []
         for row, label in zip(cosines, labels, strict=True):
-            b_of_rows.append(
-                sum(math.exp(self.scale_value * c) for k, c in row.items() if k != label)
-            )
+            b_of_rows.append(sum(math.exp(scale * c) for k, c in row.items() if k != label))
             angles.append(math.acos(row[label]))
-        b_average = sum(b_of_rows) / len(b_of_rows)
-        if b_average <= 1:  # the equation has no positive solution
+        b = sum(b_of_rows) / len(b_of_rows)
+        if self.estimate == "constant":
+            b = self.num_classes - 1
+        if b <= 1:  # no positive scale solves the equation
             return
-        theta = min(math.pi / 4, statistics.median(angles))
-        self.scale_value = math.log(b_average) / math.cos(theta)
+        median = {
+            "median": statistics.median,
+            "lower_median": statistics.median_low,
+            "quarter_pi": lambda angles: math.pi / 4,
+        }[self.angle](angles)
+        self.scale_value = self.held(math.log(b) / math.cos(min(math.pi / 4, median)))
