@@ -107,14 +107,21 @@ def argument_texts(component: Any) -> dict[str, str]:
     texts: dict[str, str] = {}
     # A component may also be a function, which has no ancestors.
     for ancestor in getattr(component, "__mro__", (component,)):
-        doc = ancestor.__doc__
-        # Only what has the section: parsing the long texts of torch.nn.Module takes its time.
-        if not doc or "Args:" not in doc:
-            continue
-        for entry in parse(inspect.cleandoc(doc), style=DocstringStyle.GOOGLE).params:
-            if entry.args[0] == "param" and entry.description:
-                texts.setdefault(entry.arg_name, " ".join(entry.description.split()))
+        texts = {**own_texts(ancestor.__doc__ or ""), **texts}
     return texts
+
+
+def own_texts(doc: str) -> dict[str, str]:
+    """The section "Args" of one docstring: name -> text on one line."""
+    # Only what has the section: parsing the long texts of torch.nn.Module takes its time.
+    if "Args:" not in doc:
+        return {}
+    entries = parse(inspect.cleandoc(doc), style=DocstringStyle.GOOGLE).params
+    return {
+        entry.arg_name: " ".join(entry.description.split())
+        for entry in entries
+        if entry.args[0] == "param" and entry.description
+    }
 
 
 def _parameter(schema: Mapping[str, Any], *, dialect: bool) -> Parameter:

@@ -37,8 +37,24 @@ def test_listings_have_every_name(command, catalogue):
 def test_listed_parameters_have_types_defaults_and_ranges():
     listed = json.loads(runner.invoke(app, ["heads", "--json"]).stdout)
     arcface = next(item for item in listed if item["name"] == "arcface")["parameters"]
-    assert arcface["scale"] == {"default": 64.0, "exclusiveMinimum": 0, "type": "number"}
-    assert arcface["gradient"]["enum"] == ["full", "detached"]
+    assert arcface["scale"]["default"] == 64.0
+    assert arcface["scale"]["limits"] == {"exclusiveMinimum": 0}
+    assert arcface["gradient"]["choices"] == ["full", "detached"]
+
+
+def test_one_component_can_be_listed_in_full():
+    place = "frcore.heads.arcface:ArcFace"
+    listed = json.loads(runner.invoke(app, ["heads", place, "cosface", "--json"]).stdout)
+    assert [item["name"] for item in listed] == [place, "cosface"]
+    shown = runner.invoke(app, ["samplers", "partial_fc"]).stdout
+    assert "rate" in shown
+    assert "number in [0, 1]" in shown
+
+
+def test_an_unknown_component_is_a_mistake(monkeypatch, capsys):
+    code, out, err = run_main(monkeypatch, capsys, "heads", "arcfase")
+    assert (code, out) == (2, "")
+    assert "did you mean 'arcface'" in err
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,12 @@ CORE = [
     "frcore.classifier",
     "frcore.centers",
     "frcore.catalogue",
+    "frcore.description",
     "frcore.errors",
     "frcore.files",
     "frcore.provenance",
+    "frcore.reporting.component_docs",
+    "frcore.reporting.head_curves",
     *(
         module.name
         for package in (frcore.heads, frcore.samplers, frcore.loss)
@@ -125,6 +128,8 @@ def test_the_pages_components_train_and_resume(page, head, sampler):
 def test_tables_have_every_component_and_parameter(repository, page_name, catalogue):
     text = (repository / "docs" / page_name).read_text(encoding="utf-8")
     for name in catalogue:
-        assert f"| `{name}` |" in text, f"docs/{page_name} has no row for '{name}'"
+        assert re.search(rf"^\| \[?`{name}`", text, re.MULTILINE), (
+            f"docs/{page_name} has no row for '{name}'"
+        )
         for parameter in catalogue.schema(name).model_fields:
             assert f"`{parameter}`" in text, f"docs/{page_name} does not explain '{parameter}'"
