@@ -47,8 +47,8 @@ class LossOutput:
 
     Attributes:
         loss: scalar. Its value is the mean over the batch. Its gradient with respect to the
-            embeddings is that of the mean over the batch, and with respect to the centres that of
-            the mean over batch and extra rows.
+            embeddings is that of the mean over the batch, and with respect to the centres and the
+            head's parameters that of the mean over batch and extra rows.
         row_loss_N: loss of each row of the batch, detached.
         target_cosine_N: cosine between each row of the batch and its centre, detached.
         scale: mean scale of the batch's logits, detached.
