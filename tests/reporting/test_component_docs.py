@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from frcore.errors import UserError
 from frcore.heads import HEADS
@@ -93,6 +94,13 @@ def test_tables_are_rectangular(docs, page):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
         assert len(widths) == 1, lines
         assert set(lines[1]) <= set("| -")
+
+
+@pytest.mark.parametrize("page", ["heads.md", "samplers.md"])
+def test_no_underscore_or_star_of_a_formula_is_taken_for_emphasis(docs, page):
+    rendered = MarkdownIt("commonmark").enable("table").render((docs / page).read_text("utf-8"))
+    assert rendered.count("<table>") == len(tables((docs / page).read_text("utf-8")))
+    assert not re.findall(r"<(?:em|strong)>(?!<code>|false).{0,40}", rendered)
 
 
 def test_links_within_the_page_lead_to_sections(docs):
