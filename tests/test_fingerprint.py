@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import frcore
 from frcore.fingerprint import PLUMBING, code_fingerprint, dependencies
+from frcore.heads import HEADS
 
 STAGES = {
     "prepare": "frcore.data.prepare",
@@ -97,6 +99,16 @@ def test_another_head_in_the_catalogue_repeats_nothing():
     found = dependencies(STAGES.values())
     assert not found & PLUMBING
     assert not {name for name in found if name.startswith("frcore.heads.")} - {"frcore.heads.base"}
+
+
+def test_listings_and_the_pages_made_from_them_repeat_nothing():
+    found = dependencies([*STAGES.values(), *(place.partition(":")[0] for place in HEADS.values())])
+    assert "frcore.heads.adacos" in found
+    own = ("description", "listing", "reporting.component_docs", "reporting.head_curves",
+           "reporting.plot_heads")  # fmt: skip
+    for name in own:
+        assert importlib.util.find_spec(f"frcore.{name}"), name
+        assert f"frcore.{name}" not in found
 
 
 def test_every_plumbing_module_exists():
