@@ -36,11 +36,29 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "its own class centre (target, coloured) and the other centres (negative, grey). Line: "
         "mean over seeds. Band: from the lowest to the highest seed.",
     ),
+    "head_state": (
+        "State of the heads over training",
+        "What a head keeps besides its weights and its scale, under the name the head gives it. "
+        "Line: mean over seeds. Band: from the lowest to the highest seed.",
+    ),
+    "angle_distributions": (
+        "Distribution of angles over training",
+        "Angle between embeddings and class centres of the training set, in each epoch, seeds "
+        "together: to the own centre (coloured) and to the others (grey). Line: median. Bands: "
+        "5th to 95th percentile, and 25th to 75th for the own centre.",
+    ),
     "angle_histograms": (
         "Angles in the last epoch",
         "Distribution of the angle between embeddings and class centres of the training set, "
         "summed over seeds: to the own centre (coloured) and to the others (grey). Both areas are "
         "equal, since there are far more other centres.",
+    ),
+    "center_angles": (
+        "Angles between class centres over training",
+        "Mean angle, at the end of each epoch, between a class centre and the nearest other one "
+        "(coloured) and between all pairs of centres (grey). For comparison, the angle inside "
+        "classes: between an embedding and its own centre, during the epoch (dots). Line: mean "
+        "over seeds. Band: from the lowest to the highest seed.",
     ),
 }
 
@@ -60,6 +78,17 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "Speed and memory",
         "Time, throughput and memory of one training step's last layer, for each number of "
         "identities.",
+    ),
+    "passive_updates": (
+        "Pulled and pushed class centres",
+        "For classes with many and with few images: how often a class centre was pulled by its "
+        "own rows, in how many steps it was only pushed by others (passive updates), and how far "
+        "the nearest other centre is in the end.",
+    ),
+    "conflicts": (
+        "Class centres that may be one person",
+        "Pairs of class centres closer than a threshold, and how many of them really are one "
+        "person under two labels (inter-class conflict).",
     ),
     "missing": (
         "What failed or is missing",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from frcore.reporting import outputs, plot_cost, plot_roc, plot_training
+from frcore.reporting import outputs, plot_angles, plot_cost, plot_roc, plot_training
 from frcore.reporting.canvas import look, save
 from frcore.reporting.summary import Summary
 
@@ -27,7 +27,10 @@ def write_figures(summary: Summary, root: Path) -> None:
         "memory": lambda: plot_cost.memory(study, rows),
         "throughput": lambda: plot_cost.throughput(study, rows),
         "training": lambda: plot_training.training(study, curves),
-        "angle_histograms": lambda: plot_training.angle_histograms(study, curves),
+        "head_state": lambda: plot_training.head_state(study, curves),
+        "angle_distributions": lambda: plot_angles.angle_distributions(study, curves),
+        "angle_histograms": lambda: plot_angles.angle_histograms(study, curves),
+        "center_angles": lambda: plot_angles.center_angles(study, curves),
     }
     files = outputs.paths(root)
     with look():

@@ -10,13 +10,16 @@ from pathlib import Path
 
 PAGE = "report.html"
 
-FIGURES = ("accuracy_cost", "roc", "memory", "throughput", "training", "angle_histograms")
+FIGURES = (
+    "accuracy_cost", "roc", "memory", "throughput", "training", "head_state",
+    "angle_distributions", "angle_histograms", "center_angles",
+)  # fmt: skip
 """Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""
 
-TABLES = ("accuracy", "differences", "cost", "missing")
+TABLES = ("accuracy", "differences", "cost", "passive_updates", "conflicts", "missing")
 """Each is `tables/<name>.csv`, `.md` and `.tex`, and has `workflow/report/table_<name>.rst`."""
 
-ROWS = ("evaluation", "training", "measurement")
+ROWS = ("evaluation", "training", "measurement", "diagnostics")
 """Each is `rows/<name>.parquet` and `.csv`."""
 
 FIGURE_SUFFIXES = ("svg", "png")

@@ -1,13 +1,16 @@
-"""Figures of training: scale and angles over the steps, and the last epoch's angle histograms."""
+"""Figures of training: scale, angles and a head's own state over the steps."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 
 from frcore import plan
@@ -48,9 +51,9 @@ def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
         upper, lower = axes[2 * block, column], axes[2 * block + 1, column]
         upper.set_title(head, color=palette.heads[head])
         part = frame[frame["head"] == head]
-        _curve(upper, part, "scale", palette, palette.heads[head])
-        _curve(lower, part, "target_angle", palette, palette.heads[head])
-        _curve(lower, part, "negative_angle", palette, MUTED)
+        curve(upper, part, "scale", palette, palette.heads[head])
+        curve(lower, part, "target_angle", palette, palette.heads[head])
+        curve(lower, part, "negative_angle", palette, MUTED)
         upper.set_ylabel("scale s" if column == 0 else "")
         lower.set_ylabel("mean angle [°]" if column == 0 else "")
         lower.axhline(90, color=MUTED, lw=0.6, ls=":")
@@ -60,13 +63,17 @@ def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
                 hide_unused([axes[2 * block, column], axes[2 * block + 1, column]], 0)
     for row in (0, 1):
         same_range(axes[row::2].flat[: len(heads)])
-    _label_bottoms(axes, len(heads), 2, "training step")
+    label_bottoms(axes, len(heads), 2, "training step")
     samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
-    _legend(figure, palette, samplers)
+    quantities = {
+        "target: angle to the own class centre": Line2D([], [], color=INK, lw=4),
+        "negative: angle to the other centres (grey)": Line2D([], [], color=MUTED, lw=4),
+    }
+    curve_legend(figure, palette, samplers, quantities)
     return figure
 
 
-def _label_bottoms(axes: np.ndarray, panels_used: int, rows: int, label: str) -> None:
+def label_bottoms(axes: np.ndarray, panels_used: int, rows: int, label: str) -> None:
     """Label the horizontal axis of the lowest panel in use of each column."""
     n_columns = axes.shape[1]
     for column in range(min(n_columns, panels_used)):
@@ -85,8 +92,7 @@ def _curve_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:
         if not steps:
             steps = [{**e, "step": e.get("epoch")} for e in events if e.get("event") == "epoch"]
         if steps:
-            keep = np.unique(np.linspace(0, len(steps) - 1, MAX_STEPS).astype(int))
-            part = pd.DataFrame([steps[i] for i in keep]).reindex(columns=["step", *CURVES])
+            part = pd.DataFrame(_thinned(steps)).reindex(columns=["step", *CURVES])
             parts.append(part.assign(head=spec.head.label, sampler=spec.sampler.label, run=name))
     if not parts:
         return pd.DataFrame(columns=["step", *CURVES, "head", "sampler", "run"])
@@ -94,7 +100,9 @@ def _curve_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:
     return frame.astype({"step": float, **dict.fromkeys(CURVES, float)})
 
 
-def _curve(ax: Axes, part: pd.DataFrame, column: str, palette: Palette, colour: str) -> None:
+def curve(
+    ax: Axes, part: pd.DataFrame, column: str, palette: Palette, colour: str, *, marker: str = ""
+) -> None:
     """Mean over seeds, with a band from the least to the largest seed."""
     for sampler, runs in part.groupby("sampler", observed=True):
         runs = runs.dropna(subset=[column])
@@ -102,97 +110,72 @@ def _curve(ax: Axes, part: pd.DataFrame, column: str, palette: Palette, colour: 
             continue
         over_seeds = runs.groupby("step")[column].agg(["mean", "min", "max"])
         steps = over_seeds.index.to_numpy()
-        ax.plot(steps, over_seeds["mean"], color=colour, ls=palette.line(str(sampler)), lw=1.3)
+        # A line of one point cannot be seen.
+        dot = marker or ("o" if len(steps) == 1 else "")
+        line = palette.line(str(sampler))
+        ax.plot(steps, over_seeds["mean"], color=colour, ls=line, lw=1.3, marker=dot)
         if runs["run"].nunique() > 1:
             ax.fill_between(
                 steps, over_seeds["min"], over_seeds["max"], color=colour, alpha=0.18, lw=0
             )
 
 
-def _legend(figure: Figure, palette: Palette, samplers: list[str]) -> None:
-    handles = [Line2D([], [], color=INK, ls=palette.line(s), label=s) for s in samplers]
-    handles += [
-        Line2D([], [], color=INK, lw=4, label="target: angle to the own class centre"),
-        Line2D([], [], color=MUTED, lw=4, label="negative: angle to the other centres (grey)"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.6)
+def curve_legend(
+    figure: Figure, palette: Palette, samplers: list[str], quantities: Mapping[str, Any]
+) -> None:
+    """Samplers by line, then what is drawn: handles, or tuples of them side by side."""
+    lines = {name: Line2D([], [], color=INK, ls=palette.line(name)) for name in samplers}
+    handles = {**lines, **quantities}
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+        loc="outside lower center",
+        ncols=3,
+        handlelength=2.6,
+    )
 
 
-def angle_histograms(study: Study, curves: dict[str, list[Record]]) -> Figure:
-    """Angles in the last epoch, summed over seeds: heads across, samplers down."""
-    histograms = _histograms(study, curves)
-    if not histograms:
-        return message("Angle histograms: no finished run has any.")
-    pairs = [
-        (head.label, sampler.label)
-        for head in study.heads
-        for sampler in study.samplers
-        if (head.label, sampler.label) in histograms
-    ]
-    heads = list(dict.fromkeys(head for head, _ in pairs))
-    samplers = [s.label for s in study.samplers if s.label in {sampler for _, sampler in pairs}]
+def head_state(study: Study, curves: dict[str, list[Record]]) -> Figure:
+    """What heads offer of their state, whatever its name: one panel per head and name."""
+    frame = _state_frame(study, curves)
+    if frame.empty:
+        return message("State of the heads: no finished run has a head with a state of its own.")
+    order = {head.label: position for position, head in enumerate(study.heads)}
+    shown = sorted(
+        frame[["head", "name"]].drop_duplicates().itertuples(index=False, name=None),
+        key=lambda pair: order[pair[0]],
+    )
     palette = Palette(study)
-    n_columns = columns_for(len(heads), 5)
-    blocks = -(-len(heads) // n_columns)
-    figure, axes = panels(blocks * len(samplers), n_columns, height=1.35, sharex=True, sharey=True)
-    for ax in axes.flat:
-        ax.set_yticks([])
-        ax.grid(visible=False)
-        ax.spines["left"].set_visible(False)
-    for position, head in enumerate(heads):
-        block, column = divmod(position, n_columns)
-        for row, sampler in enumerate(samplers):
-            ax = axes[block * len(samplers) + row, column]
-            if row == 0:
-                ax.set_title(head, color=palette.heads[head])
-            if column == 0:
-                ax.set_ylabel(sampler)
-            if (head, sampler) in histograms:
-                _steps(ax, *histograms[head, sampler], palette.heads[head])
-    last = len(heads) - (blocks - 1) * n_columns
-    for row in range(len(samplers)):
-        hide_unused(list(axes[(blocks - 1) * len(samplers) + row]), last)
-    _label_bottoms(axes, len(heads), len(samplers), "angle [°]")
-    _histogram_legend(figure)
+    n_columns = columns_for(len(shown), 4)
+    figure, axes = panels(-(-len(shown) // n_columns), n_columns, height=2.0)
+    for ax, (head, name) in zip(axes.flat, shown, strict=False):
+        part = frame[(frame["head"] == head) & (frame["name"] == name)]
+        ax.set_title(f"{head}: {name}", color=palette.heads[head])
+        curve(ax, part, "value", palette, palette.heads[head])
+    hide_unused(list(axes.flat), len(shown))
+    label_bottoms(axes, len(shown), 1, "training step")
+    samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
+    curve_legend(figure, palette, samplers, {})
     return figure
 
 
-def _histograms(
-    study: Study, curves: dict[str, list[Record]]
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(head, sampler) -> bin edges, target counts, negative counts, summed over runs."""
-    found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    for name, events in curves.items():
-        spec = plan.runs(study)[name]
-        edges = next(
-            (e["angle_edges_degrees"] for e in events if e.get("angle_edges_degrees")), None
-        )
-        epochs = [e for e in events if e.get("event") == "epoch" and e.get("target_histogram")]
-        if edges is None or not epochs:
-            continue
-        target = np.asarray(epochs[-1]["target_histogram"], dtype=float)
-        negative = np.asarray(epochs[-1].get("negative_histogram") or 0 * target, dtype=float)
-        key = (spec.head.label, spec.sampler.label)
-        if key in found:
-            target, negative = found[key][1] + target, found[key][2] + negative
-        found[key] = (np.asarray(edges, dtype=float), target, negative)
-    return found
+def _state_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:
+    """One row per run, logged step and name of a state."""
+    specs = plan.runs(study)
+    rows = [
+        {"head": specs[run].head.label, "sampler": specs[run].sampler.label, "run": run,
+         "step": event["step"], "name": name, "value": value}
+        for run, events in curves.items()
+        for event in _thinned([e for e in events if e.get("event") == "step"])
+        for name, value in (event.get("head") or {}).items()
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["head", "sampler", "run", "step", "name", "value"])
+    return frame.astype({"step": float, "value": float}).dropna(subset=["value"])
 
 
-def _steps(
-    ax: Axes, edges: np.ndarray, target: np.ndarray, negative: np.ndarray, colour: str
-) -> None:
-    """Two outlines scaled to the same area, since negatives outnumber targets by far."""
-    for counts, tint, alpha in ((negative, MUTED, 0.3), (target, colour, 0.55)):
-        if counts.sum() > 0:
-            density = counts / (counts.sum() * np.diff(edges))
-            ax.stairs(density, edges, fill=True, color=tint, alpha=alpha, lw=0)
-            ax.stairs(density, edges, color=tint, lw=1.1)
-
-
-def _histogram_legend(figure: Figure) -> None:
-    handles = [
-        Line2D([], [], color=INK, lw=5, alpha=0.6, label="to the own class centre (head's colour)"),
-        Line2D([], [], color=MUTED, lw=5, alpha=0.5, label="to the other class centres (grey)"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+def _thinned(events: list[Record]) -> list[Record]:
+    """At most `MAX_STEPS` of them, equally far apart."""
+    if len(events) <= MAX_STEPS:
+        return events
+    return [events[i] for i in np.unique(np.linspace(0, len(events) - 1, MAX_STEPS).astype(int))]

@@ -25,6 +25,7 @@ from frcore.reporting.records import (
     read_record,
     read_run,
 )
+from frcore.reporting.rows_diagnostics import diagnostics_rows
 
 RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 NUMBER_COLUMNS = (
@@ -65,12 +66,14 @@ class Rows:
         evaluation: one row per run × benchmark × number.
         training: one row per run.
         measurement: one row per head × sampler × number of identities.
+        diagnostics: one row per run × number about its class centres.
         strays: runs and measurements on disk that are not part of the study, and not used.
     """
 
     evaluation: pd.DataFrame
     training: pd.DataFrame
     measurement: pd.DataFrame
+    diagnostics: pd.DataFrame
     strays: tuple[str, ...]
 
     def usable(self, name: str) -> pd.DataFrame:
@@ -82,11 +85,14 @@ class Rows:
 def collect(study: Study, root: str | Path) -> Rows:
     """Read `root` (`results/<study>`) and match it with what the study's plan says."""
     root = Path(root)
-    found = {name: read_run(root / "runs" / name, spec) for name, spec in plan.runs(study).items()}
+    specs = plan.runs(study)
+    found = {name: read_run(root / "runs" / name, spec) for name, spec in specs.items()}
+    names = {name: _run_columns(name, spec) for name, spec in specs.items()}
     return Rows(
         evaluation=_evaluation(study, root, found),
         training=_training(study, root, found),
         measurement=_measurement(study, root),
+        diagnostics=diagnostics_rows(root, found, names),
         strays=_strays(study, root),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from frcore.reporting.summary import Summary
 from frcore.reporting.table import Table
 from frcore.reporting.table_accuracy import accuracy_table, differences_table
+from frcore.reporting.table_centers import conflicts_table, passive_table
 from frcore.reporting.table_cost import cost_table, missing_table
 
 
@@ -21,6 +22,8 @@ def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
         accuracy_table(summary, root),
         differences_table(summary),
         cost_table(summary.study, summary.rows),
+        passive_table(summary),
+        conflicts_table(summary),
         missing_table(summary.rows),
     )
     return {table.name: table for table in tables}

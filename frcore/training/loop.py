@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -188,12 +189,21 @@ class Trainer:
             embedding_ND = self.backbone(images)
         # The logits stay in fp32: at scale 64 a bf16 logit is off by up to 0.25.
         output = self.classifier(embedding_ND.float(), label_N)
+        if not self.classifier.head.normalizes_centers:
+            # What such a head takes for the cosine has the centre's norm in it, and is no angle.
+            output = replace(output, target_cosine_N=self.target_cosines(embedding_ND, label_N))
         output.loss.backward()
         if self.spec.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.backbone.parameters(), self.spec.training.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
         return output, embedding_ND.detach()
+
+    @torch.no_grad()
+    def target_cosines(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
+        """cos θ between each row and its own centre, both normalised, (N,)."""
+        center_ND = self.classifier.centers[label_N]
+        return nn.functional.cosine_similarity(embedding_ND.to(center_ND.dtype), center_ND)
 
     def train_epoch(
         self, metrics: MetricsFile, progress: Callable[[dict[str, Any]], None] | None = None

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 
+from frcore.data.loader import Batches
+from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.training import run as run_module
 from frcore.training.checkpoint import load_backbone
@@ -59,6 +61,21 @@ def test_a_run_learns_and_tells_what_it_did(tiny_data: Path, tmp_path: Path):
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["spec_hash"] == run_spec(epochs=6).hash
     assert record["environment"]["versions"]["torch"]
+
+
+@pytest.mark.parametrize("head", ["softmax", "normface"])
+def test_target_cosines_are_cosines_whatever_the_head_makes_of_them(head: str, tiny_data: Path):
+    batches = Batches(Prepared.open(tiny_data), 16, seed=0, device="cpu", flip=False)
+    trainer = Trainer(run_spec(head), batches, 12)
+    with torch.no_grad():
+        trainer.classifier.centers *= 300  # norms of 10 and more: x̂ · w is far above 1
+    images, label_N = next(iter(batches.epoch(0)))
+    before_CD = trainer.classifier.centers.detach().double().clone()
+    output, embedding_ND = trainer.train_step(images, label_N)
+    for k, label in enumerate(label_N.tolist()):
+        x, w = embedding_ND[k].double(), before_CD[label]
+        cosine = (x @ w / (x.norm() * w.norm())).item()
+        assert output.target_cosine_N[k].item() == pytest.approx(cosine, abs=1e-5)
 
 
 def test_two_runs_are_identical_and_two_seeds_are_not(tiny_data: Path, tmp_path: Path):

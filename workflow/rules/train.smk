@@ -9,6 +9,7 @@ rule train_backbone:
         result="results/{study}/runs/{run}/result.json",
         model="results/{study}/runs/{run}/model.pt",
         metrics="results/{study}/runs/{run}/metrics.jsonl",
+        diagnostics="results/{study}/runs/{run}/diagnostics.json",
     log:
         "logs/{study}/train/{run}.log",
     benchmark:
