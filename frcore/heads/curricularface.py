@@ -61,6 +61,7 @@ class CurricularFace(ArcFace):
 
     def update(self, batch: HeadBatch) -> None:
         """One step of Eq. 9."""
+        # Of the target cosines: HaiyuWu's code averages over all classes, which keeps t near 0.
         self.t.lerp_(batch.cosine_N.double().mean().to(self.t.dtype), self.ema)
 
     def negative(self, cosine_NC: Tensor, target_N1: Tensor, batch: HeadBatch) -> Tensor:
