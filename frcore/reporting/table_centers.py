@@ -131,9 +131,10 @@ def _conflict_notes(split: pd.Series, frame: pd.DataFrame) -> list[str]:
     known = int(split.dropna().max())
     classes = float(frame[frame["quantity"] == "classes"]["value"].max())
     chance = known / (classes * (classes - 1) / 2)
+    pairs = "1 pair of labels is" if known == 1 else f"{known:,} pairs of labels are"
     return [
-        f"{known:,} pairs of labels are one person, which training does not know (the person of a "
-        f"label is whom most of its images show). A pair drawn by chance is one of them with a "
+        f"{pairs} one person, which training does not know (the person of a label is whom most of "
+        f"its images show). A pair drawn by chance is one of them with a "
         f"probability of {percent(chance)} %.",
         "Pairs: of class centres after training with a cosine above the threshold. Precision: the "
         "share of them that are one person; a dash where there is no pair. Recall: the share of "
