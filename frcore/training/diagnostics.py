@@ -26,8 +26,8 @@ CONFLICT_COSINES = (0.3, 0.4, 0.5, 0.6)
 """Thresholds above which two centres are suspected to be one person."""
 
 LARGEST_SEARCH = 131_072
-"""Centres that are searched at a run's end: about four minutes on one CPU core at dimension 512,
-under a second on a GPU. MS1MV2's 85 742 fit."""
+"""Centres that are searched at a run's end: about six minutes on one CPU core at dimension 512.
+MS1MV2's 85 742 fit."""
 
 LARGEST_EPOCH_SEARCH = 20_000
 """Centres that are searched after each epoch: some seconds on one CPU core."""
