@@ -9,7 +9,9 @@ import torch
 from torch.optim import Optimizer
 
 from frcore.classifier import Classifier
-from frcore.lazy import LazyRows
+from frcore.lazy import TILE, LazyRows
+from frcore.loss.deferred import TileGradient
+from frcore.loss.tiles import Index
 
 
 class CentersSGD(Optimizer):
@@ -21,11 +23,15 @@ class CentersSGD(Optimizer):
     the same when they are next read (`frcore.lazy`). Whoever reads `classifier.centers` directly
     under "lazy" calls `classifier.synchronize()` first.
 
+    A backend that streams leaves the centres' gradient to the optimiser, which computes and applies
+    it tile by tile: no (C, D) gradient ever exists, and `centers.grad` is None.
+
     Args:
         classifier: whose centres.
         lr: learning rate.
         momentum: μ in v ← μ v + g, w ← w − lr v.
         weight_decay: λ in g ← g + λ w.
+        fused: False asks for the gradient as a tensor in `centers.grad`, whatever the backend.
     """
 
     def __init__(
@@ -35,6 +41,7 @@ class CentersSGD(Optimizer):
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        fused: bool = True,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([classifier.centers], defaults)
@@ -44,6 +51,7 @@ class CentersSGD(Optimizer):
             # Allocated at once: a step that needs more memory than the one before is a trap.
             self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
         self._attach_lazy_rows()
+        classifier.deferred = [] if fused else None
 
     def _attach_lazy_rows(self) -> None:
         lazy = self._classifier.sampler.update == "lazy"
@@ -58,9 +66,87 @@ class CentersSGD(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._classifier.stepped = True
+        if self._classifier.deferred:
+            self._materialise() if self._must_materialise() else self._move_in_tiles()
         if self.centers.grad is not None:
             self._move()
         return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of earlier batches, deferred ones too."""
+        super().zero_grad(set_to_none)
+        if self._classifier.deferred is not None:
+            self._classifier.deferred.clear()
+
+    def _must_materialise(self) -> bool:
+        """Whether the deferred gradients cannot be applied tile by tile.
+
+        Gradients of several batches with columns of their own do not share tiles.
+        """
+        deferred = self._classifier.deferred
+        assert deferred is not None
+        several = len(deferred) > 1 and any(part.columns.active is not None for part in deferred)
+        return several or self.centers.grad is not None
+
+    def _materialise(self) -> None:
+        """Add the deferred gradients to `centers.grad`."""
+        deferred = self._classifier.deferred
+        assert deferred is not None
+        for part in deferred:
+            dense_CD = part.dense()
+            self.centers.grad = (
+                dense_CD if self.centers.grad is None else self.centers.grad.add_(dense_CD)
+            )
+        deferred.clear()
+
+    def _move_in_tiles(self) -> None:
+        deferred = self._classifier.deferred
+        assert deferred is not None
+        group = self.param_groups[0]
+        velocity = self.state[self.centers].get("momentum")
+        for tiles in zip(*(part.tiles() for part in deferred), strict=True):
+            self._move_tile(tiles, velocity, group)
+        active = deferred[0].columns.active
+        deferred.clear()
+        if active is not None and self._classifier.sampler.update == "dense":
+            self._move_the_rest(active, velocity, group)
+        self._record(active, group)
+
+    def _move_tile(
+        self,
+        tiles: tuple[TileGradient, ...],
+        velocity: torch.Tensor | None,
+        group: dict[str, Any],
+    ) -> None:
+        """SGD of some rows: v ← μ v + Σ weight · row + (λ − shrink) w, w ← w − lr v.
+
+        The gradient's product is added to the momentum by the matrix product itself.
+        """
+        index = tiles[0].index
+        center_TD = self.centers[index]
+        velocity_TD = torch.zeros_like(center_TD) if velocity is None else velocity[index]
+        beta = group["momentum"]
+        decay: float | torch.Tensor = group["weight_decay"]
+        for tile in tiles:
+            velocity_TD.addmm_(tile.weight_TM, tile.row_MD, beta=beta)
+            beta, decay = 1.0, decay - tile.shrink_T1
+        velocity_TD.addcmul_(center_TD, torch.as_tensor(decay))
+        center_TD.sub_(velocity_TD, alpha=group["lr"])
+        if not isinstance(index, slice):  # else views, moved in place
+            self.centers[index] = center_TD
+            if velocity is not None:
+                velocity[index] = velocity_TD
+
+    def _move_the_rest(
+        self, active: torch.Tensor, velocity: torch.Tensor | None, group: dict[str, Any]
+    ) -> None:
+        """Weight decay and momentum for the rows that have no gradient."""
+        rest = torch.ones(len(self.centers), dtype=torch.bool, device=active.device)
+        rest[active] = False
+        for start in range(0, len(self.centers), TILE):
+            index = rest[start : start + TILE].nonzero().squeeze(1) + start
+            zero_TD = torch.zeros_like(self.centers[index])
+            self._move_rows(index, zero_TD, velocity, group)
 
     def state_dict(self) -> dict[str, Any]:
         """The momentum, with no row behind."""
@@ -79,14 +165,30 @@ class CentersSGD(Optimizer):
         if active is None or update == "dense":
             self._update(self.centers, self.centers.grad, velocity, group)
         else:
-            center_AD = self.centers[active]
-            velocity_AD = None if velocity is None else velocity[active]
-            self._update(center_AD, self.centers.grad[active], velocity_AD, group)
-            self.centers[active] = center_AD
-            if velocity is not None:
-                velocity[active] = velocity_AD
+            self._move_rows(active, self.centers.grad[active], velocity, group)
+        self._record(active, group)
+
+    def _record(self, active: torch.Tensor | None, group: dict[str, Any]) -> None:
         if self._classifier.lazy is not None:
             self._classifier.lazy.record(active, group)
+
+    def _move_rows(
+        self,
+        index: Index,
+        gradient_TD: torch.Tensor,
+        velocity: torch.Tensor | None,
+        group: dict[str, Any],
+    ) -> None:
+        if isinstance(index, slice):  # views: moved in place
+            rows = None if velocity is None else velocity[index]
+            self._update(self.centers[index], gradient_TD, rows, group)
+            return
+        center_TD = self.centers[index]
+        velocity_TD = None if velocity is None else velocity[index]
+        self._update(center_TD, gradient_TD, velocity_TD, group)
+        self.centers[index] = center_TD
+        if velocity is not None and velocity_TD is not None:
+            velocity[index] = velocity_TD
 
     @staticmethod
     def _update(

@@ -13,6 +13,7 @@ from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.lazy import LazyRows
 from frcore.loss import LossOutput, get_backend
+from frcore.loss.deferred import CenterGradient
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 
@@ -38,6 +39,8 @@ class Classifier(nn.Module):
         centers: parameter (C, D). Under `update="lazy"` rows may be behind: call `synchronize()`
             before reading them; `state_dict` does.
         lazy: set by a centres' optimiser that leaves rows behind; brings them up to date.
+        deferred: set by a centres' optimiser that computes their gradient tile by tile while it
+            moves them; `centers.grad` is then None. Not every backend defers.
         active: columns of the training step, None = all; the centres' optimiser moves these
             alone. Under gradient accumulation, the union over the batches of the step.
 
@@ -73,6 +76,7 @@ class Classifier(nn.Module):
         self.sampler.attach(num_classes, dim, seed=seed)
         self.backend = get_backend(backend)
         self.lazy: LazyRows | None = None
+        self.deferred: list[CenterGradient] | None = None
         self.register_state_dict_pre_hook(_before_saving)
         self.register_load_state_dict_post_hook(_after_loading)
         self.active: Tensor | None = None
@@ -117,6 +121,7 @@ class Classifier(nn.Module):
             active=active,
             extra_rows=extra_rows,
             entry_filter=self.sampler.entry_filter if self.training else None,
+            deferred=self.deferred if self.training else None,
         )
         if self.training:
             # Centres of the batch's classes are up to date, and from here to the backward pass
@@ -140,7 +145,7 @@ class Classifier(nn.Module):
 
     def _note_active(self, active: Tensor | None) -> None:
         """Keep the columns of this step; those of earlier batches too if gradients add up."""
-        adds_up = self.centers.grad is not None and not self.stepped
+        adds_up = not self.stepped and (self.centers.grad is not None or bool(self.deferred))
         if adds_up and active is not None and self.active is not None:
             active = torch.cat([self.active, active]).unique()
         elif adds_up:

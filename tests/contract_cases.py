@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -171,18 +172,29 @@ def slow_sampler(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_classifier(
-    head: str, sampler: str = "full", *, num_classes: int = 8, dim: int = 4, seed: int = 0
+    head: str,
+    sampler: str = "full",
+    *,
+    num_classes: int = 8,
+    dim: int = 4,
+    seed: int = 0,
+    backend: str = "dense",
+    tile: int | None = None,
 ) -> Classifier:
-    """A classifier of the named cases, in float64."""
+    """A classifier of the named cases, in float64; `tile` is of a backend that has tiles."""
     head_name, head_parameters = HEAD_CASES[head]
     sampler_name, sampler_parameters = SAMPLER_CASES[sampler]
-    return Classifier(
+    classifier = Classifier(
         num_classes,
         dim,
         head=build_head(head_name, num_classes=num_classes, **head_parameters),
         sampler=build_sampler(sampler_name, **sampler_parameters),
+        backend=backend,
         seed=seed,
     ).double()
+    if tile is not None:
+        classifier.backend = partial(classifier.backend, tile=tile)
+    return classifier
 
 
 def batches(count: int, *, num_classes: int = 8, dim: int = 4, size: int = 4) -> list:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from frcore.errors import unknown_name
 from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
 from frcore.loss.dense import dense_loss
+from frcore.loss.streamed import streamed_loss
 
-BACKENDS: dict[str, LossBackend] = {"dense": dense_loss}
+BACKENDS: dict[str, LossBackend] = {"dense": dense_loss, "streamed": streamed_loss}
 
 __all__ = ["BACKENDS", "EntryFilter", "ExtraRows", "LossBackend", "LossOutput", "get_backend"]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from frcore.heads.base import Head
+
+if TYPE_CHECKING:
+    from frcore.loss.deferred import CenterGradient
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,18 @@ class LossBackend(Protocol):
         active: Tensor | None = None,
         extra_rows: ExtraRows | None = None,
         entry_filter: EntryFilter | None = None,
+        deferred: list[CenterGradient] | None = None,
     ) -> LossOutput:
         """See `frcore.loss.dense.dense_loss`."""
         ...
+
+
+def inverse_norm(x_ND: Tensor) -> Tensor:
+    """1/‖x‖ of each row, (N, 1); 0 for a row of norm 0."""
+    norm_N1 = x_ND.norm(dim=1, keepdim=True)
+    # √tiny: the backward pass squares the reciprocal, and a norm below it underflows to 0 anyway.
+    floor = math.sqrt(torch.finfo(x_ND.dtype).tiny)
+    return norm_N1.clamp_min(floor).reciprocal().where(norm_N1 > 0, 0.0)
 
 
 def unit_rows(x_ND: Tensor) -> Tensor:
@@ -84,7 +96,4 @@ def unit_rows(x_ND: Tensor) -> Tensor:
     `F.normalize` divides such a row by 1e-12 and sends back a gradient of 1e12: one dead embedding
     (a network's zero, or an underflow in float16) would destroy the model at the next step.
     """
-    norm_N1 = x_ND.norm(dim=1, keepdim=True)
-    # √tiny: the backward pass squares the reciprocal, and a norm below it underflows to 0 anyway.
-    floor = math.sqrt(torch.finfo(x_ND.dtype).tiny)
-    return x_ND * norm_N1.clamp_min(floor).reciprocal().where(norm_N1 > 0, 0.0)
+    return x_ND * inverse_norm(x_ND)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
+from frcore.loss.deferred import CenterGradient
+from frcore.loss.rows import finish, join, scale_of_rows, update_head
 
 
 def dense_loss(
@@ -19,6 +21,7 @@ def dense_loss(
     active: Tensor | None = None,
     extra_rows: ExtraRows | None = None,
     entry_filter: EntryFilter | None = None,
+    deferred: list[CenterGradient] | None = None,
 ) -> LossOutput:
     """Loss of `head` over the active centres, for the batch and the extra rows.
 
@@ -35,19 +38,12 @@ def dense_loss(
             None = all.
         extra_rows: rows of the queue.
         entry_filter: which entries are taken out.
+        deferred: not used; the gradient is a tensor (C, D) in `center_CD.grad`.
     """
-    rows = len(embedding_ND)
-    label_M = label_N
-    if extra_rows is not None and len(extra_rows.label_Q):
-        total = rows + len(extra_rows.label_Q)
-        embedding_MD = torch.cat(
-            [_scale_gradient(embedding_ND, total / rows), extra_rows.embedding_QD.detach()]
-        )
-        label_M = torch.cat([label_N, extra_rows.label_Q])
-    else:
-        embedding_MD = embedding_ND
-
-    cosine_MC, norm_M = _cosines(embedding_MD, center_CD, active, head)
+    count = len(embedding_ND)
+    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
+    norm_M = embedding_MD.norm(dim=1)
+    cosine_MC = _cosines(embedding_MD, center_CD, active, head)
     column_M = label_M if active is None else torch.searchsorted(active, label_M)
     columns_C = torch.arange(cosine_MC.shape[1], device=column_M.device)
     is_target_MC = columns_C == column_M[:, None]
@@ -63,36 +59,29 @@ def dense_loss(
 
     batch = HeadBatch(target_cosine_M, norm_M, label_M, len(center_CD))
     if head.training:
-        _update(head, batch, rows, cosine_MC, absent_MC)
-
-    scale = head.scale(batch)
-    # A number is filled in on the device: `as_tensor` would copy it there and wait for the copy.
-    scale_M = scale.to(cosine_MC) if isinstance(scale, Tensor) else cosine_MC.new_full((), scale)
-    scale_M = scale_M.expand(len(label_M))
+        # double: this feeds a head's state, which accumulates over the whole training.
+        cosine_NC = cosine_MC[:count].detach()
+        update_head(
+            head,
+            batch,
+            count,
+            lambda scale: _logsumexp(scale * cosine_NC.double(), absent_MC[:count]),
+        )
+    scale_M = scale_of_rows(head, batch)
     target_M = head.target(target_cosine_M, batch)
     negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
     reduce = _logsumexp if head.reduction == "logsumexp" else _softplus_sum
     reduced_M = reduce(scale_M[:, None] * negative_MC, absent_MC)
-    row_loss_M = head.row_loss(scale_M * target_M, reduced_M) + head.penalty(batch)
-
-    return LossOutput(
-        loss=_two_means(row_loss_M, rows),
-        row_loss_N=row_loss_M[:rows].detach(),
-        target_cosine_N=target_cosine_M[:rows].detach(),
-        scale=scale_M[:rows].detach().mean(),
-    )
+    return finish(head, batch, count, scale_M, target_M, reduced_M)
 
 
-def _cosines(
-    embedding_MD: Tensor, center_CD: Tensor, active: Tensor | None, head: Head
-) -> tuple[Tensor, Tensor]:
-    """Cosines (M, active) and the embeddings' norms (M,)."""
-    norm_M = embedding_MD.norm(dim=1)
+def _cosines(embedding_MD: Tensor, center_CD: Tensor, active: Tensor | None, head: Head) -> Tensor:
+    """Cosines (M, active)."""
     if active is not None:
         center_CD = center_CD[active]
     if head.normalizes_centers:
         center_CD = unit_rows(center_CD)
-    return unit_rows(embedding_MD) @ center_CD.T, norm_M
+    return unit_rows(embedding_MD) @ center_CD.T
 
 
 @torch.no_grad()
@@ -110,28 +99,6 @@ def _alike(
     return cosine_MC > entry_filter.threshold
 
 
-def _update(head: Head, batch: HeadBatch, rows: int, cosine_MC: Tensor, absent_MC: Tensor) -> None:
-    """Let the head update its state from the batch's rows, without gradient."""
-    cosine_NC = cosine_MC[:rows].detach()
-
-    def negative_logsumexp(scale: Tensor | float) -> Tensor:
-        # double: this feeds a head's state, which accumulates over the whole training.
-        return _logsumexp(scale * cosine_NC.double(), absent_MC[:rows])
-
-    with torch.no_grad():
-        head.update(
-            HeadBatch(
-                cosine_N=batch.cosine_N[:rows].detach(),
-                norm_N=batch.norm_N[:rows].detach(),
-                label_N=batch.label_N[:rows],
-                num_classes=batch.num_classes,
-                negative_logsumexp=(
-                    negative_logsumexp if "negative_logsumexp" in head.statistics else None
-                ),
-            )
-        )
-
-
 def _logsumexp(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:
     """log Σ exp over the columns that are present; −inf where there is none."""
     empty_M = absent_MC.all(1)
@@ -144,31 +111,3 @@ def _logsumexp(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:
 def _softplus_sum(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:
     """Σ log(1 + exp) over the columns that are present."""
     return -F.logsigmoid(-logit_MC).masked_fill(absent_MC, 0.0).sum(1)
-
-
-def _two_means(row_loss_M: Tensor, rows: int) -> Tensor:
-    """Value: the batch's mean. Gradient: the mean over all rows (see `_scale_gradient`)."""
-    mean_all = row_loss_M.mean()
-    if rows == len(row_loss_M):
-        return mean_all
-    return mean_all + (row_loss_M[:rows].mean() - mean_all).detach()
-
-
-def _scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """`x` itself; its gradient times `factor`.
-
-    Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
-    mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
-    """
-    return _ScaleGradient.apply(x, factor)
-
-
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor  # type: ignore[attr-defined]
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None  # type: ignore[attr-defined]

@@ -1,0 +1,113 @@
+"""The centres' gradient as what it takes to compute it: rows, their weights, and the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from frcore.loss.tiles import Columns, Index, Rule, Tile
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The derivative of the loss by the other columns' z.
+
+    Attributes:
+        reduced_M: R of each row.
+        slope_M: the derivative of the loss by R.
+    """
+
+    reduced_M: Tensor
+    slope_M: Tensor
+
+    def of(self, logit_MT: Tensor, *, softmax: bool) -> Tensor:
+        """∂loss/∂z of a tile; overwrites its logits."""
+        if softmax:
+            # A row without columns has R = −∞; its slope is 0.
+            shift_M = self.reduced_M.masked_fill(self.reduced_M == -torch.inf, 0.0)
+            weight_MT = logit_MT.sub_(shift_M[:, None]).exp_()
+        else:
+            weight_MT = logit_MT.sigmoid_()
+        return weight_MT.mul_(self.slope_M[:, None])
+
+
+@dataclass(frozen=True)
+class TileGradient:
+    """The gradient of some centres w in factors: Σ_i weight_ij row_i − shrink_j w_j.
+
+    Attributes:
+        index: rows of the table of centres.
+        weight_TM: a factor for each pair of centre and row.
+        row_MD: the rows.
+        shrink_T1: what the normalisation takes out along w.
+    """
+
+    index: Index
+    weight_TM: Tensor
+    row_MD: Tensor
+    shrink_T1: Tensor
+
+    def dense(self, center_TD: Tensor) -> Tensor:
+        """The gradient (T, D)."""
+        return (self.weight_TM @ self.row_MD).addcmul_(center_TD, self.shrink_T1, value=-1)
+
+
+@dataclass(frozen=True)
+class CenterGradient:
+    """∂loss/∂centres of one backward pass.
+
+    Attributes:
+        columns: the class centres of the matrix.
+        rule: head, filter and rows.
+        cosine_M: each row's entry in its own column.
+        slope_M: derivative of the loss by it.
+        weights: of the other columns; None if the loss does not depend on them.
+    """
+
+    columns: Columns
+    rule: Rule
+    cosine_M: Tensor
+    slope_M: Tensor
+    weights: Weights | None
+
+    @torch.no_grad()
+    def tiles(self) -> Iterator[TileGradient]:
+        """The gradient tile by tile; the centres of a tile may be moved before the next."""
+        rule = self.rule
+        # The score of a plain rule is s cos θ, and its slope by that is 1/s of the cosine's. A row
+        # with s = 0 is a row of norm 0, which moves nothing.
+        own_slope_M = self.slope_M / rule.factor_M.where(rule.factor_M != 0, 1.0)
+        own_score_M = self.cosine_M * rule.factor_M
+        for start, index in self.columns:
+            center_TD = self.columns.center_CD[index]
+            inverse_T = self.columns.inverse(center_TD)
+            tile = rule.apply(start, center_TD, inverse_T)
+            slope_MT = self._slope(tile)
+            row, column = rule.own(start, len(center_TD))
+            slope_MT[row, column] = own_slope_M[row]
+            score_MT = tile.score_MT
+            score_MT[row, column] = own_score_M[row]
+            if self.columns.normalizes:
+                # ŵ = w/‖w‖ passes on (dŵ − (ŵ·dŵ) ŵ)/‖w‖, and ŵ·dŵ is a column's Σ slope · score.
+                along_T = torch.linalg.vecdot(slope_MT, score_MT, dim=0)
+                shrink_T1 = (along_T * inverse_T.square())[:, None]
+                slope_MT.mul_(inverse_T)
+            else:
+                shrink_T1 = torch.zeros_like(inverse_T)[:, None]
+            yield TileGradient(index, slope_MT.T, rule.row_MD, shrink_T1)
+
+    def _slope(self, tile: Tile) -> Tensor:
+        if self.weights is None:
+            return torch.zeros_like(tile.logit_MT)
+        weight_MT = self.weights.of(tile.logit_MT, softmax=self.rule.is_softmax)
+        return self.rule.slope(tile, weight_MT)
+
+    def dense(self) -> Tensor:
+        """The gradient as a tensor (C, D)."""
+        whole_CD = torch.zeros_like(self.columns.center_CD)
+        for tile in self.tiles():
+            whole_CD[tile.index] = tile.dense(self.columns.center_CD[tile.index])
+        return whole_CD

@@ -1,0 +1,99 @@
+"""What every backend does with one number per row: before the columns are reduced, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from frcore.heads.base import Head, HeadBatch
+from frcore.loss.base import ExtraRows, LossOutput
+
+
+def join(
+    embedding_ND: Tensor, label_N: Tensor, extra_rows: ExtraRows | None
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (M, D) and labels (M,) of batch and extra rows; gradients go to the batch's."""
+    if extra_rows is None or not len(extra_rows.label_Q):
+        return embedding_ND, label_N
+    count, total = len(label_N), len(label_N) + len(extra_rows.label_Q)
+    embedding_MD = torch.cat(
+        [_scale_gradient(embedding_ND, total / count), extra_rows.embedding_QD.detach()]
+    )
+    return embedding_MD, torch.cat([label_N, extra_rows.label_Q])
+
+
+def update_head(
+    head: Head,
+    batch: HeadBatch,
+    count: int,
+    negative_logsumexp: Callable[[Tensor | float], Tensor],
+) -> None:
+    """Let the head update its state from the batch's `count` rows, without gradient."""
+    with torch.no_grad():
+        head.update(
+            HeadBatch(
+                cosine_N=batch.cosine_N[:count].detach(),
+                norm_N=batch.norm_N[:count].detach(),
+                label_N=batch.label_N[:count],
+                num_classes=batch.num_classes,
+                negative_logsumexp=(
+                    negative_logsumexp if "negative_logsumexp" in head.statistics else None
+                ),
+            )
+        )
+
+
+def scale_of_rows(head: Head, batch: HeadBatch) -> Tensor:
+    """The scale of each row, (M,)."""
+    scale, cosine_M = head.scale(batch), batch.cosine_N
+    # A number is filled in on the device: `as_tensor` would copy it there and wait for the copy.
+    tensor = scale.to(cosine_M) if isinstance(scale, Tensor) else cosine_M.new_full((), scale)
+    return tensor.expand(len(cosine_M))
+
+
+def finish(
+    head: Head,
+    batch: HeadBatch,
+    count: int,
+    scale_M: Tensor,
+    target_M: Tensor,
+    reduced_M: Tensor,
+) -> LossOutput:
+    """The output from each row's scale, target entry and reduction over the other columns."""
+    row_loss_M = head.row_loss(scale_M * target_M, reduced_M) + head.penalty(batch)
+    return LossOutput(
+        loss=_two_means(row_loss_M, count),
+        row_loss_N=row_loss_M[:count].detach(),
+        target_cosine_N=batch.cosine_N[:count].detach(),
+        scale=scale_M[:count].detach().mean(),
+    )
+
+
+def _two_means(row_loss_M: Tensor, count: int) -> Tensor:
+    """Value: the batch's mean. Gradient: the mean over all rows (see `_scale_gradient`)."""
+    mean_all = row_loss_M.mean()
+    if count == len(row_loss_M):
+        return mean_all
+    return mean_all + (row_loss_M[:count].mean() - mean_all).detach()
+
+
+def _scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x` itself; its gradient times `factor`.
+
+    Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
+    mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
+    """
+    return _ScaleGradient.apply(x, factor)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None  # type: ignore[attr-defined]

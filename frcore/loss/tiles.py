@@ -1,0 +1,214 @@
+"""One tile of the logit matrix: rows × some class centres, with filter and head on it.
+
+Centres are never normalised in memory: a tile is (rows · centres) × 1/‖w‖, and so is its gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from frcore.heads.base import Head, HeadBatch
+from frcore.loss.base import EntryFilter, inverse_norm
+
+Index = slice | Tensor
+"""Rows of the table of centres that are the columns of a tile."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which class centres the matrix has, in tiles.
+
+    Attributes:
+        center_CD: all of them, without gradient.
+        active: sorted indices of the columns, or None for all.
+        tile: columns in memory at a time.
+        normalizes: whether the matrix has cosines, or x̂ · w.
+    """
+
+    center_CD: Tensor
+    active: Tensor | None
+    tile: int
+    normalizes: bool
+
+    def __len__(self) -> int:
+        return len(self.center_CD) if self.active is None else len(self.active)
+
+    def of(self, label_M: Tensor) -> Tensor:
+        """The column of each label."""
+        return label_M if self.active is None else torch.searchsorted(self.active, label_M)
+
+    def __iter__(self) -> Iterator[tuple[int, Index]]:
+        """First column of each tile, and its rows in the table of centres."""
+        for start in range(0, len(self), self.tile):
+            stop = min(start + self.tile, len(self))
+            yield start, slice(start, stop) if self.active is None else self.active[start:stop]
+
+    def inverse(self, center_TD: Tensor) -> Tensor:
+        """What makes x̂ · w an entry of the matrix: 1/‖w‖, or 1 where nothing is normalised."""
+        if self.normalizes:
+            return inverse_norm(center_TD).squeeze(1)
+        return center_TD.new_ones(len(center_TD))
+
+
+@dataclass(frozen=True)
+class RowValues:
+    """What a head's rule for the other columns may depend on besides the cosine.
+
+    Leaves of their own, so that the graph of a tile ends here.
+
+    Attributes:
+        target_M: result of `Head.target`.
+        scale_M: the scale.
+        batch: cosines and norms of the rows.
+    """
+
+    target_M: Tensor
+    scale_M: Tensor
+    batch: HeadBatch
+
+    @classmethod
+    def of(cls, target_M: Tensor, scale_M: Tensor, batch: HeadBatch) -> RowValues:
+        """Leaves with the values given."""
+        batch = dataclasses.replace(
+            batch,
+            cosine_N=_leaf(batch.cosine_N),
+            norm_N=_leaf(batch.norm_N),
+            negative_logsumexp=None,
+        )
+        return cls(_leaf(target_M), _leaf(scale_M), batch)
+
+    def leaves(self) -> list[Tensor]:
+        """Target, scale, cosine and norm of the rows."""
+        return [self.target_M, self.scale_M, self.batch.cosine_N, self.batch.norm_N]
+
+
+def _leaf(x: Tensor) -> Tensor:
+    return x.detach().clone().requires_grad_()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile after filter and rule.
+
+    Attributes:
+        score_MT: what the gradient is taken by: z itself for a plain rule, else the entry (cos θ).
+        logit_MT: z, −∞ where a column does not count for a row. A tensor of its own.
+        value_MT: z with its graph, for a rule that is differentiated; else None.
+        entry_MT: the leaf of that graph.
+        zeroed_MT: entries that the filter made 0, which have no slope; None if there are none.
+    """
+
+    score_MT: Tensor
+    logit_MT: Tensor
+    value_MT: Tensor | None = None
+    entry_MT: Tensor | None = None
+    zeroed_MT: Tensor | None = None
+
+
+class Rule:
+    """What filter and head make of the entries of a tile, forward and backward.
+
+    A plain rule, z = s cos θ, has s in the rows and needs no graph.
+
+    Args:
+        head: its `negative`.
+        rows: what the rule may depend on.
+        unit_MD: directions of the rows, 0 for a row of norm 0.
+        column_M: each row's own column, which does not count.
+        entry_filter: which entries are taken out.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        rows: RowValues,
+        unit_MD: Tensor,
+        column_M: Tensor,
+        entry_filter: EntryFilter | None,
+    ) -> None:
+        self.head, self.rows, self.column_M = head, rows, column_M
+        self.entry_filter = entry_filter
+        self.is_plain = type(head).negative is Head.negative
+        self.is_softmax = head.reduction == "logsumexp"
+        self.factor_M = rows.scale_M.detach() if self.is_plain else torch.ones_like(unit_MD[:, 0])
+        self.row_MD = unit_MD.detach() * self.factor_M[:, None]
+        """Rows whose product with a centre, × 1/‖w‖, is the score."""
+        self.parameters = [p for p in head.parameters() if p.requires_grad]
+
+    def own(self, start: int, width: int) -> tuple[Tensor, Tensor]:
+        """Rows whose own column is in a tile, and where."""
+        row = ((self.column_M >= start) & (self.column_M < start + width)).nonzero().squeeze(1)
+        return row, self.column_M[row] - start
+
+    def apply(self, start: int, center_TD: Tensor, inverse_T: Tensor) -> Tile:
+        """The tile whose first column is `start`."""
+        score_MT = (self.row_MD @ center_TD.T).mul_(inverse_T)
+        own = self.own(start, len(center_TD))
+        zeroed_MT = dropped_MT = None
+        if self.entry_filter is not None:
+            alike_MT = self._alike(self.entry_filter, score_MT, center_TD)
+            alike_MT[own] = False
+            if self.entry_filter.mode == "zero":
+                zeroed_MT = alike_MT
+            else:
+                dropped_MT = alike_MT
+        entry_MT = score_MT if zeroed_MT is None else score_MT.masked_fill(zeroed_MT, 0.0)
+        value_MT = None
+        if self.is_plain:
+            logit_MT = entry_MT.clone()
+        else:
+            value_MT, entry_MT = self._ruled(entry_MT)
+            logit_MT = value_MT.detach().clone()
+        logit_MT[own] = -torch.inf
+        if dropped_MT is not None:
+            logit_MT.masked_fill_(dropped_MT, -torch.inf)
+        return Tile(score_MT, logit_MT, value_MT, entry_MT, zeroed_MT)
+
+    def _alike(self, entry_filter: EntryFilter, score_MT: Tensor, center_TD: Tensor) -> Tensor:
+        """Entries with cos θ above the filter's threshold."""
+        threshold_M1 = entry_filter.threshold * self.factor_M[:, None]
+        if self.head.normalizes_centers:
+            return score_MT > threshold_M1
+        return score_MT > threshold_M1 * center_TD.norm(dim=1)
+
+    def _ruled(self, entry_MT: Tensor) -> tuple[Tensor, Tensor]:
+        entry_MT = entry_MT.detach().requires_grad_()
+        with torch.enable_grad():
+            negative_MT = self.head.negative(entry_MT, self.rows.target_M[:, None], self.rows.batch)
+            return self.rows.scale_M[:, None] * negative_MT, entry_MT
+
+    def slope(self, tile: Tile, weight_MT: Tensor) -> Tensor:
+        """weight · ∂z/∂score of each entry, in place where it can be; ends the tile's graph."""
+        slope_MT = weight_MT
+        if tile.value_MT is not None:
+            assert tile.entry_MT is not None
+            (slope_MT,) = torch.autograd.grad(tile.value_MT, [tile.entry_MT], weight_MT)
+        return slope_MT if tile.zeroed_MT is None else slope_MT.masked_fill_(tile.zeroed_MT, 0.0)
+
+    def row_slopes(self, tile: Tile, weight_MT: Tensor) -> list[Tensor | None]:
+        """Σ_T weight · ∂z/∂(leaf) for the leaves of `RowValues`; None where z does not depend."""
+        if tile.value_MT is None:
+            assert tile.entry_MT is not None
+            sum_M = torch.linalg.vecdot(weight_MT, tile.entry_MT)
+            return [None, sum_M / self.factor_M.where(self.factor_M != 0, 1.0), None, None]
+        return self._sums(tile, weight_MT, self.rows.leaves())
+
+    def parameter_slopes(self, tile: Tile, weight_MT: Tensor) -> list[Tensor | None]:
+        """Σ over the tile of weight · ∂z/∂(parameter) for the head's parameters."""
+        if tile.value_MT is None:
+            return [None] * len(self.parameters)
+        return self._sums(tile, weight_MT, self.parameters)
+
+    @staticmethod
+    def _sums(tile: Tile, weight_MT: Tensor, wanted: Sequence[Tensor]) -> list[Tensor | None]:
+        assert tile.value_MT is not None
+        return list(
+            torch.autograd.grad(
+                tile.value_MT, wanted, weight_MT, allow_unused=True, retain_graph=True
+            )
+        )
