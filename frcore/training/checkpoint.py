@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
         "step": trainer.step,
         "seconds": trainer.seconds,
         "last_loss": trainer.last_loss,
-        "metrics_bytes": metrics.position(),
+        "metrics": metrics.lines(),
         "backbone": trainer.backbone.state_dict(),
         "classifier": trainer.classifier.state_dict(),
         "touches": trainer.touches.state(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +19,28 @@ ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
 
 
 class MetricsFile:
-    """Appends JSON lines; after a crash it can be cut back to what a checkpoint had seen."""
+    """Writes JSON lines, from the beginning or after the `lines` that a checkpoint had seen.
 
-    def __init__(self, path: Path, *, keep_bytes: int = 0) -> None:
+    The checkpoint keeps them because the file may be gone: Snakemake removes a job's outputs before
+    it runs the job again.
+    """
+
+    def __init__(self, path: Path, *, lines: str = "") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(keep_bytes)
-        self._file.seek(0, os.SEEK_END)
+        self._path = path
+        self._file = path.open("w", encoding="utf-8")
+        self._file.write(lines)
+        self._file.flush()
 
     def write(self, event: str, **values: Any) -> None:
         """One line, readable by others at once; a value that is not finite becomes null."""
         line = json.dumps({"event": event, **_finite(values)}, allow_nan=False)
-        self._file.write(line.encode() + b"\n")
+        self._file.write(line + "\n")
         self._file.flush()
 
-    def position(self) -> int:
-        """Bytes written so far, all of them on disk."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+    def lines(self) -> str:
+        """What was written so far."""
+        return self._path.read_text(encoding="utf-8")
 
     def close(self) -> None:
         """Close the file."""

@@ -78,7 +78,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     if state is not None:
         restore(state, trainer)
         console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
-    metrics = MetricsFile(out / "metrics.jsonl", keep_bytes=state["metrics_bytes"] if state else 0)
+    metrics = MetricsFile(out / "metrics.jsonl", lines=state["metrics"] if state else "")
     with contextlib.closing(metrics):
         if state is None:
             metrics.write(
