@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from frcore.errors import UserError
 from frcore.heads.base import Source
 from frcore.loss.base import EntryFilter
 from frcore.samplers.base import Sampler, SamplerOver
@@ -20,11 +21,14 @@ class InterclassFilter(SamplerOver):
     leave out what is filtered.
 
     Args:
-        threshold: of the cosine; 0.4 in the published configurations.
+        threshold: of the cosine; 0.4 in the published configurations, 1 filters nothing.
         mode: "zero" makes the cosine 0, which still counts in the denominator (insightface's code,
             where the row gets no gradient from the entry); "drop" takes the entry out of the
             denominator.
         over: the sampler of rows and columns: a name, a mapping with `name`, or a `Sampler`.
+
+    Raises:
+        UserError: `over` filters already.
     """
 
     source: ClassVar[Source | None] = Source(
@@ -40,12 +44,18 @@ class InterclassFilter(SamplerOver):
         over: str | dict[str, Any] | Sampler = "full",
     ) -> None:
         super().__init__(over)
+        if self.over.entry_filter is not None:
+            raise UserError(
+                f"interclass_filter over a sampler that filters at {self.over.entry_filter}; a "
+                "matrix has one filter: keep one of the two"
+            )
         self.threshold, self.mode = float(threshold), mode
-        self._filter = EntryFilter(float(threshold), mode)
+        # A cosine may round above 1, and 1 is no filter.
+        self._filter = EntryFilter(float(threshold), mode) if threshold < 1 else None
 
     @property
-    def entry_filter(self) -> EntryFilter:  # type: ignore[override]
-        """What the loss takes out."""
+    def entry_filter(self) -> EntryFilter | None:  # type: ignore[override]
+        """What the loss takes out; None = nothing."""
         return self._filter
 
     def extra_repr(self) -> str:

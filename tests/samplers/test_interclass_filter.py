@@ -110,3 +110,27 @@ def test_adacos_sees_what_is_left():
 def test_thresholds_are_cosines():
     with pytest.raises(UserError, match=r"threshold = 1\.5"):
         build_sampler("interclass_filter", threshold=1.5)
+
+
+def test_a_threshold_of_one_filters_no_cosine_that_rounds_above_one():
+    """A row at the centre of another class: 1 + 2e-16 > 1, found by hypothesis."""
+    classifier = Classifier(
+        40,
+        7,
+        head=build_head("cosface", num_classes=40),
+        sampler=build_sampler("interclass_filter", threshold=1.0, mode="drop"),
+    ).double()
+    x = classifier.centers.detach().clone()
+    assert (F.normalize(x) * F.normalize(x)).sum(1).max() > 1
+    output = classifier(x, (torch.arange(40) + 1) % 40)
+    assert output.row_loss_N.min() > 20  # the other class is there, at cosine 1
+
+
+@pytest.mark.parametrize("between", [[], ["broadface"]])
+def test_a_filter_over_a_filter_is_refused(between):
+    """The matrix has one filter: the inner one would be ignored."""
+    over = {"name": "interclass_filter", "threshold": 0.2}
+    for name in between:
+        over = {"name": name, "size": 3, "over": over}
+    with pytest.raises(UserError, match="one filter: keep one of the two"):
+        build_sampler("interclass_filter", threshold=0.4, over=over)
