@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from frcore.classifier import Classifier
 from frcore.lazy import TILE, LazyRows
-from frcore.loss.deferred import TileGradient
+from frcore.loss.deferred import CenterGradient, TileGradient
 from frcore.loss.tiles import Index
 
 
@@ -104,13 +104,29 @@ class CentersSGD(Optimizer):
         assert deferred is not None
         group = self.param_groups[0]
         velocity = self.state[self.centers].get("momentum")
-        for tiles in zip(*(part.tiles() for part in deferred), strict=True):
-            self._move_tile(tiles, velocity, group)
+        if not self._move_in_one_kernel(deferred, velocity, group):
+            for tiles in zip(*(part.tiles() for part in deferred), strict=True):
+                self._move_tile(tiles, velocity, group)
         active = deferred[0].columns.active
         deferred.clear()
         if active is not None and self._classifier.sampler.update == "dense":
             self._move_the_rest(active, velocity, group)
         self._record(active, group)
+
+    def _move_in_one_kernel(
+        self,
+        deferred: list[CenterGradient],
+        velocity: torch.Tensor | None,
+        group: dict[str, Any],
+    ) -> bool:
+        """Whether the backend had a kernel for the step; several batches' gradients need tiles."""
+        return len(deferred) == 1 and deferred[0].apply_sgd(
+            self.centers.detach(),
+            velocity,
+            lr=group["lr"],
+            momentum=group["momentum"],
+            weight_decay=group["weight_decay"],
+        )
 
     def _move_tile(
         self,

@@ -105,6 +105,22 @@ class CenterGradient:
         weight_MT = self.weights.of(tile.logit_MT, softmax=self.rule.is_softmax)
         return self.rule.slope(tile, weight_MT)
 
+    def apply_sgd(
+        self,
+        center_CD: Tensor,
+        velocity_CD: Tensor | None,
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> bool:
+        """Move the columns' centres by one step of SGD in a kernel of the backend's own, in place.
+
+        v ← μ v + g + λ w, w ← w − lr v. False, and nothing is done, where the backend has no such
+        kernel for these tensors: the optimiser then goes through `tiles`.
+        """
+        return False
+
     def dense(self) -> Tensor:
         """The gradient as a tensor (C, D)."""
         whole_CD = torch.zeros_like(self.columns.center_CD)
