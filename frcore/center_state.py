@@ -1,0 +1,280 @@
+"""How class centres and their momentum are held: as float32, or in half the bytes or less.
+
+Three kinds of table, all read and written in tiles of float32 rows (`read`, `write`):
+
+- `PlainRows`: what is stored is what is read.
+- `SplitRows`: a float32 as its high half, a bfloat16 that the loss reads alone, and its low half,
+  an int16. Together they are the float32 bit for bit; the idea is Intel's split SGD
+  (Kalamkar et al. 2020, arXiv 2005.04680).
+- `RoundedRows`: bfloat16, rounded up or down at random such that the mean is exact.
+
+The random bits of the rounding are a function of seed, time, row and column and of nothing else:
+the same for any tile size, on any device, and after a resume.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from frcore.errors import UserError
+
+Index = slice | Tensor
+"""Rows of a table: a contiguous piece, or an int64 index without repetitions."""
+
+CenterFormat = Literal["fp32", "split"]
+
+TILE = 8192
+"""Rows in memory at a time where a whole table is gone through: 16 MiB at dimension 512."""
+
+NAN_BITS = 0x7FC00000
+"""The NaN of whose bits neither half is another kind of number."""
+
+GOLDEN = 0x9E3779B97F4A7C15
+MIX_1, MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+"""Constants of splitmix64 (Steele, Lea, Flood 2014; reference code by Vigna)."""
+
+LANES = 4
+"""16-bit random numbers in one 64-bit word."""
+
+
+class Rows(Protocol):
+    """A table (C, D) that is read and written in tiles."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table is."""
+        ...
+
+    def read(self, index: Index) -> Tensor:
+        """The rows of `index`, (T, D), to be changed in place and put back by `write`."""
+        ...
+
+    def write(self, index: Index, row_TD: Tensor) -> None:
+        """Put back what `read(index)` gave."""
+        ...
+
+
+class PlainRows:
+    """A tensor (C, D) as it is. A slice is read as a view and needs no putting back."""
+
+    def __init__(self, tensor_CD: Tensor) -> None:
+        self.tensor_CD = tensor_CD
+
+    def __len__(self) -> int:
+        return len(self.tensor_CD)
+
+    @property
+    def device(self) -> torch.device:
+        """See `Rows`."""
+        return self.tensor_CD.device
+
+    def read(self, index: Index) -> Tensor:
+        """See `Rows`."""
+        return self.tensor_CD.detach()[index]
+
+    def write(self, index: Index, row_TD: Tensor) -> None:
+        """See `Rows`."""
+        if isinstance(index, slice) and self.read(index).data_ptr() == row_TD.data_ptr():
+            return
+        self.tensor_CD[index] = row_TD
+
+
+class SplitRows:
+    """Float32 rows as high halves in bfloat16 and low halves in int16.
+
+    Args:
+        high_CD: what the loss reads: the centre rounded to bfloat16, ties away from zero.
+        low_CD: what is missing to the centre, in units of its last bit.
+
+    Raises:
+        UserError: a conversion of the module (`.double()`, `.half()`) changed the high halves.
+    """
+
+    def __init__(self, high_CD: Tensor, low_CD: Tensor) -> None:
+        if high_CD.dtype != torch.bfloat16:
+            raise UserError(
+                f"class centres in format 'split' converted to {high_CD.dtype}; allowed is "
+                "torch.bfloat16: do not convert the classifier, or build it with "
+                "center_format='fp32'"
+            )
+        self.high_CD, self.low_CD = high_CD, low_CD
+
+    def __len__(self) -> int:
+        return len(self.high_CD)
+
+    @property
+    def device(self) -> torch.device:
+        """See `Rows`."""
+        return self.high_CD.device
+
+    def read(self, index: Index) -> Tensor:
+        """See `Rows`; a tensor of its own."""
+        return join(self.high_CD.detach()[index], self.low_CD[index])
+
+    def write(self, index: Index, row_TD: Tensor) -> None:
+        """See `Rows`; any float32 rows."""
+        self.high_CD[index], self.low_CD[index] = split(row_TD)
+
+
+class RoundedRows:
+    """Rows in bfloat16, written with stochastic rounding.
+
+    Args:
+        tensor_CD: bfloat16.
+        seed: of the random bits.
+
+    Attributes:
+        time: part of the random bits' key; who writes advances it between writes to the same row.
+    """
+
+    def __init__(self, tensor_CD: Tensor, seed: int, time: int = 0) -> None:
+        self.tensor_CD, self.seed, self.time = tensor_CD, seed, time
+
+    def __len__(self) -> int:
+        return len(self.tensor_CD)
+
+    @property
+    def device(self) -> torch.device:
+        """See `Rows`."""
+        return self.tensor_CD.device
+
+    def read(self, index: Index) -> Tensor:
+        """See `Rows`; a tensor of its own."""
+        return self.tensor_CD[index].float()
+
+    def write(self, index: Index, row_TD: Tensor) -> None:
+        """See `Rows`; any float32 rows."""
+        noise_TD = random_bits(
+            row_numbers(index, len(self), self.device),
+            row_TD.shape[1],
+            seed=self.seed,
+            time=self.time,
+        )
+        self.tensor_CD[index] = round_with(row_TD, noise_TD)
+
+
+def tiles(rows: int, tile: int = TILE) -> list[slice]:
+    """Slices that cover a table of `rows` rows."""
+    return [slice(start, min(start + tile, rows)) for start in range(0, rows, tile)]
+
+
+def row_numbers(index: Index, rows: int, device: torch.device) -> Tensor:
+    """The rows that `index` selects out of `rows`, int64."""
+    if isinstance(index, Tensor):
+        return index.long()
+    return torch.arange(*index.indices(rows), device=device)
+
+
+def split(x: Tensor) -> tuple[Tensor, Tensor]:
+    """High and low half of float32 numbers: bfloat16 and int16, exact for all but NaN's bits.
+
+    The high half is rounded half up in its bits. Rounding half to even, as bfloat16 usually is,
+    would need a low half of +32768 on some ties, one more than an int16 holds.
+    """
+    bits = torch.where(x.isnan(), NAN_BITS, x.contiguous().view(torch.int32))
+    high = (bits + 0x8000) >> 16
+    low = bits - (high << 16)
+    return high.to(torch.int16).view(torch.bfloat16), low.to(torch.int16)
+
+
+def join(high: Tensor, low: Tensor) -> Tensor:
+    """The float32 numbers whose halves `split` gave."""
+    bits = (high.contiguous().view(torch.int16).int() << 16).add_(low)
+    return bits.view(torch.float32)
+
+
+def round_with(x: Tensor, noise: Tensor) -> Tensor:
+    """Float32 to bfloat16: up in magnitude where the bits that are cut off exceed 65535 − noise.
+
+    With noise uniform in 0 to 65535 the expected result is `x`; numbers that bfloat16 has stay.
+
+    Args:
+        x: any float32; an infinity and NaN stay what they are.
+        noise: int32, 0 to 65535, of the same shape.
+    """
+    bits = x.contiguous().view(torch.int32)
+    rounded = ((bits + noise) & -0x10000).view(torch.float32)
+    return torch.where(x.isnan(), x, rounded).to(torch.bfloat16)
+
+
+def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
+    """Uniform integers 0 to 65535, (T, dim) int32, each a function of its row and column.
+
+    One word of splitmix64 gives four columns; its counter is row × words per row + word.
+
+    Args:
+        row_T: row numbers, int64.
+        dim: columns.
+        seed: of a stream; streams of different seeds or times are unrelated.
+        time: a number of the draw.
+    """
+    words = -(-dim // LANES)
+    counter_TW = row_T[:, None] * words + torch.arange(words, device=row_T.device)
+    key = _mix(_mix(seed) + time)
+    x = counter_TW.mul_(_signed(GOLDEN)).add_(_signed(key))
+    x = (x ^ _shift(x, 30)).mul_(_signed(MIX_1))
+    x = (x ^ _shift(x, 27)).mul_(_signed(MIX_2))
+    x = x ^ _shift(x, 31)
+    return x.view(torch.int16)[:, :dim].int() & 0xFFFF
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shift to the right that fills up with 0: torch has no unsigned integers to compute with."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: int) -> int:
+    """`splitmix64` of one number."""
+    x = (x + GOLDEN) % 2**64
+    x = (x ^ (x >> 30)) * MIX_1 % 2**64
+    x = (x ^ (x >> 27)) * MIX_2 % 2**64
+    return x ^ (x >> 31)
+
+
+def _signed(x: int) -> int:
+    """The int64 with the bits of a 64-bit number."""
+    return x - 2**64 if x >= 2**63 else x
+
+
+def initial_centers(
+    num_classes: int, dim: int, *, seed: int, std: float, center_format: CenterFormat
+) -> tuple[Tensor, Tensor | None]:
+    """Normal centres (C, D) and, under "split", their low halves; the same in either format.
+
+    "split" draws tile by tile, so that no float32 table exists even at the start.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if center_format == "fp32":
+        return torch.randn(num_classes, dim, generator=generator).mul_(std), None
+    if center_format != "split":
+        raise UserError(
+            f"center_format = {center_format!r}; allowed are 'fp32' and 'split': fp32 holds the "
+            "centres as they are, split as bfloat16 + int16"
+        )
+    high_CD = torch.empty(num_classes, dim, dtype=torch.bfloat16)
+    low_CD = torch.empty(num_classes, dim, dtype=torch.int16)
+    rows = SplitRows(high_CD, low_CD)
+    for start in range(0, max(num_classes - TILE, 0) + 1, TILE):
+        # torch draws in blocks of 16 numbers and the last block overlaps the one before. So a tile
+        # is a multiple of 16, and the last one takes in the rest.
+        last = start + 2 * TILE > num_classes
+        index = slice(start, num_classes if last else start + TILE)
+        shape = (index.stop - start, dim)
+        rows.write(index, torch.randn(shape, generator=generator).mul_(std))
+    return high_CD, low_CD
+
+
+def bytes_of(*tensors: Tensor | None) -> int:
+    """Bytes of some tensors."""
+    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+
+
+def copy_in_tiles(target: Tensor, source: Tensor) -> None:
+    """`target.copy_(source)` with nothing but a tile in between, whatever the devices."""
+    for index in tiles(len(target)):
+        target[index].copy_(source[index])
