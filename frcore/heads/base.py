@@ -60,6 +60,45 @@ class HeadBatch:
     negative_logsumexp: Callable[[Tensor | float], Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class NegativeRule:
+    """`Head.negative` in the form that a kernel knows: cos θ_k where it is below the row's
+    threshold, a polynomial of it, q₂ c² + q₁ c + q₀, above.
+
+    The threshold and the coefficients are constants to the gradient.
+
+    Attributes:
+        threshold_N: above which the polynomial acts; None where it never does.
+        coefficients: (q₂, q₁, q₀); tensors without dimension are read on their device.
+    """
+
+    threshold_N: Tensor | None = None
+    coefficients: tuple[Tensor | float, Tensor | float, Tensor | float] = (0.0, 1.0, 0.0)
+
+    def __call__(self, cosine_NC: Tensor) -> Tensor:
+        """What the other cosines become; equals `Head.negative`."""
+        if self.threshold_N is None:
+            return cosine_NC
+        square, linear, constant = (
+            q.to(cosine_NC.dtype) if isinstance(q, Tensor) else q for q in self.coefficients
+        )
+        raised_NC = (square * cosine_NC + linear) * cosine_NC + constant
+        return torch.where(cosine_NC > self.threshold_N[:, None], raised_NC, cosine_NC)
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Least and greatest value for |c| ≤ 1; None if that is known on the device only."""
+        if self.threshold_N is None:
+            return -1.0, 1.0
+        if any(isinstance(q, Tensor) for q in self.coefficients):
+            return None
+        square, linear, constant = (float(q) for q in self.coefficients)
+        corners = [-1.0, 1.0]
+        if square and abs(linear) < 2 * abs(square):
+            corners.append(-linear / (2 * square))
+        values = [(square * c + linear) * c + constant for c in corners]
+        return min(-1.0, *values), max(1.0, *values)
+
+
 class Head(nn.Module):
     """Base of all heads; by itself the plain cosine with scale 1.
 
@@ -111,6 +150,13 @@ class Head(nn.Module):
         """What the other cosines become, (N, C); `target_N1` is the result of `target`."""
         return cosine_NC
 
+    def negative_rule(self, batch: HeadBatch) -> NegativeRule | None:
+        """`negative` in the form that a fused kernel knows, or None where it has none.
+
+        Who overrides `negative` overrides this as well, or is asked no longer: see `rule_of`.
+        """
+        return NegativeRule()
+
     def scale(self, batch: HeadBatch) -> Tensor | float:
         """The scale s of the logits: one for all rows, or (N,)."""
         return 1.0
@@ -131,6 +177,14 @@ class Head(nn.Module):
     def diagnostics(self) -> dict[str, Tensor]:
         """Scalars of the state that a plot over training should show, by name; may be empty."""
         return {}
+
+
+def rule_of(head: Head, batch: HeadBatch) -> NegativeRule | None:
+    """The head's `negative_rule`, unless a subclass has changed `negative` and not the rule."""
+    order = type(head).__mro__
+    names = ("negative", "negative_rule")
+    negative, rule = (next(i for i, c in enumerate(order) if n in vars(c)) for n in names)
+    return head.negative_rule(batch) if rule <= negative else None
 
 
 class FixedScaleHead(Head):

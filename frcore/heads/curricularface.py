@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from frcore.heads.arcface import ArcFace, add_angle
-from frcore.heads.base import HeadBatch, Scale, Source
+from frcore.heads.base import HeadBatch, NegativeRule, Scale, Source
 
 
 class CurricularFace(ArcFace):
@@ -69,6 +69,11 @@ class CurricularFace(ArcFace):
         hard_NC = cosine_NC > add_angle(batch.cosine_N.detach(), self.margin)[:, None]
         t = self.t.to(cosine_NC.dtype, copy=True)
         return torch.where(hard_NC, cosine_NC * (t + cosine_NC), cosine_NC)
+
+    def negative_rule(self, batch: HeadBatch) -> NegativeRule:
+        """c (t + c) above cos(θ_y + m)."""
+        threshold_N = add_angle(batch.cosine_N.detach(), self.margin)
+        return NegativeRule(threshold_N, (1.0, self.t.clone(), 0.0))
 
     def diagnostics(self) -> dict[str, Tensor]:
         """t."""

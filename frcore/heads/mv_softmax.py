@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.arcface import add_angle
-from frcore.heads.base import FixedScaleHead, HeadBatch, Scale, Source
+from frcore.heads.base import FixedScaleHead, HeadBatch, NegativeRule, Scale, Source
 
 
 class MVSoftmax(FixedScaleHead):
@@ -90,6 +90,11 @@ class MVSoftmax(FixedScaleHead):
         else:
             enlarged_NC = cosine_NC + self.t
         return torch.where(wrong_NC, enlarged_NC, cosine_NC)
+
+    def negative_rule(self, batch: HeadBatch) -> NegativeRule:
+        """(t + 1) c + t, or c + t, above f(θ_y)."""
+        linear = self.t + 1 if self.weighting == "adaptive" else 1.0
+        return NegativeRule(self._with_margin(batch.cosine_N.detach()), (0.0, linear, self.t))
 
     def _with_margin(self, cosine_N: Tensor) -> Tensor:
         if self.margin_type == "am":
