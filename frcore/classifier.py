@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frcore.center_state import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.lazy import LazyRows
 from frcore.loss import LossOutput, get_backend
+from frcore.loss.auto import AutoBackend
 from frcore.loss.deferred import CenterGradient
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
@@ -29,15 +31,20 @@ class Classifier(nn.Module):
         dim: D of the embeddings.
         head: a `Head`, or a name with its default parameters.
         sampler: a `Sampler`, or the name of one that needs no parameter.
-        backend: how the loss is computed; see `frcore.loss.BACKENDS`.
+        backend: how the loss is computed; see `frcore.loss.BACKENDS`, or "auto".
         seed: of the centres' initial values and of the sampler's random stream.
         center_std: standard deviation of the centres' initial values; 0.01 as in insightface. A
             head that normalises sees their direction only, but a small norm makes the first steps
             large.
+        center_format: how the centres are held. "fp32", or "split": bfloat16 high halves, which
+            the loss reads, and int16 low halves, which make them float32 again where they are
+            moved. "split" needs a backend that defers their gradient, and `CentersSGD`.
 
     Attributes:
-        centers: parameter (C, D). Under `update="lazy"` rows may be behind: call `synchronize()`
-            before reading them; `state_dict` does.
+        centers: parameter (C, D); under "split" the high halves, and `read_centers` gives the
+            centres. Under `update="lazy"` rows may be behind: call `synchronize()` before reading
+            them; `state_dict` does.
+        center_low_CD: under "split" the low halves, else None.
         lazy: set by a centres' optimiser that leaves rows behind; brings them up to date.
         deferred: set by a centres' optimiser that computes their gradient tile by tile while it
             moves them; `centers.grad` is then None. Not every backend defers.
@@ -60,11 +67,16 @@ class Classifier(nn.Module):
         backend: str = "dense",
         seed: int = 0,
         center_std: float = 0.01,
+        center_format: CenterFormat = "fp32",
     ) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        initial_CD = torch.randn(num_classes, dim, generator=generator) * center_std
-        self.centers = nn.Parameter(initial_CD)
+        center_CD, low_CD = initial_centers(
+            num_classes, dim, seed=seed, std=center_std, center_format=center_format
+        )
+        self.center_format = center_format
+        self.centers = nn.Parameter(center_CD)
+        self.register_buffer("center_low_CD", low_CD)
+        self.center_low_CD: Tensor | None
         self.head = build_head(head, num_classes=num_classes) if isinstance(head, str) else head
         if self.head.num_classes != num_classes:
             raise UserError(
@@ -74,7 +86,8 @@ class Classifier(nn.Module):
         self.head.attach(seed=seed)
         self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
         self.sampler.attach(num_classes, dim, seed=seed)
-        self.backend = get_backend(backend)
+        self.backend = self._named = get_backend(backend)
+        self._backend_name = backend
         self.lazy: LazyRows | None = None
         self.deferred: list[CenterGradient] | None = None
         self.register_state_dict_pre_hook(_before_saving)
@@ -82,6 +95,22 @@ class Classifier(nn.Module):
         self.active: Tensor | None = None
         self.stepped = True
         """Set by the centres' optimiser: the next forward opens a new step."""
+
+    @property
+    def backend_name(self) -> str:
+        """The backend's name; of "auto" what it picked, once it has."""
+        picked = self._named.picked if isinstance(self._named, AutoBackend) else None
+        return picked or self._backend_name
+
+    @property
+    def table(self) -> Rows:
+        """The centres as float32 rows to read and to write, whatever their format.
+
+        Under "lazy" rows may be behind; `read_centers` brings them up to date.
+        """
+        if self.center_low_CD is None:
+            return PlainRows(self.centers)
+        return SplitRows(self.centers, self.center_low_CD)
 
     @property
     def num_classes(self) -> int:
@@ -93,13 +122,26 @@ class Classifier(nn.Module):
 
         Raises:
             UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
-                out of range.
+                out of range; split centres without an optimiser that can move them.
         """
         check_embeddings(embedding_ND, self.centers.shape[1])
         check_labels(label_N, len(embedding_ND), self.num_classes)
         # Autocast would compute the cosines in 16 bits, where s cos θ is off by 0.25 at s = 64.
         with torch.autocast(self.centers.device.type, enabled=False):
-            return self._forward(embedding_ND.to(self.centers.dtype), label_N.long())
+            return self._forward(embedding_ND.to(self._check_format()), label_N.long())
+
+    def _check_format(self) -> torch.dtype:
+        """What the loss is computed in."""
+        if self.center_low_CD is None:
+            return self.centers.dtype
+        SplitRows(self.centers, self.center_low_CD)  # refuses what was converted
+        if self.training and self.deferred is None and torch.is_grad_enabled():
+            raise UserError(
+                "a training step of class centres in format 'split', but they have no optimiser; "
+                "only frcore.centers.CentersSGD moves both of their halves: build it before the "
+                "first step, or use center_format='fp32'"
+            )
+        return torch.float32
 
     def _forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
         active = extra_rows = None
@@ -140,8 +182,9 @@ class Classifier(nn.Module):
         self.synchronize(index)
         return self._read(index)
 
+    @torch.no_grad()
     def _read(self, index: Tensor | None = None) -> Tensor:
-        return self.centers.detach() if index is None else self.centers.detach()[index]
+        return self.table.read(slice(None) if index is None else index)
 
     def _note_active(self, active: Tensor | None) -> None:
         """Keep the columns of this step; those of earlier batches too if gradients add up."""

@@ -16,6 +16,13 @@ LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=60)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+Backend = Literal["auto", "dense", "streamed", "triton"]
+BACKEND_MEANING = (
+    "How the loss is computed: the same numbers up to rounding at different cost. dense: the whole "
+    "logit matrix; streamed: tiles of classes; triton: fused GPU kernels; auto: what suits device, "
+    "head and size."
+)
+
 
 class Section(BaseModel):
     """A part of the study: unknown keys are refused, values cannot change once read."""
@@ -191,7 +198,7 @@ class Training(Section):
     flip: bool = Field(True, description="Random horizontal mirroring.")
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
-    backend: Literal["dense"] = Field("dense", description="How the loss is computed.")
+    backend: Backend = Field("auto", description=BACKEND_MEANING)
     threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
 
     @model_validator(mode="after")
@@ -229,6 +236,7 @@ class Measurement(Section):
     steps: int = Field(20, ge=5, description="Timed steps.")
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    backend: Backend = Field("auto", description=BACKEND_MEANING)
     threads: int = Field(1, ge=1)
     backbone: Component | None = Field(
         None, description="Also run this backbone in the step; absent: the last layer alone."

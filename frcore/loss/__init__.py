@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frcore.errors import unknown_name
+from frcore.loss.auto import AutoBackend
 from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
 from frcore.loss.dense import dense_loss
 from frcore.loss.streamed import streamed_loss
@@ -13,11 +14,13 @@ __all__ = ["BACKENDS", "EntryFilter", "ExtraRows", "LossBackend", "LossOutput", 
 
 
 def get_backend(name: str) -> LossBackend:
-    """The backend called `name`.
+    """The backend called `name`, or one that picks at its first call for "auto".
 
     Raises:
         UserError: there is none.
     """
+    if name == "auto":
+        return AutoBackend()
     if name not in BACKENDS:
-        raise unknown_name("loss backend", name, BACKENDS)
+        raise unknown_name("loss backend", name, [*BACKENDS, "auto"])
     return BACKENDS[name]

@@ -19,6 +19,7 @@ class Row:
     steps: int
     status: str = "ok"
     error: str | None = None
+    backend: str | None = None
     inside_timer: str | None = None
     step_ms: float | None = None
     step_ms_low: float | None = None

@@ -73,6 +73,7 @@ def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:
     for _ in range(given.warmup):
         step()
     step.synchronize()
+    row.backend = step.classifier.backend_name
     with process.PeakMemory() as peak:
         _memory_pass(row, step)
     row.rss_peak_mib = peak.peak_bytes / MIB

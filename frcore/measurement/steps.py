@@ -92,7 +92,7 @@ class TrainingStep:
             dim,
             head=build_head(spec.head.name, num_classes=identities, **spec.head.parameters),
             sampler=build_sampler(spec.sampler.name, **spec.sampler.parameters),
-            backend="dense",
+            backend=given.backend,
             seed=seed,
         )
         self.classifier.to(self.device).train()

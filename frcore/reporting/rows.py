@@ -33,11 +33,11 @@ NUMBER_COLUMNS = (
     "threshold", "far_achieved", "false_accepts", "impostors", "note",
 )  # fmt: skip
 TRAINING_COLUMNS = (
-    "epochs", "steps", "seconds", "images_per_second", "final_loss", "parameters",
+    "epochs", "steps", "seconds", "images_per_second", "final_loss", "backend", "parameters",
     "scale", "target_angle", "negative_angle",
 )  # fmt: skip
 MEASURED_COLUMNS = (
-    "identities", "device", "batch_size", "dim", "inside_timer", "steps", "step_ms",
+    "identities", "device", "batch_size", "dim", "backend", "inside_timer", "steps", "step_ms",
     "step_ms_low", "step_ms_high", "images_per_second", "cpu_ms_per_step", "rss_peak_mib",
     "rss_extra_mib", "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib",
     "nvml_device_mib", "power_watts", "energy_mj_per_step", "clock_mhz", "throttle_reasons",
@@ -46,7 +46,7 @@ PROVENANCE_COLUMNS = tuple(provenance({}))
 
 TEXT = frozenset((
     "run", "backbone", "head", "sampler", "benchmark", "protocol", "metric", "subset", "method",
-    "n_unit", "note", "status", "reason", "measurement", "device", "inside_timer",
+    "n_unit", "note", "backend", "status", "reason", "measurement", "device", "inside_timer",
     "throttle_reasons", "spec_hash", "data_sha256", "commit", "platform", "cpu", "gpu_name",
     "gpu_driver",
 ))  # fmt: skip

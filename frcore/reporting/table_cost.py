@@ -76,10 +76,20 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
         f"and 80th percentile; batch {measurement.batch_size}, dimension {measurement.dim}, "
         f"{measurement.precision}, {measurement.threads} CPU thread(s).",
         *(f"Inside the timer: {what}." for what in inside),
+        *_backends(usable),
         *(f"Device: {machine}." for machine in machines),
         "A dash is what the device cannot tell, or what was not measured.",
     ]
     return notes
+
+
+def _backends(usable: pd.DataFrame) -> list[str]:
+    """Which loss backend the rows were measured with."""
+    sizes = usable.dropna(subset=["backend"]).groupby("backend")["identities"]
+    return [
+        f"Loss backend `{name}` at {', '.join(f'{n:,}' for n in sorted(unique(found)))} identities."
+        for name, found in sizes
+    ]
 
 
 def missing_table(rows: Rows) -> Table:

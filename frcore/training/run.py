@@ -104,6 +104,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         "seconds": trainer.seconds,
         "images_per_second": images / trainer.seconds,
         "final_loss": loss,
+        "backend": trainer.classifier.backend_name,
         "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
     }
     write_json(out / "result.json", result)

@@ -60,7 +60,18 @@ def columns(repository) -> set[str]:
     return names - {"ok", "oom", "failed", "none"}
 
 
-@pytest.mark.parametrize(("head", "sampler"), list(product(HEADS, SAMPLERS)))
+# A process each: a head and a sampler at a time by default, the pairs in the slow tier.
+PAIRS = [
+    pytest.param(
+        head,
+        sampler,
+        marks=[] if "full" == sampler or head == "cosface" else pytest.mark.slow,
+    )
+    for head, sampler in product(HEADS, SAMPLERS)
+]
+
+
+@pytest.mark.parametrize(("head", "sampler"), PAIRS)
 def test_every_head_with_every_sampler(head, sampler, columns, tmp_path):
     spec = make_spec(head, {"name": sampler, **SAMPLER_PARAMETERS.get(sampler, {})})
     out = tmp_path / "m.json"
@@ -81,7 +92,7 @@ def test_every_head_with_every_sampler(head, sampler, columns, tmp_path):
 
 
 def test_memory_grows_with_the_identities_by_what_the_matrices_take(tmp_path):
-    spec = make_spec(identities=[1_000, 10_000, 40_000], batch_size=16, dim=32)
+    spec = make_spec(identities=[1_000, 10_000, 40_000], batch_size=16, dim=32, backend="dense")
     rows = measure(spec, tmp_path / "m.json")["rows"]
     small, middle, large = (row["rss_extra_mib"] for row in rows)
     # At least the centres' gradient and one matrix of logits, in fp32, are new in a step.
@@ -89,6 +100,14 @@ def test_memory_grows_with_the_identities_by_what_the_matrices_take(tmp_path):
     assert large - middle > least
     assert middle - small > least / 6
     assert small < 8
+
+
+def test_memory_of_the_streamed_backend_does_not(tmp_path):
+    spec = make_spec(identities=[10_000, 40_000], batch_size=16, dim=32, backend="streamed")
+    rows = measure(spec, tmp_path / "m.json")["rows"]
+    assert [row["backend"] for row in rows] == ["streamed", "streamed"]
+    small, large = (row["rss_extra_mib"] for row in rows)
+    assert large - small < (40_000 - 10_000) * (32 + 16) * 4 / 2**20 / 4
 
 
 @pytest.mark.slow

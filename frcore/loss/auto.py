@@ -1,0 +1,68 @@
+"""The backend that suits device, head and size."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from torch import Tensor
+
+from frcore.heads.base import Head
+from frcore.loss.base import LossBackend, LossOutput
+from frcore.loss.dense import dense_loss
+from frcore.loss.streamed import streamed_loss
+
+DENSE_BELOW = 3000
+"""Columns from which the streamed backend is as fast as `dense` on one CPU core (docs/LOG.md,
+2026-11-22): 0.7 to 1.1 times its time at 3,000, 0.4 to 0.8 at 30,000, 1.2 to 1.4 at 300. It takes
+less memory at any size."""
+
+logger = logging.getLogger(__name__)
+
+
+def pick(head: Head, columns: int, device: str) -> str:
+    """The name of the backend for a matrix of `columns` class centres on "cpu" or "cuda"."""
+    if device == "cuda" and _has_kernels(head):
+        return "triton"
+    return "dense" if columns < DENSE_BELOW else "streamed"
+
+
+def _has_kernels(head: Head) -> bool:
+    try:
+        from frcore.loss.triton import supports
+    except ImportError:
+        return False
+    return supports(head)
+
+
+class AutoBackend:
+    """Picks at the first step, says what it picked, and stays with it.
+
+    Attributes:
+        picked: the backend's name; None before the first step.
+    """
+
+    def __init__(self) -> None:
+        self.picked: str | None = None
+        self._backend: LossBackend = dense_loss
+
+    def __call__(
+        self, embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, head: Head, **options: Any
+    ) -> LossOutput:
+        """The picked backend's loss; see `frcore.loss.dense.dense_loss`."""
+        if self.picked is None:
+            active = options.get("active")
+            columns = len(center_CD) if active is None else len(active)
+            self._choose(pick(head, columns, center_CD.device.type), columns, center_CD)
+        return self._backend(embedding_ND, center_CD, label_N, head, **options)
+
+    def _choose(self, name: str, columns: int, center_CD: Tensor) -> None:
+        self.picked = name
+        self._backend = {"dense": dense_loss, "streamed": streamed_loss}.get(name, dense_loss)
+        if name == "triton":
+            from frcore.loss.triton import triton_loss
+
+            self._backend = triton_loss
+        logger.info(
+            "loss backend 'auto': '%s' for %d columns on %s", name, columns, center_CD.device.type
+        )
