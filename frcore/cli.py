@@ -322,6 +322,58 @@ def schema(
         write_text(out, text)
 
 
+@app.command("plan")
+def plan_command(
+    identities: Annotated[float, typer.Option(help="Class centres; 30e6 is 30 million.")],
+    gpus: Annotated[int, typer.Option(help="GPUs that the classes are divided over.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images on each GPU.")] = 1024,
+    dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
+    rate: Annotated[float, typer.Option(help="Share of the centres in each step's softmax.")] = 1.0,
+    state: Annotated[str, typer.Option(help="How centres and momentum are stored.")] = "fp32",
+    update: Annotated[
+        str, typer.Option(help="Of centres that a step does not sample: sparse, lazy, dense.")
+    ] = "sparse",
+    queue: Annotated[int, typer.Option(help="Rows of BroadFace's queue.")] = 0,
+    head: Annotated[str, typer.Option(help="AdaCos needs a pass more than others.")] = "arcface",
+    backend: Annotated[str, typer.Option(help="fused, or dense.")] = "fused",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of the products: bf16, tf32, fp32. [default: bf16; dense: fp32]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="The GPU's ceilings.")] = "h200",
+    tflops: Annotated[float | None, typer.Option(help="Your GPU's, in its place.")] = None,
+    tb_per_second: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
+    memory_gib: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
+    link_gb_per_second: Annotated[float | None, typer.Option(help="Between GPUs.")] = None,
+    reference: Annotated[
+        Path, typer.Option(help="Folder of measured rows to compare with.")
+    ] = Path("results/reference"),
+    as_json: JsonOption = False,
+) -> None:
+    """Predict memory and time of the last layer's training step, beside what was measured.
+
+    Example: frcore plan --identities 30e6 --gpus 8 --batch 1024 --rate 0.1
+    """
+    from frcore.planning.command import plan_and_compare
+    from frcore.planning.show import as_record, render
+
+    plan, rows, comparisons = plan_and_compare(
+        {"identities": identities, "gpus": gpus, "batch": batch, "dim": dim, "rate": rate,
+         "state": state, "update": update, "queue": queue, "backend": backend,
+         "precision": precision},
+        head=head,
+        device=device,
+        ceilings={"tflops": tflops, "tb_per_second": tb_per_second, "memory_gib": memory_gib,
+                  "link_gb_per_second": link_gb_per_second},
+        reference=reference,
+    )  # fmt: skip
+    if as_json:
+        record = as_record(plan, rows, comparisons)
+        sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    else:
+        render(plan, rows, comparisons, Console())
+
+
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check this machine, and which studies in config/ it can run; exit 1 if something is wrong."""

@@ -1,0 +1,11 @@
+"""What a training step of the last layer must cost: bytes, FLOPs, memory, before it is run."""
+
+from __future__ import annotations
+
+from frcore.planning.devices import DEVICES, Device, get_device
+from frcore.planning.step import BACKENDS, STATES, Part, Plan, Shape, State, plan_step
+
+__all__ = [
+    "BACKENDS", "DEVICES", "STATES", "Device", "Part", "Plan", "Shape", "State", "get_device",
+    "plan_step",
+]  # fmt: skip

@@ -1,0 +1,170 @@
+"""A plan as tables for people, and as one record for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from frcore.planning.measured import Comparison, Measured, efficiency
+from frcore.planning.step import STATES, Plan
+
+SHARDED = (
+    "Classes divided over GPUs are a prediction: the trainer has its classes on one GPU today."
+)
+ALONE = "The last layer alone: no backbone, no data loading, no CUDA context."
+
+
+def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
+    """Step time by the efficiency that each subject reached; name -> (ms, rows it is from)."""
+    subjects = {row.subject for row in rows if row.shape.backend == plan.shape.backend}
+    found = {}
+    for subject in sorted(subjects):
+        own = [row for row in rows if row.subject == subject]
+        reached = efficiency(own, plan.device)
+        assert reached is not None
+        found[subject] = (plan.step_ms / reached + plan.exchange_ms, len(own))
+    return found
+
+
+def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -> dict[str, Any]:
+    """JSON-able: the shape, the device with its sources, the plan, and what was measured."""
+    shape, device = plan.shape, plan.device
+    return {
+        "shape": asdict(shape),
+        "device": asdict(device) | {"tflops": dict(device.tflops)},
+        "parts": [
+            asdict(part)
+            | {
+                "compute_ms": part.compute_ms(device, shape.precision),
+                "memory_ms": part.memory_ms(device),
+            }
+            for part in plan.parts
+        ],
+        "step_ms": plan.step_ms,
+        "is_lower_bound": shape.backend == "fused",
+        "exchanged_bytes": plan.exchanged,
+        "exchange_ms": plan.exchange_ms,
+        "total_ms": plan.total_ms,
+        "memory_bytes": plan.memory,
+        "memory_gib": plan.memory_gib,
+        "fits": plan.fits,
+        "fitted_ms": {
+            subject: {"total_ms": ms, "rows": count}
+            for subject, (ms, count) in fitted_ms(plan, rows).items()
+        },
+        "measured": [
+            {
+                "subject": c.measured.subject,
+                "head": c.measured.head,
+                "shape": asdict(c.measured.shape),
+                "step_ms": c.measured.step_ms,
+                "bound_ms": c.bound_ms,
+                "predicted_ms": c.predicted_ms,
+                "error": c.error,
+                "source": str(c.measured.source),
+            }
+            for c in comparisons
+        ],
+        "notes": [ALONE, *([SHARDED] if shape.gpus > 1 else [])],
+    }
+
+
+def render(
+    plan: Plan, rows: list[Measured], comparisons: list[Comparison], console: Console
+) -> None:
+    """Print the plan; 80 columns suffice."""
+    shape, device = plan.shape, plan.device
+    console.print(
+        f"[bold]{shape.identities:,} identities[/] on {shape.gpus} × {device.name}, "
+        f"{shape.batch:,} images per GPU, dim {shape.dim}, rate {shape.rate:g}"
+    )
+    console.print(
+        f"backend {shape.backend}, {shape.precision} products, state {shape.state}: "
+        f"{STATES[shape.state].meaning}"
+    )
+    console.print(_time_table(plan))
+    console.print(_memory_table(plan))
+    for line in _conclusions(plan, rows):
+        console.print(line)
+    if comparisons:
+        console.print(_comparison_table(comparisons))
+    else:
+        console.print(
+            f"[yellow]No measured row[/] of a {device.name}: nothing here has been compared with a "
+            "real step. docs/measuring.md says how to measure."
+        )
+    console.print(f"[dim]{ALONE} {device.name}: {device.source}.[/]")
+
+
+def _time_table(plan: Plan) -> Table:
+    shape, device = plan.shape, plan.device
+    table = Table(title="time of a step on each GPU", title_justify="left")
+    for title in ("part", "GFLOP", "GB moved", "compute ms", "memory ms", "ms"):
+        table.add_column(title, justify="left" if title == "part" else "right")
+    for part in plan.parts:
+        compute, memory = part.compute_ms(device, shape.precision), part.memory_ms(device)
+        # One of the two is 0 where the plan adds them up.
+        table.add_row(part.name, _sig(part.flop / 1e9), _sig(part.bytes / 1e9), _sig(compute),
+                      _sig(memory), _sig(max(compute, memory)))  # fmt: skip
+    for name, moved in plan.exchanged.items():
+        ms = 1e3 * moved / (device.link_gb_per_second * 1e9)
+        table.add_row(name, "", _sig(moved / 1e9), "", "", _sig(ms))
+    table.add_section()
+    bound = "lower bound" if shape.backend == "fused" else "estimate"
+    table.add_row(f"[bold]{bound}[/]", "", "", "", "", f"[bold]{_sig(plan.total_ms)}[/]")
+    return table
+
+
+def _memory_table(plan: Plan) -> Table:
+    table = Table(title="memory of each GPU", title_justify="left")
+    table.add_column("what")
+    table.add_column("GiB", justify="right")
+    for name, size in plan.memory.items():
+        table.add_row(name, f"{size / 1024**3:.2f}")
+    table.add_section()
+    table.add_row("[bold]peak[/]", f"[bold]{plan.memory_gib:.2f}[/]")
+    return table
+
+
+def _conclusions(plan: Plan, rows: list[Measured]) -> list[str]:
+    lines = []
+    device = plan.device
+    if plan.fits:
+        lines.append(f"Fits: {device.name} has {device.memory_gib:.1f} GiB.")
+    else:
+        lines.append(f"[bold red]Does not fit[/]: {device.name} has {device.memory_gib:.1f} GiB.")
+    for subject, (ms, count) in fitted_ms(plan, rows).items():
+        lines.append(
+            f"As efficient as {count} measured row(s) of {subject}: {_sig(ms)} ms for each step."
+        )
+    if plan.shape.gpus > 1:
+        lines.append(f"[yellow]{SHARDED}[/]")
+    return lines
+
+
+def _comparison_table(comparisons: list[Comparison]) -> Table:
+    table = Table(title="measured steps, each predicted from the other rows of its subject",
+                  title_justify="left")  # fmt: skip
+    for title in ("subject, head", "identities", "rate", "bound", "predicted", "measured", "error"):
+        table.add_column(title, justify="left" if title.startswith("subject") else "right")
+    for c in comparisons:
+        shape = c.measured.shape
+        table.add_row(f"{c.measured.subject}, {c.measured.head}", f"{shape.identities:.3g}",
+                      f"{shape.rate:g}", _sig(c.bound_ms), _sig(c.predicted_ms),
+                      _sig(c.measured.step_ms), f"{100 * c.error:+.0f} %")  # fmt: skip
+    return table
+
+
+def _sig(value: float) -> str:
+    """Three significant digits, without exponents.
+
+    >>> _sig(5.3085), _sig(15.99), _sig(4194.3), _sig(0.0012345)
+    ('5.31', '16.0', '4,190', '0.00123')
+    """
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:#.3g}"

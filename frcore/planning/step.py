@@ -1,0 +1,301 @@
+"""Bytes, FLOPs and memory of one training step of the last layer.
+
+Two ways to compute it. `fused`: the logits are never stored; one pass over the class centres for
+loss and embeddings' gradient, one for the centres' gradient with SGD in its epilogue: 4 matrix
+products. A pass takes at least as long as its products and at least as long as its bytes, so the
+larger of the two bounds it from below. `dense`: as insightface's PartialFC_V2 does it, every
+operation a kernel of its own; bytes were counted operation by operation (162 per logit and 140 per
+element of the centres with a full softmax), and all times add up. That is an estimate, not a bound.
+docs/planning.md derives the numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from frcore.errors import UserError, unknown_name
+from frcore.planning.devices import Device
+
+FLOAT = 4
+"""Bytes of a float32, in which all vectors with one number per class or row are."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How a class centre and its momentum are stored; bytes per element of the centre.
+
+    Attributes:
+        stored: centre, momentum and copies.
+        read: what a pass reads to compute cosines.
+        update: what the pass that computes the gradient and applies it reads and writes.
+        meaning: in words.
+    """
+
+    stored: int
+    read: int
+    update: int
+    meaning: str
+
+
+STATES: dict[str, State] = {
+    "fp32": State(8, 4, 16, "centre and momentum in fp32"),
+    "fp32_shadow": State(10, 2, 20, "centre and momentum in fp32, a bf16 copy for the products"),
+    "fp32_no_momentum": State(4, 4, 8, "centre in fp32, no momentum"),
+    "split": State(6, 2, 12, "centre in two 16-bit halves, exactly fp32; momentum in bf16"),
+    "split_no_momentum": State(4, 2, 8, "centre in two 16-bit halves, no momentum"),
+}
+
+BACKENDS = ("fused", "dense")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained.
+
+    Attributes:
+        identities: class centres on all GPUs.
+        gpus: over which the classes are divided.
+        batch: images on each GPU; each GPU's classes see those of all GPUs.
+        dim: of the embeddings.
+        rate: share of the centres in each step's softmax.
+        state: one of `STATES`.
+        update: what happens to the centres outside it; "lazy" costs about what "sparse" does.
+        queue: rows of a queue of past embeddings that move the centres (BroadFace).
+        statistic: whether the head needs a sum over all cosines before it has its scale (AdaCos).
+        precision: of the matrix products' operands.
+        backend: "fused" or "dense".
+    """
+
+    identities: int
+    gpus: int = 1
+    batch: int = 1024
+    dim: int = 512
+    rate: float = 1.0
+    state: str = "fp32"
+    update: Literal["sparse", "lazy", "dense"] = "sparse"
+    queue: int = 0
+    statistic: bool = False
+    precision: str = "bf16"
+    backend: str = "fused"
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise unknown_name("state", self.state, STATES, where="--state")
+        if self.backend not in BACKENDS:
+            raise unknown_name("backend", self.backend, BACKENDS, where="--backend")
+        for name, least in (("identities", 1), ("gpus", 1), ("batch", 1), ("dim", 1), ("queue", 0)):
+            if getattr(self, name) < least:
+                raise UserError(
+                    f"--{name} {getattr(self, name)}; allowed is {least} or more: give a count"
+                )
+        if not 0 < self.rate <= 1:
+            raise UserError(
+                f"--rate {self.rate}; allowed is above 0 and at most 1, the full softmax: give the "
+                "share of all class centres that a step samples"
+            )
+        if self.backend == "dense" and self.state != "fp32":
+            raise UserError(
+                f"state '{self.state}' with backend 'dense'; its centres and momentum are fp32: "
+                "leave --state away, or plan --backend fused"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Rows of the logit matrix that each GPU has: the batches of all."""
+        return self.batch * self.gpus
+
+    @property
+    def classes(self) -> float:
+        """Class centres of one GPU; the largest share where they do not divide evenly."""
+        return float(-(-self.identities // self.gpus))
+
+    @property
+    def active(self) -> float:
+        """Of those, the ones in a step's softmax."""
+        return self.rate * self.classes
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the step on one GPU: what it must compute, and move through memory."""
+
+    name: str
+    flop: float
+    bytes: float
+
+    def compute_ms(self, device: Device, precision: str) -> float:
+        """Time of the arithmetic alone."""
+        return 1e3 * self.flop / (device.tflops[precision] * 1e12)
+
+    def memory_ms(self, device: Device) -> float:
+        """Time of the bytes alone."""
+        return 1e3 * self.bytes / (device.tb_per_second * 1e12)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a step costs on each GPU.
+
+    Attributes:
+        parts: of the step.
+        step_ms: of all parts, without communication.
+        exchanged: what GPUs send each other, name -> bytes through one GPU's link, one way.
+        exchange_ms: time of that, not hidden behind anything.
+        memory: what a GPU holds at the step's peak, name -> bytes.
+    """
+
+    shape: Shape
+    device: Device
+    parts: tuple[Part, ...]
+    step_ms: float
+    exchanged: dict[str, float]
+    exchange_ms: float
+    memory: dict[str, float]
+
+    @property
+    def memory_gib(self) -> float:
+        """Of one GPU, without CUDA's context and the backbone."""
+        return sum(self.memory.values()) / 1024**3
+
+    @property
+    def fits(self) -> bool:
+        """Whether that is less than the device has."""
+        return self.memory_gib <= self.device.memory_gib
+
+    @property
+    def total_ms(self) -> float:
+        """Step and communication."""
+        return self.step_ms + self.exchange_ms
+
+
+def plan_step(shape: Shape, device: Device) -> Plan:
+    """Plan a step of `shape` on `device`.
+
+    Raises:
+        UserError: a precision without a rate.
+
+    >>> from frcore.planning import get_device
+    >>> plan = plan_step(Shape(identities=1_000_000, state="fp32_shadow"), get_device("h200"))
+    >>> f"{plan.step_ms:.2f} ms, {plan.memory['centres and momentum'] / 1e9:.2f} GB"
+    '5.31 ms, 5.12 GB'
+    """
+    if shape.precision not in device.tflops:
+        raise unknown_name("precision", shape.precision, device.tflops, where="--precision")
+    if shape.backend == "dense":
+        parts = dense_parts(shape)
+        times = [p.compute_ms(device, shape.precision) + p.memory_ms(device) for p in parts]
+        memory = dense_memory(shape)
+    else:
+        parts = fused_parts(shape)
+        times = [max(p.compute_ms(device, shape.precision), p.memory_ms(device)) for p in parts]
+        memory = fused_memory(shape)
+    exchanged = exchanged_bytes(shape)
+    seconds = sum(exchanged.values()) / (device.link_gb_per_second * 1e9)
+    return Plan(shape, device, parts, sum(times), exchanged, 1e3 * seconds, memory)
+
+
+def fused_parts(shape: Shape) -> tuple[Part, ...]:
+    """The passes of the fused step.
+
+    The first: cosines and the embeddings' gradient, which a queue's rows do not have. The second:
+    cosines again, and the centres' gradient. A vector of 1/‖w‖ is read by both, and written by the
+    second.
+    """
+    state, dim, active = STATES[shape.state], shape.dim, shape.active
+    product = 2.0 * active * dim  # FLOP of a product for each row
+    passes = []
+    if shape.rate < 1:
+        # Random numbers written and read, indices written: sorting and selecting take more.
+        moved = 2 * FLOAT * shape.classes + 8 * active
+        passes.append(Part("sampling", 0.0, moved))
+    if shape.statistic:
+        moved = active * (state.read * dim + FLOAT)
+        passes.append(Part("statistic", product * shape.rows, moved))
+    passes.append(
+        Part(
+            "pass 1: loss, dX",
+            product * (2 * shape.rows + shape.queue),
+            active * (state.read * dim + FLOAT),
+        )
+    )
+    passes.append(
+        Part(
+            "pass 2: dW, SGD",
+            product * (2 * shape.rows + 2 * shape.queue),
+            active * (state.update * dim + 2 * FLOAT),
+        )
+    )
+    if shape.rate < 1 and shape.update == "dense":
+        moved = (shape.classes - active) * 2 * state.stored * dim
+        passes.append(Part("SGD of the rest", 0.0, moved))
+    return tuple(passes)
+
+
+def dense_parts(shape: Shape) -> tuple[Part, ...]:
+    """Matrix products and all else of the dense step, from counted operations."""
+    logits = (shape.rows + shape.queue) * shape.active
+    products = Part("3 matrix products", 6.0 * logits * shape.dim, 0.0)
+    if shape.rate < 1:
+        # The gradient is dense all the same, and SGD runs over every row.
+        elements = shape.dim * (104 * shape.active + 56 * shape.classes)
+    else:
+        elements = shape.dim * 140 * shape.classes
+    return products, Part("elementwise", 0.0, 162 * logits + elements)
+
+
+def fused_memory(shape: Shape) -> dict[str, float]:
+    """Bytes on one GPU at the peak of the fused step."""
+    state, rows = STATES[shape.state], shape.rows + shape.queue
+    memory = {
+        "centres and momentum": state.stored * shape.dim * shape.classes,
+        "1/norms": FLOAT * shape.classes,
+        # The gradient in 8 partial sums, and a tile of the update for each multiprocessor.
+        "workspace": 8 * FLOAT * rows * shape.dim + 17e6,
+        "embeddings and gradient": 2 * FLOAT * rows * shape.dim,
+    }
+    return memory | _sampling_memory(shape) | _queue_memory(shape)
+
+
+def dense_memory(shape: Shape) -> dict[str, float]:
+    """Bytes on one GPU at the peak of the dense step.
+
+    The factors were fitted to peaks measured on a CPU (1082 MB over the state at 256 rows and 1e5
+    classes, 928 MB at 1024 and 5e4): logits four times, or gradient and optimiser's temporaries.
+    """
+    dim, logits = shape.dim, 16.0 * (shape.rows + shape.queue)
+    if shape.rate < 1:
+        temporary = max(8 * dim * shape.classes, (logits + 6 * dim) * shape.active)
+    else:
+        temporary = max(logits + 6 * dim, 21.6 * dim) * shape.classes
+    memory = {"centres and momentum": 8 * dim * shape.classes, "temporaries": temporary}
+    return memory | _sampling_memory(shape) | _queue_memory(shape)
+
+
+def _sampling_memory(shape: Shape) -> dict[str, float]:
+    if shape.rate == 1:
+        return {}
+    return {"sampling": FLOAT * shape.classes + 2 * 8 * shape.active}
+
+
+def _queue_memory(shape: Shape) -> dict[str, float]:
+    if not shape.queue:
+        return {}
+    return {"queue": 2.0 * FLOAT * shape.queue * shape.dim}
+
+
+def exchanged_bytes(shape: Shape) -> dict[str, float]:
+    """What goes through one GPU's link, one way, where classes are divided over GPUs.
+
+    Embeddings (bf16) and labels of all rows come to every GPU; each row's maximum and sum are
+    combined; the embeddings' gradients (fp32) are summed and each GPU keeps its rows' part. A ring
+    moves (G − 1)/G of each.
+    """
+    if shape.gpus == 1:
+        return {}
+    share, rows = (shape.gpus - 1) / shape.gpus, shape.rows
+    return {
+        "all-gather x, y": share * rows * (2 * shape.dim + 8),
+        "all-gather max, sum": share * rows * 2 * FLOAT * shape.gpus,
+        "reduce-scatter dX": share * rows * FLOAT * shape.dim,
+    }
