@@ -103,12 +103,25 @@ def _imported(name: str, is_package: bool, tree: ast.AST) -> Iterator[str]:
             yield from _imported(name, is_package, node)
 
 
+CITATIONS = frozenset({"source", "formula", "dialects"})
+"""Attributes of heads and samplers that are documentation."""
+
+
 @functools.cache
 def _meaning(path: Path) -> str:
-    """The syntax tree without docstrings, comments and layout."""
+    """The syntax tree without docstrings, citations, comments and layout."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
+        if isinstance(node, ast.ClassDef):
+            node.body = [line for line in node.body if not _is_citation(line)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_citation(node: ast.stmt) -> bool:
+    """Whether a line of a class only documents it: see `frcore.heads.base.Head`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    names = {target.id for target in targets if isinstance(target, ast.Name)}
+    return bool(names) and names <= CITATIONS

@@ -58,6 +58,20 @@ def test_comments_docstrings_and_layout_do_not_count(package):
     assert fingerprint(package, "frcore.heads.cosface") == before
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("Deng et al.", "Somebody"), ("s cos(θ_y + m)", "another"), ('"beyond_pi",', "")],
+)
+def test_citations_do_not_count(package, old, new):
+    before = fingerprint(package, "frcore.heads.arcface")
+    path = package / "heads/arcface.py"
+    text = path.read_text()
+    cited = text.index("source: ClassVar")
+    path.write_text(text[:cited] + text[cited:].replace(old, new, 1))
+    assert path.read_text() != text
+    assert fingerprint(package, "frcore.heads.arcface") == before
+
+
 def test_a_changed_formula_counts_for_its_own_head_only(package):
     heads = ("frcore.heads.cosface", "frcore.heads.arcface")
     before = [fingerprint(package, "frcore.training.run", head) for head in heads]

@@ -65,7 +65,7 @@ PAIRS = [
     pytest.param(
         head,
         sampler,
-        marks=[] if "full" == sampler or head == "cosface" else pytest.mark.slow,
+        marks=[] if sampler == "full" or head == "cosface" else pytest.mark.slow,
     )
     for head, sampler in product(HEADS, SAMPLERS)
 ]
