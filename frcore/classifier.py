@@ -22,6 +22,10 @@ from frcore.samplers.base import Sampler
 SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
 """How much of the matrix `negative_angles` looks at: enough for a histogram, at no real cost."""
 
+SPLIT_BACKENDS = ("streamed",)
+"""Backends that read the high halves of split centres and leave the gradient to the optimiser; the
+first is what "auto" means for them."""
+
 
 class Classifier(nn.Module):
     """Class centres, and the loss of embeddings against them.
@@ -86,6 +90,8 @@ class Classifier(nn.Module):
         self.head.attach(seed=seed)
         self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
         self.sampler.attach(num_classes, dim, seed=seed)
+        if center_format == "split":
+            backend = _backend_for_split(backend)
         self.backend = self._named = get_backend(backend)
         self._backend_name = backend
         self.lazy: LazyRows | None = None
@@ -208,6 +214,18 @@ class Classifier(nn.Module):
         center_KD = F.normalize(self.read_centers(class_K))
         cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
         return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
+
+
+def _backend_for_split(backend: str) -> str:
+    """The backend of split centres: one that reads high halves and defers the gradient."""
+    if backend == "auto":
+        return SPLIT_BACKENDS[0]
+    if backend not in SPLIT_BACKENDS:
+        raise UserError(
+            f"backend '{backend}' with center_format 'split'; backends that read split centres "
+            f"are {', '.join(SPLIT_BACKENDS)}: use one of them or 'auto', or center_format 'fp32'"
+        )
+    return backend
 
 
 def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None:

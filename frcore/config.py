@@ -195,6 +195,15 @@ class Training(Section):
         0.01, gt=0, description="Standard deviation of the centres' initial values. 0.01 is "
         "insightface's; 1/√dim starts them at norm 1, which makes the first steps smaller."
     )  # fmt: skip
+    center_format: Literal["fp32", "split"] = Field(
+        "fp32", description="How class centres and their momentum are held. fp32: 8 bytes per "
+        "entry; split: 6, centres as bfloat16 + int16, which together are exact float32 (the loss "
+        "reads the bfloat16 alone), momentum as bfloat16 rounded at random. Momentum 0 takes 4."
+    )  # fmt: skip
+    center_optimizer: Literal["rowwise", "torch"] = Field(
+        "rowwise", description="What moves the class centres. rowwise: SGD that knows which "
+        "centres a step had, without a gradient of all; torch: torch.optim.SGD, to compare with."
+    )  # fmt: skip
     flip: bool = Field(True, description="Random horizontal mirroring.")
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
@@ -209,6 +218,20 @@ class Training(Section):
             raise ValueError(
                 f"schedule.warmup of {self.schedule.warmup} epochs leaves nothing of "
                 f"{self.epochs} epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _split_centers_can_be_moved(self) -> Training:
+        if self.center_format == "split" and self.backend == "dense":
+            raise ValueError(
+                "center_format 'split' with backend 'dense', which needs the centres' gradient as "
+                "a tensor; set backend to 'streamed' or 'auto', or center_format to 'fp32'"
+            )
+        if self.center_format == "split" and self.center_optimizer == "torch":
+            raise ValueError(
+                "center_format 'split' with center_optimizer 'torch', which moves fp32 centres "
+                "only; set center_optimizer to 'rowwise', or center_format to 'fp32'"
             )
         return self
 

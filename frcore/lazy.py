@@ -18,29 +18,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frcore.center_state import TILE, Index, Rows, tiles
+
 HORIZON = 512
 """Steps after which all rows are caught up: the table of products is this long."""
-
-TILE = 65_536
-"""Rows caught up at a time."""
 
 
 class LazyRows:
     """Values and velocities of which rows may be behind.
 
     Args:
-        value_CD: updated in place.
-        velocity_CD: updated in place; None without momentum.
+        values: updated in place.
+        velocities: updated in place; None without momentum.
     """
 
-    def __init__(self, value_CD: Tensor, velocity_CD: Tensor | None) -> None:
-        self.value_CD, self.velocity_CD = value_CD, velocity_CD
+    def __init__(self, values: Rows, velocities: Rows | None) -> None:
+        self.values, self.velocities = values, velocities
         self.step = 0
         """Steps taken; at most HORIZON, then counting begins again."""
         self.behind = False
         """Whether any row may be behind."""
-        device = value_CD.device
-        self.row_step_C = torch.zeros(len(value_CD), dtype=torch.int32, device=device)
+        device = values.device
+        self.row_step_C = torch.zeros(len(values), dtype=torch.int32, device=device)
         # products[k]: of the last k steps. Suffixes, not quotients of prefixes: with μ = 0.9 a
         # prefix of 512 steps has condition 1e23.
         self.products = torch.eye(2, dtype=torch.float64, device=device).repeat(HORIZON + 1, 1, 1)
@@ -67,20 +66,21 @@ class LazyRows:
             self._catch_up(index)
             self.row_step_C[index] = self.step
             return
-        for start in range(0, len(self.value_CD), TILE):  # no second copy of the table
-            self._catch_up(slice(start, start + TILE))
+        for rows in tiles(len(self.values), TILE):  # no second copy of the table
+            self._catch_up(rows)
         self.forget()
 
-    def _catch_up(self, rows: Tensor | slice) -> None:
+    def _catch_up(self, rows: Index) -> None:
         age = (self.step - self.row_step_C[rows]).long()
-        product = self.products[age].to(self.value_CD.dtype)[..., None]
-        value = self.value_CD[rows]
+        value = self.values.read(rows)
+        product = self.products[age].to(value.dtype)[..., None]
         caught_up = product[:, 0, 0] * value
-        if self.velocity_CD is not None:
-            velocity = self.velocity_CD[rows]
+        if self.velocities is not None:
+            velocity = self.velocities.read(rows)
             caught_up += product[:, 0, 1] * velocity
-            self.velocity_CD[rows] = product[:, 1, 0] * value + product[:, 1, 1] * velocity
-        self.value_CD[rows] = caught_up
+            velocity.mul_(product[:, 1, 1]).add_(product[:, 1, 0] * value)
+            self.velocities.write(rows, velocity)
+        self.values.write(rows, value.copy_(caught_up))
 
     def forget(self) -> None:
         """All rows are up to date: begin to count again."""

@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from frcore import lazy
+from frcore.center_state import PlainRows
 from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.samplers import build_sampler
@@ -93,7 +94,7 @@ def test_the_real_horizon_keeps_the_digits():
     value = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     velocity = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     slow_value, slow_velocity = value.double(), velocity.double()
-    rows = lazy.LazyRows(value, velocity)
+    rows = lazy.LazyRows(PlainRows(value), PlainRows(velocity))
     group = {"momentum": 0.9, "weight_decay": 5e-4}
     for step in range(700):
         group["lr"] = 0.1 * (1 - step / 1000)
@@ -130,7 +131,7 @@ def test_whoever_looks_sees_no_row_behind():
 
     index = torch.tensor([5, 1, 5])
     for copied in (copy.deepcopy(mine) for _ in range(2)):
-        assert copied.lazy.value_CD is copied.centers  # and not the original's
+        assert copied.lazy.values.tensor_CD is copied.centers  # and not the original's
     assert_close(copy.deepcopy(mine).read_centers(index), theirs.centers[index].detach())
     angles = copy.deepcopy(mine).negative_angles(x, labels)
     assert_close(angles, theirs.negative_angles(x, labels))

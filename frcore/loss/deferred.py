@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcore.loss.tiles import Columns, Index, Rule, Tile
+from frcore.center_state import Index
+from frcore.loss.tiles import Columns, Rule, Tile
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class CenterGradient:
         own_slope_M = self.slope_M / rule.factor_M.where(rule.factor_M != 0, 1.0)
         own_score_M = self.cosine_M * rule.factor_M
         for start, index in self.columns:
-            center_TD = self.columns.center_CD[index]
+            center_TD = self.columns.read(index)
             inverse_T = self.columns.inverse(center_TD)
             tile = rule.apply(start, center_TD, inverse_T)
             slope_MT = self._slope(tile)
@@ -123,7 +124,7 @@ class CenterGradient:
 
     def dense(self) -> Tensor:
         """The gradient as a tensor (C, D)."""
-        whole_CD = torch.zeros_like(self.columns.center_CD)
+        whole_CD = torch.zeros_like(self.columns.center_CD, dtype=self.columns.dtype)
         for tile in self.tiles():
-            whole_CD[tile.index] = tile.dense(self.columns.center_CD[tile.index])
+            whole_CD[tile.index] = tile.dense(self.columns.read(tile.index))
         return whole_CD

@@ -11,6 +11,7 @@ in `dense`. A head's rule for the other columns is differentiated tile by tile: 
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -51,9 +52,9 @@ def streamed_loss(
     norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
     columns = Columns(center_CD.detach(), active, tile, head.normalizes_centers)
     column_M = columns.of(label_M)
-    work = _Work(columns, column_M, label_M, count, deferred)
+    work = Work(columns, column_M, label_M, count, deferred)
 
-    cosine_M = _OwnCosine.apply(unit_MD, center_CD, work)
+    cosine_M = OwnCosine.apply(unit_MD, center_CD, work)
     batch = HeadBatch(cosine_M, norm_M, label_M, len(center_CD))
     if head.training:
         update_head(
@@ -72,7 +73,7 @@ def streamed_loss(
     return finish(head, batch, count, scale_M, target_M, reduced_M)
 
 
-class _Work:
+class Work:
     """What the passes of one loss share."""
 
     rule: Rule
@@ -91,13 +92,18 @@ class _Work:
         self.weights: Weights | None = None
         """Of the other columns, once the backward pass has been at R."""
 
+    def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
+        """∂loss/∂centres from each row's own entry and the loss's slope by it."""
+        return CenterGradient(self.columns, self.rule, cosine_M, slope_M, self.weights)
 
-class _OwnCosine(torch.autograd.Function):
+
+class OwnCosine(torch.autograd.Function):
     """Each row's entry in its own column; its backward pass comes after that of R."""
 
     @staticmethod
-    def forward(ctx: Any, unit_MD: Tensor, center_CD: Tensor, work: _Work) -> Tensor:
-        own_MD = center_CD[work.label_M]
+    def forward(ctx: Any, unit_MD: Tensor, center_CD: Tensor, work: Work) -> Tensor:
+        """x̂ · ŵ_y, or x̂ · w_y, (M,)."""
+        own_MD = work.columns.read(work.label_M)
         own_MD = own_MD * work.columns.inverse(own_MD)[:, None]
         cosine_M = (unit_MD * own_MD).sum(1)
         ctx.save_for_backward(own_MD, cosine_M)
@@ -107,14 +113,19 @@ class _OwnCosine(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """By x̂; the centres' gradient, that of the other columns included, or defers it."""
         own_MD, cosine_M = ctx.saved_tensors
-        work: _Work = ctx.work
+        work: Work = ctx.work
         gradient_MD = slope_M[:, None] * own_MD if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return gradient_MD, None, None
-        centers = CenterGradient(work.columns, work.rule, cosine_M, slope_M, work.weights)
+        centers = work.gradient(cosine_M, slope_M)
         if work.deferred is None:
             return gradient_MD, centers.dense(), None
+        if not work.rule.is_plain:
+            # The head's parameters or state may move before the centres do: by their own optimiser,
+            # or by the next of several batches whose gradients add up.
+            work.rule.head = copy.deepcopy(work.rule.head)
         work.deferred.append(centers)
         return gradient_MD, None, None
 
@@ -130,13 +141,13 @@ class _Reduction(torch.autograd.Function):
         scale_M: Tensor,
         cosine_M: Tensor,
         norm_M: Tensor,
-        work: _Work,
+        work: Work,
         *parameters: Tensor,
     ) -> Tensor:
         sums = _Sums(work.rule, work.count, values=ctx.needs_input_grad[1:5])
         wants_slopes = any(ctx.needs_input_grad[:5])
         for start, index in work.columns:
-            center_TD = work.columns.center_CD[index]
+            center_TD = work.columns.read(index)
             inverse_T = work.columns.inverse(center_TD)
             tile = work.rule.apply(start, center_TD, inverse_T)
             weight_MT = sums.add(tile)
@@ -151,7 +162,7 @@ class _Reduction(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, ...]:
         (reduced_M,) = ctx.saved_tensors
-        work: _Work = ctx.work
+        work: Work = ctx.work
         # A row without any column has R = −∞ and no slope.
         slope_M = slope_M.where(reduced_M.isfinite(), 0.0)
         work.weights = Weights(reduced_M, slope_M)
@@ -220,12 +231,12 @@ class _Sums:
         return reduced_M, embedding_ND.mul_(inverse_M[: self.count, None]), rows
 
 
-def _parameter_gradients(work: _Work) -> list[Tensor | None]:
+def _parameter_gradients(work: Work) -> list[Tensor | None]:
     """Gradients of the head's parameters through R: a pass of its own, for heads that have any."""
     assert work.weights is not None
     totals: list[Tensor | None] = [None] * len(work.rule.parameters)
     for start, index in work.columns:
-        center_TD = work.columns.center_CD[index]
+        center_TD = work.columns.read(index)
         tile = work.rule.apply(start, center_TD, work.columns.inverse(center_TD))
         weight_MT = work.weights.of(tile.logit_MT, softmax=work.rule.is_softmax)
         for k, part in enumerate(work.rule.parameter_slopes(tile, weight_MT)):
@@ -237,7 +248,7 @@ def _parameter_gradients(work: _Work) -> list[Tensor | None]:
 
 @torch.no_grad()
 def _statistic(
-    work: _Work,
+    work: Work,
     unit_ND: Tensor,
     batch: HeadBatch,
     entry_filter: EntryFilter | None,
@@ -252,6 +263,6 @@ def _statistic(
     rule = Rule(plain, rows, unit_ND.double(), work.column_M[:count], entry_filter)
     sums = _Sums(rule, 0)
     for start, index in work.columns:
-        center_TD = work.columns.center_CD[index].double()
+        center_TD = work.columns.read(index).double()
         sums.add(rule.apply(start, center_TD, work.columns.inverse(center_TD)))
     return sums.finish()[0]

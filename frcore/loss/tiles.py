@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frcore.center_state import Index
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, inverse_norm
-
-Index = slice | Tensor
-"""Rows of the table of centres that are the columns of a tile."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Columns:
     """Which class centres the matrix has, in tiles.
 
     Attributes:
-        center_CD: all of them, without gradient.
+        center_CD: all of them, without gradient; of split centres the high halves.
         active: sorted indices of the columns, or None for all.
         tile: columns in memory at a time.
         normalizes: whether the matrix has cosines, or x̂ · w.
@@ -47,6 +45,16 @@ class Columns:
         for start in range(0, len(self), self.tile):
             stop = min(start + self.tile, len(self))
             yield start, slice(start, stop) if self.active is None else self.active[start:stop]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what is computed: bfloat16, the high halves of split centres, is read as float32."""
+        is_split = self.center_CD.dtype == torch.bfloat16
+        return torch.float32 if is_split else self.center_CD.dtype
+
+    def read(self, index: Index) -> Tensor:
+        """Some centres, by their rows in the table."""
+        return self.center_CD[index].to(self.dtype)
 
     def inverse(self, center_TD: Tensor) -> Tensor:
         """What makes x̂ · w an entry of the matrix: 1/‖w‖, or 1 where nothing is normalised."""

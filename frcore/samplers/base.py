@@ -44,6 +44,11 @@ class Sampler(nn.Module):
         """Whether a step costs what most steps of a run cost (a queue is full, a warm-up over)."""
         return True
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a step's columns may be fewer than the classes."""
+        return type(self).columns is not Sampler.columns
+
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """Learn the shape of the logit matrix; randomness follows from `seed` and `shard`."""
         self.num_classes = num_classes
@@ -80,6 +85,11 @@ class SamplerOver(Sampler):
     def entry_filter(self) -> EntryFilter | None:  # type: ignore[override]
         """The inner sampler's."""
         return self.over.entry_filter
+
+    @property
+    def leaves_out(self) -> bool:
+        """The inner sampler's, unless the columns are of its own choice."""
+        return self.over.leaves_out or type(self).columns is not SamplerOver.columns
 
     @property
     def settled(self) -> bool:

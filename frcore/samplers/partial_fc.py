@@ -57,6 +57,11 @@ class PartialFC(Sampler):
         self.random = OwnGenerator(0)
         self._steps = 0
 
+    @property
+    def leaves_out(self) -> bool:
+        """Unless the budget is every centre."""
+        return int(self.rate * self.num_classes) < self.num_classes
+
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """See `Sampler.attach`."""
         super().attach(num_classes, dim, seed=seed, shard=shard)

@@ -111,8 +111,7 @@ def epoch_figures(classifier: Classifier) -> dict[str, float | None] | None:
     """Angles between the centres now, degrees; None above `LARGEST_EPOCH_SEARCH` classes."""
     if classifier.num_classes > LARGEST_EPOCH_SEARCH:
         return None
-    classifier.synchronize()
-    return _angle_figures(search_centers(classifier.centers.detach()))
+    return _angle_figures(search_centers(classifier.read_centers()))
 
 
 def diagnose_run(
@@ -123,11 +122,10 @@ def diagnose_run(
     record: dict[str, Any] = {"classes": count, "centers": None, "notes": []}
     search = None
     if count <= LARGEST_SEARCH:
-        classifier.synchronize()
         person = classes.person
         person_C = None if person is None else torch.from_numpy(person)
         search = search_centers(
-            classifier.centers.detach(),
+            classifier.read_centers(),
             thresholds=CONFLICT_COSINES,
             person_C=None if person_C is None else person_C.to(classifier.centers.device),
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from frcore.backbones import build_backbone
-from frcore.centers import CentersSGD
+from frcore.centers import build_centers_optimizer
 from frcore.classifier import Classifier
 from frcore.data.loader import Batches
 from frcore.errors import UserError
@@ -86,6 +86,7 @@ def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier
         backend=spec.training.backend,
         seed=spec.seed,
         center_std=spec.training.center_std,
+        center_format=spec.training.center_format,
     )
     return backbone, classifier
 
@@ -150,11 +151,13 @@ class Trainer:
             momentum=training.momentum,
             weight_decay=training.weight_decay,
         )
-        self.centers_optimizer = CentersSGD(
+        self.centers_optimizer = build_centers_optimizer(
+            training.center_optimizer,
             self.classifier,
             lr=training.learning_rate,
             momentum=training.momentum,
             weight_decay=training.weight_decay,
+            seed=spec.seed,
         )
         self.epoch = 0
         self.step = 0
@@ -202,7 +205,7 @@ class Trainer:
     @torch.no_grad()
     def target_cosines(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
         """cos θ between each row and its own centre, both normalised, (N,)."""
-        center_ND = self.classifier.centers[label_N]
+        center_ND = self.classifier.table.read(label_N)  # up to date: the step's own columns
         return nn.functional.cosine_similarity(embedding_ND.to(center_ND.dtype), center_ND)
 
     def train_epoch(
