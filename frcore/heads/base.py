@@ -150,11 +150,8 @@ class Head(nn.Module):
         """What the other cosines become, (N, C); `target_N1` is the result of `target`."""
         return cosine_NC
 
-    def negative_rule(self, batch: HeadBatch) -> NegativeRule | None:
-        """`negative` in the form that a fused kernel knows, or None where it has none.
-
-        Who overrides `negative` overrides this as well, or is asked no longer: see `rule_of`.
-        """
+    def negative_rule(self, batch: HeadBatch) -> NegativeRule:
+        """`negative` in the form that a fused kernel knows; see `has_rule`."""
         return NegativeRule()
 
     def scale(self, batch: HeadBatch) -> Tensor | float:
@@ -179,12 +176,15 @@ class Head(nn.Module):
         return {}
 
 
-def rule_of(head: Head, batch: HeadBatch) -> NegativeRule | None:
-    """The head's `negative_rule`, unless a subclass has changed `negative` and not the rule."""
+def has_rule(head: Head) -> bool:
+    """Whether `negative_rule` is what `negative` does: false for a class that overrides `negative`
+    and says no rule for it."""
     order = type(head).__mro__
-    names = ("negative", "negative_rule")
-    negative, rule = (next(i for i, c in enumerate(order) if n in vars(c)) for n in names)
-    return head.negative_rule(batch) if rule <= negative else None
+    negative, rule = (
+        next(i for i, owner in enumerate(order) if name in vars(owner))
+        for name in ("negative", "negative_rule")
+    )
+    return rule <= negative
 
 
 class FixedScaleHead(Head):

@@ -7,8 +7,13 @@ from frcore.loss.auto import AutoBackend
 from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
 from frcore.loss.dense import dense_loss
 from frcore.loss.streamed import streamed_loss
+from frcore.loss.triton import triton_loss
 
-BACKENDS: dict[str, LossBackend] = {"dense": dense_loss, "streamed": streamed_loss}
+BACKENDS: dict[str, LossBackend] = {
+    "dense": dense_loss,
+    "streamed": streamed_loss,
+    "triton": triton_loss,
+}
 
 __all__ = ["BACKENDS", "EntryFilter", "ExtraRows", "LossBackend", "LossOutput", "get_backend"]
 
