@@ -158,8 +158,9 @@ class RoundedRows:
         self.tensor_CD[index] = round_with(row_TD, noise_TD)
 
 
-def tiles(rows: int, tile: int = TILE) -> list[slice]:
-    """Slices that cover a table of `rows` rows."""
+def tiles(rows: int, tile: int | None = None) -> list[slice]:
+    """Slices of `tile` rows (None: `TILE`) that cover a table of `rows`."""
+    tile = TILE if tile is None else tile
     return [slice(start, min(start + tile, rows)) for start in range(0, rows, tile)]
 
 
@@ -205,7 +206,7 @@ def round_with(x: Tensor, noise: Tensor) -> Tensor:
 def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
     """Uniform integers 0 to 65535, (T, dim) int32, each a function of its row and column.
 
-    One word of splitmix64 gives four columns; its counter is row × words per row + word.
+    One word of a splitmix64 gives four columns; its number is row × words per row + word.
 
     Args:
         row_T: row numbers, int64.
@@ -215,7 +216,7 @@ def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
     """
     words = -(-dim // LANES)
     counter_TW = row_T[:, None] * words + torch.arange(words, device=row_T.device)
-    key = _mix(_mix(seed) + time)
+    key = (_mix(_mix(seed) + time) + GOLDEN) % 2**64
     x = counter_TW.mul_(_signed(GOLDEN)).add_(_signed(key))
     x = (x ^ _shift(x, 30)).mul_(_signed(MIX_1))
     x = (x ^ _shift(x, 27)).mul_(_signed(MIX_2))
@@ -229,7 +230,7 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def _mix(x: int) -> int:
-    """`splitmix64` of one number."""
+    """The first output of a splitmix64 whose state is `x`."""
     x = (x + GOLDEN) % 2**64
     x = (x ^ (x >> 30)) * MIX_1 % 2**64
     x = (x ^ (x >> 27)) * MIX_2 % 2**64
