@@ -234,17 +234,17 @@ def report(
 def reference(
     root: Annotated[Path, typer.Option(help="A finished study, results/NAME.")],
     to: Annotated[Path, typer.Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],
-    readme: Annotated[Path | None, typer.Option(help="Also renew the table in this file.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also renew the table in this file.")] = None,
 ) -> None:
     """Keep a finished study's rows and tables as committed reference figures.
 
     Example: frcore reference --root results/quick --to results/reference/cpu/quick
     """
-    from frcore.reporting.reference import keep, update_readme
+    from frcore.reporting.reference import keep, update_page
 
     keep(root, to)
-    if readme is not None:
-        update_readme(readme, to)
+    if page is not None:
+        update_page(page, to)
 
 
 # --- what there is -----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ HEAD_CASES: dict[str, tuple[str, dict[str, Any]]] = {
             ("batch_mean", "quarter_pi"),
         )
     },
+    "adacos-lagged": ("adacos", {"statistics": "lagged"}),
     "adacos-max": ("adacos", {"max_scale": 2.6}),  # between s(0) and what these batches ask for
     # The norms of these batches are 0.1 to 20: two of the rows inside [l_a, u_a], one at each end.
     **{

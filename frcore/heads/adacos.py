@@ -32,7 +32,9 @@ class AdaCos(Head):
         statistics: how B is found. "batch_mean" is the paper's, with the scale of the step before;
             also 4uiiurz1/pytorch-adacos. "restarted" has s(0) in the place of s(t−1) at every step:
             copies with the scale in an attribute compute that on several GPUs under DataParallel
-            (FaceX-Zoo); it cannot run away. "constant" is B = C − 1, of all classes whatever the
+            (FaceX-Zoo); it cannot run away. "lagged" is ours: B of the step before, with that
+            step's own scale, which its loss has anyway; the exact B needs a pass over the columns
+            of its own. "constant" is B = C − 1, of all classes whatever the
             sampler, the default of torchelie because the estimate "was not numerically stable";
             the scale then lies in [log(C−1), √2 log(C−1)] and falls as θ_med does.
         angle: what stands for θ_med. "median" is the paper's, with the mean of the two in the
@@ -66,13 +68,13 @@ class AdaCos(Head):
         self,
         num_classes: int,
         *,
-        statistics: Literal["batch_mean", "restarted", "constant"] = "batch_mean",
+        statistics: Literal["batch_mean", "restarted", "lagged", "constant"] = "batch_mean",
         angle: Literal["median", "lower_median", "quarter_pi"] = "median",
         max_scale: Annotated[float, Field(gt=0)] | None = None,
     ) -> None:
         super().__init__(num_classes)
         self.estimate = statistics
-        if statistics == "constant":
+        if statistics in ("lagged", "constant"):
             self.statistics = frozenset()  # type: ignore[misc]  # a backend need not stream it
         self.angle = angle
         self.max_scale = math.inf if max_scale is None else float(max_scale)
@@ -81,6 +83,15 @@ class AdaCos(Head):
         scale = torch.tensor(self.initial_scale, dtype=torch.float64)
         self.register_buffer("scale_value", scale)
         self.scale_value: Tensor
+        if statistics == "lagged":
+            start = torch.tensor(math.log(num_classes - 1), dtype=torch.float64)
+            self.register_buffer("log_b", start)
+            self.log_b: Tensor
+
+    def observe(self, reduced_N: Tensor) -> None:
+        """Keep log B of this step's loss for the next step."""
+        if self.estimate == "lagged":
+            self.log_b.copy_(_log_mean_exp(reduced_N.double()))
 
     def update(self, batch: HeadBatch) -> None:
         """One step of Eq. 15."""
@@ -94,11 +105,11 @@ class AdaCos(Head):
         """log B."""
         if self.estimate == "constant":
             return math.log(self.num_classes - 1)
+        if self.estimate == "lagged":
+            return self.log_b
         assert batch.negative_logsumexp is not None, "a backend offers what a head declares"
         known = self.scale_value if self.estimate == "batch_mean" else self.initial_scale
-        lse_N = batch.negative_logsumexp(known).double()
-        # log of the arithmetic mean of exp(lse): exponentials stay in log space, where s may be 64.
-        return torch.logsumexp(lse_N, 0) - math.log(len(lse_N))
+        return _log_mean_exp(batch.negative_logsumexp(known).double())
 
     def _cosine(self, cosine_N: Tensor) -> Tensor:
         """cos(min(π/4, θ_med)), a scalar."""
@@ -116,3 +127,8 @@ class AdaCos(Head):
     def extra_repr(self) -> str:
         """Shown by `print(head)`."""
         return f"num_classes={self.num_classes}, scale={self.scale_value.item():.3f}"
+
+
+def _log_mean_exp(x_N: Tensor) -> Tensor:
+    """log of the arithmetic mean of exp(x): in log space, since s may be 64."""
+    return torch.logsumexp(x_N, 0) - math.log(len(x_N))

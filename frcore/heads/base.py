@@ -142,6 +142,9 @@ class Head(nn.Module):
     def update(self, batch: HeadBatch) -> None:
         """Update the state from the batch's rows."""
 
+    def observe(self, reduced_N: Tensor) -> None:
+        """See R of the batch's rows after the loss; in training only, without gradient."""
+
     def target(self, cosine_N: Tensor, batch: HeadBatch) -> Tensor:
         """What the target cosines become, (N,)."""
         return cosine_N

@@ -63,6 +63,9 @@ def finish(
 ) -> LossOutput:
     """The output from each row's scale, target entry and reduction over the other columns."""
     row_loss_M = head.row_loss(scale_M * target_M, reduced_M) + head.penalty(batch)
+    if head.training:
+        with torch.no_grad():
+            head.observe(reduced_M[:count].detach())
     return LossOutput(
         loss=_two_means(row_loss_M, count),
         row_loss_N=row_loss_M[:count].detach(),

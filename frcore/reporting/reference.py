@@ -1,4 +1,4 @@
-"""Committed results: what `results/reference/` keeps of a study, and the README's table from it.
+"""Committed results: what `results/reference/` keeps of a study, and the tables of pages from it.
 
 A reference folder is named by its conditions, `<device>/<study>`. It has the tidy rows (CSV), the
 tables as Markdown and one figure, so that a number in the README is the output of a command.
@@ -6,6 +6,7 @@ tables as Markdown and one figure, so that a number in the README is the output 
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,15 @@ KEPT = (
 )  # fmt: skip
 """What is kept of `results/<study>`: small text files."""
 
-BEGIN, END = "<!-- begin: quick table -->", "<!-- end: quick table -->"
+KEPT_IF_THERE = (
+    "rows/diagnostics.csv", "tables/differences.md", "tables/conflicts.md",
+    "tables/passive_updates.md",
+)  # fmt: skip
+
+
+def markers(study: str) -> tuple[str, str]:
+    """The comments between which a page has the table of a study."""
+    return f"<!-- begin: {study} table -->", f"<!-- end: {study} table -->"
 
 
 def keep(root: Path, reference: Path) -> None:
@@ -39,45 +48,49 @@ def keep(root: Path, reference: Path) -> None:
             "the study again"
         )
     with atomic_directory(reference) as folder:
-        for name in KEPT:
+        there = [name for name in KEPT_IF_THERE if (root / name).exists()]
+        for name in (*KEPT, *there):
             shutil.copyfile(root / name, folder / Path(name).name)
 
 
 def block(reference: Path, link: str) -> str:
-    """The Markdown between the README's markers, from a reference folder.
+    """The Markdown between a page's markers, from a reference folder.
 
     Args:
-        reference: the folder.
-        link: the same folder as the README's reader sees it.
+        reference: the folder, named as its study.
+        link: the same folder as the page's reader sees it.
     """
+    begin, end = markers(reference.name)
     rows = pd.read_csv(reference / "training.csv")
     first = rows.iloc[0]
     table = (reference / "accuracy.md").read_text(encoding="utf-8").strip()
     machine = f"{first['cpu']}, torch {first['version_torch']}, commit {first['commit']}"
     seconds = rows["seconds"].median()
+    measured = len(pd.read_csv(reference / "measurement.csv")) > 0
+    figure = f"![Accuracy against the time of a step]({link}/accuracy_cost.svg)\n\n"
     return (
-        f"{BEGIN}\n\nThe default study, {len(rows)} trainings of about {seconds:.0f} s on one core "
-        f"({machine}); rows and tables are in [{link}]({link}), made by `make tables` and "
-        f"`frcore reference`.\n\n{table}\n\n"
-        f"![Accuracy against the time of a step]({link}/accuracy_cost.svg)\n\n{END}"
+        f"{begin}\n\nStudy `{reference.name}`: {len(rows)} trainings of about {seconds:.0f} s on "
+        f"one core ({machine}); rows and tables are in [{Path(link).name}]({link}), kept by "
+        f"`frcore reference`.\n\n{table}\n\n{figure if measured else ''}{end}"
     )
 
 
-def with_block(readme: str, new: str) -> str:
-    """`readme` with what is between its markers replaced.
+def with_block(page: str, new: str, study: str) -> str:
+    """`page` with what is between the markers of `study` replaced.
 
     Raises:
         UserError: the markers are missing.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise UserError(f"the README needs the markers {BEGIN} and {END}")
+    begin, end = markers(study)
+    before, found_begin, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise UserError(f"the page needs the markers {begin} and {end}")
     return before + new + after
 
 
-def update_readme(readme: Path, reference: Path) -> None:
-    """Write the table of `reference` into the file `readme`."""
-    link = reference.resolve().relative_to(readme.resolve().parent).as_posix()
-    text = with_block(readme.read_text(encoding="utf-8"), block(reference, link))
-    write_text(readme, text)
+def update_page(page: Path, reference: Path) -> None:
+    """Write the table of `reference` into the Markdown file `page`."""
+    link = os.path.relpath(reference.resolve(), page.resolve().parent)
+    new = block(reference, Path(link).as_posix())
+    write_text(page, with_block(page.read_text(encoding="utf-8"), new, reference.name))

@@ -162,10 +162,14 @@ def test_moving_tile_by_tile_is_the_same_optimiser(head, sampler, momentum):
     assert_close(pair[1][0].centers, pair[0][0].centers, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("head", ["cosface", "curricularface", "uniface"])
 @pytest.mark.parametrize("sampler", ["full", "partial_fc-.6"])
-def test_accumulated_batches(sampler):
-    """Deferred gradients of several batches add up, also where their columns differ."""
-    pair = [make_classifier("cosface", sampler, backend=b) for b in ("dense", "streamed")]
+def test_accumulated_batches(head, sampler):
+    """Deferred gradients of several batches add up, also where their columns differ.
+
+    CurricularFace's t moves between the batches; what was deferred keeps the t of its own.
+    """
+    pair = [make_classifier(head, sampler, backend=b) for b in ("dense", "streamed")]
     sgds = [CentersSGD(classifier, lr=0.1) for classifier in pair]
     for first, second in zip(batches(6)[::2], batches(6)[1::2], strict=True):
         for classifier, sgd in zip(pair, sgds, strict=True):
@@ -174,6 +178,18 @@ def test_accumulated_batches(sampler):
                 classifier(x, labels).loss.backward()
             sgd.step()
         assert_close(pair[1].centers, pair[0].centers, rtol=1e-9, atol=1e-11)
+
+
+def test_parameters_of_the_head_may_move_before_the_centres():
+    pair = [make_classifier("uniface", backend=b) for b in ("dense", "streamed")]
+    sgds = [CentersSGD(classifier, lr=0.1) for classifier in pair]
+    (x, labels), *_ = batches(1)
+    for classifier, sgd in zip(pair, sgds, strict=True):
+        classifier(x, labels).loss.backward()
+        with torch.no_grad():
+            classifier.head.bias += 1.0
+        sgd.step()
+    assert_close(pair[1].centers, pair[0].centers, rtol=1e-9, atol=1e-11)
 
 
 def test_zero_grad_forgets_what_was_deferred():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from frcore.errors import UserError
-from frcore.reporting.reference import BEGIN, END, KEPT, block, keep, update_readme, with_block
+from frcore.reporting.reference import KEPT, block, keep, markers, update_page, with_block
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def finished(tmp_path: Path) -> Path:
         path.write_text(f"content of {name}\n")
     rows = {"commit": ["abc", "abc"], "seconds": [7.0, 9.0], "cpu": "A CPU", "version_torch": "2"}
     pd.DataFrame(rows).to_csv(root / "rows" / "training.csv", index=False)
+    (root / "rows" / "measurement.csv").write_text("step_ms\n1.5\n")
     (root / "complete").touch()
     return root
 
@@ -29,8 +30,9 @@ def test_the_readme_is_renewed_and_keeps_its_other_text(finished: Path, tmp_path
     reference = tmp_path / "results" / "reference" / "cpu" / "quick"
     keep(finished, reference)
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    update_readme(readme, reference)
+    begin, end = markers("quick")
+    readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    update_page(readme, reference)
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
@@ -38,7 +40,7 @@ def test_the_readme_is_renewed_and_keeps_its_other_text(finished: Path, tmp_path
     assert "content of tables/accuracy.md" in text
     assert "2 trainings of about 8 s" in text
     assert "results/reference/cpu/quick/accuracy_cost.svg" in text
-    update_readme(readme, reference)
+    update_page(readme, reference)
     assert readme.read_text() == text
 
 
@@ -58,12 +60,16 @@ def test_rows_of_uncommitted_code_are_not_kept(finished: Path, tmp_path: Path):
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(UserError, match="needs the markers"):
-        with_block("nothing here", "new")
+        with_block("nothing here", "new", "quick")
 
 
-def test_the_readme_shows_the_committed_rows(repository: Path):
-    reference = repository / "results" / "reference" / "cpu" / "quick"
-    if not reference.exists():
-        pytest.skip("no reference figures of the default study are committed yet")
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    assert block(reference, "results/reference/cpu/quick") in text
+@pytest.mark.parametrize(
+    ("page", "studies"),
+    [("README.md", ["quick"]), ("docs/results.md", ["heads", "conflict", "arcface_gradient"])],
+)
+def test_pages_show_the_committed_rows(page: str, studies: list[str], repository: Path):
+    text = (repository / page).read_text(encoding="utf-8")
+    up = "../" * page.count("/")
+    for study in studies:
+        reference = repository / "results" / "reference" / "cpu" / study
+        assert block(reference, f"{up}results/reference/cpu/{study}") in text
