@@ -17,12 +17,16 @@ from torch import Tensor
 from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.heads import build_head
+from frcore.loss import BACKENDS
 from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES, SAMPLER_CASES
 
 CLASSES, INPUTS, FEATURES, DIM, BATCH = 12, 30, 8, 6, 6
 STEPS, EVERY = 50, 5
 ENCODER_RATE, CENTERS_RATE, HEAD_RATE = 0.3, 0.02, 0.02
+
+ON_A_CPU = [name for name in BACKENDS if name != "triton"]
+"""Backends of the replays; Triton's kernels need a GPU, or its interpreter, which is slow."""
 
 FIGURES = ("loss", "scale", "target_cosine", "encoder_norm", "center_norm", "columns", "column_sum")
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from frcore.heads import HEADS
-from frcore.loss import BACKENDS
 from tests.contract_cases import HEAD_CASES
 from tests.golden.files import (
     AGAIN,
@@ -28,7 +27,17 @@ from tests.golden.files import (
     read,
     write,
 )
-from tests.golden.problem import BATCH, CLASSES, FIGURES, INPUTS, STEPS, Row, make_problem, replay
+from tests.golden.problem import (
+    BATCH,
+    CLASSES,
+    FIGURES,
+    INPUTS,
+    ON_A_CPU,
+    STEPS,
+    Row,
+    make_problem,
+    replay,
+)
 
 golden = cache(read)
 
@@ -47,7 +56,7 @@ CASES = [
     )
     for head in HEADS
     for case, sampler in cases_of(head)
-    for backend in BACKENDS
+    for backend in ON_A_CPU
     for dtype in (torch.float64, torch.float32)
 ]
 
