@@ -67,6 +67,17 @@ def test_its_stream_is_its_own():
     assert not torch.equal(a, other.columns(labels, no_centers))
 
 
+def test_shards_draw_independently():
+    """Not each other's numbers, nor those of another seed's first shard."""
+    labels, drawn = torch.tensor([0]), {}
+    for seed in range(3):
+        for shard in range(3):
+            sampler = build_sampler("partial_fc", rate=0.1)
+            sampler.attach(500, 4, seed=seed, shard=shard)
+            drawn[seed, shard] = tuple(sampler.columns(labels, no_centers).tolist())
+    assert len(set(drawn.values())) == 9
+
+
 def test_a_copy_goes_on_alike():
     sampler = attached(0.2, 100)
     sampler.columns(torch.tensor([0]), no_centers)
