@@ -254,15 +254,17 @@ def _statistic(
     entry_filter: EntryFilter | None,
     scale: Tensor | float,
 ) -> Tensor:
-    """log Σ_{k≠y} exp(s cos θ_k) of the batch's rows, (N,), in float64."""
+    """log Σ_{k≠y} exp(s cos θ_k) of the batch's rows, (N,); a pass over the columns of its own."""
     count = len(unit_ND)
-    scale_N = torch.as_tensor(scale, dtype=torch.float64, device=unit_ND.device).expand(count)
+    # In the type of the rows: in float64 this pass would cost more than all the others together,
+    # and a scale that is 1e-7 off is not fed on: the next B is of the next batch.
+    scale_N = torch.as_tensor(scale, dtype=unit_ND.dtype, device=unit_ND.device).expand(count)
     plain = Head(batch.num_classes)
     plain.normalizes_centers = work.columns.normalizes  # type: ignore[misc]
     rows = RowValues.of(scale_N, scale_N, HeadBatch(scale_N, scale_N, scale_N, batch.num_classes))
-    rule = Rule(plain, rows, unit_ND.double(), work.column_M[:count], entry_filter)
+    rule = Rule(plain, rows, unit_ND, work.column_M[:count], entry_filter)
     sums = _Sums(rule, 0)
     for start, index in work.columns:
-        center_TD = work.columns.read(index).double()
+        center_TD = work.columns.read(index)
         sums.add(rule.apply(start, center_TD, work.columns.inverse(center_TD)))
     return sums.finish()[0]
