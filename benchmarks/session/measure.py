@@ -1,0 +1,237 @@
+"""One row: a case measured in the process that calls this, which should be a fresh one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.session.cases import Case
+from benchmarks.session.peers import InsightfaceStep, PeerStep
+from benchmarks.session.steps import OurStep, Step
+from frcore.measurement import process
+from frcore.measurement.nvml import MIB, Board, Nvml
+from frcore.measurement.row import bytes_asked, is_out_of_memory
+from frcore.measurement.timing import StepTimes, observe_window, time_on_cpu, time_on_cuda
+from frcore.measurement.visible import board_of
+from frcore.planning import DEVICES, Shape, plan_step
+from frcore.planning.measured import DENSE
+from frcore.provenance import environment
+
+MEMORY_STEPS = 3
+
+TIMED_OUT = 124
+"""Exit code of a process that took longer than it was given."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        seconds: of timed steps, within the limits of their number.
+        energy_seconds: of the window in which energy is taken; GPU only.
+        limit: seconds after which the process ends itself.
+        warmup: steps before all else; kernels are compiled in them.
+        steps: least and most timed steps.
+        threads: of the CPU.
+        checkout: of insightface.
+        commit: of a copy without its repository.
+    """
+
+    device: str
+    seconds: float = 2.0
+    energy_seconds: float = 5.0
+    limit: float = 120.0
+    warmup: int = 5
+    steps: tuple[int, int] = (10, 100)
+    threads: int = 1
+    checkout: str | None = None
+    commit: str | None = None
+
+
+def measure_case(case_fields: dict[str, Any], option_fields: dict[str, Any]) -> dict[str, Any]:
+    """Measure a case; called in a child process with what JSON can hold.
+
+    Returns:
+        The columns of `benchmarks.session.table.MEASURED` that are known.
+    """
+    case, options = Case(**case_fields), Options(**option_fields)
+    watch = threading.Timer(options.limit, os._exit, (TIMED_OUT,))
+    watch.daemon = True
+    watch.start()
+    torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision("high" if case.precision == "tf32" else "highest")
+    if options.device == "cpu":
+        process.limit_data_to(process.available_bytes())
+    row: dict[str, Any] = {"status": "ok", "device": options.device, "threads": options.threads}
+    try:
+        row |= _measure(case, options)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        asked = bytes_asked(str(error))
+        row["status"] = "oom"
+        row["error"] = "out of memory" + ("" if asked is None else f": {asked} bytes more")
+    row |= surroundings(options)
+    row |= planned(case, row["gpu_name"])
+    return {key: _rounded(value) for key, value in row.items()}
+
+
+def build(case: Case, options: Options) -> Step:
+    """The step of a case."""
+    device = torch.device(options.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
+    if case.subject == "frcore":
+        return OurStep(case, device)
+    if case.subject == "insightface":
+        assert options.checkout is not None
+        return InsightfaceStep(case, device, Path(options.checkout))
+    return PeerStep(case, device)
+
+
+def _measure(case: Case, options: Options) -> dict[str, Any]:
+    if options.device == "cpu":
+        # Loaded libraries do not count as the step's memory.
+        build(Case(**(case.as_dict() | {"identities": 8, "batch_size": 4})), options)()
+    step = build(case, options)
+    row: dict[str, Any] = {"inside_timer": step.inside_timer}
+    cuda = step.device.type == "cuda"
+    before = process.rss_bytes()
+    if cuda:
+        row["allocated_start_mib"] = torch.cuda.memory_allocated(step.device) / MIB
+    for _ in range(options.warmup):
+        step()
+    step.synchronize()
+    with process.PeakMemory() as peak:
+        seconds = _memory_pass(row, step)
+    row["rss_peak_mib"] = peak.peak_bytes / MIB
+    row["rss_extra_mib"] = max(0, peak.peak_bytes - before) / MIB
+    least, most = options.steps
+    count = int(min(most, max(least, options.seconds / max(seconds, 1e-9))))
+    times = time_on_cuda(step, count, step.device) if cuda else time_on_cpu(step, count)
+    row |= _times(times, count, case)
+    if cuda:
+        row |= look_at_board(step, options)
+    return row
+
+
+def _memory_pass(row: dict[str, Any], step: Step) -> float:
+    """Take the peaks of some steps; gives the seconds of one."""
+    if step.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(step.device)
+        times = time_on_cuda(step, MEMORY_STEPS, step.device)
+        row["allocated_peak_mib"] = torch.cuda.max_memory_allocated(step.device) / MIB
+        row["reserved_peak_mib"] = torch.cuda.max_memory_reserved(step.device) / MIB
+    else:
+        times = time_on_cpu(step, MEMORY_STEPS)
+    return times.median / 1e3
+
+
+def _times(times: StepTimes, count: int, case: Case) -> dict[str, Any]:
+    return {
+        "step_ms": times.median,
+        "step_ms_low": times.low,
+        "step_ms_high": times.high,
+        "cpu_ms_per_step": times.cpu,
+        "images_per_second": 1e3 * case.batch_size / times.median,
+        "steps": count,
+    }
+
+
+def look_at_board(step: Step, options: Options) -> dict[str, Any]:
+    """Memory, energy, clocks and their limits, as far as NVML tells."""
+    reason = Nvml.why_not()
+    if reason is not None:
+        return {"notes": reason}
+    with Nvml() as nvml:
+        board = board_of(nvml, str(step.device))
+        if board is None:
+            return {"notes": f"NVML has no board for {step.device}"}
+        row = _board(board)
+        window = observe_window(step, step.synchronize, board, seconds=options.energy_seconds)
+        row |= {
+            "power_watts": window.power_watts,
+            "energy_mj_per_step": window.energy_mj_per_step,
+            "energy_seconds": window.seconds,
+            "clock_mhz": window.clock_mhz,
+            "temperature_celsius": board.read().temperature_celsius,
+        }
+        if window.throttle_reasons is not None:
+            row["throttle_reasons"] = ", ".join(window.throttle_reasons) or "none"
+        notes = [f"{key}: {why}" for key, why in sorted(board.missing.items())]
+        others = (board.process_count() or 1) - 1
+        if others > 0:
+            notes.append(f"{others} other processes use the board: its energy is theirs too")
+        return row | {"notes": "; ".join(notes) or None}
+
+
+def _board(board: Board) -> dict[str, Any]:
+    reading = board.read()
+    own, used = reading.process_memory_bytes, reading.memory_used_bytes
+    return {
+        "nvml_process_mib": None if own is None else own / MIB,
+        "nvml_device_mib": None if used is None else used / MIB,
+        "power_limit_watts": reading.power_limit_watts,
+    }
+
+
+def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:
+    """What `frcore plan` says of the case, for a board whose ceilings it knows."""
+    known = [device for device in DEVICES.values() if device.is_board(gpu_name)]
+    if not known:
+        return {}
+    subject = case.backend if case.subject == "frcore" else case.subject
+    dense = subject in DENSE
+    shape = Shape(
+        identities=case.identities,
+        batch=case.batch_size,
+        dim=case.dim,
+        rate=case.rate,
+        state="fp32" if dense else case.state,
+        statistic=case.head == "adacos" and not dense,
+        precision=case.precision,
+        backend="dense" if dense else "fused",
+    )
+    plan = plan_step(shape, known[0])
+    return {"plan_ms": plan.step_ms, "plan_gib": plan.memory_gib, "plan_is_lower_bound": not dense}
+
+
+def surroundings(options: Options) -> dict[str, Any]:
+    """Versions, commit, device."""
+    found = environment(options.device)
+    gpu = found["gpu"] or {}
+    versions = found["versions"]
+    return {
+        "gpu_name": gpu.get("name"),
+        "driver": gpu.get("driver"),
+        "commit": options.commit or found["commit"],
+        "python": versions["python"],
+        "torch": torch.__version__,
+        "triton": _triton_version(),
+        "cuda": torch.version.cuda,
+        "cpu": found["cpu"],
+        "platform": found["platform"],
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _triton_version() -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("triton")
+    except PackageNotFoundError:
+        return None
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits: more would be noise."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
