@@ -47,10 +47,14 @@ def update_head(
 
 def scale_of_rows(head: Head, batch: HeadBatch) -> Tensor:
     """The scale of each row, (M,)."""
-    scale, cosine_M = head.scale(batch), batch.cosine_N
+    return expand_scale(head.scale(batch), batch.cosine_N)
+
+
+def expand_scale(scale: Tensor | float, like_M: Tensor) -> Tensor:
+    """What `Head.scale` gave, for each row."""
     # A number is filled in on the device: `as_tensor` would copy it there and wait for the copy.
-    tensor = scale.to(cosine_M) if isinstance(scale, Tensor) else cosine_M.new_full((), scale)
-    return tensor.expand(len(cosine_M))
+    tensor = scale.to(like_M) if isinstance(scale, Tensor) else like_M.new_full((), scale)
+    return tensor.expand(len(like_M))
 
 
 def finish(

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-def,assignment"
 """The kernels of the backend `triton`. Importing this needs triton.
 
 Shapes in names: M rows (batch, then queue), A columns, D dimensions, T of a tile. Logits and their
@@ -37,11 +38,11 @@ def _rows_of_columns(index, column, columns, GATHER: tl.constexpr):
 
 
 @triton.jit
-def _load_rows(table, row, valid, D: tl.constexpr, WIDE: tl.constexpr):
-    """Rows of a table (_, D), padded with 0 to a power of two."""
-    dim = tl.arange(0, WIDE)
+def _load_rows(table, row, valid, first, D: tl.constexpr, WIDTH: tl.constexpr):
+    """WIDTH dimensions, from `first` on, of rows of a table (_, D); 0 beyond its end."""
+    dim = first + tl.arange(0, WIDTH)
     mask = valid[:, None]
-    if D != WIDE:
+    if D % WIDTH != 0:
         mask = mask & (dim[None, :] < D)
     return tl.load(table + row[:, None] * D + dim[None, :], mask=mask, other=0.0)
 
@@ -100,7 +101,7 @@ def norm_kernel(
     """‖w‖ of each column, (A,)."""
     column = tl.program_id(0) * TILE + tl.arange(0, TILE)
     row = _rows_of_columns(index, column, columns, GATHER)
-    w = _load_rows(center, row, column < columns, D, WIDE).to(tl.float32)
+    w = _load_rows(center, row, column < columns, 0, D, WIDE).to(tl.float32)
     tl.store(norm + column, tl.sqrt(tl.sum(w * w, 1)), mask=column < columns)
 
 
@@ -125,7 +126,7 @@ def reduce_kernel(
     row = first + tl.program_id(0) * TILE_M + tl.arange(0, TILE_M)
     split = tl.program_id(1)
     valid = row < last
-    x = _load_rows(unit, row.to(tl.int64), valid, D, WIDE)
+    x = _load_rows(unit, row, valid, 0, D, WIDE)
     own = tl.load(own_column + row, mask=valid, other=-1)
     bound = 0.0
     if HARD:
@@ -144,7 +145,7 @@ def reduce_kernel(
         column = a + tl.arange(0, TILE_A)
         inside = column < columns
         source = _rows_of_columns(index, column, columns, GATHER)
-        w = _load_rows(center, source, inside, D, WIDE).to(x.dtype)
+        w = _load_rows(center, source, inside, 0, D, WIDE).to(x.dtype)
         n = tl.load(norm + column, mask=inside, other=0.0)
         score = tl.dot(x, tl.trans(w), input_precision=PRECISION)
         _, value, slope, present = _entries(
@@ -183,86 +184,86 @@ def reduce_kernel(
 @triton.jit(do_not_specialize=["rows", "columns", "lr", "momentum", "weight_decay"])
 def center_kernel(
     unit, center, norm, index, own_column, scale, threshold, coefficient,
-    reduced, slope_reduced, own_entry, own_slope,
-    gradient, target, velocity,
+    reduced, weight, own_slope, target, velocity, gradient,
     rows, columns, filter_threshold, lr, momentum, weight_decay,
-    D: tl.constexpr, WIDE: tl.constexpr, TILE_A: tl.constexpr, TILE_M: tl.constexpr,
-    TILE_D: tl.constexpr,
+    D: tl.constexpr, TILE_D: tl.constexpr, PARTS: tl.constexpr, TILE_A: tl.constexpr,
+    TILE_M: tl.constexpr,
     GATHER: tl.constexpr, HARD: tl.constexpr, FILTER: tl.constexpr, NORMALIZES: tl.constexpr,
     MOVE: tl.constexpr, HAS_MOMENTUM: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Pass 2: each tile of columns again, over all rows, for its centres' gradient.
+    """Pass 2: a tile of columns again, over all rows, for its centres' gradient.
 
-    g_ij = ∂loss/∂R_i · s_i exp(z_ij − R_i) ∂v/∂c, and ∂loss/∂c_iy in a row's own column: a number
-    of its own, never p − 1. With dŵ_j = Σ_i g_ij x̂_i and ρ_j = ŵ_j · dŵ_j = Σ_i g_ij c_ij, which
-    needs no second look at dŵ, the normalisation makes it dw_j = (dŵ_j − ρ_j ŵ_j) / ‖w_j‖.
+    g_ij = weight_i exp(z_ij − R_i) ∂v/∂c with weight = ∂loss/∂R · s, and own_slope_i in a row's own
+    column: a number of its own, never p − 1. With dŵ_j = Σ_i g_ij x̂_i and ρ_j = ŵ_j · dŵ_j =
+    Σ_i g_ij c_ij, which needs no second look at dŵ, the normalisation makes it
+    dw_j = (dŵ_j − ρ_j ŵ_j) / ‖w_j‖.
 
-    MOVE writes no gradient but the next centres and momentum, in place:
-    v ← μ v + dw + λ w, w ← w − lr v. Else `gradient` (A, D) gets dw.
+    MOVE writes no gradient but the next centres and momentum, in place: v ← μ v + dw + λ w,
+    w ← w − lr v. Else rows of `gradient` (C, D) get dw.
 
-    The sums over rows fill the registers, so that the rest goes through memory TILE_D columns at a
-    time: `gradient` itself, or with MOVE a tile per program, which stays in L2.
+    D goes in PARTS of TILE_D, so that what follows the sums has them in registers part by part.
     """
-    program = tl.program_id(0)
-    local = tl.arange(0, TILE_A)
-    for tile in range(program, tl.cdiv(columns, TILE_A), tl.num_programs(0)):
-        column = tile * TILE_A + local
-        inside = column < columns
-        place = _rows_of_columns(index, column, columns, GATHER)
-        w = _load_rows(center, place, inside, D, WIDE).to(unit.dtype.element_ty)
-        n = tl.load(norm + column, mask=inside, other=0.0)
-        sum_x = tl.zeros([TILE_A, WIDE], tl.float32)
-        sum_c = tl.zeros([TILE_A], tl.float32)
-        for m in range(0, rows, TILE_M):
-            row = m + tl.arange(0, TILE_M)
-            valid = row < rows
-            x = _load_rows(unit, row.to(tl.int64), valid, D, WIDE)
-            own = tl.load(own_column + row, mask=valid, other=-1)
-            s = tl.load(scale + row, mask=valid, other=0.0)
-            r = tl.load(reduced + row, mask=valid, other=0.0)
-            g_row = tl.load(slope_reduced + row, mask=valid, other=0.0)
-            c_own = tl.load(own_entry + row, mask=valid, other=0.0)
-            g_own = tl.load(own_slope + row, mask=valid, other=0.0)
-            bound = 0.0
-            if HARD:
-                bound = tl.load(threshold + row, mask=valid, other=0.0)[None, :]
-            score = tl.dot(w, tl.trans(x), input_precision=PRECISION)
-            is_own = column[:, None] == own[None, :]
-            entry, value, slope, present = _entries(
-                score, n[:, None], is_own, inside[:, None] & valid[None, :], bound,
-                coefficient, filter_threshold, HARD, FILTER, NORMALIZES,
-            )  # fmt: skip
-            p = tl.exp2(value * (s * LOG2E)[None, :] - (r * LOG2E)[None, :])
-            g = tl.where(present, p * (s * g_row)[None, :] * slope, 0.0)
-            g = tl.where(is_own, g_own[None, :], g)
-            if NORMALIZES:
-                sum_c += tl.sum(g * tl.where(is_own, c_own[None, :], entry), 1)
-            sum_x = tl.dot(g.to(x.dtype), x, sum_x, input_precision=PRECISION)
+    column = tl.program_id(0) * TILE_A + tl.arange(0, TILE_A)
+    inside = column < columns
+    place = _rows_of_columns(index, column, columns, GATHER)
+    n = tl.load(norm + column, mask=inside, other=0.0)
+    operand: tl.constexpr = unit.dtype.element_ty
+    w = ()
+    sums = ()
+    for k in tl.static_range(PARTS):
+        w += (_load_rows(center, place, inside, k * TILE_D, D, TILE_D).to(operand),)
+        sums += (tl.zeros([TILE_A, TILE_D], tl.float32),)
+    along = tl.zeros([TILE_A], tl.float32)
+    for m in range(0, rows, TILE_M):
+        row = m + tl.arange(0, TILE_M)
+        valid = row < rows
+        own = tl.load(own_column + row, mask=valid, other=-1)
+        s2 = tl.load(scale + row, mask=valid, other=0.0) * LOG2E
+        r2 = tl.load(reduced + row, mask=valid, other=0.0) * LOG2E
+        g_row = tl.load(weight + row, mask=valid, other=0.0)
+        g_own = tl.load(own_slope + row, mask=valid, other=0.0)
+        bound = 0.0
+        if HARD:
+            bound = tl.load(threshold + row, mask=valid, other=0.0)[None, :]
+        score = tl.zeros([TILE_A, TILE_M], tl.float32)
+        x = ()
+        for k in tl.static_range(PARTS):
+            x += (_load_rows(unit, row, valid, k * TILE_D, D, TILE_D),)
+            score = tl.dot(w[k], tl.trans(x[k]), score, input_precision=PRECISION)
+        is_own = column[:, None] == own[None, :]
+        entry, value, slope, present = _entries(
+            score, n[:, None], is_own, inside[:, None] & valid[None, :], bound,
+            coefficient, filter_threshold, HARD, FILTER, NORMALIZES,
+        )  # fmt: skip
+        p = tl.exp2(value * s2[None, :] - r2[None, :])
+        g = tl.where(present, p * g_row[None, :] * slope, 0.0)
+        g = tl.where(is_own, g_own[None, :], g)
         if NORMALIZES:
-            factor = _inverse(n)
-            shrink = sum_c * factor * factor
-        else:
-            factor = tl.full([TILE_A], 1.0, tl.float32)
-            shrink = tl.zeros([TILE_A], tl.float32)
-        scratch = column
+            # Of the entries that the product with x̂ has too: dw then stands on w to the last bit.
+            along += tl.sum(g * entry, 1)
+        g = g.to(operand)
+        added = ()
+        for k in tl.static_range(PARTS):
+            added += (tl.dot(g, x[k], sums[k], input_precision=PRECISION),)
+        sums = added
+    factor = tl.full([TILE_A], 1.0, tl.float32)
+    if NORMALIZES:
+        factor = _inverse(n)
+    decay = -along * factor * factor
+    if MOVE:
+        decay += weight_decay
+    start = place * D
+    for k in tl.static_range(PARTS):
+        dim = k * TILE_D + tl.arange(0, TILE_D)
+        mask = inside[:, None] & (dim[None, :] < D)
+        w_at = (target + start)[:, None] + dim[None, :]
+        w32 = tl.load(w_at, mask=mask, other=0.0).to(tl.float32)
+        v = sums[k] * factor[:, None] + decay[:, None] * w32
         if MOVE:
-            scratch = program * TILE_A + local
-        scratch = scratch.to(tl.int64)[:, None] * WIDE
-        wide = tl.arange(0, WIDE)
-        tl.store(gradient + scratch + wide[None, :], sum_x, mask=inside[:, None])
-        tl.debug_barrier()  # other threads of the program wrote it
-        for d in range(0, WIDE, TILE_D):
-            dim = d + tl.arange(0, TILE_D)
-            mask = inside[:, None] & (dim[None, :] < D)
-            at = place[:, None] * D + dim[None, :]
-            w32 = tl.load(target + at, mask=mask, other=0.0)
-            v = tl.load(gradient + scratch + dim[None, :], mask=mask, other=0.0) * factor[:, None]
-            if MOVE:
-                v += (weight_decay - shrink)[:, None] * w32
-                if HAS_MOMENTUM:
-                    v += momentum * tl.load(velocity + at, mask=mask, other=0.0)
-                    tl.store(velocity + at, v, mask=mask)
-                tl.store(target + at, w32 - lr * v, mask=mask)
-            else:
-                tl.store(gradient + scratch + dim[None, :], v - shrink[:, None] * w32, mask=mask)
-        tl.debug_barrier()  # before the next tile overwrites the scratch
+            if HAS_MOMENTUM:
+                v_at = (velocity + start)[:, None] + dim[None, :]
+                v += momentum * tl.load(v_at, mask=mask, other=0.0)
+                tl.store(v_at, v, mask=mask)
+            tl.store(w_at, w32 - lr * v, mask=mask)
+        else:
+            tl.store((gradient + start)[:, None] + dim[None, :], v, mask=mask)

@@ -27,14 +27,14 @@ class Tiles:
         columns: class centres.
         warps: warps of a program.
         stages: tiles in flight from memory.
-        epilogue: dimensions at a time once the sums are done.
+        part: dimensions at a time, where a kernel goes through D in parts.
     """
 
     rows: int
     columns: int
     warps: int
     stages: int
-    epilogue: int = 128
+    part: int = 128
 
 
 def reduce_tiles(width: int, precision: Precision) -> Tiles:
