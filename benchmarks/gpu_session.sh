@@ -40,6 +40,10 @@ make_venv() {
     "$PYTHON" -m pip --python "$VENV/bin/python" install --quiet ${PIP_ARGS:-} -e '.[test,gpu]'
 }
 
+if [ "$DEVICE" != cpu ] && ! sees_device "$PYTHON" && ! nvidia-smi >/dev/null 2>&1; then
+    echo "no NVIDIA GPU: neither torch nor nvidia-smi sees one; DEVICE=cpu tries the script out" >&2
+    exit 2
+fi
 if ! is_ready "$PYTHON"; then
     is_ready "$VENV/bin/python" || make_venv
     PYTHON=$VENV/bin/python

@@ -22,7 +22,11 @@ from benchmarks.session.cases import Case
 from benchmarks.session.steps import CENTER_STD, TILE, Step, make_inputs
 from frcore.measurement.steps import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 
-SCALE = 64.0
+SCALE = 20.0
+"""Of our `normface`, so that all take the same step."""
+
+MARGIN_SCALE = 64.0
+"""Of insightface's configurations, and of our heads with a margin."""
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Loss of embeddings (N, D), centres (C, D) and labels (N,)."""
@@ -144,7 +148,7 @@ class InsightfaceStep(Step):
         losses: Any = importlib.import_module("losses")
         partial_fc: Any = importlib.import_module("partial_fc_v2")
         margins = {"arcface": (1.0, 0.5, 0.0), "cosface": (1.0, 0.0, 0.4)}[case.head]
-        margin = losses.CombinedMarginLoss(SCALE, *margins)
+        margin = losses.CombinedMarginLoss(MARGIN_SCALE, *margins)
         # Its centres are drawn where torch makes tensors: on the CPU 10 million take a minute.
         with torch.device(device):
             self.layer = partial_fc.PartialFC_V2(margin, case.dim, case.identities, case.rate)

@@ -1,0 +1,76 @@
+"""Options of the benchmarks, and what they say at the end."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frcore.files import atomic_file
+
+COLUMNS = (
+    "benchmark", "subject", "head", "identities", "batch_size", "dim", "status", "error",
+    "step_ms", "step_ms_low", "step_ms_high", "cpu_ms_per_step", "rss_extra_mib", "rss_peak_mib",
+    "steps", "threads", "torch", "commit", "cpu", "platform", "measured_at",
+)  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("frcore")
+    group.addoption("--to", type=Path, help="bench_loss: append rows to this CSV file")
+    group.addoption("--large", action="store_true",
+                    help="bench_loss: a million identities too; needs 10 GB")  # fmt: skip
+
+
+ROWS = pytest.StashKey[list[dict[str, Any]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+@pytest.fixture
+def keep_row(request: pytest.FixtureRequest) -> Any:
+    """Takes a row for the summary, and for the file if there is one."""
+
+    def keep(row: dict[str, Any]) -> None:
+        request.config.stash[ROWS].append(row)
+        path = request.config.getoption("--to")
+        if path is not None:
+            append(path, row)
+
+    return keep
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a CSV file, which is replaced as a whole."""
+    rows = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, row])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = [row for row in config.stash[ROWS] if row["status"] == "ok"]
+    if not rows:
+        return
+    terminalreporter.section("steps, each in a process of its own; × dense of the same run")
+    dense = {(row["head"], row["identities"]): row for row in rows if row["subject"] == "dense"}
+    for row in rows:
+        base = dense.get((row["head"], row["identities"]))
+        terminalreporter.write_line(
+            f"{row['head']:<9} {row['identities']:>9,}  {row['subject']:<10}"
+            f"{row['cpu_ms_per_step']:9.1f} ms CPU{_ratio(row, base, 'cpu_ms_per_step')}"
+            f"{row['step_ms']:9.1f} ms wall{_ratio(row, base, 'step_ms')}"
+            f"{row['rss_extra_mib']:9.1f} MiB more"
+        )
+
+
+def _ratio(row: dict[str, Any], base: dict[str, Any] | None, column: str) -> str:
+    return "" if base is None else f" (× {row[column] / base[column]:.2f})"
