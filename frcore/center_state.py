@@ -26,11 +26,8 @@ Index = slice | Tensor
 
 CenterFormat = Literal["fp32", "split"]
 
-TILE = 8192
-"""Rows in memory at a time where a whole table is gone through: 16 MiB at dimension 512."""
-
-NAN_BITS = 0x7FC00000
-"""The NaN of whose bits neither half is another kind of number."""
+TILE = 4096
+"""Rows in memory at a time where a whole table is gone through: 8 MiB at dimension 512."""
 
 GOLDEN = 0x9E3779B97F4A7C15
 MIX_1, MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -177,16 +174,16 @@ def split(x: Tensor) -> tuple[Tensor, Tensor]:
     The high half is rounded half up in its bits. Rounding half to even, as bfloat16 usually is,
     would need a low half of +32768 on some ties, one more than an int16 holds.
     """
-    bits = torch.where(x.isnan(), NAN_BITS, x.contiguous().view(torch.int32))
-    high = (bits + 0x8000) >> 16
-    low = bits - (high << 16)
-    return high.to(torch.int16).view(torch.bfloat16), low.to(torch.int16)
+    bits = _one_nan(x).view(torch.int32)
+    high = (bits + 0x8000).bitwise_right_shift_(16).to(torch.int16)
+    # What is left is below 2^16 in size, so that its low 16 bits are all of it.
+    return high.view(torch.bfloat16), bits.to(torch.int16)
 
 
 def join(high: Tensor, low: Tensor) -> Tensor:
     """The float32 numbers whose halves `split` gave."""
-    bits = (high.contiguous().view(torch.int16).int() << 16).add_(low)
-    return bits.view(torch.float32)
+    bits = high.contiguous().view(torch.int16).int().bitwise_left_shift_(16)
+    return bits.add_(low).view(torch.float32)
 
 
 def round_with(x: Tensor, noise: Tensor) -> Tensor:
@@ -198,9 +195,8 @@ def round_with(x: Tensor, noise: Tensor) -> Tensor:
         x: any float32; an infinity and NaN stay what they are.
         noise: int32, 0 to 65535, of the same shape.
     """
-    bits = x.contiguous().view(torch.int32)
-    rounded = ((bits + noise) & -0x10000).view(torch.float32)
-    return torch.where(x.isnan(), x, rounded).to(torch.bfloat16)
+    bits = _one_nan(x).view(torch.int32)
+    return bits.add_(noise).bitwise_and_(-0x10000).view(torch.float32).to(torch.bfloat16)
 
 
 def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
@@ -218,15 +214,24 @@ def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
     counter_TW = row_T[:, None] * words + torch.arange(words, device=row_T.device)
     key = (_mix(_mix(seed) + time) + GOLDEN) % 2**64
     x = counter_TW.mul_(_signed(GOLDEN)).add_(_signed(key))
-    x = (x ^ _shift(x, 30)).mul_(_signed(MIX_1))
-    x = (x ^ _shift(x, 27)).mul_(_signed(MIX_2))
-    x = x ^ _shift(x, 31)
-    return x.view(torch.int16)[:, :dim].int() & 0xFFFF
+    x.bitwise_xor_(_shift(x, 30)).mul_(_signed(MIX_1))
+    x.bitwise_xor_(_shift(x, 27)).mul_(_signed(MIX_2))
+    x.bitwise_xor_(_shift(x, 31))
+    return x.view(torch.int16)[:, :dim].int().bitwise_and_(0xFFFF)
+
+
+def _one_nan(x: Tensor) -> Tensor:
+    """A copy in which every NaN is 0x7FC00000.
+
+    Others' bits, such as a GPU's 0x7FFFFFFF, overflow into a number when they are rounded up.
+    """
+    inf = torch.inf
+    return torch.nan_to_num(x.contiguous(), nan=torch.nan, posinf=inf, neginf=-inf)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Shift to the right that fills up with 0: torch has no unsigned integers to compute with."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(x: int) -> int:
@@ -276,6 +281,9 @@ def bytes_of(*tensors: Tensor | None) -> int:
 
 
 def copy_in_tiles(target: Tensor, source: Tensor) -> None:
-    """`target.copy_(source)` with nothing but a tile in between, whatever the devices."""
+    """`target.copy_(source)` with nothing but a tile in between, whatever types and devices."""
+    if target.dim() == 0:
+        target.copy_(source)
+        return
     for index in tiles(len(target)):
         target[index].copy_(source[index])

@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from frcore.backbones import build_backbone
+from frcore.centers import CentersSGD
 from frcore.errors import UserError
 from frcore.files import atomic_file
 from frcore.plan import RunSpec
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile
+from frcore.training.tensor_file import own, read_tensors, write_tensors
 
 
 def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str) -> None:
     """Write all that `load_checkpoint` needs to go on as if nothing had happened.
 
     The order and mirroring of the images are functions of seed and epoch, so that the epoch's
-    number is all there is to save of them.
+    number is all there is to save of them. No tensor is copied on its way into the file.
     """
     device = trainer.device
     state = {
@@ -38,19 +40,20 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
         "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
     with atomic_file(path) as temporary:
-        torch.save(state, temporary)
+        write_tensors(temporary, state)
 
 
 def read_checkpoint(path: Path, key: str, epochs: int) -> dict[str, Any] | None:
     """The checkpoint at `path` if it is of this very run and unfinished, else None.
 
     `key` stands for spec, data, code and versions: a checkpoint of anything else is not a start.
-    One that cannot be read (the disk was full, the file was cut) is none either.
+    One that cannot be read (the disk was full, the file was cut) is none either. Its tensors are
+    read from the file when `restore` copies them, so drop it after that.
     """
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_tensors(path)
         unfinished = state["key"] == key and state["epoch"] < epochs
     except Exception:  # torch raises many kinds for a damaged file
         return None
@@ -58,12 +61,15 @@ def read_checkpoint(path: Path, key: str, epochs: int) -> dict[str, Any] | None:
 
 
 def restore(state: dict[str, Any], trainer: Trainer) -> None:
-    """Bring `trainer` to where `state` was saved."""
+    """Bring `trainer` to where `state` was saved; nothing of `state` is kept."""
     trainer.backbone.load_state_dict(state["backbone"])
-    trainer.classifier.load_state_dict(state["classifier"])
+    # Parameters and buffers are copied where they are; heads and samplers keep what else they get.
+    classifier = {k: v if isinstance(v, Tensor) else own(v) for k, v in state["classifier"].items()}
+    trainer.classifier.load_state_dict(classifier)
     trainer.touches.load(state["touches"])
     for optimizer, saved in zip(trainer.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
+        # torch's optimisers keep the tensors that they are given.
+        optimizer.load_state_dict(saved if isinstance(optimizer, CentersSGD) else own(saved))
     trainer.epoch, trainer.step = state["epoch"], state["step"]
     trainer.seconds, trainer.last_loss = state["seconds"], state["last_loss"]
     torch.set_rng_state(state["rng"])

@@ -79,8 +79,9 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         restore(state, trainer)
         console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
     metrics = MetricsFile(out / "metrics.jsonl", lines=state["metrics"] if state else "")
+    is_new, state = state is None, None  # lets go of the file
     with contextlib.closing(metrics):
-        if state is None:
+        if is_new:
             metrics.write(
                 "start",
                 id=spec.id,

@@ -1,0 +1,67 @@
+"""Writing and reading a tree of tensors as large as the memory, without a second copy of any."""
+
+from __future__ import annotations
+
+import copy
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frcore.center_state import copy_in_tiles
+
+
+def write_tensors(path: Path, tree: Any, *, in_tiles: bool | None = None) -> None:
+    """`torch.save(tree, path)`, which `torch.load(path, weights_only=True)` reads.
+
+    torch writes a tensor of the CPU straight from its memory, and one of a GPU from a copy of the
+    whole of it. So with tensors of a GPU the file is made first and then filled tile by tile.
+
+    Args:
+        path: not read by anybody yet.
+        tree: dicts, lists, tuples, tensors and plain values.
+        in_tiles: whether to fill the file tile by tile; None: if a tensor is not on the CPU.
+    """
+    if in_tiles is None:
+        in_tiles = any(tensor.device.type != "cpu" for tensor in tensors_of(tree))
+    if not in_tiles:
+        torch.save(tree, path)
+        return
+    with torch.serialization.skip_data():
+        torch.save(tree, path)
+    with path.open("r+b") as file:
+        # Without it a full disk would end the process at some later write into the mapping.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
+        written = read_tensors(path)
+    for target, source in zip(tensors_of(written), tensors_of(tree), strict=True):
+        copy_in_tiles(target, source.detach())
+
+
+def read_tensors(path: Path) -> Any:
+    """The tree in `path`; its tensors are read from the file when they are used, on the CPU.
+
+    They are views of the file: whoever keeps one for longer than the file takes `own` of it.
+    """
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def tensors_of(tree: Any) -> Iterator[Tensor]:
+    """All tensors of a tree, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from tensors_of(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from tensors_of(value)
+
+
+def own(tree: Any) -> Any:
+    """The tree with tensors in memory of their own."""
+    return copy.deepcopy(tree)

@@ -1,0 +1,77 @@
+"""Files of tensors, written in one go or tile by tile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from frcore import center_state
+from frcore.training.tensor_file import own, read_tensors, tensors_of, write_tensors
+
+
+def tree() -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(6, 4, generator=generator)
+    return {
+        "number": 3,
+        "none": None,
+        "half": torch.randn(37, 3, generator=generator).bfloat16(),
+        "nested": [torch.arange(9, dtype=torch.int16), {"scalar": torch.tensor(2.5)}, "text"],
+        "views": (shared, shared[2:]),
+        "transposed": torch.randn(5, 11, generator=generator).T,
+        "bytes": torch.get_rng_state(),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(torch.randn(3, 2, generator=generator)),
+    }
+
+
+def assert_same(one: Any, other: Any) -> None:
+    pairs = list(zip(tensors_of(one), tensors_of(other), strict=True))
+    assert len(pairs) == 9
+    for left, right in pairs:
+        assert left.dtype == right.dtype
+        assert torch.equal(left, right)
+    assert other["number"] == 3
+    assert other["none"] is None
+    assert other["nested"][2] == "text"
+
+
+@pytest.mark.parametrize("in_tiles", [None, False, True])
+def test_what_was_written_is_read(in_tiles: bool | None, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(center_state, "TILE", 4)
+    path = tmp_path / "tree.pt"
+    write_tensors(path, tree(), in_tiles=in_tiles)
+    assert_same(tree(), torch.load(path, weights_only=True))
+    read = read_tensors(path)
+    assert_same(tree(), read)
+    one, other = read["views"]
+    assert one[2:].data_ptr() == other.data_ptr()
+
+
+def test_reading_does_not_write_and_own_tensors_are_free_of_the_file(tmp_path: Path):
+    path = tmp_path / "tree.pt"
+    write_tensors(path, tree())
+    read = own(read_tensors(path))
+    mapped = read_tensors(path)
+    mapped["half"].zero_()
+    assert_same(tree(), read_tensors(path))
+    path.write_bytes(bytes(path.stat().st_size))
+    assert_same(tree(), read)
+
+
+def test_a_full_disk_is_an_error_and_not_the_end(tmp_path: Path, monkeypatch):
+    """Space is asked for before the mapping is written to."""
+    asked = []
+
+    def full(handle: int, start: int, size: int) -> None:
+        asked.append(size)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_tensors(tmp_path / "tree.pt", tree(), in_tiles=True)
+    assert asked == [(tmp_path / "tree.pt").stat().st_size]
