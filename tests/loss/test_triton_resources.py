@@ -1,0 +1,56 @@
+"""What the kernels take of a Hopper GPU against the committed figures. Compiles; needs no GPU."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+from tests.loss.triton_resources import (
+    CASES,
+    FIGURES,
+    SHARED_LIMIT,
+    find_ptxas,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_ptxas() is None, reason="this triton has no ptxas")
+@pytest.mark.parametrize("case", [case.name for case in CASES])
+def test_no_kernel_takes_more_than_it_did(case, repository, tmp_path):
+    """Registers that do not suffice spill to memory; shared memory beyond the limit cannot run."""
+    # Of its own: in this process triton may be the interpreter.
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.loss.triton_resources", case],
+        cwd=repository,
+        env=environment | {"TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    with FIGURES.open(newline="") as file:
+        known = {row["kernel"]: row for row in csv.DictReader(file) if row["case"] == case}
+    assert known.keys() == {row["kernel"] for row in rows}
+    for row in rows:
+        committed = known[row["kernel"]]
+        assert int(row["shared"]) <= SHARED_LIMIT
+        if row["triton"] == committed["triton"]:  # another compiler, other figures
+            for figure in ("spill_stores", "spill_loads", "shared"):
+                assert int(row[figure]) <= int(committed[figure]), (row, committed)
+
+
+def test_the_committed_figures_fit_the_hardware():
+    with FIGURES.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["case"] for row in rows} == {case.name for case in CASES}
+    for row in rows:
+        assert int(row["shared"]) <= SHARED_LIMIT, row
+        assert int(row["spill_stores"]) <= 768, row

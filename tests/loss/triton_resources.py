@@ -1,0 +1,200 @@
+"""What the kernels take of a Hopper GPU, by compiling them for it: no GPU is needed.
+
+    python -m tests.loss.triton_resources > tests/loss/triton_resources.csv
+
+The launches themselves are run, on tensors without memory ("meta"), with a recorder in the kernels'
+place; what it saw is compiled for sm_90a by triton and assembled by its ptxas.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from frcore.loss import triton_kernels as kernels
+from frcore.loss import triton_launch as launch
+from frcore.loss.base import EntryFilter
+from frcore.loss.triton_problem import OPERANDS, Move, Problem, Slopes
+from frcore.loss.triton_tiles import Precision
+
+FIGURES = Path(__file__).with_suffix(".csv")
+SHARED_LIMIT = 227 * 1024
+"""Bytes of shared memory that a program can have on Hopper."""
+
+ROWS, CLASSES = 1024, 1_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of step.
+
+    Attributes:
+        name: in the file of figures.
+        dim: D.
+        precision: of the operands.
+        sampled: Partial FC's columns.
+        hard: a head whose rule has a threshold.
+        filtered: with the inter-class filter.
+        shift: whether the exponent's shift is constant.
+    """
+
+    name: str
+    dim: int = 512
+    precision: Precision = "bf16"
+    sampled: bool = True
+    hard: bool = False
+    filtered: bool = False
+    shift: bool = True
+
+
+CASES = (
+    Case("arcface-sampled"),
+    Case("arcface-full", sampled=False),
+    Case("curricularface-filter", hard=True, filtered=True, shift=False),
+    Case("arcface-128", dim=128),
+    Case("arcface-tf32", precision="tf32"),
+)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """One compiled kernel."""
+
+    case: str
+    kernel: str
+    tile: str
+    registers: int
+    spill_stores: int
+    spill_loads: int
+    shared: int
+
+
+class _Recorder:
+    """Stands where a kernel does, and keeps how it was launched."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel, self.calls = kernel, []
+
+    def __getitem__(self, grid: Any) -> Any:
+        return lambda *args, **options: self.calls.append((args, options))
+
+
+def measure(case: Case) -> Iterator[Resources]:
+    """Compile the kernels of a step: pass 1 of batch and queue, pass 2 with the step of SGD."""
+    problem, slopes = _problem(case)
+    reduce, center = _Recorder(kernels.reduce_kernel), _Recorder(kernels.center_kernel)
+    with (
+        mock.patch.object(kernels, "reduce_kernel", reduce),
+        mock.patch.object(kernels, "center_kernel", center),
+    ):
+        launch.reduce(problem, ROWS, attend=True, moment=False)
+        launch.reduce(problem, ROWS, attend=False, moment=False)
+        velocity = torch.empty_like(problem.center_CD)
+        launch.move_centers(problem, slopes, Move(velocity, 0.1, 0.9, 5e-4))
+    names = ("reduce", "reduce-queue", "move-centers")
+    for name, (recorder, call) in zip(
+        names, [(r, call) for r in (reduce, center) for call in r.calls], strict=True
+    ):
+        yield Resources(case.name, name, *_compile(recorder.kernel, *call))
+
+
+def _problem(case: Case) -> tuple[Problem, Slopes]:
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    columns = CLASSES // 10 if case.sampled else CLASSES
+    problem = Problem(
+        unit_MD=empty(ROWS, case.dim, dtype=OPERANDS[case.precision]),
+        center_CD=empty(CLASSES, case.dim),
+        norm_A=empty(columns),
+        active=empty(columns, dtype=torch.int64) if case.sampled else None,
+        column_M=empty(ROWS, dtype=torch.int32),
+        scale_M=empty(ROWS),
+        threshold_M=empty(ROWS) if case.hard else None,
+        coefficients=empty(3),
+        shift=case.shift,
+        entry_filter=EntryFilter(0.4, "zero") if case.filtered else None,
+        normalizes=True,
+        precision=case.precision,
+    )
+    return problem, Slopes(empty(ROWS), empty(ROWS), empty(ROWS))
+
+
+def _compile(kernel: Any, args: tuple, options: dict[str, Any]) -> tuple:
+    names = kernel.arg_names
+    values = dict(zip(names, args, strict=False)) | options
+    constants = {(i,): values[n] for i, n in enumerate(names) if kernel.params[i].is_constexpr}
+    signature = {
+        n: "constexpr" if (i,) in constants else _type(values[n]) for i, n in enumerate(names)
+    }
+    aligned = {
+        (i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n][0] == "*"
+    }
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+    running = {key: values[key] for key in ("num_warps", "num_stages")}
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=running)
+    report = _assemble(compiled.asm["ptx"])
+    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    registers = re.search(r"Used (\d+) registers", report)
+    assert spills, report
+    assert registers, report
+    tile = f"{values['TILE_M']}x{values['TILE_A']}"
+    return (
+        f"{tile} {running['num_warps']} warps {running['num_stages']} stages",
+        int(registers[1]),
+        int(spills[1]),
+        int(spills[2]),
+        compiled.metadata.shared,
+    )
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int64: "i64"}
+        return "*" + names.get(value.dtype, "i32")
+    return "fp32" if isinstance(value, float) else "i32"
+
+
+def find_ptxas() -> Path | None:
+    """The assembler in triton's wheel. That for Blackwell knows the newest PTX, and Hopper."""
+    folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    found = [folder / name for name in ("ptxas-blackwell", "ptxas") if (folder / name).is_file()]
+    return found[0] if found else None
+
+
+def _assemble(ptx: str) -> str:
+    ptxas = find_ptxas()
+    assert ptxas is not None
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(ptx)
+        command = [ptxas, "-v", "--gpu-name=sm_90a", source, "-o", source.with_suffix(".cubin")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+
+def main(names: list[str]) -> None:
+    """Write the figures of the cases named, or all, as CSV."""
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow([*Resources.__dataclass_fields__, "triton"])
+    for case in CASES:
+        if not names or case.name in names:
+            for row in measure(case):
+                out.writerow([*asdict(row).values(), triton.__version__])
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
