@@ -348,6 +348,9 @@ def plan_command(
     reference: Annotated[
         Path, typer.Option(help="Folder of measured rows to compare with.")
     ] = Path("results/reference"),
+    figure: Annotated[
+        Path | None, typer.Option(help="Also draw measured steps over the bound: FILE.svg.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict memory and time of the last layer's training step, beside what was measured.
@@ -367,6 +370,10 @@ def plan_command(
                   "link_gb_per_second": link_gb_per_second},
         reference=reference,
     )  # fmt: skip
+    if figure is not None:
+        from frcore.planning.figure import write_figure
+
+        write_figure(plan, rows, figure)
     if as_json:
         record = as_record(plan, rows, comparisons)
         sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")

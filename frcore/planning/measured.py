@@ -48,6 +48,11 @@ class Measured:
     memory_gib: float | None
     source: Path
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What reaches one efficiency: the subject at a precision."""
+        return self.subject, self.shape.precision
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -55,7 +60,7 @@ class Comparison:
 
     Attributes:
         bound_ms: of the plan.
-        predicted_ms: the bound over the efficiency of the subject's other rows.
+        predicted_ms: the bound over the efficiency of the other rows of its kind.
         others: how many of those there are; with none the bound is the prediction.
     """
 
@@ -140,11 +145,11 @@ def efficiency(rows: Iterable[Measured], device: Device) -> float | None:
 
 
 def compare(rows: Sequence[Measured], device: Device) -> list[Comparison]:
-    """Each row against a prediction from the other rows of its subject."""
+    """Each row against a prediction from the other rows of its kind."""
     found = []
     for row in rows:
         bound = plan_step(row.shape, device).step_ms
-        others = [other for other in rows if other is not row and other.subject == row.subject]
+        others = [other for other in rows if other is not row and other.kind == row.kind]
         reached = efficiency(others, device)
         predicted = bound if reached is None else bound / reached
         found.append(Comparison(row, bound, predicted, len(others)))

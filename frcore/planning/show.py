@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from frcore.planning.measured import Comparison, Measured, efficiency
-from frcore.planning.step import STATES, Plan
+from frcore.planning.step import STATES, Plan, plan_step
 
 SHARDED = (
     "Classes divided over GPUs are a prediction: the trainer has its classes on one GPU today."
@@ -18,14 +18,21 @@ ALONE = "The last layer alone: no backbone, no data loading, no CUDA context."
 
 
 def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
-    """Step time by the efficiency that each subject reached; name -> (ms, rows it is from)."""
-    subjects = {row.subject for row in rows if row.shape.backend == plan.shape.backend}
+    """Step time by the efficiency that was reached, at the precision it was reached with.
+
+    Returns:
+        "subject, precision" -> (ms, rows it is from).
+    """
+    groups: dict[tuple[str, str], list[Measured]] = {}
+    for row in rows:
+        if row.shape.backend == plan.shape.backend:
+            groups.setdefault(row.kind, []).append(row)
     found = {}
-    for subject in sorted(subjects):
-        own = [row for row in rows if row.subject == subject]
+    for (subject, precision), own in sorted(groups.items()):
         reached = efficiency(own, plan.device)
         assert reached is not None
-        found[subject] = (plan.step_ms / reached + plan.exchange_ms, len(own))
+        bound = plan_step(replace(plan.shape, precision=precision), plan.device).step_ms
+        found[f"{subject}, {precision}"] = (bound / reached + plan.exchange_ms, len(own))
     return found
 
 
@@ -146,7 +153,7 @@ def _conclusions(plan: Plan, rows: list[Measured]) -> list[str]:
 
 
 def _comparison_table(comparisons: list[Comparison]) -> Table:
-    table = Table(title="measured steps, each predicted from the other rows of its subject",
+    table = Table(title="measured steps, each predicted from the other rows of its kind",
                   title_justify="left")  # fmt: skip
     for title in ("subject, head", "identities", "rate", "bound", "predicted", "measured", "error"):
         table.add_column(title, justify="left" if title.startswith("subject") else "right")

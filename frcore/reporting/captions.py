@@ -30,6 +30,13 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "Images per second through a training step's last layer against the number of identities, "
         "both logarithmic. A cross at the top: out of memory.",
     ),
+    "roofline": (
+        "Step time over the roofline",
+        "Measured time of a training step's last layer (points; a cross at the top: out of memory) "
+        "against the number of identities, both logarithmic, over the time that the GPU needs at "
+        "least (grey line): two passes over the class centres with 16-bit matrix products, each as "
+        "fast as its arithmetic or its memory allows. Nothing is planned for a CPU.",
+    ),
     "training": (
         "Scale and angles over training",
         "Top: the scale s that multiplies the cosines. Bottom: mean angle between an embedding and "

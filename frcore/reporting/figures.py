@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from frcore.reporting import outputs, plot_angles, plot_cost, plot_roc, plot_training
+from frcore.reporting import outputs, plot_angles, plot_cost, plot_roc, plot_roofline, plot_training
 from frcore.reporting.canvas import look, save
 from frcore.reporting.summary import Summary
 
@@ -26,6 +26,7 @@ def write_figures(summary: Summary, root: Path) -> None:
         "roc": lambda: plot_roc.roc(study, summary.scores, summary),
         "memory": lambda: plot_cost.memory(study, rows),
         "throughput": lambda: plot_cost.throughput(study, rows),
+        "roofline": lambda: plot_roofline.roofline(study, rows),
         "training": lambda: plot_training.training(study, curves),
         "head_state": lambda: plot_training.head_state(study, curves),
         "angle_distributions": lambda: plot_angles.angle_distributions(study, curves),

@@ -11,7 +11,7 @@ from pathlib import Path
 PAGE = "report.html"
 
 FIGURES = (
-    "accuracy_cost", "roc", "memory", "throughput", "training", "head_state",
+    "accuracy_cost", "roc", "memory", "throughput", "roofline", "training", "head_state",
     "angle_distributions", "angle_histograms", "center_angles",
 )  # fmt: skip
 """Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,7 +22,7 @@ def memory(study: Study, rows: Rows) -> Figure:
     column = memory_column(rows.usable("measurement"))
     if column is None:
         return message("Memory: not measured.")
-    return _against_identities(study, rows, column, f"{MEMORY[column]}\n[MiB]")
+    return against_identities(study, rows, column, f"{MEMORY[column]}\n[MiB]")
 
 
 def throughput(study: Study, rows: Rows) -> Figure:
@@ -28,10 +30,25 @@ def throughput(study: Study, rows: Rows) -> Figure:
     usable = rows.usable("measurement")
     if usable["images_per_second"].notna().sum() == 0:
         return message("Throughput: not measured.")
-    return _against_identities(study, rows, "images_per_second", "images per second")
+    return against_identities(study, rows, "images_per_second", "images per second")
 
 
-def _against_identities(study: Study, rows: Rows, column: str, label: str) -> Figure:
+def against_identities(
+    study: Study,
+    rows: Rows,
+    column: str,
+    label: str,
+    more: Callable[[Axes, str], None] = lambda ax, sampler: None,
+) -> Figure:
+    """A measured column against the number of identities, one panel per sampler.
+
+    Args:
+        study: heads and samplers in their order.
+        rows: of the study.
+        column: of the measurement's rows.
+        label: of the vertical axis.
+        more: draws what else there is for a sampler.
+    """
     palette = Palette(study)
     frame = rows.measurement[rows.measurement["status"].isin(["ok", "oom"])]
     samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
@@ -44,6 +61,7 @@ def _against_identities(study: Study, rows: Rows, column: str, label: str) -> Fi
         for head in heads:
             points = frame[(frame["head"] == head) & (frame["sampler"] == sampler)]
             _line(ax, points.sort_values("identities"), column, palette, head, sampler)
+        more(ax, sampler)
         ax.set_xscale("log")
         ax.set_yscale("log")
     identities = frame["identities"].astype(float)
@@ -52,7 +70,7 @@ def _against_identities(study: Study, rows: Rows, column: str, label: str) -> Fi
     for row in axes:
         row[0].set_ylabel(label)
         for ax in row:
-            _plain_log(ax)
+            plain_log(ax)
     for ax in axes[-1]:
         ax.set_xlabel("identities")
     legend(figure, palette, heads, samplers)
@@ -140,7 +158,7 @@ def _point(
     )  # fmt: skip
 
 
-def _plain_log(ax: Axes) -> None:
+def plain_log(ax: Axes) -> None:
     """Ticks as plain numbers (1k, 10k), because powers need mathematics in the font."""
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(base=10, subs=(1.0,), numticks=8))

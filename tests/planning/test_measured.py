@@ -57,7 +57,7 @@ def test_committed_reference_rows_are_read(repository):
         assert row.step_ms > 0
 
 
-def test_a_row_is_predicted_from_the_others_of_its_subject(tmp_path):
+def test_a_row_is_predicted_from_the_others_of_its_kind(tmp_path):
     bound = plan_step(Shape(10**6, state="split"), H200).step_ms
     write(
         tmp_path,
@@ -98,10 +98,10 @@ def test_command_shows_errors_of_prediction_against_every_row(tmp_path):
     text = " ".join(run(*options).output.split())
     assert "+100 %" in text
     assert "-50 %" in text
-    assert "2 measured row(s) of triton: 14.2 ms" in text  # 5.31 ms / 0.375
+    assert "2 measured row(s) of triton, bf16: 14.2 ms" in text  # 5.31 ms / 0.375
     assert "No measured row" not in text
     record = json.loads(run(*options, "--json").output)
-    assert record["fitted_ms"]["triton"]["total_ms"] == pytest.approx(bound / 0.375)
+    assert record["fitted_ms"]["triton, bf16"]["total_ms"] == pytest.approx(bound / 0.375)
     assert [row["error"] for row in record["measured"]] == pytest.approx([1.0, -0.5])
 
 
