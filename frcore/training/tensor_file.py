@@ -39,7 +39,7 @@ def write_tensors(path: Path, tree: Any, *, in_tiles: bool | None = None) -> Non
     with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
         written = read_tensors(path)
     for target, source in zip(tensors_of(written), tensors_of(tree), strict=True):
-        copy_in_tiles(target, source.detach())
+        copy_in_tiles(target.detach(), source.detach())
 
 
 def read_tensors(path: Path) -> Any:
