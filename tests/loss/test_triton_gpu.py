@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
-
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
-]
-pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
-
-from functools import partial
 
 from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.samplers import build_sampler
+
+pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+]
+
 
 ROWS, DIM = 256, 512
 TOLERANCE = {"fp32": 1e-4, "tf32": 5e-3, "bf16": 3e-2}

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
 from tests.loss.triton_resources import (
     CASES,
     FIGURES,
