@@ -48,7 +48,7 @@ def score_tiles(width: int, precision: Precision) -> Tiles:
     """Of pass 1 without it."""
     if precision != "bf16":
         return Tiles(32, 16, 4, 2) if width > 128 else Tiles(32, 32, 4, 2)
-    return Tiles(64, 64, 8, 2)
+    return Tiles(64, 32, 8, 3) if width > 256 else Tiles(64, 64, 8, 2)
 
 
 def center_tiles(width: int, precision: Precision) -> Tiles:
