@@ -223,10 +223,11 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _split_centers_can_be_moved(self) -> Training:
-        if self.center_format == "split" and self.backend == "dense":
+        if self.center_format == "split" and self.backend not in ("auto", "streamed"):
             raise ValueError(
-                "center_format 'split' with backend 'dense', which needs the centres' gradient as "
-                "a tensor; set backend to 'streamed' or 'auto', or center_format to 'fp32'"
+                f"center_format 'split' with backend '{self.backend}'; backends that read split "
+                "centres are 'streamed' and 'auto', which takes it: set backend to one of these, "
+                "or center_format to 'fp32'"
             )
         if self.center_format == "split" and self.center_optimizer == "torch":
             raise ValueError(
