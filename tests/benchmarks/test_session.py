@@ -176,3 +176,26 @@ def test_the_script_runs_a_session(tmp_path, repository):
     subprocess.run(script, check=True, env=environ, capture_output=True)
     (row,) = rows_of(tmp_path / "cpu" / "steps-b8-d16.csv")
     assert (row["subject"], row["status"]) == ("naive", "ok")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["dense", "streamed", "triton"])
+def test_a_gpu_fills_its_columns(tmp_path, backend):
+    (case,) = [
+        dataclasses.replace(case, identities=5000, dim=64, batch_size=64)
+        for case in grid("tiny")
+        if (case.backend, case.head, case.rate) == (backend, "cosface", 1.0)
+        and case.state == ("split" if backend == "triton" else "fp32")
+        and case.identities == 64
+    ]
+    options = dataclasses.replace(QUICK, device="cuda", energy_seconds=1.0)
+    session = Session([case], options, tmp_path, resume=True)
+    assert session.measure(case, None) == "ok"
+    row = session.table(case).row(case)
+    assert row is not None
+    for column in ("step_ms", "allocated_peak_mib", "reserved_peak_mib", "gpu_name", "cuda"):
+        assert row[column], column
+    state_mib = 5000 * 64 * (6 if case.state == "split" else 8) / 2**20
+    assert float(row["allocated_start_mib"]) >= state_mib
+    assert float(row["allocated_peak_mib"]) >= float(row["allocated_start_mib"])
+    assert row["energy_mj_per_step"] or row["notes"]  # a number, or why there is none
