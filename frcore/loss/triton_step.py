@@ -52,7 +52,7 @@ def fused_loss(
     rows = RowValues.of(target_M, scale_M, batch)
     work.rule = Rule(head, rows, unit_MD, work.column_M, entry_filter)
     work.set_rule(head.negative_rule(batch), scale_M, scale)
-    reduced_M = _Reduction.apply(unit_MD, scale_M, work)
+    reduced_M = _Reduction.apply(unit_MD, scale_M, cosine_M, work)
     return finish(head, batch, count, scale_M, target_M, reduced_M)
 
 
@@ -172,10 +172,16 @@ class TritonCenterGradient(CenterGradient):
 
 
 class _Reduction(torch.autograd.Function):
-    """R of each row over the other columns, and with it the embeddings' gradient."""
+    """R of each row over the other columns, and with it the embeddings' gradient.
+
+    The rows' own entries are an input so that the backward pass comes before theirs, which needs
+    its result; and at all, where embeddings have no gradient.
+    """
 
     @staticmethod
-    def forward(ctx: Any, unit_MD: Tensor, scale_M: Tensor, work: TritonWork) -> Tensor:
+    def forward(
+        ctx: Any, unit_MD: Tensor, scale_M: Tensor, cosine_M: Tensor, work: TritonWork
+    ) -> Tensor:
         reduced = reduce(
             work.problem, work.count, attend=ctx.needs_input_grad[0], moment=work.wants_scale
         )
@@ -185,7 +191,7 @@ class _Reduction(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (reduced_M,) = ctx.saved_tensors
         work: TritonWork = ctx.work
         slope_M = slope_M.where(reduced_M.isfinite(), 0.0)  # no column, no slope
@@ -194,4 +200,5 @@ class _Reduction(torch.autograd.Function):
         if ctx.by_unit_ND is not None:
             by_unit_MD = ctx.by_unit_ND.new_zeros(len(slope_M), ctx.by_unit_ND.shape[1])
             by_unit_MD[: work.count] = slope_M[: work.count, None] * ctx.by_unit_ND
-        return by_unit_MD, None if ctx.by_scale_M is None else slope_M * ctx.by_scale_M, None
+        by_scale_M = None if ctx.by_scale_M is None else slope_M * ctx.by_scale_M
+        return by_unit_MD, by_scale_M, None, None
