@@ -201,7 +201,7 @@ class CentersSGD(Optimizer):
         beta = group["momentum"]
         decay: float | torch.Tensor = group["weight_decay"]
         for part in parts:
-            velocity_TD.addmm_(part.weight_TM, part.row_MD, beta=beta)
+            part.add_to(velocity_TD, beta=beta)
             beta, decay = 1.0, decay - part.shrink_T1
         velocity_TD.addcmul_(center_TD, torch.as_tensor(decay))
         center_TD.sub_(velocity_TD, alpha=group["lr"])

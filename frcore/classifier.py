@@ -16,6 +16,7 @@ from frcore.lazy import LazyRows
 from frcore.loss import LossOutput, get_backend
 from frcore.loss.auto import AutoBackend
 from frcore.loss.deferred import CenterGradient
+from frcore.loss.products import Precision
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 
@@ -36,6 +37,8 @@ class Classifier(nn.Module):
         head: a `Head`, or a name with its default parameters.
         sampler: a `Sampler`, or the name of one that needs no parameter.
         backend: how the loss is computed; see `frcore.loss.BACKENDS`, or "auto".
+        precision: of the operands of the loss's products; None is the backend's own: bf16 for
+            triton on a GPU, fp32 for the others.
         seed: of the centres' initial values and of the sampler's random stream.
         center_std: standard deviation of the centres' initial values; 0.01 as in insightface. A
             head that normalises sees their direction only, but a small norm makes the first steps
@@ -69,6 +72,7 @@ class Classifier(nn.Module):
         head: Head | str,
         sampler: Sampler | str = "full",
         backend: str = "dense",
+        precision: Precision | None = None,
         seed: int = 0,
         center_std: float = 0.01,
         center_format: CenterFormat = "fp32",
@@ -94,6 +98,7 @@ class Classifier(nn.Module):
             backend = _backend_for_split(backend)
         self.backend = self._named = get_backend(backend)
         self._backend_name = backend
+        self.precision = precision
         self.lazy: LazyRows | None = None
         self.deferred: list[CenterGradient] | None = None
         self.register_state_dict_pre_hook(_before_saving)
@@ -170,6 +175,7 @@ class Classifier(nn.Module):
             extra_rows=extra_rows,
             entry_filter=self.sampler.entry_filter if self.training else None,
             deferred=self.deferred if self.training else None,
+            precision=self.precision,
         )
         if self.training:
             # Centres of the batch's classes are up to date, and from here to the backward pass

@@ -17,6 +17,11 @@ Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=60)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
+LossPrecision = Literal["fp32", "bf16"] | None
+LOSS_PRECISION_MEANING = (
+    "Of the operands of the last layer's matrix products; sums are in 32 bits in any case. Absent: "
+    "bf16 for triton, fp32 for the others."
+)
 BACKEND_MEANING = (
     "How the loss is computed: the same numbers up to rounding at different cost. dense: the whole "
     "logit matrix; streamed: tiles of classes; triton: fused GPU kernels; auto: what suits device, "
@@ -208,6 +213,7 @@ class Training(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
     backend: Backend = Field("auto", description=BACKEND_MEANING)
+    loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
     threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
 
     @model_validator(mode="after")
@@ -261,6 +267,7 @@ class Measurement(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
     backend: Backend = Field("auto", description=BACKEND_MEANING)
+    loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
     threads: int = Field(1, ge=1)
     backbone: Component | None = Field(
         None, description="Also run this backbone in the step; absent: the last layer alone."

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from frcore.heads.base import Head
+from frcore.loss.products import Precision
 
 if TYPE_CHECKING:
     from frcore.loss.deferred import CenterGradient
@@ -77,6 +78,7 @@ class LossBackend(Protocol):
         extra_rows: ExtraRows | None = None,
         entry_filter: EntryFilter | None = None,
         deferred: list[CenterGradient] | None = None,
+        precision: Precision | None = None,
     ) -> LossOutput:
         """See `frcore.loss.dense.dense_loss`."""
         ...

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from frcore.center_state import Index
+from frcore.loss.products import Precision, add_product, product
 from frcore.loss.tiles import Columns, Rule, Tile
 
 
@@ -44,16 +45,23 @@ class TileGradient:
         weight_TM: a factor for each pair of centre and row.
         row_MD: the rows.
         shrink_T1: what the normalisation takes out along w.
+        precision: of the product's operands.
     """
 
     index: Index
     weight_TM: Tensor
     row_MD: Tensor
     shrink_T1: Tensor
+    precision: Precision = "fp32"
 
     def dense(self, center_TD: Tensor) -> Tensor:
         """The gradient (T, D)."""
-        return (self.weight_TM @ self.row_MD).addcmul_(center_TD, self.shrink_T1, value=-1)
+        gradient_TD = product(self.weight_TM, self.row_MD, self.precision)
+        return gradient_TD.addcmul_(center_TD, self.shrink_T1, value=-1)
+
+    def add_to(self, sum_TD: Tensor, *, beta: float) -> None:
+        """sum ← beta · sum + Σ_i weight_ij row_i, in place: all but the part along w."""
+        add_product(sum_TD, self.weight_TM, self.row_MD, self.precision, beta=beta)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class CenterGradient:
                 slope_MT.mul_(inverse_T)
             else:
                 shrink_T1 = torch.zeros_like(inverse_T)[:, None]
-            yield TileGradient(index, slope_MT.T, rule.row_MD, shrink_T1)
+            yield TileGradient(index, slope_MT.T, rule.row_MD, shrink_T1, self.columns.precision)
 
     def _slope(self, tile: Tile) -> Tensor:
         if self.weights is None:

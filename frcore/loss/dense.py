@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
 from frcore.loss.deferred import CenterGradient
+from frcore.loss.products import Precision
 from frcore.loss.rows import finish, join, scale_of_rows, update_head
 
 
@@ -22,6 +24,7 @@ def dense_loss(
     extra_rows: ExtraRows | None = None,
     entry_filter: EntryFilter | None = None,
     deferred: list[CenterGradient] | None = None,
+    precision: Precision | None = None,
 ) -> LossOutput:
     """Loss of `head` over the active centres, for the batch and the extra rows.
 
@@ -39,7 +42,16 @@ def dense_loss(
         extra_rows: rows of the queue.
         entry_filter: which entries are taken out.
         deferred: not used; the gradient is a tensor (C, D) in `center_CD.grad`.
+        precision: "fp32" or None, which is the same.
+
+    Raises:
+        UserError: another precision.
     """
+    if precision == "bf16":
+        raise UserError(
+            "the loss backend 'dense' with precision 'bf16'; it computes in fp32 alone: choose "
+            "'streamed' or 'triton', or leave the precision out"
+        )
     count = len(embedding_ND)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M = embedding_MD.norm(dim=1)

@@ -21,6 +21,7 @@ from torch import Tensor
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
 from frcore.loss.deferred import CenterGradient, Weights
+from frcore.loss.products import Precision, add_product
 from frcore.loss.rows import finish, join, scale_of_rows, update_head
 from frcore.loss.tiles import Columns, RowValues, Rule, Tile
 
@@ -38,6 +39,7 @@ def streamed_loss(
     extra_rows: ExtraRows | None = None,
     entry_filter: EntryFilter | None = None,
     deferred: list[CenterGradient] | None = None,
+    precision: Precision | None = None,
     tile: int = TILE,
 ) -> LossOutput:
     """`dense_loss`, in tiles; see there for the arguments.
@@ -45,12 +47,16 @@ def streamed_loss(
     Args:
         deferred: where the backward pass leaves the centres' gradient, not yet computed; None
             computes it there and then, as a (C, D) tensor.
+        precision: of the operands of products with centres; sums and each row's own entry are in
+            32 bits in any case. None is "fp32".
         tile: columns in memory at a time; any gives the same numbers up to rounding.
     """
     count = len(embedding_ND)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
-    columns = Columns(center_CD.detach(), active, tile, head.normalizes_centers)
+    columns = Columns(
+        center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
+    )
     column_M = columns.of(label_M)
     work = Work(columns, column_M, label_M, count, deferred)
 
@@ -66,7 +72,7 @@ def streamed_loss(
     scale_M = scale_of_rows(head, batch)
     target_M = head.target(cosine_M, batch)
     rows = RowValues.of(target_M, scale_M, batch)
-    work.rule = Rule(head, rows, unit_MD, column_M, entry_filter)
+    work.rule = Rule(head, rows, unit_MD, column_M, entry_filter, columns.precision)
     reduced_M = _Reduction.apply(
         unit_MD, target_M, scale_M, cosine_M, norm_M, work, *work.rule.parameters
     )
@@ -218,7 +224,8 @@ class _Sums:
                     known_M = self.rows[k]
                     self.rows[k] = sum_M if known_M is None else known_M + sum_M
         slope_MT = self.rule.slope(tile, weight_MT)
-        self.embedding_ND.addmm_(slope_MT[: self.count].mul_(inverse_T), center_TD)
+        slope_NT = slope_MT[: self.count].mul_(inverse_T)
+        add_product(self.embedding_ND, slope_NT, center_TD, self.rule.precision)
 
     def finish(self) -> tuple[Tensor, Tensor, list[Tensor | None]]:
         """R (M,), ∂R/∂x̂ (N, D) and ∂R/∂(row values) (M,) each."""
@@ -262,7 +269,7 @@ def _statistic(
     plain = Head(batch.num_classes)
     plain.normalizes_centers = work.columns.normalizes  # type: ignore[misc]
     rows = RowValues.of(scale_N, scale_N, HeadBatch(scale_N, scale_N, scale_N, batch.num_classes))
-    rule = Rule(plain, rows, unit_ND, work.column_M[:count], entry_filter)
+    rule = Rule(plain, rows, unit_ND, work.column_M[:count], entry_filter, work.columns.precision)
     sums = _Sums(rule, 0)
     for start, index in work.columns:
         center_TD = work.columns.read(index)

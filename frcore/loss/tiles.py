@@ -15,6 +15,7 @@ from torch import Tensor
 from frcore.center_state import Index
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, inverse_norm
+from frcore.loss.products import Precision, product
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Columns:
         active: sorted indices of the columns, or None for all.
         tile: columns in memory at a time.
         normalizes: whether the matrix has cosines, or x̂ · w.
+        precision: of the operands of all products with centres.
     """
 
     center_CD: Tensor
     active: Tensor | None
     tile: int
     normalizes: bool
+    precision: Precision = "fp32"
 
     def __len__(self) -> int:
         return len(self.center_CD) if self.active is None else len(self.active)
@@ -129,6 +132,7 @@ class Rule:
         unit_MD: directions of the rows, 0 for a row of norm 0.
         column_M: each row's own column, which does not count.
         entry_filter: which entries are taken out.
+        precision: of the operands of the entries.
     """
 
     def __init__(
@@ -138,8 +142,10 @@ class Rule:
         unit_MD: Tensor,
         column_M: Tensor,
         entry_filter: EntryFilter | None,
+        precision: Precision = "fp32",
     ) -> None:
         self.head, self.rows, self.column_M = head, rows, column_M
+        self.precision = precision
         self.entry_filter = entry_filter
         self.is_plain = type(head).negative is Head.negative
         self.is_softmax = head.reduction == "logsumexp"
@@ -155,7 +161,7 @@ class Rule:
 
     def apply(self, start: int, center_TD: Tensor, inverse_T: Tensor) -> Tile:
         """The tile whose first column is `start`."""
-        score_MT = (self.row_MD @ center_TD.T).mul_(inverse_T)
+        score_MT = product(self.row_MD, center_TD.T, self.precision).mul_(inverse_T)
         own = self.own(start, len(center_TD))
         zeroed_MT = dropped_MT = None
         if self.entry_filter is not None:

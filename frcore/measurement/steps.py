@@ -93,6 +93,7 @@ class TrainingStep:
             head=build_head(spec.head.name, num_classes=identities, **spec.head.parameters),
             sampler=build_sampler(spec.sampler.name, **spec.sampler.parameters),
             backend=given.backend,
+            precision=given.loss_precision,
             seed=seed,
         )
         self.classifier.to(self.device).train()

@@ -84,6 +84,7 @@ def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier
         head=head,
         sampler=sampler,
         backend=spec.training.backend,
+        precision=spec.training.loss_precision,
         seed=spec.seed,
         center_std=spec.training.center_std,
         center_format=spec.training.center_format,
