@@ -21,10 +21,7 @@ KEPT = (
 )  # fmt: skip
 """What is kept of `results/<study>`: small text files."""
 
-KEPT_IF_THERE = (
-    "rows/diagnostics.csv", "tables/differences.md", "tables/conflicts.md",
-    "tables/passive_updates.md",
-)  # fmt: skip
+KEPT_IF_THERE = ("tables/differences.md", "tables/conflicts.md", "tables/passive_updates.md")
 
 
 def markers(study: str) -> tuple[str, str]:
