@@ -62,6 +62,7 @@ def triton_loss(
             extra_rows=extra_rows,
             entry_filter=entry_filter,
             deferred=deferred,
+            precision=None if precision == "tf32" else precision,
         )
     from frcore.loss.triton_step import fused_loss
 
