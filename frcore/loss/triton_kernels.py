@@ -201,8 +201,8 @@ def center_kernel(
     dw_j = (dŵ_j − ρ_j ŵ_j) / ‖w_j‖.
 
     MOVE writes no gradient but the next centres and momentum, in place: v ← μ v + dw + λ w,
-    w ← w − lr v. Else rows of `gradient` (C, D) get dw. With SPLIT the moved centres are the float32
-    of `target` and `low`, int16 both, and the momentum is a bfloat16 rounded by the bits of `key`.
+    w ← w − lr v. Else rows of `gradient` (C, D) get dw. With SPLIT the moved centres are float32 in
+    two halves, `target` and `low`, and the momentum is a bfloat16 rounded by the bits of `key`.
 
     D goes in PARTS of TILE_D, so that what follows the sums has them in registers part by part.
     """
