@@ -212,12 +212,16 @@ def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
     """
     words = -(-dim // LANES)
     counter_TW = row_T[:, None] * words + torch.arange(words, device=row_T.device)
-    key = (_mix(_mix(seed) + time) + GOLDEN) % 2**64
-    x = counter_TW.mul_(_signed(GOLDEN)).add_(_signed(key))
+    x = counter_TW.mul_(_signed(GOLDEN)).add_(stream_key(seed, time))
     x.bitwise_xor_(_shift(x, 30)).mul_(_signed(MIX_1))
     x.bitwise_xor_(_shift(x, 27)).mul_(_signed(MIX_2))
     x.bitwise_xor_(_shift(x, 31))
     return x.view(torch.int16)[:, :dim].int().bitwise_and_(0xFFFF)
+
+
+def stream_key(seed: int, time: int) -> int:
+    """What a word's number is added to in the stream of a seed and a time, as an int64."""
+    return _signed((_mix(_mix(seed) + time) + GOLDEN) % 2**64)
 
 
 def _one_nan(x: Tensor) -> Tensor:

@@ -179,11 +179,11 @@ class CentersSGD(Optimizer):
 
     def _move_in_one_kernel(self, deferred: list[CenterGradient], group: dict[str, Any]) -> bool:
         """Whether the backend had a kernel for the step; several batches' gradients need tiles."""
-        if self._is_split or len(deferred) > 1:
+        if len(deferred) > 1:
             return False
         return deferred[0].apply_sgd(
-            self.centers.detach(),
-            self.state[self.centers].get("momentum"),
+            self._values,
+            self._velocities,
             lr=group["lr"],
             momentum=group["momentum"],
             weight_decay=group["weight_decay"],

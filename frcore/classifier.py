@@ -23,9 +23,9 @@ from frcore.samplers.base import Sampler
 SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
 """How much of the matrix `negative_angles` looks at: enough for a histogram, at no real cost."""
 
-SPLIT_BACKENDS = ("streamed",)
-"""Backends that read the high halves of split centres and leave the gradient to the optimiser; the
-first is what "auto" means for them."""
+SPLIT_BACKENDS = ("streamed", "triton")
+"""Backends that read the high halves of split centres and leave the gradient to the optimiser;
+"auto" picks among them."""
 
 
 class Classifier(nn.Module):
@@ -95,7 +95,7 @@ class Classifier(nn.Module):
         self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
         self.sampler.attach(num_classes, dim, seed=seed)
         if center_format == "split":
-            backend = _backend_for_split(backend)
+            _check_backend_for_split(backend)
         self.backend = self._named = get_backend(backend)
         self._backend_name = backend
         self.precision = precision
@@ -222,16 +222,13 @@ class Classifier(nn.Module):
         return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
 
 
-def _backend_for_split(backend: str) -> str:
-    """The backend of split centres: one that reads high halves and defers the gradient."""
-    if backend == "auto":
-        return SPLIT_BACKENDS[0]
-    if backend not in SPLIT_BACKENDS:
+def _check_backend_for_split(backend: str) -> None:
+    """Refuse a backend that does not read high halves, or does not defer the gradient."""
+    if backend not in (*SPLIT_BACKENDS, "auto"):
         raise UserError(
             f"backend '{backend}' with center_format 'split'; backends that read split centres "
             f"are {', '.join(SPLIT_BACKENDS)}: use one of them or 'auto', or center_format 'fp32'"
         )
-    return backend
 
 
 def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None:

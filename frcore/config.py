@@ -229,11 +229,11 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _split_centers_can_be_moved(self) -> Training:
-        if self.center_format == "split" and self.backend not in ("auto", "streamed"):
+        if self.center_format == "split" and self.backend == "dense":
             raise ValueError(
                 f"center_format 'split' with backend '{self.backend}'; backends that read split "
-                "centres are 'streamed' and 'auto', which takes it: set backend to one of these, "
-                "or center_format to 'fp32'"
+                "centres are 'streamed', 'triton' and 'auto', which picks one of them: set backend "
+                "to one of these, or center_format to 'fp32'"
             )
         if self.center_format == "split" and self.center_optimizer == "torch":
             raise ValueError(

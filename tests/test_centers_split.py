@@ -352,9 +352,7 @@ def test_torchs_own_sgd_refuses_what_it_cannot_do():
     build_centers_optimizer("torch", classifier, **SETTING)
 
 
-@pytest.mark.parametrize(
-    "other", [{"backend": "dense"}, {"backend": "triton"}, {"center_optimizer": "torch"}]
-)
+@pytest.mark.parametrize("other", [{"backend": "dense"}, {"center_optimizer": "torch"}])
 def test_a_study_refuses_the_same(other):
     settings = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}
     assert Training(**settings, center_format="split").center_optimizer == "rowwise"

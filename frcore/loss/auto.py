@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from frcore.heads.base import Head
@@ -20,11 +21,18 @@ less memory at any size."""
 logger = logging.getLogger(__name__)
 
 
-def pick(head: Head, columns: int, device: str) -> str:
-    """The name of the backend for a matrix of `columns` class centres on "cpu" or "cuda"."""
+def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> str:
+    """The name of the backend for a matrix of `columns` class centres on "cpu" or "cuda".
+
+    Args:
+        head: whose rule the kernels have or do not.
+        columns: class centres of a step.
+        device: where they are.
+        is_split: whether the centres are high halves, which `dense` does not read.
+    """
     if device == "cuda" and _has_kernels(head):
         return "triton"
-    return "dense" if columns < DENSE_BELOW else "streamed"
+    return "dense" if columns < DENSE_BELOW and not is_split else "streamed"
 
 
 def _has_kernels(head: Head) -> bool:
@@ -53,7 +61,9 @@ class AutoBackend:
         if self.picked is None:
             active = options.get("active")
             columns = len(center_CD) if active is None else len(active)
-            self._choose(pick(head, columns, center_CD.device.type), columns, center_CD)
+            is_split = center_CD.dtype == torch.bfloat16
+            name = pick(head, columns, center_CD.device.type, is_split=is_split)
+            self._choose(name, columns, center_CD)
         return self._backend(embedding_ND, center_CD, label_N, head, **options)
 
     def _choose(self, name: str, columns: int, center_CD: Tensor) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcore.center_state import Index
+from frcore.center_state import Index, Rows
 from frcore.loss.products import Precision, add_product, product
 from frcore.loss.tiles import Columns, Rule, Tile
 
@@ -116,8 +116,8 @@ class CenterGradient:
 
     def apply_sgd(
         self,
-        center_CD: Tensor,
-        velocity_CD: Tensor | None,
+        values: Rows,
+        velocities: Rows | None,
         *,
         lr: float,
         momentum: float,
@@ -126,7 +126,7 @@ class CenterGradient:
         """Move the columns' centres by one step of SGD in a kernel of the backend's own, in place.
 
         v ← μ v + g + λ w, w ← w − lr v. False, and nothing is done, where the backend has no such
-        kernel for these tensors: the optimiser then goes through `tiles`.
+        kernel for these tables: the optimiser then goes through `tiles`.
         """
         return False
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from frcore.loss.triton_state import load_centers, load_momentum, store_centers, store_momentum
+
 LOG2E = tl.constexpr(1.4426950408889634)
 NOTHING = tl.constexpr(-1.0e30)
 """The maximum of no column. Finite: −∞ − −∞ is no number."""
@@ -181,15 +183,15 @@ def reduce_kernel(
         tl.store(attended + place, sum_w, mask=valid[:, None] & (dim[None, :] < D))
 
 
-@triton.jit(do_not_specialize=["rows", "columns", "lr", "momentum", "weight_decay"])
+@triton.jit(do_not_specialize=["rows", "columns", "lr", "momentum", "weight_decay", "key"])
 def center_kernel(
     unit, center, norm, index, own_column, scale, threshold, coefficient,
-    reduced, weight, own_slope, target, velocity, gradient,
-    rows, columns, filter_threshold, lr, momentum, weight_decay,
+    reduced, weight, own_slope, target, low, velocity, gradient,
+    rows, columns, filter_threshold, lr, momentum, weight_decay, key,
     D: tl.constexpr, TILE_D: tl.constexpr, PARTS: tl.constexpr, TILE_A: tl.constexpr,
     TILE_M: tl.constexpr,
     GATHER: tl.constexpr, HARD: tl.constexpr, FILTER: tl.constexpr, NORMALIZES: tl.constexpr,
-    MOVE: tl.constexpr, HAS_MOMENTUM: tl.constexpr, PRECISION: tl.constexpr,
+    MOVE: tl.constexpr, HAS_MOMENTUM: tl.constexpr, SPLIT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Pass 2: a tile of columns again, over all rows, for its centres' gradient.
 
@@ -199,7 +201,8 @@ def center_kernel(
     dw_j = (dŵ_j − ρ_j ŵ_j) / ‖w_j‖.
 
     MOVE writes no gradient but the next centres and momentum, in place: v ← μ v + dw + λ w,
-    w ← w − lr v. Else rows of `gradient` (C, D) get dw.
+    w ← w − lr v. Else rows of `gradient` (C, D) get dw. With SPLIT the moved centres are float32 in
+    two halves, `target` and `low`, and the momentum is a bfloat16 rounded by the bits of `key`.
 
     D goes in PARTS of TILE_D, so that what follows the sums has them in registers part by part.
     """
@@ -256,14 +259,13 @@ def center_kernel(
     for k in tl.static_range(PARTS):
         dim = k * TILE_D + tl.arange(0, TILE_D)
         mask = inside[:, None] & (dim[None, :] < D)
-        w_at = (target + start)[:, None] + dim[None, :]
-        w32 = tl.load(w_at, mask=mask, other=0.0).to(tl.float32)
+        at = start[:, None] + dim[None, :]
+        w32 = load_centers(target, low, at, mask, SPLIT)
         v = sums[k] * factor[:, None] + decay[:, None] * w32
         if MOVE:
             if HAS_MOMENTUM:
-                v_at = (velocity + start)[:, None] + dim[None, :]
-                v += momentum * tl.load(v_at, mask=mask, other=0.0)
-                tl.store(v_at, v, mask=mask)
-            tl.store(w_at, w32 - lr * v, mask=mask)
+                v += momentum * load_momentum(velocity, at, mask, SPLIT)
+                store_momentum(velocity, at, v, mask, place, dim, key, D, SPLIT)
+            store_centers(target, low, at, w32 - lr * v, mask, SPLIT)
         else:
-            tl.store((gradient + start)[:, None] + dim[None, :], v, mask=mask)
+            tl.store(gradient + at, v, mask=mask)

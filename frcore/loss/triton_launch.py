@@ -131,13 +131,16 @@ def center_gradient(problem: Problem, slopes: Slopes) -> Tensor:
 
 def move_centers(problem: Problem, slopes: Slopes, move: Move) -> None:
     """Pass 2 with the optimiser in it: centres and momentum of the columns, in place."""
-    _launch_centers(problem, slopes, problem.center_CD, move)
+    _launch_centers(problem, slopes, None, move)
 
 
 def _launch_centers(
-    problem: Problem, slopes: Slopes, gradient_CD: Tensor, move: Move | None
+    problem: Problem, slopes: Slopes, gradient_CD: Tensor | None, move: Move | None
 ) -> None:
     tiles = center_tiles(problem.width, problem.precision)
+    # What a launch lacks is never written: any tensor does in its place.
+    target_CD = problem.center_CD if move is None else _bits(move.center_CD)
+    low_CD = None if move is None else move.low_CD
     velocity_CD = None if move is None else move.velocity_CD
     part = min(tiles.part, problem.width)
     switches = problem.switches()
@@ -147,15 +150,17 @@ def _launch_centers(
         slopes.reduced_M,
         slopes.weight_M,
         slopes.own_M,
-        problem.center_CD,
-        problem.center_CD if velocity_CD is None else velocity_CD,
-        gradient_CD,
+        target_CD,
+        target_CD if low_CD is None else low_CD,
+        target_CD if velocity_CD is None else _bits(velocity_CD),
+        target_CD if gradient_CD is None else gradient_CD,
         len(problem.unit_MD),
         problem.columns,
         problem.filter_threshold,
         0.0 if move is None else float(move.lr),
         0.0 if move is None else float(move.momentum),
         0.0 if move is None else float(move.weight_decay),
+        0 if move is None else move.key,
         **switches,
         TILE_D=part,
         PARTS=triton.cdiv(problem.center_CD.shape[1], part),
@@ -163,6 +168,12 @@ def _launch_centers(
         TILE_M=tiles.rows,
         MOVE=move is not None,
         HAS_MOMENTUM=velocity_CD is not None,
+        SPLIT=low_CD is not None,
         num_warps=tiles.warps,
         num_stages=tiles.stages,
     )
+
+
+def _bits(tensor_CD: Tensor) -> Tensor:
+    """A bfloat16 table as int16, its bits; any other as it is."""
+    return tensor_CD.view(torch.int16) if tensor_CD.dtype == torch.bfloat16 else tensor_CD

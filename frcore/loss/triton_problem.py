@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frcore.center_state import PlainRows, RoundedRows, Rows, SplitRows, stream_key
 from frcore.heads.base import NegativeRule
 from frcore.loss import triton_kernels as kernels
 from frcore.loss.base import EntryFilter
@@ -146,13 +147,46 @@ class Move:
     """A step of SGD, v ← μ v + g + λ w, w ← w − lr v.
 
     Attributes:
+        center_CD: w, moved in place; of split centres the high halves.
+        low_CD: of split centres the low halves, moved in place; else None.
         velocity_CD: v, moved in place; None without momentum.
         lr: learning rate.
         momentum: μ.
         weight_decay: λ.
+        key: of the random bits that round the momentum of split centres.
     """
 
+    center_CD: Tensor
+    low_CD: Tensor | None
     velocity_CD: Tensor | None
     lr: float
     momentum: float
     weight_decay: float
+    key: int = 0
+
+    @classmethod
+    def of(
+        cls, values: Rows, velocities: Rows | None, *, lr: float, momentum: float, decay: float
+    ) -> Move | None:
+        """The step for these tables; None if they are not ones that the kernel moves.
+
+        It moves float32 centres and momentum, and split centres with a rounded momentum, of
+        contiguous tensors of one shape.
+        """
+        low_CD, key = None, 0
+        if isinstance(values, PlainRows) and isinstance(velocities, PlainRows | None):
+            center_CD, dtype = values.tensor_CD.detach(), torch.float32
+        elif isinstance(values, SplitRows) and isinstance(velocities, RoundedRows | None):
+            center_CD, dtype = values.high_CD.detach(), torch.bfloat16
+            low_CD = values.low_CD
+            key = 0 if velocities is None else stream_key(velocities.seed, velocities.time)
+        else:
+            return None
+        velocity_CD = None if velocities is None else velocities.tensor_CD
+        types = ((center_CD, dtype), (velocity_CD, dtype), (low_CD, torch.int16))
+        if not all(
+            t is None or (t.dtype == d and t.is_contiguous() and t.shape == center_CD.shape)
+            for t, d in types
+        ):
+            return None
+        return cls(center_CD, low_CD, velocity_CD, lr, momentum, decay, key)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frcore.center_state import Rows
 from frcore.heads.base import Head, HeadBatch, NegativeRule
 from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
 from frcore.loss.deferred import CenterGradient, Weights
@@ -149,8 +150,8 @@ class TritonCenterGradient(CenterGradient):
     @torch.no_grad()
     def apply_sgd(
         self,
-        center_CD: Tensor,
-        velocity_CD: Tensor | None,
+        values: Rows,
+        velocities: Rows | None,
         *,
         lr: float,
         momentum: float,
@@ -158,16 +159,13 @@ class TritonCenterGradient(CenterGradient):
     ) -> bool:
         """Move the columns' centres in the second pass, in place.
 
-        False for tensors other than contiguous float32 ones, or another table than the loss read.
+        False for tables that `Move.of` does not take, or another one than the loss read.
         """
-        ours = self.problem.center_CD
-        state = [center_CD] if velocity_CD is None else [center_CD, velocity_CD]
-        if center_CD.data_ptr() != ours.data_ptr() or not all(
-            part.dtype == torch.float32 and part.is_contiguous() and part.shape == ours.shape
-            for part in state
-        ):
+        read_CD = self.problem.center_CD
+        move = Move.of(values, velocities, lr=lr, momentum=momentum, decay=weight_decay)
+        if move is None or move.center_CD.data_ptr() != read_CD.data_ptr():
             return False
-        move_centers(self.problem, self.slopes, Move(velocity_CD, lr, momentum, weight_decay))
+        move_centers(self.problem, self.slopes, move)
         return True
 
 

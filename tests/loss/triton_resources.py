@@ -24,6 +24,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from frcore.center_state import stream_key
 from frcore.loss import triton_kernels as kernels
 from frcore.loss import triton_launch as launch
 from frcore.loss.base import EntryFilter
@@ -49,6 +50,7 @@ class Case:
         hard: a head whose rule has a threshold.
         filtered: with the inter-class filter.
         shift: whether the exponent's shift is constant.
+        split: centres in two halves, rounded momentum.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Case:
     hard: bool = False
     filtered: bool = False
     shift: bool = True
+    split: bool = False
 
 
 CASES = (
@@ -66,6 +69,7 @@ CASES = (
     Case("curricularface-filter", hard=True, filtered=True, shift=False),
     Case("arcface-128", dim=128),
     Case("arcface-tf32", precision="tf32"),
+    Case("arcface-split", split=True),
 )
 
 
@@ -102,8 +106,11 @@ def measure(case: Case) -> Iterator[Resources]:
     ):
         launch.reduce(problem, ROWS, attend=True, moment=False)
         launch.reduce(problem, ROWS, attend=False, moment=False)
-        velocity = torch.empty_like(problem.center_CD)
-        launch.move_centers(problem, slopes, Move(velocity, 0.1, 0.9, 5e-4))
+        table = problem.center_CD
+        low = torch.empty_like(table, dtype=torch.int16) if case.split else None
+        key = stream_key(0, 1) if case.split else 0
+        move = Move(table, low, torch.empty_like(table), 0.1, 0.9, 5e-4, key)
+        launch.move_centers(problem, slopes, move)
     names = ("reduce", "reduce-queue", "move-centers")
     for name, (recorder, call) in zip(
         names, [(r, call) for r in (reduce, center) for call in r.calls], strict=True
@@ -118,7 +125,7 @@ def _problem(case: Case) -> tuple[Problem, Slopes]:
     columns = CLASSES // 10 if case.sampled else CLASSES
     problem = Problem(
         unit_MD=empty(ROWS, case.dim, dtype=OPERANDS[case.precision]),
-        center_CD=empty(CLASSES, case.dim),
+        center_CD=empty(CLASSES, case.dim, dtype=torch.bfloat16 if case.split else torch.float32),
         norm_A=empty(columns),
         active=empty(columns, dtype=torch.int64) if case.sampled else None,
         column_M=empty(ROWS, dtype=torch.int32),
@@ -164,8 +171,10 @@ def _compile(kernel: Any, args: tuple, options: dict[str, Any]) -> tuple:
 def _type(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int64: "i64"}
-        return "*" + names.get(value.dtype, "i32")
-    return "fp32" if isinstance(value, float) else "i32"
+        return "*" + (names | {torch.int16: "i16"}).get(value.dtype, "i32")
+    if isinstance(value, float):
+        return "fp32"
+    return "i32" if -(2**31) <= value < 2**31 else "i64"
 
 
 def find_ptxas() -> Path | None:

@@ -1,0 +1,99 @@
+# mypy: disable-error-code="no-untyped-def,assignment"
+"""How kernels read and write centres and momentum in either format. Importing this needs triton.
+
+`frcore.center_state` in a kernel, bit for bit: `join`, `split`, `round_with` and `random_bits` are
+its functions of these names. Under SPLIT pointers are to int16: of a bfloat16 the bits.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from frcore import center_state
+
+GOLDEN = tl.constexpr(center_state.GOLDEN)
+MIX_1, MIX_2 = tl.constexpr(center_state.MIX_1), tl.constexpr(center_state.MIX_2)
+LANES = tl.constexpr(center_state.LANES)
+NAN = tl.constexpr(0x7FC00000)
+"""The one NaN: others' bits overflow into a number when they are rounded up."""
+
+
+@triton.jit
+def join(high, low):
+    """Float32 from its halves' bits, int16."""
+    return ((high.to(tl.int32) << 16) + low.to(tl.int32)).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _bits(x):
+    return tl.where(x != x, NAN, x.to(tl.int32, bitcast=True))
+
+
+@triton.jit
+def split(x):
+    """High and low half of float32, as int16; the high one rounded half up in its bits."""
+    bits = _bits(x)
+    return ((bits + 0x8000) >> 16).to(tl.int16), bits.to(tl.int16)
+
+
+@triton.jit
+def round_with(x, noise):
+    """Float32 to the bits of a bfloat16: up where what is cut off exceeds 65535 − noise."""
+    return ((_bits(x) + noise) >> 16).to(tl.int16)
+
+
+@triton.jit
+def random_bits(row, dim, key, D: tl.constexpr):
+    """Uniform integers 0 to 65535, int32, of rows (T,) and columns (K,) of a table (_, D).
+
+    A word serves four columns, and each of them computes it: what is next to each other in memory
+    need not be in one thread.
+    """
+    word = row.to(tl.uint64)[:, None] * ((D + LANES - 1) // LANES) + (dim // LANES)[None, :]
+    x = word * GOLDEN + key.to(tl.uint64)
+    x = (x ^ (x >> 30)) * MIX_1
+    x = (x ^ (x >> 27)) * MIX_2
+    x = x ^ (x >> 31)
+    lane = (dim % LANES * 16).to(tl.uint64)
+    return ((x >> lane[None, :]) & 0xFFFF).to(tl.int32)
+
+
+@triton.jit
+def load_centers(high, low, at, mask, SPLIT: tl.constexpr):
+    """Centres in float32."""
+    w = tl.load(high + at, mask=mask, other=0)
+    if SPLIT:
+        return join(w, tl.load(low + at, mask=mask, other=0))
+    else:
+        return w.to(tl.float32)
+
+
+@triton.jit
+def store_centers(high, low, at, w, mask, SPLIT: tl.constexpr):
+    """Put back float32 centres."""
+    if SPLIT:
+        upper, lower = split(w)
+        tl.store(high + at, upper, mask=mask)
+        tl.store(low + at, lower, mask=mask)
+    else:
+        tl.store(high + at, w, mask=mask)
+
+
+@triton.jit
+def load_momentum(velocity, at, mask, SPLIT: tl.constexpr):
+    """Momentum in float32."""
+    v = tl.load(velocity + at, mask=mask, other=0)
+    if SPLIT:
+        v = (v.to(tl.int32) << 16).to(tl.float32, bitcast=True)
+    return v
+
+
+@triton.jit
+def store_momentum(
+    velocity, at, v, mask, row, dim, key, D: tl.constexpr, SPLIT: tl.constexpr
+):  # fmt: skip
+    """Put back float32 momentum; under SPLIT rounded at random."""
+    if SPLIT:
+        v = round_with(v, random_bits(row, dim, key, D))
+    tl.store(velocity + at, v, mask=mask)
