@@ -73,8 +73,9 @@ _OTHERS: dict[tuple[Kernel, bool, bool], tuple[Tiles, ...]] = {
 }
 """Besides the static ones, by (kernel, whether bf16, whether wide).
 
-Few, as each takes seconds to compile. For sm_90a all assemble, within 227 KiB of shared memory and
-with spills like the static ones'; those with fewer stages or columns are for GPUs with less.
+Few, as each takes seconds to compile. For sm_90a all assemble at D = 512 and 128 in bf16 and 512 in
+tf32, within 227 KiB of shared memory and with no more spills than the static ones may have
+(tests/loss/test_triton_resources.py); those with fewer stages or columns are for GPUs with less.
 """
 
 
