@@ -11,6 +11,7 @@
 #                   keeps a torch that sees the GPU
 # PIP_ARGS          handed on to pip, such as "--no-index --find-links FOLDER" without a network
 # DEVICE=cuda       cpu tries the script out
+# FRCORE_TUNE=on    times the kernels' tiles before steps are measured; off takes the static ones
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,6 +57,8 @@ if [ "$TEST_SECONDS" -gt 0 ]; then
     echo "tests that need a GPU: exit code $tests after $SECONDS s"
 fi
 
+# For the measured steps only; the tests choose for themselves.
+export FRCORE_TUNE=${FRCORE_TUNE:-on}
 "$PYTHON" -m benchmarks.gpu_session --device "$DEVICE" --resume --budget $((BUDGET - SECONDS)) "$@"
 # A failed test does not cost the measurements, but it is not forgotten either.
 exit "$tests"

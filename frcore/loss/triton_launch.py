@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
 
 import torch
 import triton
@@ -10,7 +12,11 @@ from torch import Tensor
 
 from frcore.loss import triton_kernels as kernels
 from frcore.loss.triton_problem import Move, Problem, Reduced, Slopes, padded
-from frcore.loss.triton_tiles import NORM_TILE, center_tiles, reduce_tiles, score_tiles
+from frcore.loss.triton_tiles import NORM_TILE, Tiles
+from frcore.loss.triton_tuning import Kernel, Run, candidates, may_time, tuner_for
+
+REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
+"""Columns that tiles are timed on, at most: some waves of programs. Pass 2's are copied for it."""
 
 
 @cache
@@ -56,8 +62,46 @@ def reduce(problem: Problem, count: int, *, attend: bool, moment: bool) -> Reduc
 
 
 def _reduce_rows(problem: Problem, first: int, last: int, *, attend: bool, moment: bool) -> Reduced:
+    kernel: Kernel = "reduce" if attend else "score"
+
+    def rehearsal() -> Run:
+        fewer = _fewer_columns(problem, REHEARSED_COLUMNS[kernel])
+        return partial(_reduce_with, fewer, first, last, attend=attend, moment=moment)
+
+    kind = f"shift={problem.shift} moment={moment}"
+    tiles = _choose(kernel, problem, last - first, kind, rehearsal)
+    return _reduce_with(problem, first, last, tiles, attend=attend, moment=moment)
+
+
+def _choose(
+    kernel: Kernel, problem: Problem, rows: int, kind: str, rehearsal: Callable[[], Run]
+) -> Tiles:
+    """The static tiles, or those that were timed for launches of this kind."""
+    options = candidates(kernel, problem.width, problem.precision)
+    device = problem.center_CD.device
+    tuner = tuner_for(device)
+    if tuner is None:
+        return options[0]
+    key = f"{kernel} {problem.kind()} {kind} rows={_rounded(rows)}"
+    key += f" columns={_rounded(problem.columns)}"
+    return tuner.tuned(key, options, rehearsal, may_time=may_time(device))
+
+
+def _rounded(count: int) -> int:
+    """The next power of two."""
+    return 1 << max(0, count - 1).bit_length()
+
+
+def _fewer_columns(problem: Problem, most: int) -> Problem:
+    """The first columns of a problem; nothing is copied."""
+    active = None if problem.active is None else problem.active[:most]
+    return replace(problem, norm_A=problem.norm_A[:most], active=active)
+
+
+def _reduce_with(
+    problem: Problem, first: int, last: int, tiles: Tiles, *, attend: bool, moment: bool
+) -> Reduced:
     total, dim = problem.unit_MD.shape
-    tiles = (reduce_tiles if attend else score_tiles)(problem.width, problem.precision)
     row_tiles = triton.cdiv(last - first, tiles.rows)
     column_tiles = triton.cdiv(problem.columns, tiles.columns)
     wanted = max(1, _processors(problem.unit_MD.device) // row_tiles)
@@ -137,7 +181,57 @@ def move_centers(problem: Problem, slopes: Slopes, move: Move) -> None:
 def _launch_centers(
     problem: Problem, slopes: Slopes, gradient_CD: Tensor | None, move: Move | None
 ) -> None:
-    tiles = center_tiles(problem.width, problem.precision)
+    momentum = move is not None and move.velocity_CD is not None
+    split = move is not None and move.low_CD is not None
+    tiles = _choose(
+        "center",
+        problem,
+        len(problem.unit_MD),
+        f"move={move is not None} momentum={momentum} split={split}",
+        lambda: _rehearse_centers(problem, slopes, move),
+    )
+    _centers_with(problem, slopes, gradient_CD, move, tiles)
+
+
+def _rehearse_centers(problem: Problem, slopes: Slopes, move: Move | None) -> Run:
+    """Pass 2 on copies of some columns' centres: its step is in place, and may be taken once only.
+
+    The kernel is the very one, with its step: without it, registers and traffic are others.
+    """
+    fewer = _fewer_columns(problem, REHEARSED_COLUMNS["center"])
+    count = fewer.columns
+    if fewer.active is None:
+        center_CD, active = problem.center_CD[:count].clone(), None
+    else:
+        center_CD = problem.center_CD[fewer.active]
+        active = torch.arange(count, dtype=fewer.active.dtype, device=fewer.active.device)
+    scratch = replace(fewer, center_CD=center_CD, active=active)
+    if move is None:
+        gradient_CD = torch.empty_like(center_CD, dtype=torch.float32)
+        return partial(_centers_with, scratch, slopes, gradient_CD, None)
+
+    def zeros(table_CD: Tensor | None) -> Tensor | None:
+        return None if table_CD is None else table_CD.new_zeros(center_CD.shape)
+
+    step = replace(
+        move,
+        center_CD=center_CD,
+        low_CD=zeros(move.low_CD),
+        velocity_CD=zeros(move.velocity_CD),
+        lr=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+    )
+    return partial(_centers_with, scratch, slopes, None, step)
+
+
+def _centers_with(
+    problem: Problem,
+    slopes: Slopes,
+    gradient_CD: Tensor | None,
+    move: Move | None,
+    tiles: Tiles,
+) -> None:
     # What a launch lacks is never written: any tensor does in its place.
     target_CD = problem.center_CD if move is None else _bits(move.center_CD)
     low_CD = None if move is None else move.low_CD

@@ -87,6 +87,11 @@ class Problem:
             "PRECISION": "tf32" if self.precision == "tf32" else "ieee",
         }
 
+    def kind(self) -> str:
+        """What a launch's time depends on besides the numbers of rows and columns."""
+        types = f"{self.center_CD.dtype} as {self.precision}".removeprefix("torch.")
+        return " ".join([types, *(f"{name}={value}" for name, value in self.switches().items())])
+
     @property
     def filter_threshold(self) -> float:
         """Of the filter; any number without one."""

@@ -11,12 +11,22 @@ import sys
 import pytest
 
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
-from tests.loss.triton_resources import (
-    CASES,
-    FIGURES,
-    SHARED_LIMIT,
-    find_ptxas,
-)
+from tests.loss.triton_resources import CASES, FIGURES, SHARED_LIMIT, find_ptxas
+
+
+def compiled(arguments, repository, folder):
+    """Figures, from a process of its own: in this one triton may be the interpreter."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.loss.triton_resources", *arguments],
+        cwd=repository,
+        env=environment | {"TRITON_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return list(csv.DictReader(io.StringIO(result.stdout)))
 
 
 @pytest.mark.slow
@@ -24,18 +34,7 @@ from tests.loss.triton_resources import (
 @pytest.mark.parametrize("case", [case.name for case in CASES])
 def test_no_kernel_takes_more_than_it_did(case, repository, tmp_path):
     """Registers that do not suffice spill to memory; shared memory beyond the limit cannot run."""
-    # Of its own: in this process triton may be the interpreter.
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.loss.triton_resources", case],
-        cwd=repository,
-        env=environment | {"TRITON_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    rows = compiled([case], repository, tmp_path)
     with FIGURES.open(newline="") as file:
         known = {row["kernel"]: row for row in csv.DictReader(file) if row["case"] == case}
     assert known.keys() == {row["kernel"] for row in rows}
@@ -45,6 +44,20 @@ def test_no_kernel_takes_more_than_it_did(case, repository, tmp_path):
         if row["triton"] == committed["triton"]:  # another compiler, other figures
             for figure in ("spill_stores", "spill_loads", "shared"):
                 assert int(row[figure]) <= int(committed[figure]), (row, committed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_ptxas() is None, reason="this triton has no ptxas")
+@pytest.mark.parametrize("case", ["arcface-full", "arcface-128", "arcface-tf32"])
+def test_tiles_that_tuning_may_choose_fit(case, repository, tmp_path):
+    rows = compiled(["--others", case], repository, tmp_path)
+    with FIGURES.open(newline="") as file:
+        static = {row["kernel"]: row["tile"] for row in csv.DictReader(file) if row["case"] == case}
+    assert len(rows) == 3 * len(static)
+    for row in rows:
+        assert int(row["shared"]) <= SHARED_LIMIT, row
+        assert int(row["spill_stores"]) <= 768, row
+    assert all(len({r["tile"] for r in rows if r["kernel"] == kernel}) > 1 for kernel in static)
 
 
 def test_the_committed_figures_fit_the_hardware():

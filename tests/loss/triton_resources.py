@@ -1,6 +1,7 @@
 """What the kernels take of a Hopper GPU, by compiling them for it: no GPU is needed.
 
     python -m tests.loss.triton_resources > tests/loss/triton_resources.csv
+    python -m tests.loss.triton_resources --others arcface-full    tiles that tuning may choose
 
 The launches themselves are run, on tensors without memory ("meta"), with a recorder in the kernels'
 place; what it saw is compiled for sm_90a by triton and assembled by its ptxas.
@@ -29,7 +30,8 @@ from frcore.loss import triton_kernels as kernels
 from frcore.loss import triton_launch as launch
 from frcore.loss.base import EntryFilter
 from frcore.loss.triton_problem import OPERANDS, Move, Problem, Slopes
-from frcore.loss.triton_tiles import Precision
+from frcore.loss.triton_tiles import Precision, Tiles
+from frcore.loss.triton_tuning import candidates
 
 FIGURES = Path(__file__).with_suffix(".csv")
 SHARED_LIMIT = 227 * 1024
@@ -96,11 +98,23 @@ class _Recorder:
         return lambda *args, **options: self.calls.append((args, options))
 
 
-def measure(case: Case) -> Iterator[Resources]:
-    """Compile the kernels of a step: pass 1 of batch and queue, pass 2 with the step of SGD."""
+def measure(case: Case, rank: int = 0) -> Iterator[Resources]:
+    """Compile the kernels of a step: pass 1 of batch and queue, pass 2 with the step of SGD.
+
+    Args:
+        case: of step.
+        rank: of the tiles among the candidates; 0 = the static ones. None is left out: after the
+            last of a kernel comes its first.
+    """
+
+    def ranked(*given: Any) -> tuple[Tiles, ...]:
+        options = candidates(*given)
+        return (options[rank % len(options)],)
+
     problem, slopes = _problem(case)
     reduce, center = _Recorder(kernels.reduce_kernel), _Recorder(kernels.center_kernel)
     with (
+        mock.patch.object(launch, "candidates", ranked),
         mock.patch.object(kernels, "reduce_kernel", reduce),
         mock.patch.object(kernels, "center_kernel", center),
     ):
@@ -195,12 +209,14 @@ def _assemble(ptx: str) -> str:
 
 
 def main(names: list[str]) -> None:
-    """Write the figures of the cases named, or all, as CSV."""
+    """Write the figures of the cases named, or all, as CSV; with --others, of other tiles."""
+    ranks = range(1, 4) if "--others" in names else range(1)
+    names = [name for name in names if name != "--others"]
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow([*Resources.__dataclass_fields__, "triton"])
     for case in CASES:
         if not names or case.name in names:
-            for row in measure(case):
+            for row in (row for rank in ranks for row in measure(case, rank)):
                 out.writerow([*asdict(row).values(), triton.__version__])
                 sys.stdout.flush()
 

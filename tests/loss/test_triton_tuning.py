@@ -1,0 +1,276 @@
+"""Choosing tiles: every candidate's numbers, that timing has no effect, and the file of choices."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from frcore.errors import UserError
+
+pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+from triton.runtime.errors import OutOfResources
+
+from frcore.loss import triton_launch as launch
+from frcore.loss import triton_tuning as tuning
+from frcore.loss.triton_tiles import Tiles
+from frcore.loss.triton_tuning import Tuner, candidates
+from tests.loss.test_triton import assert_near, make, run, steps
+
+A, B, C = Tiles(64, 32, 8, 3), Tiles(32, 32, 4, 2), Tiles(16, 16, 4, 1)
+OPTIONS = (A, B, C)
+KERNELS = ("reduce", "score", "center")
+
+
+def shapes(kernel):
+    """All tiles that any width and precision may get, one of each shape: the rest is speed."""
+    every = [t for w in (128, 512) for p in ("bf16", "fp32") for t in candidates(kernel, w, p)]
+    return list({(t.rows, t.columns): t for t in every}.values())
+
+
+class Stopwatch:
+    """A clock whose times are given; it does run what it times, twice, as the real one does."""
+
+    def __init__(self, *times):
+        self.times, self.calls = times, 0
+
+    def __call__(self, run):
+        run(), run()
+        taken = self.times[self.calls % len(self.times)]
+        self.calls += 1
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
+
+
+def choose(*times, options=OPTIONS, tuner=None):
+    """The choice by given times, and the tiles that were run."""
+    ran = []
+    tuner = tuner or Tuner(None, "here", Stopwatch(*times))
+    return tuner.tuned("kind", options, lambda: ran.append), ran
+
+
+@pytest.mark.parametrize("index", range(max(len(shapes(kernel)) for kernel in KERNELS)))
+def test_every_shape_gives_the_numbers_of_dense(index, monkeypatch):
+    """A learned scale and a queue: both kinds of pass 1, all their sums, and pass 2."""
+
+    def one(kernel, width, precision):
+        found = shapes(kernel)
+        return (found[index % len(found)],)
+
+    monkeypatch.setattr(launch, "candidates", one)
+    batches = list(steps(2))
+    expected = run(*make("learned", "queue", "dense"), batches)
+    assert_near(run(*make("learned", "queue", "triton"), batches), expected)
+
+
+@pytest.mark.parametrize(
+    ("head", "sampler", "momentum"),
+    [("mv-adaptive", "sampled-sparse", 0.9), ("arcface", "queue", 0.0)],
+)
+def test_timing_changes_no_bit(head, sampler, momentum, monkeypatch):
+    """Every candidate is run, on all columns or some; then the step is what it is without that."""
+    untuned = run(*make(head, sampler, "triton", momentum=momentum), steps(2))
+    for most in (16, 2**15):
+        clock = Stopwatch(1.0, 2.0, 2.0)
+        tuner = Tuner(None, "here", clock)
+        monkeypatch.setattr(launch, "tuner_for", lambda device, tuner=tuner: tuner)
+        monkeypatch.setattr(launch, "may_time", lambda device: True)
+        monkeypatch.setattr(launch, "REHEARSED_COLUMNS", dict.fromkeys(KERNELS, most))
+        tuned = run(*make(head, sampler, "triton", momentum=momentum), steps(2))
+        kinds = len(tuner._chosen)
+        assert kinds >= (3 if sampler == "queue" else 2)
+        assert clock.calls == 3 * kinds
+        for ours, theirs in zip(tuned, untuned, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_timing_a_gradient_changes_no_bit(monkeypatch):
+    (batch,) = steps(1)
+    gradients = []
+    for tuner in (None, Tuner(None, "here", Stopwatch(1.0, 2.0, 2.0))):
+        monkeypatch.setattr(launch, "tuner_for", lambda device, tuner=tuner: tuner)
+        monkeypatch.setattr(launch, "may_time", lambda device: True)
+        classifier, _ = make("arcface", "sampled-sparse", "triton", fused=False)
+        x, labels = (part.to(classifier.centers.device) for part in batch)
+        classifier(x, labels).loss.backward()
+        gradients.append(classifier.centers.grad)
+    assert any("move=False" in key for key in tuner._chosen)
+    assert torch.equal(*gradients)
+
+
+def test_the_fastest_is_chosen_and_timed_once():
+    clock = Stopwatch(3.0, 1.0, 2.0)
+    tuner = Tuner(None, "here", clock)
+    chosen, ran = choose(tuner=tuner)
+    assert (chosen, ran) == (B, [A, A, B, B, C, C])
+    assert choose(tuner=tuner) == (B, [])
+    assert clock.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((1.0, 0.99, 0.985), A),  # no gain that is more than noise
+        ((1.0, 0.99, 0.97), C),
+        ((1.0, OutOfResources(262_144, 232_448, "shared memory"), 0.5), C),
+        ((OutOfResources(262_144, 166_912, "shared memory"), 2.0, 1.9), C),
+        ((1.0, torch.OutOfMemoryError("no memory"), 2.0), A),
+        ((RuntimeError("PassManager::run failed"),), A),
+    ],
+)
+def test_noise_and_tiles_that_cannot_run(times, expected):
+    assert choose(*times)[0] == expected
+
+
+def test_an_error_of_ours_is_not_taken_for_tiles_that_do_not_fit():
+    with pytest.raises(TypeError):
+        choose(TypeError("a mistake"))
+
+
+def test_without_leave_to_time_nothing_is_timed_or_remembered():
+    tuner = Tuner(None, "here", Stopwatch(3.0, 1.0, 2.0))
+    for may_time, expected in ((False, A), (True, B), (False, B)):
+        assert tuner.tuned("kind", OPTIONS, lambda: id, may_time=may_time) == expected
+
+
+def never(run):
+    raise AssertionError("timed although the file has it")
+
+
+def test_the_file_spares_the_next_process_its_timing(tmp_path):
+    path = tmp_path / "new" / "tiles.json"
+    assert choose(tuner=Tuner(path, "here", Stopwatch(3.0, 1.0, 2.0)))[0] == B
+    assert choose(tuner=Tuner(path, "here", never)) == (B, [])
+    content = json.loads(path.read_text())
+    assert content == {"format": 1, "entries": {"here": {"kind": [32, 32, 4, 2, 128]}}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"format": 1, "entr',
+        "[" * 5_000,
+        b"\xff\xfe\x00",
+        "[]",
+        "null",
+        '{"format": 2, "entries": {"here": {"kind": [32, 32, 4, 2, 128]}}}',
+        '{"format": 1, "entries": [1]}',
+        '{"format": 1, "entries": {"here": 7}}',
+        '{"format": 1, "entries": {"here": {"kind": [999, 32, 4, 2, 128]}}}',
+        '{"format": 1, "entries": {"here": {"kind": {"rows": 32}}}}',
+        '{"format": 1, "entries": {"other triton": {"kind": [32, 32, 4, 2, 128]}}}',
+    ],
+)
+def test_a_broken_foreign_or_stale_file_is_timed_again_and_replaced(content, tmp_path):
+    path = tmp_path / "tiles.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert choose(tuner=Tuner(path, "here", Stopwatch(3.0, 2.0, 1.0)))[0] == C
+    assert choose(tuner=Tuner(path, "here", never))[0] == C
+
+
+def test_other_machines_entries_stay(tmp_path):
+    path = tmp_path / "tiles.json"
+    for context, times in (("one", (3.0, 1.0, 2.0)), ("two", (3.0, 2.0, 1.0))):
+        choose(tuner=Tuner(path, context, Stopwatch(*times)))
+    assert choose(tuner=Tuner(path, "one", never))[0] == B
+    assert choose(tuner=Tuner(path, "two", never))[0] == C
+
+
+def test_a_file_that_cannot_be_written_costs_only_the_keeping(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    tuner = Tuner(tmp_path / "file" / "tiles.json", "here", Stopwatch(3.0, 1.0, 2.0))
+    assert choose(tuner=tuner)[0] == B
+
+
+def test_who_writes_at_the_same_time_loses_nothing(tmp_path):
+    """Each with a tuner of its own: the lock is the file's, not the process's."""
+    path, workers, each = tmp_path / "tiles.json", 6, 8
+    together = threading.Barrier(workers)
+
+    def work(worker):
+        tuner = Tuner(path, "here", Stopwatch(3.0, 1.0, 2.0))
+        together.wait()
+        for number in range(each):
+            tuner.tuned(f"{worker} {number}", OPTIONS, lambda: id)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+    kept = json.loads(path.read_text())["entries"]["here"]
+    assert kept.keys() == {f"{w} {n}" for w in range(workers) for n in range(each)}
+    assert {file.name for file in tmp_path.iterdir()} == {"tiles.json", "tiles.lock"}
+
+
+def test_tuning_is_asked_for_by_name(monkeypatch):
+    monkeypatch.delenv("FRCORE_TUNE", raising=False)
+    assert tuning.tuning_mode() == "off"
+    for given, mode in (("0", "off"), ("OFF", "off"), ("cached", "cached"), ("on", "on")):
+        monkeypatch.setenv("FRCORE_TUNE", given)
+        assert tuning.tuning_mode() == mode
+        assert tuning.may_time(torch.device("cpu")) == (mode == "on")
+    monkeypatch.setenv("FRCORE_TUNE", "fast")
+    with pytest.raises(UserError, match="'off', 'cached' and 'on'"):
+        tuning.tuning_mode()
+
+
+def test_tiles_are_static_when_off_and_where_there_is_no_gpu(monkeypatch):
+    made = []
+    monkeypatch.setattr(tuning, "_tuner", lambda *given: made.append(given) or "a tuner")
+    for mode, device, interpreted, tuned in (
+        ("off", "cuda:0", False, False),
+        ("on", "cpu", False, False),
+        ("on", "meta", False, False),  # compiled offline
+        ("on", "cuda:0", True, False),
+        ("on", "cuda:0", False, True),
+        ("cached", "cuda:0", False, True),
+    ):
+        monkeypatch.setenv("FRCORE_TUNE", mode)
+        monkeypatch.setattr(tuning, "_interpreted", lambda interpreted=interpreted: interpreted)
+        assert (tuning.tuner_for(torch.device(device)) is not None) == tuned
+    assert len(made) == 2
+
+
+def test_where_the_file_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(tuning.platform, "system", lambda: "Linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("FRCORE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert tuning.cache_path() == tmp_path / ".cache" / "frcore" / "tiles.json"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert tuning.cache_path() == tmp_path / ".cache" / "frcore" / "tiles.json"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert tuning.cache_path() == tmp_path / "xdg" / "frcore" / "tiles.json"
+    monkeypatch.setenv("FRCORE_CACHE", "~/mine")
+    assert tuning.cache_path() == tmp_path / "mine" / "tiles.json"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("precision", ["bf16", "tf32", "fp32"])
+def test_the_static_tiles_come_first_and_none_twice(kernel, precision):
+    for width in (16, 128, 256, 512):
+        options = candidates(kernel, width, precision)
+        assert options[0] == tuning._STATIC[kernel](width, precision)
+        assert 2 <= len(options) == len(set(options)) <= 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_the_file_makes_the_next_run_the_same(monkeypatch, tmp_path):
+    from tests.loss.test_triton_gpu import TOLERANCE, step
+
+    monkeypatch.setenv("FRCORE_CACHE", str(tmp_path))
+    results = []
+    for mode in ("on", "cached"):
+        monkeypatch.setenv("FRCORE_TUNE", mode)
+        tuning._tuner.cache_clear()
+        results.append(step("triton", "arcface", 0.1, 100_003))
+    (kept,) = json.loads((tmp_path / "tiles.json").read_text())["entries"].values()
+    assert {key.split()[0] for key in kept} == {"reduce", "center"}
+    for first, second in zip(*results, strict=True):
+        assert torch.equal(first, second)
+    for ours, theirs in zip(results[0], step("dense", "arcface", 0.1, 100_003), strict=True):
+        assert (ours - theirs).abs().max() <= TOLERANCE["bf16"] * theirs.abs().max()
