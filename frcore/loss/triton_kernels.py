@@ -259,13 +259,12 @@ def center_kernel(
     for k in tl.static_range(PARTS):
         dim = k * TILE_D + tl.arange(0, TILE_D)
         mask = inside[:, None] & (dim[None, :] < D)
-        at = start[:, None] + dim[None, :]
-        w32 = load_centers(target, low, at, mask, SPLIT)
+        w32 = load_centers(target, low, start, dim, mask, SPLIT)
         v = sums[k] * factor[:, None] + decay[:, None] * w32
         if MOVE:
             if HAS_MOMENTUM:
-                v += momentum * load_momentum(velocity, at, mask, SPLIT)
-                store_momentum(velocity, at, v, mask, place, dim, key, D, SPLIT)
-            store_centers(target, low, at, w32 - lr * v, mask, SPLIT)
+                v += momentum * load_momentum(velocity, start, dim, mask, SPLIT)
+                store_momentum(velocity, start, dim, v, mask, place, key, D, SPLIT)
+            store_centers(target, low, start, dim, w32 - lr * v, mask, SPLIT)
         else:
-            tl.store(gradient + at, v, mask=mask)
+            tl.store((gradient + start)[:, None] + dim[None, :], v, mask=mask)
