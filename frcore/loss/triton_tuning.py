@@ -145,21 +145,31 @@ class Tuner:
         if kept is None:
             if not may_time:
                 return options[0]
-            kept = self._race(key, options, rehearsal())
-            if self.path is not None:
+            kept = self._race(key, options, rehearsal)
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()  # what rehearsals took is not the step's memory
+            if kept is not None and self.path is not None:
                 _keep(self.path, self.context, key, kept)
-        self._chosen[key] = kept
-        return kept
+        self._chosen[key] = options[0] if kept is None else kept
+        return self._chosen[key]
 
-    def _race(self, key: str, options: tuple[Tiles, ...], run: Run) -> Tiles:
+    def _race(
+        self, key: str, options: tuple[Tiles, ...], rehearsal: Callable[[], Run]
+    ) -> Tiles | None:
+        """The fastest; None if none could be timed: the launch itself will say why."""
         times: dict[Tiles, float] = {}
+        try:
+            run = rehearsal()
+        except torch.OutOfMemoryError as error:
+            log.debug("no memory to time %s in: %s", key, error)
+            return None
         for tiles in options:
             try:
                 times[tiles] = self.clock(lambda tiles=tiles: run(tiles))  # type: ignore[misc]
             except _failures() as error:
                 log.debug("%s cannot run with %s: %s", key, tiles, error)
-        if not times:  # the launch itself will say why
-            return options[0]
+        if not times:
+            return None
         best = min(times, key=times.__getitem__)
         static = times.get(options[0])
         if static is not None and times[best] > (1 - GAIN) * static:

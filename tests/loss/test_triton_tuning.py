@@ -126,6 +126,18 @@ def test_noise_and_tiles_that_cannot_run(times, expected):
     assert choose(*times)[0] == expected
 
 
+def test_what_could_not_be_timed_is_not_kept(tmp_path):
+    """A full GPU is no property of the tiles: the step goes on, and the next process times."""
+
+    def no_room():
+        raise torch.OutOfMemoryError("no memory for a copy")
+
+    path = tmp_path / "tiles.json"
+    assert Tuner(path, "here", never).tuned("kind", OPTIONS, no_room) == A
+    assert choose(tuner=Tuner(path, "here", Stopwatch(RuntimeError("none runs"))))[0] == A
+    assert not path.exists()
+
+
 def test_an_error_of_ours_is_not_taken_for_tiles_that_do_not_fit():
     with pytest.raises(TypeError):
         choose(TypeError("a mistake"))
