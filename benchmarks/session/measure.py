@@ -14,6 +14,7 @@ import torch
 from benchmarks.session.cases import Case
 from benchmarks.session.peers import InsightfaceStep, PeerStep
 from benchmarks.session.steps import OurStep, Step
+from frcore.loss.triton_tuning import tuning_mode
 from frcore.measurement import process
 from frcore.measurement.nvml import MIB, Board, Nvml
 from frcore.measurement.row import bytes_asked, is_out_of_memory
@@ -120,6 +121,9 @@ def _measure(case: Case, options: Options) -> dict[str, Any]:
     row |= _times(times, count, case)
     if cuda:
         row |= look_at_board(step, options)
+        if case.backend in ("triton", "auto") and tuning_mode() != "off":
+            notes = [row.get("notes"), f"FRCORE_TUNE: {tuning_mode()}"]
+            row["notes"] = "; ".join(note for note in notes if note)
     return row
 
 

@@ -42,14 +42,8 @@ GAIN = 0.02
 """Share of the static tiles' time that others must save: less is noise."""
 REPEATS = 5
 
-_MODES: dict[str, Mode] = {
-    "": "off",
-    "0": "off",
-    "off": "off",
-    "cached": "cached",
-    "1": "on",
-    "on": "on",
-}
+_OFF: dict[str, Mode] = {"": "off", "0": "off", "off": "off"}
+_MODES: dict[str, Mode] = _OFF | {"cached": "cached", "1": "on", "on": "on"}
 
 _STATIC: dict[Kernel, Callable[[int, Precision], Tiles]] = {
     "reduce": reduce_tiles,
