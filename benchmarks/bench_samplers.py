@@ -43,7 +43,7 @@ def test_step(benchmark: Any, sampler: str) -> None:
         image=Image(size=40, alignment="synthetic"),
         head=Component(name="cosface"),
         sampler=Component(**SAMPLERS[sampler]),
-        measurement=Measurement(identities=(IDENTITIES,), batch_size=64, dim=128),
+        measurement=Measurement(identities=(IDENTITIES,), batch_size=64, dim=128, backend="auto"),
     )
     step = TrainingStep(spec, IDENTITIES)
     benchmark.pedantic(step, rounds=15, warmup_rounds=2)
