@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.session.cases import Case
 from benchmarks.session.steps import CENTER_STD, TILE, Step, make_inputs
+from frcore.center_state import tiles
 from frcore.measurement.steps import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 
 SCALE = 20.0
@@ -123,8 +124,8 @@ def draw_centers(case: Case, device: torch.device) -> Tensor:
     """Normal centres (C, D), drawn in tiles on the device."""
     generator = torch.Generator(device).manual_seed(0)
     center_CD = torch.empty(case.identities, case.dim, device=device)
-    for start in range(0, case.identities, TILE):
-        center_CD[start : start + TILE].normal_(0, CENTER_STD, generator=generator)
+    for rows in tiles(case.identities, TILE):
+        center_CD[rows].normal_(0, CENTER_STD, generator=generator)
     return center_CD
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.session.cases import Case
+from frcore.center_state import tiles
 from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.heads import build_head
@@ -32,7 +34,7 @@ Inputs = tuple[Tensor, Tensor]
 """Embeddings (N, D) and labels (N,)."""
 
 
-class Step:
+class Step(ABC):
     """What is timed: call it to run one step; on a GPU it is only queued.
 
     Attributes:
@@ -44,8 +46,8 @@ class Step:
     def __init__(self, case: Case, device: torch.device) -> None:
         self.case, self.device = case, device
 
-    def __call__(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self) -> None: ...
 
     def synchronize(self) -> None:
         """Wait until the device has done all steps."""
@@ -121,14 +123,9 @@ def fill(classifier: Classifier, device: torch.device) -> None:
     """Draw normal centres without a second table."""
     generator = torch.Generator(device).manual_seed(0)
     table = classifier.table
-    for start in range(0, len(table), TILE):
-        index = slice(start, min(start + TILE, len(table)))
-        shape = (index.stop - start, classifier.centers.shape[1])
-        drawn_TD = torch.randn(shape, generator=generator, device=device) * CENTER_STD
-        if classifier.center_format == "fp32":
-            classifier.centers[index] = drawn_TD
-        else:
-            table.write(index, drawn_TD)
+    for index in tiles(len(table), TILE):
+        shape = (index.stop - index.start, classifier.centers.shape[1])
+        table.write(index, torch.randn(shape, generator=generator, device=device) * CENTER_STD)
 
 
 def make_inputs(

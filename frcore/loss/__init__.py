@@ -25,7 +25,7 @@ def get_backend(name: str) -> LossBackend:
         UserError: there is none.
     """
     if name == "auto":
-        return AutoBackend()
+        return AutoBackend(BACKENDS)
     if name not in BACKENDS:
         raise unknown_name("loss backend", name, [*BACKENDS, "auto"])
     return BACKENDS[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,8 +11,7 @@ from torch import Tensor
 
 from frcore.heads.base import Head
 from frcore.loss.base import LossBackend, LossOutput
-from frcore.loss.dense import dense_loss
-from frcore.loss.streamed import streamed_loss
+from frcore.loss.triton import supports
 
 DENSE_BELOW = 3000
 """Columns from which the streamed backend is as fast as `dense` on one CPU core (docs/LOG.md,
@@ -30,29 +30,24 @@ def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> st
         device: where they are.
         is_split: whether the centres are high halves, which `dense` does not read.
     """
-    if device == "cuda" and _has_kernels(head):
+    if device == "cuda" and supports(head):
         return "triton"
     return "dense" if columns < DENSE_BELOW and not is_split else "streamed"
-
-
-def _has_kernels(head: Head) -> bool:
-    try:
-        from frcore.loss.triton import supports
-    except ImportError:
-        return False
-    return supports(head)
 
 
 class AutoBackend:
     """Picks at the first step, says what it picked, and stays with it.
 
+    Args:
+        backends: those there are, by name.
+
     Attributes:
         picked: the backend's name; None before the first step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backends: Mapping[str, LossBackend]) -> None:
         self.picked: str | None = None
-        self._backend: LossBackend = dense_loss
+        self._backends = backends
 
     def __call__(
         self, embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, head: Head, **options: Any
@@ -62,17 +57,9 @@ class AutoBackend:
             active = options.get("active")
             columns = len(center_CD) if active is None else len(active)
             is_split = center_CD.dtype == torch.bfloat16
-            name = pick(head, columns, center_CD.device.type, is_split=is_split)
-            self._choose(name, columns, center_CD)
-        return self._backend(embedding_ND, center_CD, label_N, head, **options)
-
-    def _choose(self, name: str, columns: int, center_CD: Tensor) -> None:
-        self.picked = name
-        self._backend = {"dense": dense_loss, "streamed": streamed_loss}.get(name, dense_loss)
-        if name == "triton":
-            from frcore.loss.triton import triton_loss
-
-            self._backend = triton_loss
-        logger.info(
-            "loss backend 'auto': '%s' for %d columns on %s", name, columns, center_CD.device.type
-        )
+            device = center_CD.device.type
+            self.picked = pick(head, columns, device, is_split=is_split)
+            logger.info(
+                "loss backend 'auto': '%s' for %d columns on %s", self.picked, columns, device
+            )
+        return self._backends[self.picked](embedding_ND, center_CD, label_N, head, **options)

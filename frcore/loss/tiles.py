@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcore.center_state import Index
+from frcore.center_state import Index, tiles
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, inverse_norm
 from frcore.loss.products import Precision, product
@@ -45,9 +45,8 @@ class Columns:
 
     def __iter__(self) -> Iterator[tuple[int, Index]]:
         """First column of each tile, and its rows in the table of centres."""
-        for start in range(0, len(self), self.tile):
-            stop = min(start + self.tile, len(self))
-            yield start, slice(start, stop) if self.active is None else self.active[start:stop]
+        for part in tiles(len(self), self.tile):
+            yield part.start, part if self.active is None else self.active[part]
 
     @property
     def dtype(self) -> torch.dtype:

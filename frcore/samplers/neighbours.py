@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from frcore.center_state import tiles
 from frcore.loss.base import unit_rows
 
 TILE_ENTRIES = 1 << 26
@@ -21,12 +22,11 @@ def nearest_centers(center_CD: Tensor, k: int) -> tuple[Tensor, Tensor]:
     count = len(unit_CD)
     index_CK = torch.empty(count, k, dtype=torch.int32, device=center_CD.device)
     cosine_CK = torch.empty(count, k, dtype=center_CD.dtype, device=center_CD.device)
-    tile = max(1, TILE_ENTRIES // count)
-    for start in range(0, count, tile):
-        cosine_TC = unit_CD[start : start + tile] @ unit_CD.T
+    for rows in tiles(count, max(1, TILE_ENTRIES // count)):
+        cosine_TC = unit_CD[rows] @ unit_CD.T
         row_T = torch.arange(len(cosine_TC), device=center_CD.device)
-        cosine_TC[row_T, row_T + start] = -2.0  # a centre is not its own neighbour
+        cosine_TC[row_T, row_T + rows.start] = -2.0  # a centre is not its own neighbour
         top = cosine_TC.topk(k, dim=1)
-        index_CK[start : start + tile] = top.indices.int()
-        cosine_CK[start : start + tile] = top.values
+        index_CK[rows] = top.indices.int()
+        cosine_CK[rows] = top.values
     return index_CK, cosine_CK

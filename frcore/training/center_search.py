@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frcore.center_state import tiles
 from frcore.loss.base import unit_rows
 
 TILE_ENTRIES = 2**24
@@ -74,13 +75,12 @@ def search_centers(
 def _upper_tiles(unit_CD: Tensor) -> Iterator[tuple[int, Tensor]]:
     """(first row, cosines of some rows with all columns from that row on); each pair once."""
     count = len(unit_CD)
-    tile = max(1, TILE_ENTRIES // max(count, 1))
-    for first in range(0, count, tile):
-        row_RD = unit_CD[first : first + tile]
-        cosine_RK = row_RD @ unit_CD[first:].T
+    for rows in tiles(count, max(1, TILE_ENTRIES // max(count, 1))):
+        row_RD = unit_CD[rows]
+        cosine_RK = row_RD @ unit_CD[rows.start :].T
         square = cosine_RK[:, : len(row_RD)]
         square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril(), -math.inf)
-        yield first, cosine_RK
+        yield rows.start, cosine_RK
 
 
 def _keep_best(best: Tensor, neighbour: Tensor, value: Tensor, index: Tensor, first: int) -> None:
@@ -104,7 +104,7 @@ def _exact_angles(center_CD: Tensor, neighbour_C: Tensor) -> Tensor:
     if len(center_CD) < 2:
         return torch.full((len(center_CD),), math.nan, dtype=torch.float64)
     parts = []
-    for part in torch.arange(len(center_CD), device=center_CD.device).split(4096):
+    for part in tiles(len(center_CD)):
         own = unit_rows(center_CD[part].double())
         other = unit_rows(center_CD[neighbour_C[part]].double())
         parts.append(2 * torch.atan2((own - other).norm(dim=1), (own + other).norm(dim=1)))

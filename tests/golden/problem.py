@@ -16,10 +16,8 @@ from torch import Tensor
 
 from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
-from frcore.heads import build_head
 from frcore.loss import BACKENDS
-from frcore.samplers import build_sampler
-from tests.contract_cases import HEAD_CASES, SAMPLER_CASES
+from tests.contract_cases import make_classifier
 
 CLASSES, INPUTS, FEATURES, DIM, BATCH = 12, 30, 8, 6, 6
 STEPS, EVERY = 50, 5
@@ -117,15 +115,7 @@ def replay(
 def _classifier(
     head: str, sampler: str, backend: str, problem: Problem, dtype: torch.dtype
 ) -> Classifier:
-    head_name, head_parameters = HEAD_CASES[head]
-    sampler_name, sampler_parameters = SAMPLER_CASES[sampler]
-    classifier = Classifier(
-        CLASSES,
-        DIM,
-        head=build_head(head_name, num_classes=CLASSES, **head_parameters),
-        sampler=build_sampler(sampler_name, **sampler_parameters),
-        backend=backend,
-    )
+    classifier = make_classifier(head, sampler, num_classes=CLASSES, dim=DIM, backend=backend)
     classifier.to(dtype)
     with torch.no_grad():
         classifier.centers.copy_(problem.center_CD)

@@ -10,6 +10,8 @@ import pytest
 from frcore.config import Component, Image, Schedule, SyntheticFaces, Training
 from frcore.data.prepare import prepare
 from frcore.plan import RunSpec, TrainDataSpec
+from frcore.training.loop import Trainer
+from frcore.training.run import train
 
 IMAGE = Image(size=24, alignment="synthetic")
 
@@ -45,3 +47,18 @@ def run_spec(
         seed=seed,
         training=Training(**{**settings, **training}),
     )
+
+
+def leave_one_epoch(spec: RunSpec, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was cut off in its second epoch."""
+    original = Trainer.train_epoch
+
+    def cut_off(self: Trainer, *args: Any) -> Any:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train(spec, data, out)

@@ -20,11 +20,10 @@ from frcore.heads.base import Head
 from frcore.plan import TrainDataSpec
 from frcore.training import diagnostics
 from frcore.training.diagnostics import TrainingClasses, diagnose_run, frequency_groups
-from frcore.training.loop import Trainer
 from frcore.training.metrics import head_state
 from frcore.training.run import train
 from frcore.training.touches import CenterTouches
-from tests.training.conftest import IMAGE, run_spec
+from tests.training.conftest import IMAGE, leave_one_epoch, run_spec
 
 CPU = torch.device("cpu")
 EVERYTHING = {"name": "broadface", "size": 40, "over": {"name": "partial_fc", "rate": 0.5}}
@@ -165,17 +164,7 @@ def test_a_resumed_run_gives_the_same_file(
     sampler = {**EVERYTHING, "over": {**EVERYTHING["over"], "update": update}}  # type: ignore[dict-item]
     spec = run_spec("adacos", sampler)
     train(spec, split_data, tmp_path / "whole")
-    original = Trainer.train_step
-
-    def cut_off(self: Trainer, *args: Any) -> Any:
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-        return original(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            train(spec, split_data, tmp_path / "cut")
+    leave_one_epoch(spec, split_data, tmp_path / "cut", monkeypatch)
     assert not (tmp_path / "cut" / "diagnostics.json").exists()
     train(spec, split_data, tmp_path / "cut")
     whole, cut = ((tmp_path / name / "diagnostics.json").read_bytes() for name in ("whole", "cut"))

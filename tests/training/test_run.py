@@ -22,7 +22,7 @@ from frcore.training import run as run_module
 from frcore.training.checkpoint import load_backbone
 from frcore.training.loop import Trainer, TrainingFailedError
 from frcore.training.run import train
-from tests.training.conftest import run_spec
+from tests.training.conftest import leave_one_epoch, run_spec
 
 EVERYTHING = {
     "name": "broadface",
@@ -166,31 +166,16 @@ def epochs_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def leave_one_epoch(tiny_data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that was cut off in its second epoch."""
-    original = Trainer.train_epoch
-
-    def cut_off(self: Trainer, *args: Any) -> Any:
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-        return original(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_epoch", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            train(run_spec(), tiny_data, out)
-
-
 def test_a_checkpoint_of_another_run_or_other_code_is_not_used(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    leave_one_epoch(tiny_data, tmp_path, monkeypatch)
+    leave_one_epoch(run_spec(), tiny_data, tmp_path, monkeypatch)
     seen = epochs_run(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "run_code", lambda spec: "other code")
         train(run_spec(), tiny_data, tmp_path)
     assert seen == [0, 1, 2]
-    leave_one_epoch(tiny_data, tmp_path, monkeypatch)
+    leave_one_epoch(run_spec(), tiny_data, tmp_path, monkeypatch)
     seen.clear()
     train(run_spec(learning_rate=0.04), tiny_data, tmp_path)
     assert seen == [0, 1, 2]
@@ -203,7 +188,7 @@ def test_a_finished_or_damaged_checkpoint_starts_afresh(
     seen = epochs_run(monkeypatch)
     train(run_spec(), tiny_data, tmp_path)
     assert seen == [0, 1, 2]
-    leave_one_epoch(tiny_data, tmp_path, monkeypatch)
+    leave_one_epoch(run_spec(), tiny_data, tmp_path, monkeypatch)
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     seen.clear()
