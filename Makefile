@@ -21,9 +21,10 @@ INSTALLED := $(VENV)/.installed
 tables: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
 
-# One session over all that needs no GPU; the fast tests come first (tests/conftest.py).
+# All that needs no GPU, one process per core; the fast tests come first (tests/conftest.py). A file
+# stays in one process, because its tests share what is costly to set up.
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not gpu" $(ARGS)
+	$(BIN)/pytest -m "not gpu" -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 install: $(INSTALLED)
 
