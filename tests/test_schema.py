@@ -40,7 +40,7 @@ def test_the_schema_is_a_schema(schema):
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("name", ["quick", "lfw", "gpu"])
+@pytest.mark.parametrize("name", ["quick", "backends", "lfw", "gpu"])
 def test_shipped_studies_are_valid_and_name_the_schema(repository, schema, name):
     path = repository / f"config/{name}.yaml"
     text = path.read_text(encoding="utf-8")

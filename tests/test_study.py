@@ -10,7 +10,7 @@ from frcore.errors import UserError
 from frcore.study import load_study, study_to_yaml
 from tests.tiny_study import TINY, write_study
 
-CONFIGS = ("quick", "gpu")
+CONFIGS = ("quick", "backends", "gpu")
 
 
 def refusal(path: Path, overrides: dict[str, Any] | None = None) -> str:
