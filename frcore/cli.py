@@ -231,6 +231,25 @@ def report(
 
 
 @app.command()
+def watch(
+    study: StudyOption = None,
+    config: ConfigOption = None,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option(help="Show it once and return.")] = False,
+) -> None:
+    """Show a study while it runs: finished, running, waiting, failed and why, expected end.
+
+    Example: frcore watch --study config/quick.yaml
+    """
+    from frcore import arguments
+    from frcore.reporting.watch import watch as go
+
+    workflow = arguments.workflow(study, config)
+    with contextlib.suppress(KeyboardInterrupt):
+        go(workflow.study, workflow.root, Path("logs") / workflow.name, every=every, once=once)
+
+
+@app.command()
 def reference(
     root: Annotated[Path, typer.Option(help="A finished study, results/NAME.")],
     to: Annotated[Path, typer.Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],

@@ -1,0 +1,134 @@
+"""`frcore watch`: a study in the terminal while it runs."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from frcore.config import Study
+from frcore.reporting.progress import STATUSES, Job, jobs, outlook
+
+SHOWN = 12
+"""Running or failed jobs listed by name; the rest is a number."""
+
+COLOURS = {
+    "finished": "green", "running": "cyan", "silent": "yellow", "waiting": "dim", "failed": "red",
+}  # fmt: skip
+
+
+def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> bool:
+    """Show where the study stands, again every so many seconds until nothing is left to do.
+
+    Args:
+        study: the study.
+        root: its results.
+        logs: its logs.
+        every: seconds between two looks.
+        once: show it once and return.
+
+    Returns:
+        whether everything is finished.
+    """
+    console = Console()
+    found = jobs(study, root, logs)
+    if once or not console.is_terminal:
+        console.print(picture(study, found))
+        return _finished(found)
+    with Live(picture(study, found), console=console, auto_refresh=False) as live:
+        while any(job.status in ("running", "silent", "waiting") for job in found):
+            time.sleep(every)
+            found = jobs(study, root, logs)
+            live.update(picture(study, found), refresh=True)
+    return _finished(found)
+
+
+def _finished(found: list[Job]) -> bool:
+    return all(job.status == "finished" for job in found)
+
+
+def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> RenderableType:
+    """The stages with their counts, the jobs that run, those that failed, and the expected end."""
+    parts: list[RenderableType] = [_counts(study, found)]
+    active = [job for job in found if job.status in ("running", "silent")]
+    if active:
+        parts.append(_active(active))
+    failed = [job for job in found if job.status == "failed"]
+    for job in failed[:SHOWN]:
+        parts.append(Text.from_markup(
+            f"[red]failed[/] {job.stage} {escape(job.name)}: {escape(_short(job.reason))}"
+        ))  # fmt: skip
+    if len(failed) > SHOWN:
+        parts.append(Text(f"… and {len(failed) - SHOWN} more failed jobs"))
+    parts.append(Text(_end(found, len(active), now or datetime.now())))
+    return Group(*parts)
+
+
+def _counts(study: Study, found: list[Job]) -> Table:
+    table = Table(title=f"Study {escape(study.name)}", title_justify="left", box=None)
+    table.add_column("stage")
+    table.add_column("", min_width=20)
+    for status in STATUSES:
+        table.add_column(status, justify="right", style=COLOURS[status])
+    for stage in dict.fromkeys(job.stage for job in found):
+        own = [job for job in found if job.stage == stage]
+        counts = [sum(job.status == status for job in own) for status in STATUSES]
+        bar = ProgressBar(total=len(own), completed=counts[0], width=20)
+        table.add_row(stage, bar, *(str(count) if count else "" for count in counts))
+    return table
+
+
+def _active(active: list[Job]) -> Table:
+    table = Table(box=None, show_header=False)
+    table.add_column(overflow="fold", ratio=1)
+    for job in active[:SHOWN]:
+        done = "" if job.fraction is None else f"{job.fraction:.0%}"
+        since = "" if job.seconds is None else f"since {_duration(job.seconds)}"
+        quiet = (
+            f"no sign of life for {_duration(job.quiet)}: killed?"
+            if job.status == "silent" and job.quiet is not None
+            else ""
+        )
+        name = f"[{COLOURS[job.status]}]{job.status}[/] {job.stage} {escape(job.name)}"
+        table.add_row(name, done, since, quiet)
+    if len(active) > SHOWN:
+        table.add_row(f"… and {len(active) - SHOWN} more", "", "", "")
+    return table
+
+
+def _end(found: list[Job], parallel: int, now: datetime) -> str:
+    if _finished(found):
+        return "Everything is finished."
+    if all(job.status in ("finished", "failed") for job in found):
+        return "Nothing is left to run; start the study again to repeat what failed."
+    if not parallel:
+        return "Nothing is running."
+    expected = outlook(found, parallel)
+    if expected.seconds is None:
+        return f"The end cannot be told yet: {expected.why}."
+    end = now + timedelta(seconds=expected.seconds)
+    day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
+    return f"Expected end {day}{end:%H:%M}, in {_duration(expected.seconds)}, at this pace."
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> _duration(42), _duration(600), _duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _short(text: str) -> str:
+    first = text.splitlines()[0] if text else "no reason was left"
+    return first if len(first) <= 200 else f"{first[:199]}…"
