@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from frcore.config import Folder, Image
+from frcore.data.draft import Draft, written
 from frcore.data.images import SUFFIXES, read_all, refuse
-from frcore.data.prepared import Draft, Skipped, written
+from frcore.data.prepared import Skipped
 from frcore.errors import UserError
 
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))

@@ -1,11 +1,7 @@
-"""Reading image files strictly: a damaged one is named, never silently filled with grey.
-
-Pillow and not OpenCV decodes, because OpenCV gives a truncated JPEG back as if it were whole.
-"""
+"""Image files as the network wants them: a damaged one is named, never silently used."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,67 +9,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import ImageOps
 from rich.console import Console
 from rich.progress import Progress
 
 from frcore.config import Image
+from frcore.data.decoding import BadImageError, decode_rgb
 from frcore.errors import UserError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 """What counts as an image file, in any case."""
 
-_LARGEST = 100_000_000
 _SHOWN = 10
 _PART = 4096
 
 
-class BadImageError(Exception):
-    """An image file that cannot be used; the message is the reason."""
-
-
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode a file to RGB: uint8 (H, W, 3).
-
-    Grey is repeated over the channels, alpha is dropped, 16 bits keep their upper 8, and an EXIF
-    orientation is applied.
+    """Decode a file to RGB: uint8 (H, W, 3); see `decode_rgb`.
 
     Raises:
-        BadImageError: the file is missing, empty, truncated, corrupt or of an unsupported kind.
+        BadImageError: the file is missing, or cannot be used.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from error
-    if not content:
-        raise BadImageError("the file is empty")
-    try:
-        with Pillow.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > _LARGEST:
-                raise BadImageError(
-                    f"{picture.width}×{picture.height} pixels are too many for a face"
-                )
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
-    except BadImageError:
-        raise
-    except Pillow.UnidentifiedImageError as error:
-        raise BadImageError("not an image, or damaged at its beginning") from error
-    except Exception as error:  # Damaged files make decoders raise nearly anything.
-        raise BadImageError(str(error) or type(error).__name__) from error
-
-
-def _to_rgb(picture: Pillow.Image) -> NDArray[np.uint8]:
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 65535:
-            raise BadImageError("32-bit pixels; convert the file to 8 or 16 bits")
-        grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if picture.mode == "F":
-        raise BadImageError("floating-point pixels; convert the file to 8 or 16 bits")
-    return np.array(picture.convert("RGB"), np.uint8)
+    return decode_rgb(content)
 
 
 def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:

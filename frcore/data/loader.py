@@ -76,7 +76,7 @@ class Batches:
         self.seed = seed
         self._labels = prepared.labels
         images = prepared.images
-        self._images = np.array(images) if images.nbytes <= HELD_IN_MEMORY else images
+        self._images = np.array(images[:]) if images.nbytes <= HELD_IN_MEMORY else images
         self.batch_size = min(batch_size, len(self._labels))
         self.steps_per_epoch = len(self._labels) // self.batch_size
 
@@ -106,7 +106,7 @@ class Batches:
             for step in range(start_step, self.steps_per_epoch)
         ]
         gathered: Iterator[tuple[torch.Tensor, torch.Tensor]] = map(self._gather, rows)
-        if self.device.type == "cuda" or isinstance(self._images, np.memmap):
+        if self.device.type == "cuda" or type(self._images) is not np.ndarray:
             gathered = _ahead(gathered)
         for step, (images, labels) in enumerate(gathered, start_step):
             yield self._finish(images, epoch, step), labels.to(self.device, non_blocking=True)

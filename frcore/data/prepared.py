@@ -1,13 +1,12 @@
 """The prepared data set: the one folder format that training and evaluation read.
 
-The files and their columns are in `docs/formats.md`. A folder appears whole or not at all, its
-manifest is written last, and `content_sha256` covers the values of images, index and protocol
-tables (not the Parquet encoding), so that two folders with the same hash give the same numbers.
+The files and their columns are in `docs/formats.md`. `content_sha256` covers the values of images,
+index and protocol tables (not the Parquet encoding), so that two folders with the same hash give
+the same numbers. `frcore.data.draft` writes such folders.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +17,21 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pydantic
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from frcore.data.tables import TABLES, Images, content_sha256, typed
+from frcore.data.in_place import InPlaceImages, open_source
+from frcore.data.tables import TABLES, Images, content_sha256, pixels, typed
 from frcore.errors import UserError
-from frcore.files import atomic_directory, read_json, write_json
+from frcore.files import read_json
 
-FORMAT = 1
+FORMAT = 2
 IMAGES, MANIFEST = "images.npy", "manifest.json"
+
+
+Protocol = Literal["train", "pairs", "templates"]
+
+Storage = Literal["copied", "in_place", "absent"]
+"""Where the images are: in `images.npy`; where they always were; nowhere, only their names."""
 
 
 class Skipped(pydantic.BaseModel):
@@ -41,9 +46,10 @@ class Manifest(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     kind: str
-    protocol: Literal["train", "pairs", "templates"]
+    protocol: Protocol
+    storage: Storage = "copied"
     spec: dict[str, Any]
     spec_hash: str
     images: int
@@ -59,23 +65,23 @@ class Manifest(pydantic.BaseModel):
 
 
 class Prepared:
-    """A prepared data set on disk: images are a read-only memory map, tables are read when asked.
+    """A prepared data set on disk: images and tables are read when they are asked for.
 
     Open one with `Prepared.open(folder)`.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, images: Images):
+    def __init__(self, folder: Path, manifest: Manifest, images: Images | InPlaceImages | None):
         self.folder = folder
         self.manifest = manifest
-        self.images = images
-        """uint8 (N, H, W, 3), RGB."""
+        self._images = images
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
         """Open `folder`.
 
         Raises:
-            UserError: it is not a prepared data set of this format, or its parts disagree.
+            UserError: it is not a prepared data set of this format, its parts disagree, or the
+                source of images that are read in place was changed.
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
@@ -88,6 +94,20 @@ class Prepared:
                     f"{manifest.images} images; the folder is damaged, run `frcore prepare` again"
                 )
         return cls(folder, manifest, images)
+
+    @property
+    def images(self) -> Images | InPlaceImages:
+        """uint8 (N, H, W, 3), RGB, by rows: a read-only memory map, or decoded when read in place.
+
+        Raises:
+            UserError: the data set has none.
+        """
+        if self._images is None:
+            raise UserError(
+                f"{self.folder} was prepared without images (storage 'absent'), so only embeddings "
+                "made elsewhere can be judged on it; to embed or train, prepare it with the images"
+            )
+        return self._images
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -132,13 +152,13 @@ class Prepared:
         return self._table("template_pairs")
 
     def verify(self) -> None:
-        """Recompute the content hash.
+        """Recompute the content hash, which reads every image.
 
         Raises:
             UserError: it is not the manifest's.
         """
         tables = {name: self._table(name) for name in ("index", *TABLES[self.manifest.protocol])}
-        found = content_sha256(self.images, tables)
+        found = content_sha256(image_content(self._images), tables)
         if found != self.manifest.content_sha256:
             raise UserError(
                 f"{self.folder}: the content's sha256 is {found[:12]}… but manifest.json says "
@@ -153,77 +173,6 @@ class Prepared:
                 f"{name}; use a benchmark that has"
             )
         return typed(name, pd.read_parquet(self.folder / f"{name}.parquet"))
-
-
-class Draft:
-    """A prepared data set while it is written: fill `images`, set the tables, add warnings."""
-
-    def __init__(self, folder: Path, count: int, size: int):
-        self.folder = folder
-        self.images: Images = open_memmap(
-            folder / IMAGES, mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
-        )
-        """uint8 (N, size, size, 3), RGB; a memory map of `images_path`."""
-        self.tables: dict[str, pd.DataFrame] = {}
-        self.skipped: list[Skipped] = []
-        self.warnings: list[str] = []
-
-    @property
-    def images_path(self) -> Path:
-        """The file behind `images`, for workers that fill parts of it."""
-        return self.folder / IMAGES
-
-    def keep(self, rows: NDArray[np.int64]) -> None:
-        """Keep the images `rows` only, in that order."""
-        kept = self.folder / "kept.npy"
-        shape = (len(rows), *self.images.shape[1:])
-        target = open_memmap(kept, mode="w+", dtype=np.uint8, shape=shape)
-        for start in range(0, len(rows), 1024):
-            target[start : start + 1024] = self.images[rows[start : start + 1024]]
-        target.flush()
-        kept.replace(self.images_path)
-        self.images = target
-
-
-@contextlib.contextmanager
-def written(
-    out: str | Path,
-    *,
-    count: int,
-    size: int,
-    protocol: Literal["train", "pairs", "templates"],
-    **about: Any,
-) -> Iterator[Draft]:
-    """Yield a `Draft` that becomes the prepared data set `out` if the block succeeds.
-
-    Args:
-        out: the folder; an older one is replaced.
-        count: number of images; `Draft.keep` may lower it.
-        size: their side in pixels.
-        protocol: decides which protocol tables the block must set.
-        about: `kind`, `spec`, `spec_hash`, `alignment`, `synthetic` of the manifest.
-    """
-    with atomic_directory(out) as folder:
-        draft = Draft(folder, count, size)
-        yield draft
-        names = ("index", *TABLES[protocol])
-        tables = {name: typed(name, draft.tables[name]) for name in names}
-        for name, table in tables.items():
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-        draft.images.flush()  # type: ignore[attr-defined]
-        index = tables["index"]
-        manifest = Manifest(
-            protocol=protocol,
-            images=len(draft.images),
-            identities=int(index["identity"].nunique()),
-            image_size=size,
-            label_range=(int(index["label"].min()), int(index["label"].max())),
-            content_sha256=content_sha256(draft.images, tables),
-            skipped=tuple(draft.skipped),
-            warnings=tuple(draft.warnings),
-            **about,
-        )
-        write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def _row_count(path: Path, protocol: str) -> int:
@@ -258,17 +207,31 @@ def _read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
 
 
-def _open_images(folder: Path, manifest: Manifest) -> Images:
-    path = folder / IMAGES
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
+def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | memoryview]:
+    """What decides the pixels of `images`, for the content hash."""
+    if images is None:
+        return iter((b"absent",))
+    return images.content() if isinstance(images, InPlaceImages) else pixels(images)
+
+
+def _open_images(folder: Path, manifest: Manifest) -> Images | InPlaceImages | None:
+    if manifest.storage == "absent":
+        return None
+    images = (
+        open_source(folder) if manifest.storage == "in_place" else _mapped(folder / IMAGES)
+    )  # fmt: skip
     size = manifest.image_size
     expected = (manifest.images, size, size, 3)
     if images.shape != expected or images.dtype != np.uint8:
         raise UserError(
-            f"{path} is {images.dtype} {images.shape} but manifest.json says uint8 {expected}; "
-            "the folder is damaged, run `frcore prepare` again"
+            f"the images of {folder} are {images.dtype} {images.shape} but manifest.json says "
+            f"uint8 {expected}; the folder is damaged, run `frcore prepare` again"
         )
     return images
+
+
+def _mapped(path: Path) -> Images:
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from frcore.config import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
 from frcore.data import pairing
+from frcore.data.draft import Draft, written
 from frcore.data.faces.streams import stream
-from frcore.data.prepared import Draft, written
 from frcore.data.rendering import Shots, render_all
 from frcore.errors import UserError
 

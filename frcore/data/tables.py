@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -37,18 +37,30 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 _CHUNK_BYTES = 32 * 2**20
 
 
-def content_sha256(images: Images, tables: Mapping[str, pd.DataFrame]) -> str:
-    """A hash of the values of `images` and `tables`: one changed pixel or moved row changes it."""
-    digest = hashlib.sha256(f"images {images.shape} {images.dtype}".encode())
-    rows = max(1, _CHUNK_BYTES // max(1, images[0].nbytes)) if len(images) else 1
-    for start in range(0, len(images), rows):
-        digest.update(np.ascontiguousarray(images[start : start + rows]).data)
+def content_sha256(
+    content: Iterable[bytes | memoryview], tables: Mapping[str, pd.DataFrame]
+) -> str:
+    """A hash of the images' `content` and the values of `tables`.
+
+    One changed byte or moved row changes it.
+    """
+    digest = hashlib.sha256()
+    for part in content:
+        digest.update(part)
     for name, table in sorted(tables.items()):
         digest.update(f"table {name} {len(table)}".encode())
         for column, kind in COLUMNS[name].items():
             digest.update(f"column {column} {kind}".encode())
             digest.update(_column_bytes(table[column], kind))
     return digest.hexdigest()
+
+
+def pixels(images: Images) -> Iterator[bytes | memoryview]:
+    """The content of decoded images, for `content_sha256`."""
+    yield f"images {images.shape} {images.dtype}".encode()
+    rows = max(1, _CHUNK_BYTES // max(1, images[0].nbytes)) if len(images) else 1
+    for start in range(0, len(images), rows):
+        yield np.ascontiguousarray(images[start : start + rows]).data
 
 
 def _column_bytes(values: pd.Series, kind: str) -> bytes:

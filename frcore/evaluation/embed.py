@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from frcore.data.in_place import InPlaceImages
 from frcore.data.loader import to_network
 from frcore.errors import UserError
 
@@ -34,7 +35,7 @@ def _full_precision() -> Iterator[None]:
 @torch.inference_mode()
 def embed(
     backbone: nn.Module,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | InPlaceImages,
     rows: ArrayLike | None = None,
     *,
     flip: Flip,
@@ -46,7 +47,8 @@ def embed(
 
     Args:
         backbone: in eval mode and on `device`.
-        images: uint8 (N, H, W, 3), RGB; a memory map is read one batch at a time.
+        images: uint8 (N, H, W, 3), RGB; a memory map is read one batch at a time, and so are
+            images that stay in place.
         rows: which images, in which order (R,); all by default.
         flip: "none", or "sum": embedding of the image + embedding of its mirror image. The sum is
             of unnormalised embeddings, as in InsightFace's evaluation.

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image as Pillow
 
 from frcore.config import Image
-from frcore.data.images import BadImageError, fit, read_image, refuse
+from frcore.data.decoding import BadImageError
+from frcore.data.images import fit, read_image, refuse
 from frcore.errors import UserError
 from tests.data.making import pixels
 
@@ -76,7 +77,7 @@ def test_truncated_files_are_bad(tmp_path, form, kept):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty"), (b"no image at all", "not an image"), (b"\xff\xd8\xff\xe0", "not an image"),
+    [(b"", "empty"), (b"no image at all", "not an image"), (b"\xff\xd8\xff\xe0", "truncated"),
      (encoded(np.zeros((20, 20), np.float32), "tiff"), "floating-point"),
      (encoded(np.full((20, 20), 70_000, np.int32), "tiff"), "32-bit")],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from frcore.data.prepared import Prepared
-from frcore.data.tables import content_sha256
+from frcore.data.tables import content_sha256, pixels
 from frcore.errors import UserError
 from tests.data.making import benchmark, train
 
@@ -79,7 +79,7 @@ def test_texts_are_hashed_with_their_lengths():
     table = pd.DataFrame({"name": ["ab", "c"], "identity": "x", "label": 0, "medium": 0,
                           "true_identity": "x"})  # fmt: skip
     moved = table.assign(name=["a", "bc"])
-    first, second = (content_sha256(images, {"index": part}) for part in (table, moved))
+    first, second = (content_sha256(pixels(images), {"index": part}) for part in (table, moved))
     assert first != second
 
 
@@ -92,7 +92,7 @@ def test_not_a_prepared_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"format": 2}, "format 2"), ({"format": None}, "format None"),
+    [({"format": 1}, "format 1"), ({"format": None}, "format None"),
      ({"images": "many"}, "cannot be read"), ({"unknown": 1}, "cannot be read"),
      ({"images": 7}, "damaged"), ({"image_size": 20}, "damaged")],
 )  # fmt: skip

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from frcore.config import Evaluation, Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
+from frcore.data.draft import written
 from frcore.data.loader import to_network
 from frcore.data.prepare import prepare
-from frcore.data.prepared import Prepared, written
+from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.metrics import tar_at_far
 from frcore.evaluation.run import evaluate

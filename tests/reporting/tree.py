@@ -12,6 +12,7 @@ import pandas as pd
 
 from frcore import plan
 from frcore.config import Study
+from frcore.data.prepared import FORMAT
 
 ENVIRONMENT = {
     "versions": {"python": "3.12.0", "frcore": "0.1.0", "torch": "2.9.0", "numpy": "2.3.0"},
@@ -101,8 +102,9 @@ class Tree:
         )
         index.to_parquet(folder / "index.parquet")
         manifest = {
-            "format": 1, "kind": "synthetic", "protocol": "train", "images": 32, "identities": 8,
-            "image_size": size, "alignment": "synthetic", "colour": "RGB", "synthetic": synthetic,
+            "format": FORMAT, "kind": "synthetic", "protocol": "train", "images": 32,
+            "identities": 8, "image_size": size, "alignment": "synthetic", "colour": "RGB",
+            "synthetic": synthetic,
             "content_sha256": "d" * 64, "skipped": [], "warnings": [],
             "spec": plan.train_data(self.study).model_dump(mode="json"),
             "spec_hash": plan.train_data(self.study).hash, "label_range": [0, 8],

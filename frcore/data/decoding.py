@@ -1,0 +1,158 @@
+"""Encoded images to RGB pixels: strict about damage, and bounded before anything is decoded.
+
+JPEG is decoded by OpenCV, which is the fastest of the libraries at hand, and all else by Pillow.
+OpenCV fills a truncated JPEG with grey and says nothing, so the file is walked first: from its
+marker segments (ITU-T T.81, B.1.1) come its size and whether its end is there. A JPEG that OpenCV
+and Pillow may read differently (an EXIF orientation, four colour components, lossless or
+arithmetic coding) goes to Pillow too; on the others their pixels are equal, which the tests hold.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+Encoded = bytes | memoryview
+
+LARGEST = 100_000_000
+"""Pixels that an image may have; a face has far fewer, and a bomb more."""
+
+_MOST_WORK = 20 * LARGEST
+"""Pixels times scans: a progressive JPEG has about ten, and each is a pass over all pixels."""
+
+_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM")
+"""What Pillow may read: of others that it knows, some start another program."""
+
+_START, _END, _SCAN, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
+_BASELINE_EXTENDED_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2))
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
+"""Markers without a length: TEM and the restart markers."""
+_MARKER = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
+_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+
+
+class BadImageError(Exception):
+    """An image that cannot be used; the message is the reason."""
+
+
+class Jpeg(NamedTuple):
+    """What the segments of a JPEG file say."""
+
+    height: int
+    width: int
+    components: int
+    is_plain: bool
+    """Eight bits, Huffman-coded, and no EXIF."""
+
+
+def decode_rgb(encoded: Encoded) -> NDArray[np.uint8]:
+    """Decode an image file's content to RGB: uint8 (H, W, 3).
+
+    Grey is repeated over the channels, alpha is dropped, 16 bits keep their upper 8, and an EXIF
+    orientation is applied. Bytes after a JPEG's end are ignored.
+
+    Raises:
+        BadImageError: it is empty, truncated, corrupt, too large or of an unsupported kind.
+    """
+    if not len(encoded):
+        raise BadImageError("the file is empty")
+    if bytes(encoded[:2]) != b"\xff\xd8":
+        return _by_pillow(encoded)
+    jpeg = read_jpeg(encoded)
+    _refuse_large(jpeg.width, jpeg.height)
+    if not jpeg.is_plain or jpeg.components not in (1, 3):
+        return _by_pillow(encoded)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise BadImageError(f"OpenCV cannot decode it: {error.err}") from error
+    if image is None:
+        raise BadImageError("a damaged JPEG, which OpenCV cannot decode")
+    return np.asarray(image, np.uint8)
+
+
+def read_jpeg(encoded: Encoded) -> Jpeg:
+    """Walk the segments of a JPEG file to its end, without decoding.
+
+    Raises:
+        BadImageError: a segment does not end in the file, or there is no frame, scan or end.
+    """
+    at, scans = 2, 0
+    found: Jpeg | None = None
+    has_exif = False
+    pattern = _MARKER
+    while match := pattern.search(encoded, at):
+        pattern, at, marker = _MARKER, match.end(), encoded[match.end() - 1]
+        if marker == _END:
+            if found is None or not scans:
+                raise BadImageError("a JPEG without an image: it ends before its first scan")
+            return found._replace(is_plain=found.is_plain and not has_exif)
+        if marker in _ALONE or marker == _START:
+            continue
+        length = int.from_bytes(encoded[at : at + 2], "big")
+        body, at = at + 2, at + length
+        if length < 2 or at > len(encoded):
+            break
+        if marker in _FRAMES:
+            if found is not None:
+                raise BadImageError("a damaged JPEG: it has two frame headers")
+            found = _frame(encoded[body:at], marker)
+        elif marker == _EXIF and bytes(encoded[body : body + 4]) == b"Exif":
+            has_exif = True
+        elif marker == _SCAN:
+            scans += 1
+            if found is None or scans * found.width * found.height > _MOST_WORK:
+                raise BadImageError("a JPEG with a scan before its frame, or too many scans")
+            # In the coded data FF is followed by 00, or is a restart marker.
+            pattern = _MARKER_IN_SCAN
+    raise BadImageError("a truncated JPEG: its end (marker FFD9) is missing")
+
+
+def _frame(segment: Encoded, marker: int) -> Jpeg:
+    if len(segment) < 6:
+        raise BadImageError("a damaged JPEG: its frame header is too short")
+    bits, components = segment[0], segment[5]
+    height = int.from_bytes(segment[1:3], "big")
+    width = int.from_bytes(segment[3:5], "big")
+    is_plain = bits == 8 and marker in _BASELINE_EXTENDED_PROGRESSIVE
+    return Jpeg(height, width, components, is_plain)
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise BadImageError(f"{width}×{height} pixels are too many for a face")
+
+
+def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
+    try:
+        with Pillow.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
+            _refuse_large(picture.width, picture.height)
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture))
+    except BadImageError:
+        raise
+    except Pillow.UnidentifiedImageError as error:
+        raise BadImageError("not an image, or damaged at its beginning") from error
+    except Exception as error:  # Damaged files make decoders raise nearly anything.
+        raise BadImageError(str(error) or type(error).__name__) from error
+
+
+def _to_rgb(picture: Pillow.Image) -> NDArray[np.uint8]:
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise BadImageError("32-bit pixels; convert the file to 8 or 16 bits")
+        grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode == "F":
+        raise BadImageError("floating-point pixels; convert the file to 8 or 16 bits")
+    return np.array(picture.convert("RGB"), np.uint8)

@@ -1,0 +1,269 @@
+"""Images of a data set that is read in place: decoded, cut out and resized when they are used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from frcore.config import Image
+from frcore.data.align import align_face
+from frcore.data.decoding import BadImageError, decode_rgb
+from frcore.data.encoded import EncodedImages, open_encoded
+from frcore.data.images import fit, refuse
+from frcore.errors import UserError
+from frcore.files import read_json, write_json
+
+SOURCE, TABLE, STAMPS, LANDMARKS = "source.json", "source.parquet", "files.parquet", "landmarks.npy"
+
+_PARTS_PER_THREAD = 4
+_ROWS_AT_ONCE = 4096
+
+
+class Pending:
+    """Images (B, size, size, 3) that are being decoded."""
+
+    def __init__(self, source: EncodedImages, rows: NDArray[np.int64], into: NDArray[np.uint8],
+                 problems: dict[int, str], futures: list[Future[None]]):  # fmt: skip
+        self._source, self._rows, self._into = source, rows, into
+        self._problems, self._futures = problems, futures
+
+    def problems(self) -> dict[int, str]:
+        """Wait, and give the reason for each place of the batch whose image cannot be used."""
+        for future in self._futures:
+            future.result()
+        return dict(sorted(self._problems.items()))
+
+    def images(self) -> NDArray[np.uint8]:
+        """Wait for the images.
+
+        Raises:
+            UserError: some cannot be used; the first of them are named.
+        """
+        problems = self.problems()
+        names = self._source.names.iloc[self._rows[list(problems)]]
+        refuse(
+            "images cannot be used",
+            [f"{name}: {why}" for name, why in zip(names, problems.values(), strict=True)],
+            "They were usable when the data were prepared, or were not checked then; repair the "
+            "source and run `frcore prepare` again",
+        )
+        return self._into
+
+
+class InPlaceImages:
+    """Stands where `images.npy` would: `len`, `.shape`, and rows as uint8 (B, size, size, 3), RGB.
+
+    Each image is decoded, and then aligned by its landmarks where there are any, else cropped and
+    resized by `fit`. Nothing but the row decides what its pixels are: not the number of threads,
+    nor what else is read with it.
+
+    Args:
+        source: the encoded images.
+        image: crop and size; with landmarks the size alone.
+        landmarks: float32 (N, 5, 2), x and y in pixels of each encoded image.
+        threads: of the pool that decodes; all available cores when absent.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(
+        self,
+        source: EncodedImages,
+        image: Image,
+        *,
+        landmarks: NDArray[np.float32] | None = None,
+        threads: int | None = None,
+    ):
+        if landmarks is not None and landmarks.shape != (len(source), 5, 2):
+            raise UserError(
+                f"landmarks have the shape {landmarks.shape}, but {len(source)} images need "
+                f"({len(source)}, 5, 2); prepare the data again"
+            )
+        self.source = source
+        self.image = image
+        self.landmarks = landmarks
+        self.shape = (len(source), image.size, image.size, 3)
+        self.threads = threads or _cores()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __len__(self) -> int:
+        """Number of images, N."""
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all images, were they decoded at once."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __getitem__(self, rows: int | slice | ArrayLike) -> NDArray[np.uint8]:
+        """One image (size, size, 3) for an int, else images (B, size, size, 3).
+
+        Raises:
+            IndexError: a row outside of the data set.
+            UserError: an image is damaged or gone; the first of them is named.
+        """
+        chosen = self._rows(rows)
+        images = self.read(np.atleast_1d(chosen)).images()
+        return images if chosen.ndim else images[0]
+
+    def read(self, rows: NDArray[np.int64]) -> Pending:
+        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool."""
+        into = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        problems: dict[int, str] = {}
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        parts = np.array_split(np.arange(len(rows)), min(len(rows), self._parts()) or 1)
+        futures = [self._pool.submit(self._decode, rows, part, into, problems) for part in parts]
+        return Pending(self.source, rows, into, problems, futures)
+
+    def use_threads(self, threads: int) -> None:
+        """Decode with another number of threads."""
+        if threads != self.threads:
+            self.close()
+            self.threads = threads
+
+    def close(self) -> None:
+        """End the pool's threads; they start again where images are asked for again."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def problems(self) -> dict[int, str]:
+        """Decode every image once, and give the reason of each that cannot be used."""
+        found: dict[int, str] = {}
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            pending = self.read(np.arange(start, min(start + _ROWS_AT_ONCE, len(self))))
+            found |= {start + row: reason for row, reason in pending.problems().items()}
+        return found
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        """Bytes that decide every pixel, for a hash: the encoded images and how they are cut."""
+        cut = "landmarks" if self.landmarks is not None else f"crop {self.image.crop}"
+        yield f"encoded {len(self)} size {self.image.size} {cut}".encode()
+        for row in range(len(self)):
+            encoded = self.source.encoded(row)
+            # With the lengths, ("ab", "c") and ("a", "bc") differ.
+            yield len(encoded).to_bytes(8, "little")
+            yield encoded
+        if self.landmarks is not None:
+            yield np.ascontiguousarray(self.landmarks, np.float32).data
+
+    def _rows(self, rows: int | slice | ArrayLike) -> NDArray[np.int64]:
+        """Row numbers from 0, as numpy would take them: () for an int, else (B,)."""
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(len(self)))
+        chosen = np.asarray(rows)
+        if chosen.dtype == bool:
+            if chosen.shape != self.shape[:1]:
+                raise IndexError(f"a mask of shape {chosen.shape} for {len(self)} images")
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim > 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
+            raise IndexError(f"rows of images must be whole numbers in one dimension, got {rows!r}")
+        outside = (chosen < -len(self)) | (chosen >= len(self))
+        if np.any(outside):
+            raise IndexError(f"row {chosen[outside].flat[0]} of {len(self)} images")
+        return np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
+
+    def _parts(self) -> int:
+        return self.threads if self.threads == 1 else _PARTS_PER_THREAD * self.threads
+
+    def _decode(self, rows: NDArray[np.int64], part: NDArray[np.int64],
+                into: NDArray[np.uint8], problems: dict[int, str]) -> None:  # fmt: skip
+        for at in part:
+            try:
+                into[at] = self._one(int(rows[at]))
+            except BadImageError as problem:
+                problems[int(at)] = str(problem)
+
+    def _one(self, row: int) -> NDArray[np.uint8]:
+        image = decode_rgb(self.source.encoded(row))
+        if self.landmarks is None:
+            return fit(image, self.image)
+        try:
+            return align_face(image, self.landmarks[row], self.image.size)
+        except UserError as error:
+            raise BadImageError(str(error)) from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def write_source(folder: Path, images: InPlaceImages) -> None:
+    """Write what `open_source` needs into the prepared `folder`."""
+    settings, table = images.source.describe()
+    about = {
+        "kind": images.source.kind,
+        "settings": settings,
+        "image": images.image.model_dump(mode="json"),
+        "landmarks": images.landmarks is not None,
+    }
+    write_json(folder / SOURCE, about)
+    table.to_parquet(folder / TABLE, index=False)
+    _stamps(images.source.files()).to_parquet(folder / STAMPS, index=False)
+    if images.landmarks is not None:
+        np.save(folder / LANDMARKS, np.asarray(images.landmarks, np.float32))
+
+
+def open_source(folder: Path, threads: int | None = None) -> InPlaceImages:
+    """The images of a prepared folder that is read in place.
+
+    Raises:
+        UserError: the folder is damaged, or a file of the source is gone or was changed.
+    """
+    try:
+        about: dict[str, Any] = read_json(folder / SOURCE)
+        table = pd.read_parquet(folder / TABLE)
+        stamps = pd.read_parquet(folder / STAMPS)
+        image = Image.model_validate(about["image"])
+        landmarks = None
+        if about["landmarks"]:
+            landmarks = np.load(folder / LANDMARKS, mmap_mode="r", allow_pickle=False)
+        kind, settings = str(about["kind"]), dict(about["settings"])
+        problems = _changes(stamps)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise UserError(
+            f"{folder / SOURCE} and what belongs to it cannot be read: {error}; run "
+            "`frcore prepare` again"
+        ) from error
+    refuse(f"files that {folder} is read from are not as they were", problems,
+           "Put them back, or run `frcore prepare` again")  # fmt: skip
+    return InPlaceImages(
+        open_encoded(kind, settings, table), image, landmarks=landmarks, threads=threads
+    )
+
+
+def _stamps(files: list[Path]) -> pd.DataFrame:
+    """Size and time of the last change of each file: path, bytes, mtime_ns."""
+    stats = [path.stat() for path in files]
+    return pd.DataFrame(
+        {
+            "path": pd.Series([str(path) for path in files], dtype="str"),
+            "bytes": np.array([stat.st_size for stat in stats], np.int64),
+            "mtime_ns": np.array([stat.st_mtime_ns for stat in stats], np.int64),
+        }
+    )
+
+
+def _changes(stamps: pd.DataFrame) -> list[str]:
+    """What differs from the `stamps` of preparation."""
+    found = []
+    for path, size, mtime in zip(stamps["path"], stamps["bytes"], stamps["mtime_ns"], strict=True):
+        try:
+            stat = Path(path).stat()
+        except OSError as error:
+            found.append(f"{path}: {error.strerror or error}")
+            continue
+        if stat.st_size != size:
+            found.append(f"{path}: had {size} bytes, has {stat.st_size}")
+        elif stat.st_mtime_ns != mtime:
+            found.append(f"{path}: was changed after it was prepared (its time of change differs)")
+    return found
