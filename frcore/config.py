@@ -186,6 +186,17 @@ class Schedule(Section):
         return self
 
 
+class Augment(Section):
+    """AdaFace's augmentations, each with a probability; its authors train with 0.2 of each.
+
+    See `frcore.data.augment` for what they do and whence they come.
+    """
+
+    crop: Fraction = Field(0.0, description="What lies outside of a random box becomes black.")
+    low_resolution: Fraction = Field(0.0, description="Shrunk to a random side, enlarged again.")
+    colour: Fraction = Field(0.0, description="Brightness, contrast, saturation times 0.5 to 1.5.")
+
+
 class Training(Section):
     """The training loop: SGD on the backbone and on the class centres."""
 
@@ -210,6 +221,9 @@ class Training(Section):
         "centres a step had, without a gradient of all; torch: torch.optim.SGD, to compare with."
     )  # fmt: skip
     flip: bool = Field(True, description="Random horizontal mirroring.")
+    augment: Augment | None = Field(
+        None, description="Probabilities of further augmentations; none when absent."
+    )
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
     backend: Backend = Field("auto", description=BACKEND_MEANING)

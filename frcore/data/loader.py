@@ -1,7 +1,7 @@
 """Batches for training, and the one place where pixels become the network's input.
 
-The order of the images is a function of (seed, epoch), and which of them are mirrored is one of
-(seed, epoch, step): neither depends on the device, nor on where in an epoch training resumed.
+The order of the images is a function of (seed, epoch); which of them are mirrored or augmented is
+one of (seed, epoch, step). Neither depends on the device, nor on where an epoch was resumed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from frcore.config import Augment
+from frcore.data.augment import augmented, draw
 from frcore.data.prepared import Prepared
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ HELD_IN_MEMORY = 2 * 2**30
 """Data sets up to so many bytes are read once and kept; larger ones stay a memory map."""
 
 _PREFETCHED = 3
-_ORDER, _MIRROR = 1, 2
+_ORDER, _MIRROR, _AUGMENT = 1, 2, 3
 
 
 def to_network(
@@ -59,6 +61,7 @@ class Batches:
         seed: of order and mirroring.
         device: where batches are wanted.
         flip: mirror every image with probability ½.
+        augment: probabilities of the augmentations of `frcore.data.augment`; none when absent.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class Batches:
         seed: int,
         device: torch.device | str = "cpu",
         flip: bool = True,
+        augment: Augment | None = None,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.device = torch.device(device)
         self.flip = flip
+        self.augment = augment
         self.seed = seed
         self._labels = prepared.labels
         images = prepared.images
@@ -125,6 +130,11 @@ class Batches:
         return images, labels
 
     def _finish(self, images: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
+        images = images.to(self.device, non_blocking=True)
+        if self.augment is not None:
+            generator = self._generator(_AUGMENT, epoch, step)
+            choices = draw(self.augment, len(images), images.shape[1], generator)
+            images = augmented(images, choices)
         network = to_network(images, self.device)
         if not self.flip:
             return network

@@ -66,7 +66,12 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     _check_data(spec, prepared)
     training = spec.training
     batches = Batches(
-        prepared, training.batch_size, seed=spec.seed, device=training.device, flip=training.flip
+        prepared,
+        training.batch_size,
+        seed=spec.seed,
+        device=training.device,
+        flip=training.flip,
+        augment=training.augment,
     )
     trainer = Trainer(spec, batches, prepared.num_classes)
     content = prepared.manifest.content_sha256

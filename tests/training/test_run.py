@@ -86,16 +86,28 @@ def test_two_runs_are_identical_and_two_seeds_are_not(tiny_data: Path, tmp_path:
     assert_same_run(tmp_path / "a", tmp_path / "b")
     train(run_spec("adacos", EVERYTHING, epochs=2, seed=1), tiny_data, tmp_path / "c")
     assert lines(tmp_path / "c") != lines(tmp_path / "a")
+    augment = {"crop": 0.2}
+    train(run_spec("adacos", EVERYTHING, epochs=2, augment=augment), tiny_data, tmp_path / "d")
+    assert lines(tmp_path / "d") != lines(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
-    ("head", "sampler"),
-    [("adacos", EVERYTHING), ("arcface", {"name": "partial_fc", "rate": 0.3}), ("softmax", "full")],
+    ("head", "sampler", "augment"),
+    [
+        ("adacos", EVERYTHING, None),
+        ("arcface", {"name": "partial_fc", "rate": 0.3}, None),
+        ("softmax", "full", {"crop": 0.5, "low_resolution": 0.5, "colour": 0.5}),
+    ],
 )
 def test_a_run_cut_off_resumes_exactly(
-    head: str, sampler: Any, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head: str,
+    sampler: Any,
+    augment: Any,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    spec = run_spec(head, sampler)
+    spec = run_spec(head, sampler, augment=augment)
     train(spec, tiny_data, tmp_path / "whole")
 
     original = Trainer.train_step
