@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,21 @@ ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
 """Bins of the angle histograms: 2 degrees."""
 
 
+Listener = Callable[[str, Mapping[str, Any]], None]
+"""Is told each event and its values, after they are in the file."""
+
+
 class MetricsFile:
     """Writes JSON lines, from the beginning or after the `lines` that a checkpoint had seen.
 
     The checkpoint keeps them because the file may be gone: Snakemake removes a job's outputs before
-    it runs the job again.
+    it runs the job again. `listener` hears of the new lines only.
     """
 
-    def __init__(self, path: Path, *, lines: str = "") -> None:
+    def __init__(self, path: Path, *, lines: str = "", listener: Listener | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._listener = listener
         self._file = path.open("w", encoding="utf-8")
         self._file.write(lines)
         self._file.flush()
@@ -37,6 +43,8 @@ class MetricsFile:
         line = json.dumps({"event": event, **_finite(values)}, allow_nan=False)
         self._file.write(line + "\n")
         self._file.flush()
+        if self._listener is not None:
+            self._listener(event, values)
 
     def lines(self) -> str:
         """What was written so far."""

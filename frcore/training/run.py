@@ -23,6 +23,7 @@ from frcore.training.checkpoint import (
     save_model,
 )
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
+from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
 from frcore.workflow import run_code
@@ -83,9 +84,14 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     if state is not None:
         restore(state, trainer)
         console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
-    metrics = MetricsFile(out / "metrics.jsonl", lines=state["metrics"] if state else "")
+    loggers = Loggers(spec, out)
+    metrics = MetricsFile(
+        out / "metrics.jsonl",
+        lines=state["metrics"] if state else "",
+        listener=lambda event, values: loggers.event(event, values, trainer.step),
+    )
     is_new, state = state is None, None  # lets go of the file
-    with contextlib.closing(metrics):
+    with contextlib.closing(metrics), loggers:
         if is_new:
             metrics.write(
                 "start",
