@@ -158,8 +158,19 @@ class FolderPairs(Section):
     pairs: str = Field(description="The list, in the format of LFW's pairs.txt.")
 
 
+class InsightFaceBin(Section):
+    """A verification set as InsightFace packs it: one pickle, read in place and without running it.
+
+    Ten folds in list order. It names nobody: see docs/data.md.
+    """
+
+    kind: Literal["insightface_bin"]
+    path: str = Field(description="The file, such as lfw.bin, cfp_fp.bin or agedb_30.bin.")
+
+
 Benchmark = Annotated[
-    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs, Field(discriminator="kind")
+    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs | InsightFaceBin,
+    Field(discriminator="kind"),
 ]
 
 

@@ -124,7 +124,9 @@ class EncodedFiles(EncodedImages):
 
 def _kinds() -> dict[str, type[EncodedImages]]:
     """Every kind of source. Imported here, because the readers derive from this module's class."""
-    return {reader.kind: reader for reader in (EncodedFiles,)}
+    from frcore.data.verification_bin import BinImages
+
+    return {reader.kind: reader for reader in (EncodedFiles, BinImages)}
 
 
 def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> EncodedImages:

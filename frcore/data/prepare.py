@@ -10,6 +10,7 @@ from frcore.data.folder import write_folder
 from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
 from frcore.data.prepared import Manifest, Prepared
 from frcore.data.synthetic import write_faces, write_pairs, write_templates
+from frcore.data.verification_bin import write_bin
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 
 _WRITERS: dict[str, Callable[..., None]] = {
@@ -20,6 +21,7 @@ _WRITERS: dict[str, Callable[..., None]] = {
     "synthetic_templates": write_templates,
     "lfw_pairs": write_lfw_pairs,
     "folder_pairs": write_folder_pairs,
+    "insightface_bin": write_bin,
 }
 """What writes each kind of data: called with the data's settings, the image's, the folder, the
 manifest's entries that depend on the spec alone, and the number of processes."""

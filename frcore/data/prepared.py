@@ -59,6 +59,9 @@ class Manifest(pydantic.BaseModel):
     alignment: str
     colour: Literal["RGB"] = "RGB"
     synthetic: bool
+    people: Literal["named", "unnamed"] = "named"
+    """unnamed: `identity` tells people of this set apart, as far as known, but names none, so it is
+    not known who is in another set too."""
     content_sha256: str
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
