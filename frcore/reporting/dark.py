@@ -41,7 +41,8 @@ def dark_of(colour: str) -> str:
     if np.hypot(a, b) < NEUTRAL:
         if lightness > 0.99:
             return "#15181c"
-        turned = 0.96 - 0.72 * lightness
+        # The power keeps middle greys, which are text, as far from the page as they were.
+        turned = 0.96 - 0.72 * max(lightness, 0.0) ** 1.4
         return _hex(np.array([turned, 0.0, 0.0]))
     raised = np.array([0.64 + 0.22 * lightness, a, b])
     while not _inside(raised):

@@ -1,0 +1,202 @@
+"""The page in a real browser: whichever Chromium is installed, without its network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pytest
+
+from tests.reporting.conftest import Made
+
+sync_api = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path: install `chromium`"),
+]
+
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+READABLE = 4.5
+"""The least contrast of text (WCAG 2, AA)."""
+
+
+@dataclass
+class Opened:
+    """A page, and what went wrong while it was open."""
+
+    page: Any
+    problems: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Any]:
+    contexts = []
+
+    def _show(made: Made, size: dict[str, int] = WIDE, scheme: str = "light") -> Opened:
+        context = browser.new_context(viewport=size, color_scheme=scheme, accept_downloads=True)
+        contexts.append(context)
+        opened = Opened(context.new_page())
+        opened.page.on(
+            "console", lambda m: m.type in ("error", "warning") and opened.problems.append(m.text)
+        )
+        opened.page.on("pageerror", lambda error: opened.problems.append(str(error)))
+        opened.page.on("dialog", lambda d: (opened.problems.append(d.message), d.dismiss()))
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
+        opened.page.goto((made.root / "report.html").as_uri())
+        return opened
+
+    yield _show
+    for context in contexts:
+        context.close()
+
+
+def column(page: Any, heading: str) -> list[str]:
+    """The cells of a column of the table of accuracy, as they stand now."""
+    return page.evaluate(
+        """heading => {
+          const table = document.querySelector('#table-cost table');
+          const names = [...table.querySelectorAll('thead tr:last-child th')].map(x => x.innerText);
+          const at = names.findIndex(name => name.startsWith(heading));
+          return [...table.tBodies[0].rows].filter(row => !row.hidden)
+            .map(row => row.cells[at].innerText.split('\\n')[0].trim());
+        }""",
+        heading,
+    )
+
+
+@pytest.mark.parametrize("which", ["complete", "broken"])
+def test_nothing_is_wrong_and_nothing_is_fetched(
+    which: str, show: Any, request: pytest.FixtureRequest
+):
+    opened = show(request.getfixturevalue(which))
+    assert opened.problems == []  # a script of a hostile text would have opened a dialog
+    assert [url for url in opened.requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_click_on_a_heading_sorts(show: Any, complete: Made):
+    page = show(complete).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    heading = page.locator("#table-cost thead button", has_text="identities").first
+    heading.click()
+    up = [int(cell.replace(",", "")) for cell in column(page, "identities")]
+    assert up == sorted(up)
+    assert len(set(up)) > 1
+    heading.click()
+    down = [int(cell.replace(",", "")) for cell in column(page, "identities")]
+    assert down == up[::-1]
+    assert heading.locator("xpath=..").get_attribute("aria-sort") == "descending"
+
+
+def test_words_filter_the_rows(show: Any, complete: Made):
+    page = show(complete).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    everyone = column(page, "head")
+    assert set(everyone) == {"arcface", "softmax"}
+    page.locator("#table-cost input[type=search]").fill("ARCFACE partial")
+    assert set(column(page, "head")) == {"arcface"}
+    assert set(column(page, "sampler")) == {"partial_fc"}
+    page.locator("#table-cost input[type=search]").fill("")
+    assert column(page, "head") == everyone
+
+
+@pytest.mark.parametrize("which", ["complete", "broken"])
+def test_every_link_leads_somewhere(which: str, show: Any, request: pytest.FixtureRequest):
+    made = request.getfixturevalue(which)
+    page = show(made).page
+    links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))")
+    assert len(links) > 20
+    for link in links:
+        address = urlparse(link)
+        if link.startswith("#"):
+            assert page.locator(f"[id='{link[1:]}']").count() == 1, link
+        elif address.scheme == "":
+            assert (made.root / unquote(address.path)).is_file(), link
+        else:
+            assert address.scheme in ("data", "https"), link
+
+
+def test_a_table_downloads_as_csv(show: Any, complete: Made):
+    page = show(complete).page
+    with page.expect_download() as waiting:
+        page.locator("#table-accuracy a[download$='.csv']").click()
+    text = waiting.value.path().read_text(encoding="utf-8")
+    assert text == (complete.root / "tables/accuracy.csv").read_text(encoding="utf-8")
+    assert {row["head"] for row in csv.DictReader(io.StringIO(text))} == {"arcface", "softmax"}
+
+
+def test_the_keyboard_reaches_the_answer_and_the_tables(show: Any, complete: Made):
+    page = show(complete).page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.closest('figure')?.id ?? ''"))
+    assert "table-accuracy" in seen
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("which", ["complete", "broken"])
+def test_everyone_can_read_it(
+    which: str, size: dict[str, int], scheme: str, show: Any, request: pytest.FixtureRequest
+):
+    """axe finds nothing serious, and only boxes of their own scroll sideways."""
+    page = show(request.getfixturevalue(which), size, scheme).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0
+    found = axe.Axe().run(page).response["violations"]
+    serious = [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:120]} {node['failureSummary'][:300]}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:3]
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_in_figures_can_be_read(scheme: str, show: Any, complete: Made):
+    """axe cannot see text in an SVG; its contrast is computed here."""
+    page = show(complete, scheme=scheme).page
+    contrasts = page.evaluate(
+        """() => {
+          const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+            .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+          const numbers = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+          const back = light(numbers(getComputedStyle(document.body).backgroundColor));
+          return [...document.querySelectorAll('figure svg text')].map(text => {
+            const front = light(numbers(getComputedStyle(text).fill));
+            const [a, b] = [front, back].sort((x, y) => y - x);
+            return [(a + 0.05) / (b + 0.05), text.textContent];
+          });
+        }"""
+    )
+    assert len(contrasts) > 20
+    assert [text for contrast, text in contrasts if contrast < READABLE] == []
