@@ -26,7 +26,7 @@ from frcore.measurement.child import run_in_child
 
 BATCH, DIM = 256, 512
 SUBJECTS = ("dense", "streamed", "linear_ce", "naive")
-OPTIONS = Options(device="cpu", seconds=3.0, warmup=2, steps=(5, 50), limit=900)
+OPTIONS = Options(device="cpu", seconds=3.0, warmup=2, steps=(5, 50), limit=3600)
 
 
 def case_of(subject: str, head: str, identities: int) -> Case:

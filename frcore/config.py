@@ -29,6 +29,14 @@ BACKEND_MEANING = (
 )
 
 
+CenterFormat = Literal["fp32", "split"]
+CENTER_FORMAT_MEANING = (
+    "How class centres and their momentum are held. fp32: 8 bytes per entry; split: 6, centres as "
+    "bfloat16 + int16, which together are exact float32 (the loss reads the bfloat16 alone), "
+    "momentum as bfloat16 rounded at random. Momentum 0 takes 4."
+)
+
+
 class Section(BaseModel):
     """A part of the study: unknown keys are refused, values cannot change once read."""
 
@@ -222,11 +230,7 @@ class Training(Section):
         0.01, gt=0, description="Standard deviation of the centres' initial values. 0.01 is "
         "insightface's; 1/√dim starts them at norm 1, which makes the first steps smaller."
     )  # fmt: skip
-    center_format: Literal["fp32", "split"] = Field(
-        "fp32", description="How class centres and their momentum are held. fp32: 8 bytes per "
-        "entry; split: 6, centres as bfloat16 + int16, which together are exact float32 (the loss "
-        "reads the bfloat16 alone), momentum as bfloat16 rounded at random. Momentum 0 takes 4."
-    )  # fmt: skip
+    center_format: CenterFormat = Field("fp32", description=CENTER_FORMAT_MEANING)
     center_optimizer: Literal["rowwise", "torch"] = Field(
         "rowwise", description="What moves the class centres. rowwise: SGD that knows which "
         "centres a step had, without a gradient of all; torch: torch.optim.SGD, to compare with."
@@ -254,18 +258,27 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _split_centers_can_be_moved(self) -> Training:
-        if self.center_format == "split" and self.backend == "dense":
-            raise ValueError(
-                f"center_format 'split' with backend '{self.backend}'; backends that read split "
-                "centres are 'streamed', 'triton' and 'auto', which picks one of them: set backend "
-                "to one of these, or center_format to 'fp32'"
-            )
+        _refuse_split_with_dense(self.center_format, self.backend)
         if self.center_format == "split" and self.center_optimizer == "torch":
             raise ValueError(
                 "center_format 'split' with center_optimizer 'torch', which moves fp32 centres "
                 "only; set center_optimizer to 'rowwise', or center_format to 'fp32'"
             )
         return self
+
+
+def _refuse_split_with_dense(center_format: CenterFormat, backend: Backend) -> None:
+    """The whole matrix needs whole centres.
+
+    Raises:
+        ValueError: split centres with the backend that does not read them.
+    """
+    if center_format == "split" and backend == "dense":
+        raise ValueError(
+            "center_format 'split' with backend 'dense'; backends that read split centres are "
+            "'streamed', 'triton' and 'auto', which picks one of them: set backend to one of "
+            "these, or center_format to 'fp32'"
+        )
 
 
 class Evaluation(Section):
@@ -293,10 +306,16 @@ class Measurement(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     backend: Backend = Field("auto", description=BACKEND_MEANING)
     loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
+    center_format: CenterFormat = Field("fp32", description=CENTER_FORMAT_MEANING)
     threads: int = Field(1, ge=1)
     backbone: Component | None = Field(
         None, description="Also run this backbone in the step; absent: the last layer alone."
     )
+
+    @model_validator(mode="after")
+    def _split_centers_can_be_moved(self) -> Measurement:
+        _refuse_split_with_dense(self.center_format, self.backend)
+        return self
 
 
 class Study(Section):

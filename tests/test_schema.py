@@ -18,7 +18,7 @@ SCHEMA_FILE = "workflow/schemas/study.schema.json"
 BEYOND_A_SCHEMA = {
     # Relations between keys, and whether something exists, are for `load_study`.
     "contradiction", "same label", "reserved benchmark name", "unknown module", "unknown class",
-    "unknown input",
+    "unknown input", "split centres, whole matrix", "split centres, whole matrix, measured",
 }  # fmt: skip
 
 

@@ -105,6 +105,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"training": {**TINY["training"], "precision": "bf16"}},
         ("training", "'bf16' needs device 'cuda'"),
     ),
+    "split centres, whole matrix": (
+        {"training": {**TINY["training"], "center_format": "split", "backend": "dense"}},
+        ("training", "center_format 'split' with backend 'dense'", "'streamed'"),
+    ),
+    "split centres, whole matrix, measured": (
+        {"measurement": {**TINY["measurement"], "center_format": "split", "backend": "dense"}},
+        ("measurement", "center_format 'split' with backend 'dense'", "'streamed'"),
+    ),
     "same label": ({"heads": ["adacos", "adacos"]}, ("heads", "label 'adacos'", "twice")),
     "bad label": ({"name": "a-b"}, ("name", "'a-b' given", "'-'")),
     "bad benchmark name": (

@@ -20,6 +20,8 @@ class Row:
     status: str = "ok"
     error: str | None = None
     backend: str | None = None
+    loss_precision: str | None = None
+    center_format: str = "fp32"
     inside_timer: str | None = None
     step_ms: float | None = None
     step_ms_low: float | None = None
@@ -48,6 +50,8 @@ class Row:
             batch_size=given.batch_size,
             dim=given.dim,
             steps=given.steps,
+            loss_precision=given.loss_precision,
+            center_format=given.center_format,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class TrainingStep:
             backend=given.backend,
             precision=given.loss_precision,
             seed=seed,
+            center_format=given.center_format,
         )
         self.classifier.to(self.device).train()
         self.optimizers = self._build_optimizers()
@@ -130,6 +131,7 @@ class TrainingStep:
     def _make_batches(self, spec: MeasurementSpec, seed: int) -> list[Batch]:
         rows = spec.measurement.batch_size
         generator = torch.Generator(self.device).manual_seed(seed)
+        every_N = torch.arange(rows, device=self.device)
         batches = []
         for _ in range(INPUT_SETS):
             label_N = torch.randint(
@@ -140,9 +142,9 @@ class TrainingStep:
                 shape = (rows, 3, spec.image.size, spec.image.size)
                 images_NCHW = torch.rand(shape, generator=generator, device=self.device)
                 images_NCHW = images_NCHW.mul_(2).sub_(1)
-            embedding_ND = clustered_embeddings(
-                self.classifier.centers.detach(), label_N, generator=generator
-            )
+            # Only the centres that are wanted: the whole table of split ones would be joined.
+            center_ND = self.classifier.read_centers(label_N)
+            embedding_ND = clustered_embeddings(center_ND, every_N, generator=generator)
             batches.append(Batch(embedding_ND, label_N, images_NCHW))
         return batches
 

@@ -98,11 +98,13 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     name = record["gpu_name"]
     if record["status"] != "ok" or not isinstance(name, str) or not device.is_board(name):
         return None
-    step_ms, state = _number(record, "step_ms"), _text(record, "state", "fp32")
-    precision = _text(record, "precision", "fp32")
+    step_ms = _number(record, "step_ms")
+    # A study's rows have the format of their centres, always with momentum.
+    state = _text(record, "state", _text(record, "center_format", "fp32"))
     subject = _text(record, "subject", "frcore")
     if subject == "frcore":
         subject = _text(record, "backend", "dense")
+    precision = _text(record, "precision", _precision_in_a_study(record, subject))
     rate = _number(record, "rate", 1.0)
     # A study's rows name their sampler, and only the full softmax has a known rate.
     if step_ms is None or rate is None or record.get("sampler", "full") != "full":
@@ -124,6 +126,11 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     peak = _number(record, "allocated_peak_mib")
     memory = None if peak is None else peak / 1024
     return Measured(subject, head, shape, step_ms, memory, source)
+
+
+def _precision_in_a_study(record: Record, subject: str) -> str:
+    """Of the loss's operands: what the study asked for, or the backend's own on a GPU."""
+    return _text(record, "loss_precision", "bf16" if subject == "triton" else "fp32")
 
 
 def _number(record: Record, key: str, default: float | None = None) -> float | None:

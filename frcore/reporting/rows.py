@@ -37,18 +37,19 @@ TRAINING_COLUMNS = (
     "scale", "target_angle", "negative_angle",
 )  # fmt: skip
 MEASURED_COLUMNS = (
-    "identities", "device", "batch_size", "dim", "backend", "inside_timer", "steps", "step_ms",
-    "step_ms_low", "step_ms_high", "images_per_second", "cpu_ms_per_step", "rss_peak_mib",
-    "rss_extra_mib", "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib",
-    "nvml_device_mib", "power_watts", "energy_mj_per_step", "clock_mhz", "throttle_reasons",
+    "identities", "device", "batch_size", "dim", "backend", "loss_precision", "center_format",
+    "inside_timer", "steps", "step_ms", "step_ms_low", "step_ms_high", "images_per_second",
+    "cpu_ms_per_step", "rss_peak_mib", "rss_extra_mib", "allocated_peak_mib", "reserved_peak_mib",
+    "nvml_process_mib", "nvml_device_mib", "power_watts", "energy_mj_per_step", "clock_mhz",
+    "throttle_reasons",
 )  # fmt: skip
 PROVENANCE_COLUMNS = tuple(provenance({}))
 
 TEXT = frozenset((
     "run", "backbone", "head", "sampler", "benchmark", "protocol", "metric", "subset", "method",
-    "n_unit", "note", "backend", "status", "reason", "measurement", "device", "inside_timer",
-    "throttle_reasons", "spec_hash", "data_sha256", "commit", "platform", "cpu", "gpu_name",
-    "gpu_driver",
+    "n_unit", "note", "backend", "loss_precision", "center_format", "status", "reason",
+    "measurement", "device", "inside_timer", "throttle_reasons", "spec_hash", "data_sha256",
+    "commit", "platform", "cpu", "gpu_name", "gpu_driver",
 ))  # fmt: skip
 """Columns that hold text even where every value is missing."""
 

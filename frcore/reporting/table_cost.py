@@ -77,6 +77,7 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
         f"{measurement.precision}, {measurement.threads} CPU thread(s).",
         *(f"Inside the timer: {what}." for what in inside),
         *_backends(usable),
+        *_formats(usable),
         *(f"Device: {machine}." for machine in machines),
         "A dash is what the device cannot tell, or what was not measured.",
     ]
@@ -89,6 +90,15 @@ def _backends(usable: pd.DataFrame) -> list[str]:
     return [
         f"Loss backend `{name}` at {', '.join(f'{n:,}' for n in sorted(unique(found)))} identities."
         for name, found in sizes
+    ]
+
+
+def _formats(usable: pd.DataFrame) -> list[str]:
+    """How the centres were held, where it is not the usual way."""
+    return [
+        f"Class centres and their momentum in the format `{name}` (docs/backends.md)."
+        for name in unique(usable["center_format"].dropna())
+        if name != "fp32"
     ]
 
 

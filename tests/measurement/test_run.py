@@ -110,6 +110,20 @@ def test_memory_of_the_streamed_backend_does_not(tmp_path):
     assert large - small < (40_000 - 10_000) * (32 + 16) * 4 / 2**20 / 4
 
 
+def test_split_centres_take_fewer_bytes_and_are_named(tmp_path):
+    rows = {}
+    for form in ("fp32", "split"):
+        spec = make_spec(identities=[200_000], dim=64, backend="streamed", center_format=form)
+        (rows[form],) = measure(spec, tmp_path / "m.json")["rows"]
+    assert [(row["backend"], row["center_format"]) for row in rows.values()] == [
+        ("streamed", "fp32"),
+        ("streamed", "split"),
+    ]
+    # 8 against 6 bytes for each entry of centres and momentum, less a tile that joins the halves.
+    saved_mib = rows["fp32"]["rss_peak_mib"] - rows["split"]["rss_peak_mib"]
+    assert 0.5 < saved_mib / (200_000 * 64 * 2 / 2**20) < 1.1
+
+
 @pytest.mark.slow
 def test_one_child_for_each_row_leaves_no_history(tmp_path):
     after, alone = (

@@ -111,3 +111,28 @@ def test_with_a_backbone_it_is_trained_too():
     assert any(moved)
     assert step.classifier.centers.shape[1] == step.backbone.dim
     assert "backbone forward and backward in fp32" in step.inside_timer
+
+
+def test_split_centres_are_measured_as_they_are_trained():
+    """The first step moves both halves as it moves whole centres with the same gradient."""
+    given = {"center_format": "split", "backend": "streamed"}
+    split = TrainingStep(spec(measurement=given), 40)
+    high_CD, low_CD = split.classifier.centers, split.classifier.center_low_CD
+    assert (high_CD.dtype, low_CD.dtype) == (torch.bfloat16, torch.int16)
+    whole = TrainingStep(spec(measurement={"backend": "streamed"}), 40)
+    for ours, theirs in zip(split.batches, whole.batches, strict=True):
+        assert torch.equal(ours.embedding_ND, theirs.embedding_ND)
+    start_CD = whole.classifier.read_centers().clone()
+    assert torch.equal(split.classifier.read_centers(), start_CD)
+    for step in (split, whole):
+        step()
+    moved_CD = whole.classifier.read_centers() - start_CD
+    gap_CD = split.classifier.read_centers() - whole.classifier.read_centers()
+    # Its loss reads the centres in bfloat16: 2⁻⁹ of each entry.
+    assert 0 < gap_CD.norm() < 0.02 * moved_CD.norm()
+
+
+def test_split_centres_on_a_cpu_are_streamed_at_any_size():
+    step = TrainingStep(spec(measurement={"center_format": "split"}), 40)
+    step()
+    assert step.classifier.backend_name == "streamed"

@@ -51,6 +51,17 @@ def test_rows_of_a_study_count_with_the_full_softmax(tmp_path):
     assert (row.shape.backend, row.shape.precision, row.shape.rate) == ("dense", "fp32", 1.0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "precision"), [(None, "bf16"), ("fp32", "fp32"), ("bf16", "bf16")]
+)
+def test_rows_of_a_study_say_format_and_precision(tmp_path, asked, precision):
+    study = {"subject": None, "rate": None, "state": None, "precision": None, "sampler": "full"}
+    study |= {"backend": "triton", "center_format": "split", "loss_precision": asked}
+    write(tmp_path, study, name="gpu/study/measurement.csv")
+    (row,) = measured_rows(tmp_path, H200)
+    assert (row.shape.state, row.shape.precision) == ("split", precision)
+
+
 def test_committed_reference_rows_are_read(repository):
     """Whatever is committed must not break the command."""
     for row in measured_rows(repository / "results/reference", H200):

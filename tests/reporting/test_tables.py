@@ -1,11 +1,12 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
 from frcore.reporting.answer import answer
 from frcore.reporting.summary import Summary
-from frcore.reporting.table_cost import significant
+from frcore.reporting.table_cost import cost_table, significant
 from frcore.reporting.tables import all_tables
 from tests.reporting.conftest import HOSTILE, Made
 from tests.reporting.test_summary import ACCURACY, TAR, values
@@ -64,6 +65,13 @@ def test_cost_table_shows_medians_with_spread(complete: Made, summary: Summary):
     assert "RSS extra [MiB]" in titles
     # Nothing measured these, so there are no columns of dashes.
     assert not {"NVML process [MiB]", "power [W]", "energy [mJ/step]"} & set(titles)
+
+
+def test_cost_notes_name_an_unusual_format_of_the_centres(complete: Made, summary: Summary):
+    assert "format" not in " ".join(all_tables(summary, complete.root)["cost"].notes)
+    frame = complete.rows.measurement.assign(center_format="split")
+    rows = dataclasses.replace(complete.rows, measurement=frame)
+    assert "format `split`" in " ".join(cost_table(complete.study, rows).notes)
 
 
 def test_out_of_memory_is_shown_as_such(broken: Made, broken_summary: Summary):
