@@ -58,7 +58,7 @@ def unusable_landmarks(landmarks_N52: ArrayLike) -> dict[int, str]:
     points = _complex(landmarks_N52)
     finite = np.isfinite(points).all(axis=1)
     problems = {int(row): "a landmark is not a finite number" for row in np.flatnonzero(~finite)}
-    far = ~(np.abs(points) <= _FARTHEST).all(axis=1)
+    far = np.logical_not(np.all(np.abs(points) <= _FARTHEST, axis=1))
     points = np.where(far[:, None], 0, points)
     centred = points - points.mean(axis=1, keepdims=True)
     power = (np.abs(centred) ** 2).sum(axis=1)
