@@ -90,14 +90,23 @@ def read_all(
     return dict(sorted(problems.items()))
 
 
-def refuse(what: str, problems: Sequence[str], remedy: str) -> None:
+def refuse(
+    what: str, problems: Sequence[str], remedy: str, *, total: int | None = None
+) -> None:
     """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
+
+    Args:
+        what: they are, such as "images cannot be used".
+        problems: one text each.
+        remedy: what the user can do.
+        total: how many there are, where `problems` are only the first of them.
 
     >>> refuse("images cannot be used", [], "repair them")
     """
     if not problems:
         return
+    count = len(problems) if total is None else total
     shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
-    more = len(problems) - _SHOWN
+    more = count - min(len(problems), _SHOWN)
     rest = f"\n  … and {more} more" if more > 0 else ""
-    raise UserError(f"{len(problems)} {what}:{shown}{rest}\n{remedy}")
+    raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
