@@ -176,8 +176,24 @@ class InsightFaceBin(Section):
     path: str = Field(description="The file, such as lfw.bin, cfp_fp.bin or agedb_30.bin.")
 
 
+class IJB(Section):
+    """IJB-B or IJB-C, in the folder that its holders have. See `frcore.data.ijb_layout`."""
+
+    kind: Literal["ijb"]
+    root: str = Field(description="The folder with `meta/` and `loose_crop/`.")
+    name: Literal["ijbb", "ijbc"]
+    fars: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    images: bool = Field(
+        True, description="false: without `loose_crop/`; only embeddings made elsewhere can be "
+        "judged."
+    )  # fmt: skip
+    repeated_pairs: Literal["refuse", "keep"] = Field(
+        "refuse", description="keep: a pair that stands twice in the list counts twice."
+    )
+
+
 Benchmark = Annotated[
-    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs | InsightFaceBin,
+    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs | InsightFaceBin | IJB,
     Field(discriminator="kind"),
 ]
 

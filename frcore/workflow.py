@@ -32,6 +32,8 @@ MEMORY = Path(".snakemake/frcore")
 
 MIB = 2**20
 PROCESS_MIB = 1500
+IJB_MIB = 4000
+"""The lists of IJB-C, or 469,375 embeddings of 512 float32 with the scores of its pairs."""
 """What Python with torch and its workers takes before any data."""
 
 
@@ -223,6 +225,8 @@ class Workflow:
     def data_mib(self, name: str) -> int:
         """Host memory of a preparation or of what reads it: the images twice."""
         data = self.study.train if name == "train" else self.study.benchmarks[name]
+        if data.kind == "ijb":
+            return PROCESS_MIB + IJB_MIB
         identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
         count = identities * images * getattr(data, "templates", 1)
         return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB

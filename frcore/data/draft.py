@@ -23,7 +23,7 @@ from frcore.data.prepared import (
     Storage,
     image_content,
 )
-from frcore.data.tables import TABLES, Images, content_sha256, typed
+from frcore.data.tables import OPTIONAL, TABLES, Images, content_sha256, typed
 from frcore.errors import UserError
 from frcore.files import atomic_directory, write_json
 
@@ -121,8 +121,9 @@ def _finish(
     about: dict[str, Any],
 ) -> None:
     """Write the tables, and the manifest last."""
-    names = ("index", *TABLES[protocol])
-    tables = {name: typed(name, draft.tables[name]) for name in names}
+    optional = [name for name in OPTIONAL.get(protocol, ()) if name in draft.tables]
+    names = ("index", *TABLES[protocol], *optional)
+    tables = {name: typed(name, draft.tables[name], narrow=True) for name in names}
     for name, table in tables.items():
         table.to_parquet(draft.folder / f"{name}.parquet", index=False)
     index = tables["index"]
@@ -133,6 +134,7 @@ def _finish(
     manifest = Manifest(
         protocol=protocol,
         storage=storage,
+        tables=names[1:],
         images=len(index) if images is None else len(images),
         identities=int(index["identity"].nunique()),
         image_size=size,

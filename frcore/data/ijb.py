@@ -112,7 +112,7 @@ def _refuse_other_folder(root: Path, name: Name) -> None:
     inner = [path.parent for path in root.glob("*/meta")] if root.is_dir() else []
     hint = f"; {inner[0]} has one, is that meant?" if inner else ""
     raise UserError(
-        f"{root} has no folder 'meta'{hint} Give the folder of {PUBLISHED[name].title}, with "
+        f"{root} has no folder 'meta'{hint}. Give the folder of {PUBLISHED[name].title}, with "
         f"meta/{name}_face_tid_mid.txt and the other lists, and {CROPS}/"
     )
 

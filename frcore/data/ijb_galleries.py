@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+from numpy.typing import ArrayLike
 
 from frcore.data.ijb_layout import PUBLISHED, Ids, Name, meta_file, rows_of
 from frcore.data.images import refuse
@@ -77,18 +78,24 @@ def _read_list(path: Path, number: int, known: Ids) -> pd.DataFrame:
 
 
 def _problems(path: Path, rows: pd.DataFrame, number: int, known: Ids) -> list[str]:
-    found = []
     absent = rows_of(known, rows["template"].to_numpy()) < 0
-    negative = (rows["subject"] < 0).to_numpy()
-    checks = [(absent, "template {template} has no image"),
-              (negative, "subject {subject} must not be negative")]  # fmt: skip
+    checks: list[tuple[ArrayLike, str]] = [
+        (absent, "template {template} has no image"),
+        (rows["subject"] < 0, "subject {subject} must not be negative"),
+    ]
     if number:
-        twice = rows.duplicated("subject").to_numpy() & ~rows.duplicated("template").to_numpy()
+        twice = rows.duplicated("subject") & ~rows.duplicated("template")
         checks.append((twice, "subject {subject} has another template in this gallery already"))
-    for wrong, problem in checks:
-        found += [f"{path}:{row.line}: {problem.format(**row._asdict())}"
-                  for row in rows[wrong].itertuples()]  # fmt: skip
-    return found
+    return [
+        f"{path}:{row['line']}: {problem.format(**row)}"
+        for wrong, problem in checks
+        for row in _records(rows.iloc[np.flatnonzero(wrong)])
+    ]
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, int]]:
+    return [{str(key): int(value) for key, value in row.items()}
+            for row in rows.to_dict("records")]  # fmt: skip
 
 
 def _header(path: Path) -> tuple[list[str], tuple[str, str]]:
@@ -136,8 +143,8 @@ def _refuse_two_subjects(enrolled: pd.DataFrame, paths: dict[int, Path]) -> None
     others = distinct[distinct.duplicated("template")]
     first = distinct.drop_duplicates("template").set_index("template")["subject"]
     problems = [
-        f"{paths[row.list]}:{row.line}: template {row.template} has the subject {row.subject} "
-        f"here, but {first[row.template]} before"
-        for row in others.itertuples()
+        f"{paths[row['list']]}:{row['line']}: template {row['template']} has the subject "
+        f"{row['subject']} here, but {first[row['template']]} before"
+        for row in _records(others)
     ]
     refuse("rows contradict others", problems, _REMEDY)

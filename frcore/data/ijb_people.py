@@ -103,7 +103,8 @@ def _refuse_two_subjects(of_subject: Ids, subjects: Ids, where: Ids, which: NDAr
 
 
 def _refuse_impostors_of_one_person(lists: IJBLists, component: Ids, a: Ids, b: Ids) -> None:
-    found, total = [], 0
+    found: list[str] = []
+    total = 0
     for start in range(0, len(a), _CHUNK):
         part = slice(start, start + _CHUNK)
         wrong = (component[a[part]] == component[b[part]]) & ~lists.same[part]

@@ -90,9 +90,7 @@ def read_all(
     return dict(sorted(problems.items()))
 
 
-def refuse(
-    what: str, problems: Sequence[str], remedy: str, *, total: int | None = None
-) -> None:
+def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None = None) -> None:
     """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
 
     Args:

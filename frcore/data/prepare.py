@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frcore.data.folder import write_folder
+from frcore.data.ijb_prepare import write_ijb
 from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
 from frcore.data.prepared import Manifest, Prepared
 from frcore.data.synthetic import write_faces, write_pairs, write_templates
@@ -22,6 +23,7 @@ _WRITERS: dict[str, Callable[..., None]] = {
     "lfw_pairs": write_lfw_pairs,
     "folder_pairs": write_folder_pairs,
     "insightface_bin": write_bin,
+    "ijb": write_ijb,
 }
 """What writes each kind of data: called with the data's settings, the image's, the folder, the
 manifest's entries that depend on the spec alone, and the number of processes."""

@@ -20,7 +20,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from frcore.data.in_place import InPlaceImages, open_source
-from frcore.data.tables import TABLES, Images, content_sha256, pixels, typed
+from frcore.data.tables import OPTIONAL, TABLES, Images, content_sha256, pixels, typed
 from frcore.errors import UserError
 from frcore.files import read_json
 
@@ -50,6 +50,8 @@ class Manifest(pydantic.BaseModel):
     kind: str
     protocol: Protocol
     storage: Storage = "copied"
+    tables: tuple[str, ...] = ()
+    """The protocol tables that there are."""
     spec: dict[str, Any]
     spec_hash: str
     images: int
@@ -89,7 +91,7 @@ class Prepared:
         folder = Path(folder)
         manifest = _read_manifest(folder)
         images = _open_images(folder, manifest)
-        for name in ("index", *TABLES[manifest.protocol]):
+        for name in ("index", *_tables(manifest)):
             rows = _row_count(folder / f"{name}.parquet", manifest.protocol)
             if name == "index" and rows != manifest.images:
                 raise UserError(
@@ -146,8 +148,23 @@ class Prepared:
 
     @cached_property
     def templates(self) -> pd.DataFrame:
-        """One row per image of a template: template, image, medium, identity."""
+        """One row per image of a template: template, image, medium, identity, weight."""
         return self._table("templates")
+
+    @property
+    def has_search(self) -> bool:
+        """Whether there are `galleries` and `probes`, for a 1:N search."""
+        return {"galleries", "probes"} <= set(_tables(self.manifest))
+
+    @cached_property
+    def galleries(self) -> pd.DataFrame:
+        """One row per enrolled template: gallery (from 1), template, identity."""
+        return self._table("galleries")
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """One row per template that is searched for: template, identity."""
+        return self._table("probes")
 
     @cached_property
     def template_pairs(self) -> pd.DataFrame:
@@ -160,7 +177,7 @@ class Prepared:
         Raises:
             UserError: it is not the manifest's.
         """
-        tables = {name: self._table(name) for name in ("index", *TABLES[self.manifest.protocol])}
+        tables = {name: self._table(name) for name in ("index", *_tables(self.manifest))}
         found = content_sha256(image_content(self._images), tables)
         if found != self.manifest.content_sha256:
             raise UserError(
@@ -170,12 +187,17 @@ class Prepared:
             )
 
     def _table(self, name: str) -> pd.DataFrame:
-        if name != "index" and name not in TABLES[self.manifest.protocol]:
+        if name != "index" and name not in _tables(self.manifest):
             raise UserError(
                 f"{self.folder} is a data set of protocol '{self.manifest.protocol}', which has no "
                 f"{name}; use a benchmark that has"
             )
         return typed(name, pd.read_parquet(self.folder / f"{name}.parquet"))
+
+
+def _tables(manifest: Manifest) -> tuple[str, ...]:
+    optional = OPTIONAL.get(manifest.protocol, ())
+    return (*TABLES[manifest.protocol], *(name for name in optional if name in manifest.tables))
 
 
 def _row_count(path: Path, protocol: str) -> int:

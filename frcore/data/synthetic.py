@@ -78,6 +78,7 @@ def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: di
                 "image": np.arange(len(shots)),
                 "medium": index["medium"],
                 "identity": index["identity"],
+                "weight": np.float32(1),
             }
         )
         draft.tables["template_pairs"] = template_pairs

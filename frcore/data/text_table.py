@@ -115,7 +115,8 @@ class TextTable:
                 self.note(filled, f"{len(self.columns) - 1} fields are due")
 
     def _refuse_lines(self, reason: str) -> None:
-        found, total = [], 0
+        found: list[str] = []
+        total = 0
         for number, text in _lines(self.path):
             problem = _problem(text, self.columns, number)
             if problem is None:
@@ -197,8 +198,7 @@ def _lines_at(path: Path, rows: set[int]) -> Iterator[tuple[int, str]]:
 
 
 def _short(text: str) -> str:
-    shown = text if len(text) <= 100 else text[:100] + "…"
-    return shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text if len(text) <= 100 else text[:100] + "…"
 
 
 def _problem(text: str, columns: Mapping[str, Kind], number: int) -> str | None:
@@ -215,7 +215,7 @@ def _problem(text: str, columns: Mapping[str, Kind], number: int) -> str | None:
         return _wrong_count(text, len(fields), names)
     for name, field in zip(names, fields, strict=False):
         wrong = _wrong_field(field, columns[name])
-        if wrong and number == 1 and not any(letter.isdigit() for letter in field):
+        if wrong and number == 1 and not any(_is_number(field) for field in fields):
             return f"the first line looks like a header; the list has none ({name} {wrong})"
         if wrong:
             return f"{name} {wrong}"
@@ -232,15 +232,20 @@ def _wrong_count(text: str, count: int, names: list[str]) -> str:
     return f"{due}, not {count}"
 
 
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
 def _wrong_field(field: str, kind: Kind) -> str | None:
     if kind == "name":
         return None
-    try:
-        value = int(field) if kind in ("id", "flag") else float(field)
-    except ValueError:
-        value = None
     if kind == "number":
-        return None if value is not None and np.isfinite(value) else "must be a finite number"
+        right = _is_number(field) and np.isfinite(float(field))
+        return None if right else "must be a finite number"
     limit = 1 if kind == "flag" else _LARGEST_ID
-    right = value is not None and 0 <= value <= limit and field.isascii() and field.isdigit()
+    right = field.isascii() and field.isdigit() and len(field) < 20 and int(field) <= limit
     return None if right else f"must be a whole number from 0 to {limit:,}"
