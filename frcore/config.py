@@ -307,6 +307,10 @@ class Evaluation(Section):
         "media_mean", description="Template pooling: mean in a medium then over media, or flat."
     )
     bootstrap: int = Field(1000, ge=100, description="Bootstrap replicates of the intervals.")
+    insightface: bool = Field(
+        False, description="Also accuracy and VAL at FAR 0.001 by InsightFace's rules, on "
+        "benchmarks with folds: to compare with published tables."
+    )  # fmt: skip
     batch_size: int = Field(256, ge=1)
 
 

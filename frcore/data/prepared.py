@@ -61,9 +61,9 @@ class Manifest(pydantic.BaseModel):
     alignment: str
     colour: Literal["RGB"] = "RGB"
     synthetic: bool
-    people: Literal["named", "unnamed"] = "named"
-    """unnamed: `identity` tells people of this set apart, as far as known, but names none, so it is
-    not known who is in another set too."""
+    people: Literal["named", "numbered", "linked"] = "named"
+    """What `identity` is: a name; a number that tells people of this set apart, but not who is in
+    another set too; or such a number where one person can have several (see `insightface_bin`)."""
     content_sha256: str
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -224,7 +224,7 @@ def write_bin(spec: InsightFaceBin, image: Image, out: Path, about: dict[str, An
     refuse(f"images of {found.path} cannot be used", problems,
            "Check the download, and `image.crop` and `size` of the study")  # fmt: skip
     people = found.people
-    about = about | {"people": "unnamed"}
+    about = about | {"people": "linked"}
     with written_in_place(out, images, protocol="pairs", **about) as draft:
         draft.warnings.append(unnamed_people(np.unique(people).size))
         who = found.path.name + "/" + pd.Series(people).astype("str")

@@ -30,6 +30,11 @@ _EMPTY: Row = dict.fromkeys(
 )  # fmt: skip
 
 
+def empty_row() -> Row:
+    """A row with every column, all of them null."""
+    return dict(_EMPTY)
+
+
 @dataclass(frozen=True)
 class Judged:
     """Rows, and the threshold that each of the pairs was judged with (P,); NaN where none was."""

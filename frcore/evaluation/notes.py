@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from frcore.data.prepared import Prepared
-from frcore.evaluation.protocol import Overlap, ScoredPairs, overlap_with_training
+from frcore.evaluation.protocol import (
+    Overlap,
+    ScoredPairs,
+    overlap_with_training,
+    people_are_known,
+)
 from frcore.plan import EvaluationSpec
 
 FLIP = {
@@ -38,7 +43,7 @@ def notes(
         "share people, so people are drawn, not pairs); thresholds of accuracy are kept, "
         "thresholds of TAR are found again in each replicate. One run: the choice of the seed is "
         "not covered.",
-        _overlap(overlap),
+        _overlap(overlap) if people_are_known(test, train) else _unknown(test, train),
     ]
     lines += [f"Benchmark: {warning}" for warning in test.manifest.warnings]
     if test.manifest.skipped:
@@ -75,6 +80,17 @@ def _threshold(pairs: ScoredPairs) -> str:
         else ""
     )
     return f"Threshold of accuracy: chosen on {chosen.pairs} other pairs, {rule}{trained}."
+
+
+def _unknown(test: Prepared, train: Prepared) -> str:
+    sets = {"benchmark": test, "training set": train}
+    unnamed = " and the ".join(
+        name for name, one in sets.items() if one.manifest.people != "named"
+    )
+    return (
+        f"Whether people tested are also in the training set is not known: the {unnamed} names "
+        "nobody."
+    )
 
 
 def _overlap(overlap: Overlap) -> str:

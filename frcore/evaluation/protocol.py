@@ -69,6 +69,11 @@ def rows_needed(benchmark: Prepared) -> IntArray:
     )
 
 
+def people_are_known(benchmark: Prepared, train: Prepared) -> bool:
+    """Whether names can tell which people of the benchmark are in the training set."""
+    return benchmark.manifest.people == train.manifest.people == "named"
+
+
 def seen_images(benchmark: Prepared, train: Prepared) -> BoolArray:
     """True for images of people in the training set, under their given or true name (N,)."""
     trained = set(train.index["identity"]) | set(train.index["true_identity"])

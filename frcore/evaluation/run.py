@@ -13,12 +13,14 @@ from frcore.data.prepared import Prepared
 from frcore.devices import lease_gpu
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
+from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, resolvable, tar_rows
 from frcore.evaluation.notes import notes
 from frcore.evaluation.protocol import (
     Overlap,
     ScoredPairs,
     overlap_with_training,
+    people_are_known,
     rows_needed,
     score_benchmark,
     seen_images,
@@ -60,22 +62,24 @@ def evaluate(
     overlap = overlap_with_training(pairs.take(pairs.tested))
     _refuse_leak(test, overlap)
     judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
+    known = people_are_known(test, train)
+    theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
     result = {
         "run": record["id"],
         "spec_hash": spec.hash,
         "run_spec_hash": record["spec_hash"],
         "benchmark": Path(benchmark).name,
         "protocol": test.manifest.protocol,
-        "rows": judged.rows,
-        "notes": notes(spec, test, train, pairs, overlap),
+        "rows": [_with_caveat(row, test) for row in judged.rows] + theirs,
+        "notes": notes(spec, test, train, pairs, overlap) + ([NOTE] if theirs else []),
         "data": {
             "content_sha256": test.manifest.content_sha256,
             "train_content_sha256": train.manifest.content_sha256,
             "images": test.manifest.images,
             "people": overlap.people,
-            "seen_people": overlap.seen_people,
+            "seen_people": overlap.seen_people if known else None,
             "pairs": overlap.pairs,
-            "seen_pairs": overlap.seen_pairs,
+            "seen_pairs": overlap.seen_pairs if known else None,
         },
         "environment": environment(spec.device),
     }
@@ -174,6 +178,14 @@ def _judge_subset(
         return Judged(tar, np.full(int(pairs.tested.sum()), np.nan))
     judged = accuracy_rows(pairs, subset, replicates)
     return Judged(judged.rows + tar, judged.threshold)
+
+
+def _with_caveat(row: Row, test: Prepared) -> Row:
+    """`row`, whose interval is said to be too narrow where people are known only in part."""
+    if row["method"] is None or test.manifest.people != "linked":
+        return row
+    caveat = "people known from pictures alone: too narrow where pairs share others"
+    return row | {"method": f"{row['method']}; {caveat}"}
 
 
 def _write_scores(path: Path, tested: ScoredPairs, judged: Judged) -> None:

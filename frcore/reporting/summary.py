@@ -36,6 +36,14 @@ class Method:
     sampler: str
 
 
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "accuracy_insightface": "accuracy by InsightFace's rule",
+    "val_insightface": "VAL by InsightFace's rule",
+}
+"""Metrics as headings; others are abbreviations, in capitals."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One metric of one benchmark."""
@@ -48,7 +56,7 @@ class Column:
     @property
     def text(self) -> str:
         """The metric as a heading, such as 'TAR at FAR 0.001'."""
-        name = "accuracy" if self.metric == "accuracy" else self.metric.upper()
+        name = METRIC_NAMES.get(self.metric, self.metric.upper())
         at = "" if self.far is None else f" at FAR {self.far:g}"
         return f"{name}{at}" + ("" if self.subset == "all" else f", {self.subset}")
 

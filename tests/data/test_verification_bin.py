@@ -132,7 +132,7 @@ def test_as_a_benchmark(tmp_path):
     path.write_bytes(pickle.dumps((IMAGES, SAME)))
     prepared = benchmark(tmp_path / "out", image=PLAIN, kind="insightface_bin", path=str(path))
     assert prepared.manifest.storage == "in_place"
-    assert prepared.manifest.people == "unnamed"
+    assert prepared.manifest.people == "linked"
     assert "narrower than the truth" in prepared.manifest.warnings[0]
     assert prepared.pairs["same"].tolist() == SAME
     assert prepared.pairs[["a", "b"]].to_numpy().ravel().tolist() == list(range(8))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image as Pillow
 
-from frcore.config import Evaluation, Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
+from frcore.config import (
+    Evaluation,
+    Image,
+    InsightFaceBin,
+    SyntheticFaces,
+    SyntheticPairs,
+    SyntheticTemplates,
+)
 from frcore.data.draft import written
 from frcore.data.loader import to_network
 from frcore.data.prepare import prepare
@@ -93,6 +103,39 @@ def test_pairs_are_scored_and_judged_as_by_hand(synthetic, tmp_path, flip):
     # 40 impostors cannot resolve 1e-2: said, not guessed. 1e-3 is not asked for then.
     assert (tar["far"], tar["value"], tar["low"]) == (1e-2, None, None)
     assert "at least 100 impostor pairs" in tar["note"]
+
+
+def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
+    data = Prepared.open(synthetic / "pairs")
+    content = []
+    for row in data.pairs[["a", "b"]].to_numpy().ravel():
+        stream = io.BytesIO()
+        Pillow.fromarray(np.asarray(data.images[row])).save(stream, "png")
+        content.append(stream.getvalue())
+    path = tmp_path / "pairs.bin"
+    path.write_bytes(pickle.dumps((content, data.pairs["same"].tolist())))
+    packed = InsightFaceBin(kind="insightface_bin", path=str(path))
+    prepare(BenchmarkSpec(name="packed", image=IMAGE, data=packed), tmp_path / "packed")
+    results = {}
+    for name, folder in (("pairs", synthetic / "pairs"), ("packed", tmp_path / "packed")):
+        spec, out = evaluation_spec(insightface=True), tmp_path / f"{name}.json"
+        results[name] = evaluate(spec, synthetic / "run", folder, synthetic / "train", out)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "pairs.npz")["scores"], np.load(tmp_path / "packed.npz")["scores"]
+    )
+    metrics = ["accuracy", "tar", "accuracy_insightface", "val_insightface"]
+    for result in results.values():
+        assert [row["metric"] for row in result["rows"]] == metrics
+        assert all(set(row) == ROW_KEYS for row in result["rows"])
+        assert any("accuracy_insightface and val_insightface" in note for note in result["notes"])
+    assert results["pairs"]["data"]["seen_people"] == 0
+    assert "too narrow" not in results["pairs"]["rows"][0]["method"]
+    packed = results["packed"]
+    assert packed["data"]["seen_people"] is packed["data"]["seen_pairs"] is None
+    assert "people known from pictures alone: too narrow" in packed["rows"][0]["method"]
+    notes = " ".join(packed["notes"])
+    assert "is not known: the benchmark names nobody" in notes
+    assert "None of the" not in notes
 
 
 def test_the_report_gets_the_same_accuracy_from_scores_and_thresholds(synthetic, tmp_path):
