@@ -166,6 +166,18 @@ class FolderPairs(Section):
     pairs: str = Field(description="The list, in the format of LFW's pairs.txt.")
 
 
+class PairList(Section):
+    """The official pair lists of CFP-FP, CFP-FF, CALFW and CPLFW, over aligned images."""
+
+    kind: Literal["pair_list"]
+    format: Literal["cfp_fp", "cfp_ff", "calfw", "cplfw"]
+    images: str = Field(
+        description="Folder of the aligned images: for CFP in place of `Data/Images` "
+        "(`001/frontal/01.jpg`), for the others flat (`Some_Name_0001.jpg`)."
+    )
+    pairs: str = Field(description="The list; for CFP the folder `Protocol`.")
+
+
 class InsightFaceBin(Section):
     """A verification set as InsightFace packs it: one pickle, read in place and without running it.
 
@@ -193,7 +205,7 @@ class IJB(Section):
 
 
 Benchmark = Annotated[
-    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs | InsightFaceBin | IJB,
+    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs | InsightFaceBin | PairList | IJB,
     Field(discriminator="kind"),
 ]
 

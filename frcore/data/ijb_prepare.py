@@ -29,7 +29,7 @@ def write_ijb(spec: IJB, image: Image, out: Path, about: dict[str, Any],
     root = Path(spec.root)
     lists = read_lists(root, spec.name, keep_repeated_pairs=spec.repeated_pairs == "keep")
     people = people_of(lists, spec.name)
-    about = {**about, "alignment": _ALIGNMENT}
+    about = {**about, "alignment": _ALIGNMENT, "people": "numbered"}
     with _draft(spec, lists, root, image, out, about, workers) as draft:
         draft.warnings += [*lists.warnings, *people.warnings, *_about_alignment(image)]
         _set_tables(draft, lists, people)

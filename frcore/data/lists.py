@@ -39,7 +39,7 @@ class Pair(NamedTuple):
         return self.a == self.b
 
 
-class _Lines:
+class Lines:
     """The lines of a list, with errors that name file and line."""
 
     def __init__(self, path: Path):
@@ -58,6 +58,7 @@ class _Lines:
             raise UserError(f"{path}:1: the list is empty or has no header")
 
     def error(self, line: int, problem: str) -> UserError:
+        """What to raise about line number `line`."""
         given = self.texts[line - 1] if line <= len(self.texts) else "end of file"
         return UserError(f"{self.path}:{line}: {problem}, got {given!r}; correct this line")
 
@@ -69,17 +70,20 @@ class _Lines:
         return [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
 
     def number(self, line: int, text: str, what: str) -> int:
+        """A whole number from 1."""
         if not (text.isascii() and text.isdigit() and int(text) >= 1):
             raise self.error(line, f"{what} must be a whole number from 1, not {text!r}")
         return int(text)
 
     def name(self, line: int, text: str) -> str:
+        """The name of an identity, which cannot lead out of a folder."""
         escapes = "/" in text or "\\" in text or PureWindowsPath(text).drive
         if not text or text in (".", "..") or escapes or not text.isprintable():
             raise self.error(line, f"{text!r} is not the name of an identity's folder")
         return normalised(text)
 
     def end(self, line: int) -> None:
+        """Refuse anything from line number `line` on."""
         if line <= len(self.texts):
             raise self.error(line, "the header announces fewer lines than there are")
 
@@ -90,7 +94,7 @@ def read_people(path: Path) -> list[Person]:
     Raises:
         UserError: a line is malformed, or a name stands twice.
     """
-    lines = _Lines(path)
+    lines = Lines(path)
     header = lines.fields(1)
     if len(header) != 1:
         raise lines.error(1, "the header must be one number")
@@ -113,7 +117,7 @@ def read_people(path: Path) -> list[Person]:
     return people
 
 
-def _person(lines: _Lines, line: int) -> Person:
+def _person(lines: Lines, line: int) -> Person:
     fields = lines.fields(line)
     if len(fields) != 2:
         raise lines.error(line, "a person is a name and a number of images, separated by a tab")
@@ -127,7 +131,7 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         UserError: a line is malformed or in the wrong block, or a pair stands twice.
     """
-    lines = _Lines(path)
+    lines = Lines(path)
     header = lines.fields(1)
     if len(header) not in (1, 2):
         raise lines.error(1, "the header must be `pairs`, or `folds` and `pairs`")
@@ -144,7 +148,7 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def _pair(lines: _Lines, line: int, fold: int, *, genuine: bool) -> Pair:
+def _pair(lines: Lines, line: int, fold: int, *, genuine: bool) -> Pair:
     fields = lines.fields(line)
     if len(fields) != (3 if genuine else 4):
         form = "name, i, j" if genuine else "name, i, other name, j"
@@ -161,7 +165,7 @@ def _pair(lines: _Lines, line: int, fold: int, *, genuine: bool) -> Pair:
     return Pair(a, i, b, j, fold, line)
 
 
-def _refuse_repeats(lines: _Lines, keys: list[tuple[object, int]], what: str) -> None:
+def _refuse_repeats(lines: Lines, keys: list[tuple[object, int]], what: str) -> None:
     seen: dict[object, int] = {}
     for key, line in keys:
         earlier = seen.setdefault(key, line)

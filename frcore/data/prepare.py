@@ -9,6 +9,7 @@ from typing import Any
 from frcore.data.folder import write_folder
 from frcore.data.ijb_prepare import write_ijb
 from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
+from frcore.data.pair_lists import write_pair_list
 from frcore.data.prepared import Manifest, Prepared
 from frcore.data.synthetic import write_faces, write_pairs, write_templates
 from frcore.data.verification_bin import write_bin
@@ -23,6 +24,7 @@ _WRITERS: dict[str, Callable[..., None]] = {
     "lfw_pairs": write_lfw_pairs,
     "folder_pairs": write_folder_pairs,
     "insightface_bin": write_bin,
+    "pair_list": write_pair_list,
     "ijb": write_ijb,
 }
 """What writes each kind of data: called with the data's settings, the image's, the folder, the

@@ -84,9 +84,7 @@ def _threshold(pairs: ScoredPairs) -> str:
 
 def _unknown(test: Prepared, train: Prepared) -> str:
     sets = {"benchmark": test, "training set": train}
-    unnamed = " and the ".join(
-        name for name, one in sets.items() if one.manifest.people != "named"
-    )
+    unnamed = " and the ".join(name for name, one in sets.items() if one.manifest.people != "named")
     return (
         f"Whether people tested are also in the training set is not known: the {unnamed} names "
         "nobody."
