@@ -7,7 +7,7 @@ share of genuine pairs, FAR (false accept rate) the accepted share of impostor p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ __all__ = [
     "UnresolvableFAR",
     "allowed_false_accepts",
     "equal_error_rate",
+    "points_of_highest",
     "roc_curve",
     "tar_at_far",
     "tar_at_fars",
@@ -106,18 +107,20 @@ def _largest(scores: FloatArray, count: int) -> FloatArray:
 
 
 def _conservative_points(
-    genuine: FloatArray, impostor: FloatArray, allowed: IntArray
+    genuine: FloatArray, impostor: FloatArray, impostors: int, allowed: IntArray
 ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
     """Thresholds, false accepts and true accepts at the largest TAR with ≤ `allowed` accepts.
 
     Every score strictly above the impostor at rank `allowed` (0 = the highest) may be accepted. The
     threshold is the lowest of those scores, hence a score that occurs: comparing with ≥ is then
     exact in any precision, and ties with that impostor are all rejected.
+
+    `impostor` holds at least the max(allowed) + 1 highest of all `impostors` scores.
     """
     genuine = np.sort(genuine)
     # One more than may be accepted: the first that may not, and it can have ties below it.
     top = _largest(impostor, min(int(allowed.max()) + 1, impostor.size))
-    everyone = allowed >= impostor.size
+    everyone = allowed >= impostors
     barred = top[np.maximum(top.size - 1 - allowed, 0)]
     first_genuine = np.where(everyone, 0, np.searchsorted(genuine, barred, side="right"))
     first_impostor = np.where(everyone, 0, np.searchsorted(top, barred, side="right"))
@@ -125,6 +128,38 @@ def _conservative_points(
     padded_impostor = np.append(top.astype(np.float64), np.inf)
     threshold = np.minimum(padded_genuine[first_genuine], padded_impostor[first_impostor])
     return threshold, top.size - first_impostor, genuine.size - first_genuine
+
+
+def points_of_highest(
+    genuine: FloatArray,
+    highest: FloatArray,
+    impostors: int,
+    fars: Sequence[float],
+    allowed: Sequence[int],
+) -> list[TarAtFar]:
+    """`tar_at_fars` where only the highest impostor scores are at hand.
+
+    Args:
+        genuine: scores of all genuine pairs (G,).
+        highest: at least the max(allowed) + 1 highest impostor scores (all, if they are fewer).
+        impostors: how many impostor pairs there are.
+        fars: false accept rates, each in (0, 1].
+        allowed: `allowed_false_accepts` of each.
+    """
+    points = _conservative_points(genuine, highest, impostors, np.asarray(allowed))
+    return [
+        TarAtFar(
+            tar=float(accepts / genuine.size),
+            far=float(false_accepts / impostors),
+            threshold=float(threshold),
+            false_accepts=int(false_accepts),
+            impostors=impostors,
+            genuine=genuine.size,
+            far_asked=far,
+            rule="conservative",
+        )
+        for far, threshold, false_accepts, accepts in zip(fars, *points, strict=True)
+    ]
 
 
 def _nearest(genuine: FloatArray, impostor: FloatArray, far: float, rule: Rule) -> TarAtFar:
@@ -171,20 +206,7 @@ def tar_at_fars(
         return []
     if rule != "conservative":
         return [_nearest(genuine, impostor, far, rule) for far in asked]
-    points = _conservative_points(genuine, impostor, np.asarray(allowed))
-    return [
-        TarAtFar(
-            tar=float(accepts / genuine.size),
-            far=float(false_accepts / impostor.size),
-            threshold=float(threshold),
-            false_accepts=int(false_accepts),
-            impostors=impostor.size,
-            genuine=genuine.size,
-            far_asked=far,
-            rule=rule,
-        )
-        for far, threshold, false_accepts, accepts in zip(asked, *points, strict=True)
-    ]
+    return points_of_highest(genuine, impostor, impostor.size, asked, allowed)
 
 
 def tar_at_far(
@@ -242,7 +264,9 @@ def roc_curve(genuine: ArrayLike, impostor: ArrayLike, *, max_points: int = 500)
         raise UserError(f"max_points is {max_points}; a curve needs at least 2 points")
     spaced = np.geomspace(1, impostor.size, max_points)
     allowed = np.unique(np.rint(spaced).astype(np.int64))
-    threshold, false_accepts, accepts = _conservative_points(genuine, impostor, allowed)
+    threshold, false_accepts, accepts = _conservative_points(
+        genuine, impostor, impostor.size, allowed
+    )
     kept = np.flatnonzero(np.diff(false_accepts, prepend=0))
     return RocCurve(
         far=false_accepts[kept] / impostor.size,

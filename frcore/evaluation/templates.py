@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,11 +11,12 @@ from scipy import sparse
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import FloatArray, IntArray
+from frcore.evaluation.scoring import score_rows
 
 Pooling = Literal["media_mean", "image_mean"]
 
-COLUMN_BLOCK = 64
-"""Embedding dimensions pooled at once: bounds the float64 copy (IJB-C: 230 MiB, not 1.8 GiB)."""
+BLOCK = 4096
+"""Embeddings in double precision at once: 16 MiB at 512 dimensions, whatever the set's size."""
 
 
 class Templates(NamedTuple):
@@ -24,38 +26,68 @@ class Templates(NamedTuple):
     ids: IntArray
 
 
-def check_embeddings(embeddings: ArrayLike, *, rows: str = "embedding") -> FloatArray:
-    """`embeddings` as a float array (N, D) whose every row has a direction.
+def check_embeddings(
+    embeddings: ArrayLike, *, rows: str = "embedding", names: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """The L2 norm of each row of `embeddings` (N,), of which every one has a direction.
+
+    Args:
+        embeddings: floats (N, D); a memory map is read block by block.
+        rows: what a row is called in messages.
+        names: of the rows, for messages, such as the files of the images.
 
     Raises:
-        UserError: not two-dimensional, or a row that is zero or not finite (named with `rows`).
+        UserError: not two-dimensional, or rows that are zero or not finite.
     """
+    array = _matrix(embeddings, rows)
+    squared = np.empty(len(array))
+    for start in range(0, len(array), BLOCK):
+        # The squared norm of a float16 row can overflow, so it is summed in float64.
+        block = array[start : start + BLOCK].astype(np.float64)
+        squared[start : start + BLOCK] = np.einsum("nd,nd->n", block, block)
+    _refuse_useless(squared, np.arange(len(array)), rows, names)
+    return np.sqrt(squared)
+
+
+def _matrix(embeddings: ArrayLike, rows: str = "embedding") -> FloatArray:
     array = np.asarray(embeddings)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":
         raise UserError(
             f"{rows}s have shape {array.shape} and type {array.dtype}; give floats (N, D)"
         )
-    # The squared norm of a float16 row can overflow, so it is summed in float64.
-    squared = np.einsum("nd,nd->n", array, array, dtype=np.float64)
-    bad = np.flatnonzero(~(np.isfinite(squared) & (squared > 0)))
-    if bad.size:
-        what = "zero" if squared[bad[0]] == 0 else "not finite"
-        raise UserError(
-            f"{rows} {bad[0]} is {what} ({bad.size} of {len(array)} are zero or not finite); "
-            "a cosine needs a direction: look at that image, or at whether training diverged"
-        )
     return array
 
 
-def normalise(embeddings: ArrayLike, *, rows: str = "embedding") -> NDArray[np.float32]:
+def _refuse_useless(
+    squared: NDArray[np.float64], rows: IntArray, what: str, names: Sequence[str] | None
+) -> None:
+    """Raise where a squared norm is zero or not finite, with the name of its row."""
+    bad = np.flatnonzero(~(np.isfinite(squared) & (squared > 0)))
+    if bad.size:
+        row = int(rows[bad[0]])
+        name = f" ({names[row]})" if names is not None else ""
+        kind = "zero" if squared[bad[0]] == 0 else "not finite"
+        raise UserError(
+            f"{what} {row}{name} is {kind} ({bad.size} of {len(squared)} are zero or not finite); "
+            "a cosine needs a direction: look at that image, or at whether training diverged"
+        )
+
+
+def normalise(
+    embeddings: ArrayLike, *, rows: str = "embedding", names: Sequence[str] | None = None
+) -> NDArray[np.float32]:
     """Rows scaled to unit L2 norm (N, D), computed in float64; see `check_embeddings`.
 
     >>> print(normalise(np.array([[3.0, 4.0]])))
     [[0.6 0.8]]
     """
-    array = check_embeddings(embeddings, rows=rows)
-    norm = np.sqrt(np.einsum("nd,nd->n", array, array, dtype=np.float64))
-    return (array / norm[:, None]).astype(np.float32)
+    norm = check_embeddings(embeddings, rows=rows, names=names)
+    array = np.asarray(embeddings)
+    unit = np.empty(array.shape, dtype=np.float32)
+    for start in range(0, len(array), BLOCK):
+        part = slice(start, start + BLOCK)
+        unit[part] = array[part].astype(np.float64) / norm[part, None]
+    return unit
 
 
 def _column(values: ArrayLike, name: str, size: int, kinds: str = "iu") -> NDArray[np.generic]:
@@ -76,9 +108,11 @@ def _weights_of_images(
     share = np.ones(template.size)
     if pooling == "media_mean":
         # A medium is one within its template: the same video may serve two templates.
-        keys = np.stack([template, medium], axis=1)
-        _, of_image, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        share = 1 / sizes[of_image.ravel()]
+        media, medium_code = np.unique(medium, return_inverse=True)
+        template_code = np.unique(template, return_inverse=True)[1]
+        keys = template_code * media.size + medium_code
+        _, of_image, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+        share = 1 / sizes[of_image]
     if weights is None:
         return share
     given = _column(weights, "weights", template.size, "iuf").astype(np.float64)
@@ -97,17 +131,22 @@ def pool_templates(
     *,
     pooling: Pooling = "media_mean",
     weights: ArrayLike | None = None,
+    rows: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
 ) -> Templates:
     """One unit vector per template from the embeddings of its images.
 
     Args:
         embeddings: (N, D), with their norm: it weighs the images unless they are normalised before.
-        templates: template id of each row (N,). An image in two templates stands in two rows.
-        media: medium id of each row (N,): the frames of one video share one.
+            A memory map is read block by block.
+        templates: template id of each entry (E,). An image in two templates stands in two entries.
+        media: medium id of each entry (E,): the frames of one video share one.
         pooling: "media_mean" averages the images of each medium, then the media, so that a long
             video does not outvote the stills (the IJB protocol). "image_mean" averages all images.
-        weights: of each row (N,), ≥ 0, multiplied onto the embedding before averaging, as
+        weights: of each entry (E,), ≥ 0, multiplied onto the embedding before averaging, as
             InsightFace does with detector scores.
+        rows: the embedding of each entry (E,); by default the entries are the embeddings in order.
+        names: of the embeddings, for messages, such as the files of the images.
 
     Raises:
         UserError: shapes that differ, a zero or non-finite embedding, weight or template, by row.
@@ -118,36 +157,38 @@ def pool_templates(
     >>> print(pool_templates(emb, [7, 7, 7], [1, 1, 2], pooling="image_mean").vectors.round(3))
     [[0.894 0.447]]
     """
-    array = check_embeddings(embeddings)
+    array = _matrix(embeddings)
     if pooling not in ("media_mean", "image_mean"):
         raise UserError(f"pooling '{pooling}' is not known; allowed: media_mean, image_mean")
-    template = _column(templates, "templates", len(array)).astype(np.int64)
-    medium = _column(media, "media", len(array)).astype(np.int64)
+    of_entry = np.arange(len(array)) if rows is None else np.asarray(rows)
+    template = _column(templates, "templates", of_entry.size).astype(np.int64)
+    medium = _column(media, "media", of_entry.size).astype(np.int64)
     count = _weights_of_images(template, medium, weights, pooling)
-    ids, row = np.unique(template, return_inverse=True)
-    # Pooling is one sparse product: template × image weights times image × dimension embeddings.
-    matrix = sparse.csr_array(
-        (count, (row.ravel(), np.arange(len(array)))), shape=(ids.size, len(array))
-    )
-    pooled = np.empty((ids.size, array.shape[1]))
-    for start in range(0, array.shape[1], COLUMN_BLOCK):
-        block = slice(start, start + COLUMN_BLOCK)
-        pooled[:, block] = matrix @ array[:, block].astype(np.float64)
-    _refuse_cancelled(pooled, matrix, array, ids)
+    ids, place = np.unique(template, return_inverse=True)
+    pooled, mass = np.zeros((ids.size, array.shape[1])), np.zeros(ids.size)
+    order = np.argsort(place, kind="stable")
+    for start in range(0, order.size, BLOCK):
+        entries = order[start : start + BLOCK]
+        block = array[of_entry[entries]].astype(np.float64)
+        squared = np.einsum("nd,nd->n", block, block)
+        _refuse_useless(squared, of_entry[entries], "embedding", names)
+        # Pooling is a sparse product: template × image weights times image × dimension embeddings.
+        first, last = place[entries[0]], place[entries[-1]] + 1
+        columns = np.arange(entries.size)
+        matrix = sparse.csr_array(
+            (count[entries], (place[entries] - first, columns)), shape=(last - first, entries.size)
+        )
+        pooled[first:last] += matrix @ block
+        mass[first:last] += matrix @ np.sqrt(squared)
+    _refuse_cancelled(pooled, mass, ids)
     return Templates(normalise(pooled, rows="template row"), ids)
 
 
 def _refuse_cancelled(
-    pooled: NDArray[np.float64],
-    matrix: sparse.csr_array,
-    embeddings: FloatArray,
-    ids: IntArray,
+    pooled: NDArray[np.float64], mass: NDArray[np.float64], ids: IntArray
 ) -> None:
     """Raise where a template's embeddings (or weights) cancel: its direction is rounding error."""
-    length = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings, dtype=np.float64))
-    mass = matrix @ length
-    norm = np.linalg.norm(pooled, axis=1)
-    bad = np.flatnonzero(norm <= 1e-6 * mass)
+    bad = np.flatnonzero(np.linalg.norm(pooled, axis=1) <= 1e-6 * mass)
     if bad.size:
         raise UserError(
             f"template {ids[bad[0]]} pools to zero ({bad.size} of {ids.size} do): its weights are "
@@ -156,38 +197,35 @@ def _refuse_cancelled(
         )
 
 
-def score_rows(
-    vectors: NDArray[np.float32], rows_a: ArrayLike, rows_b: ArrayLike, *, chunk: int = 65_536
-) -> NDArray[np.float32]:
-    """Dot products of pairs of rows (P,), `chunk` pairs at a time: unit vectors give cosines.
+def rows_of_templates(ids: IntArray, wanted: ArrayLike, name: str) -> NDArray[np.int32]:
+    """The row of each template (P,) in `ids` (T,), which ascend.
 
     Raises:
-        UserError: a row that does not exist, or lists of different length.
+        UserError: an id that is no template, with the pair it stands in; `name` is its side.
     """
-    index_a, index_b = np.asarray(rows_a), np.asarray(rows_b)
-    if index_a.shape != index_b.shape or index_a.ndim != 1:
+    array = np.asarray(wanted)
+    if not array.size:
+        return np.empty(0, np.int32)
+    if 0 <= ids[0] and ids[-1] <= 4 * array.size + 2**20:
+        # Ids are small numbers, as IJB's are: a table is several times as fast as a search.
+        table = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
+        table[ids] = np.arange(ids.size)
+        if 0 <= array.min() and array.max() <= ids[-1]:
+            found = table[array]
+            if found.min() >= 0:
+                return found
+    row = np.minimum(np.searchsorted(ids, array), ids.size - 1).astype(np.int32)
+    bad = np.flatnonzero(ids[row] != array)
+    if bad.size:
         raise UserError(
-            f"pairs have shapes {index_a.shape} and {index_b.shape}; give two lists of one length"
+            f"pair {bad[0]} has {name} = template {array[bad[0]]}, which has no images "
+            f"({ids.size} templates do): the two protocol files do not belong together"
         )
-    for name, index in (("a", index_a), ("b", index_b)):
-        bad = np.flatnonzero((index < 0) | (index >= len(vectors)))
-        if bad.size:
-            raise UserError(
-                f"pair {bad[0]} has {name} = {index[bad[0]]}, but rows are 0 to {len(vectors) - 1}"
-            )
-    scores = np.empty(index_a.size, dtype=np.float32)
-    for start in range(0, index_a.size, chunk):
-        part = slice(start, start + chunk)
-        scores[part] = np.einsum("pd,pd->p", vectors[index_a[part]], vectors[index_b[part]])
-    return scores
+    return row
 
 
-def score_pairs(
-    templates: Templates, a: ArrayLike, b: ArrayLike, *, chunk: int = 65_536
-) -> NDArray[np.float32]:
-    """Cosine of each pair of templates (P,), named by their ids.
-
-    Memory beyond the scores is 2 · chunk · D floats, whatever the number of pairs.
+def score_pairs(templates: Templates, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+    """Cosine of each pair of templates (P,), named by their ids; see `score_rows`.
 
     >>> pooled = pool_templates(np.eye(2), [10, 20], [0, 0])
     >>> score_pairs(pooled, [10, 10], [10, 20]).tolist()
@@ -196,16 +234,5 @@ def score_pairs(
     Raises:
         UserError: an id that is no template, with the pair it stands in.
     """
-    rows = []
-    for name, wanted in (("a", np.asarray(a)), ("b", np.asarray(b))):
-        row = np.searchsorted(templates.ids, wanted)
-        row = np.minimum(row, templates.ids.size - 1)
-        bad = np.flatnonzero(templates.ids[row] != wanted)
-        if bad.size:
-            raise UserError(
-                f"pair {bad[0]} has {name} = template {wanted[bad[0]]}, which has no images "
-                f"({templates.ids.size} templates do): the two protocol files do not belong "
-                "together"
-            )
-        rows.append(row)
-    return score_rows(templates.vectors, *rows, chunk=chunk)
+    rows = (rows_of_templates(templates.ids, side, name) for name, side in (("a", a), ("b", b)))
+    return score_rows(templates.vectors, *rows)

@@ -9,7 +9,6 @@ from frcore.evaluation.templates import (
     normalise,
     pool_templates,
     score_pairs,
-    score_rows,
 )
 
 
@@ -96,7 +95,7 @@ def test_what_has_no_direction_is_refused(change, message):
         pool_templates(**(given | change))
 
 
-def test_scores_are_cosines_whatever_the_chunk(rng):
+def test_scores_are_cosines_of_templates_by_id(rng):
     vectors = rng.normal(size=(40, 9)) * rng.uniform(0.1, 10, size=(40, 1))
     templates = Templates(normalise(vectors), np.arange(40) * 3 + 5)
     a, b = rng.integers(0, 40, (2, 101))
@@ -104,11 +103,9 @@ def test_scores_are_cosines_whatever_the_chunk(rng):
         np.dot(vectors[i], vectors[j]) / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
         for i, j in zip(a, b, strict=True)
     ]
-    for chunk in (1, 7, 1000):
-        scores = score_pairs(templates, a * 3 + 5, b * 3 + 5, chunk=chunk)
-        np.testing.assert_allclose(scores, expected, atol=1e-6)
-        swapped = score_pairs(templates, b * 3 + 5, a * 3 + 5, chunk=chunk)
-        np.testing.assert_array_equal(scores, swapped)
+    scores = score_pairs(templates, a * 3 + 5, b * 3 + 5)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_array_equal(scores, score_pairs(templates, b * 3 + 5, a * 3 + 5))
 
 
 @pytest.mark.parametrize("unknown", [4, 6, 99, -1])
@@ -116,11 +113,3 @@ def test_an_unknown_template_is_refused_with_its_pair(unknown):
     templates = Templates(np.eye(3, dtype=np.float32), np.array([5, 7, 9]))
     with pytest.raises(UserError, match=rf"pair 1 has b = template {unknown}, which has no images"):
         score_pairs(templates, [5, 7], [9, unknown])
-
-
-def test_a_row_that_does_not_exist_is_refused():
-    for bad in (3, -1):
-        with pytest.raises(UserError, match=f"pair 1 has a = {bad}"):
-            score_rows(np.eye(3, dtype=np.float32), [0, bad], [1, 1])
-    with pytest.raises(UserError, match="two lists of one length"):
-        score_rows(np.eye(3, dtype=np.float32), [0, 1], [1])
