@@ -1,0 +1,98 @@
+"""Scores of lists of pairs and of all pairs, against one dot product at a time."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from frcore.errors import UserError
+from frcore.evaluation.metrics import UnresolvableFAR, tar_at_fars
+from frcore.evaluation.scoring import all_pairs_tar, score_rows
+from frcore.evaluation.templates import normalise
+
+
+def dense_list(rng):
+    """Gallery × probes, as in IJB: one product per tile pays."""
+    a, b = np.divmod(np.arange(12 * 40), 40)
+    kept = rng.random(a.size) < 0.4
+    return a[kept], 12 + b[kept]
+
+
+def sparse_list(rng):
+    return rng.integers(0, 60, (2, 45))
+
+
+@pytest.mark.parametrize("kind", [dense_list, sparse_list])
+def test_scores_are_dot_products_whatever_the_tiles_and_the_order(kind, rng):
+    vectors = normalise(rng.normal(size=(60, 37)))
+    a, b = kind(rng)
+    order = rng.permutation(a.size)
+    expected = [float(np.dot(vectors[i].astype(float), vectors[j])) for i, j in zip(a, b, strict=True)]
+    expected = np.array(expected, np.float32)
+    for tile, chunk in itertools.product([(1, 1), (5, 7), (64, 64), (512, 8192)], [1, 1000]):
+        for dtype in (np.int32, np.int64):
+            sides = a.astype(dtype), b.astype(dtype)
+            scores = score_rows(vectors, *sides, tile=tile, chunk=chunk)
+            np.testing.assert_array_equal(scores, expected)
+    np.testing.assert_array_equal(score_rows(vectors, a[order], b[order]), expected[order])
+    np.testing.assert_array_equal(score_rows(vectors, b, a), expected)
+
+
+def test_a_list_without_pairs_has_no_scores():
+    assert score_rows(np.eye(3), [], np.empty(0, np.int32)).shape == (0,)
+
+
+def test_a_row_that_does_not_exist_is_refused():
+    for bad in (3, -1):
+        with pytest.raises(UserError, match=f"pair 1 has a = {bad}"):
+            score_rows(np.eye(3, dtype=np.float32), [0, bad], [1, 1])
+    with pytest.raises(UserError, match="two lists of one length"):
+        score_rows(np.eye(3, dtype=np.float32), [0, 1], [1])
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (7, 3), (16, 64), (1024, 4096)])
+def test_all_pairs_are_judged_as_their_list_would_be(tile, rng):
+    # Few values, so that scores tie at every threshold.
+    vectors = normalise(rng.integers(-1, 2, (70, 4)) + 0.5)
+    names = np.array([f"person {code}" for code in rng.integers(0, 20, 70)])
+    a, b = np.array(list(itertools.combinations(range(70), 2))).T
+    scores, same = score_rows(vectors, a, b), names[a] == names[b]
+    fars = [1e-3, 1e-2, 0.1, 0.5, 1.0]
+    expected = tar_at_fars(scores[same], scores[~same], fars)
+    assert all_pairs_tar(vectors, names, fars, tile=tile) == expected
+
+
+def test_only_the_highest_are_kept_and_nothing_is_lost(rng, monkeypatch):
+    """Many times as many impostors as are held: the bar rises and the points stay exact."""
+    from frcore.evaluation import scoring
+
+    monkeypatch.setattr(scoring._Highest, "add", _add_and_shrink(scoring._Highest.add))
+    vectors = normalise(rng.normal(size=(200, 8)))
+    person = rng.integers(0, 50, 200)
+    a, b = np.triu_indices(200, 1)
+    scores, same = score_rows(vectors, a, b), person[a] == person[b]
+    expected = tar_at_fars(scores[same], scores[~same], [1e-3, 1e-2])
+    assert all_pairs_tar(vectors, person, [1e-3, 1e-2], tile=(16, 16)) == expected
+
+
+def _add_and_shrink(add):
+    def both(self, scores):
+        add(self, scores)
+        self._shrink()
+
+    return both
+
+
+def test_what_has_no_tar_is_refused():
+    eye = np.eye(3)
+    with pytest.raises(UserError, match="no genuine pair"):
+        all_pairs_tar(eye, [0, 1, 2], [0.5])
+    with pytest.raises(UserError, match="no impostor pair"):
+        all_pairs_tar(eye, [0, 0, 0], [0.5])
+    with pytest.raises(UserError, match="one identity each"):
+        all_pairs_tar(eye, [0, 0], [0.5])
+    with pytest.raises(UnresolvableFAR):
+        all_pairs_tar(eye, [0, 0, 1], [0.1])
+    assert all_pairs_tar(eye, [0, 0, 1], []) == []
