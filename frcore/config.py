@@ -318,6 +318,9 @@ class Evaluation(Section):
     pooling: Literal["media_mean", "image_mean"] = Field(
         "media_mean", description="Template pooling: mean in a medium then over media, or flat."
     )
+    detector_score: bool = Field(
+        False, description="Weigh each image of a template with its detector score."
+    )
     bootstrap: int = Field(1000, ge=100, description="Bootstrap replicates of the intervals.")
     insightface: bool = Field(
         False, description="Also accuracy and VAL at FAR 0.001 by InsightFace's rules, on "

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
@@ -111,3 +115,40 @@ def typed(name: str, table: pd.DataFrame, *, narrow: bool = False) -> pd.DataFra
         },
         copy=False,
     )
+
+
+def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
+    """One column of numbers of a Parquet file, batch by batch; int64 becomes int32 where it fits.
+
+    Raises:
+        UserError: the file cannot be read, or the column is absent, has gaps or is of another kind.
+    """
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        dtype = np.dtype(np.int32) if kind == "int64" else np.dtype(kind)
+        values = np.empty(file.metadata.num_rows, dtype=dtype)
+        start = 0
+        for batch in file.iter_batches(batch_size=2**20, columns=[name]):
+            part = batch.column(name)
+            if part.null_count:
+                raise UserError(f"{path}: the column {name} has gaps; run `frcore prepare` again")
+            found = part.to_numpy(zero_copy_only=False)
+            if found.dtype.kind.replace("u", "i") != dtype.kind:
+                raise UserError(
+                    f"{path}: the column {name} holds {found.dtype}, needed is {kind}; run "
+                    "`frcore prepare` again"
+                )
+            if values.dtype == np.int32 and _too_wide(found):
+                values = values.astype(np.int64)
+            values[start : start + found.size] = found
+            start += found.size
+    except (OSError, KeyError, pyarrow.ArrowException) as error:
+        raise UserError(
+            f"{path}: the column {name} cannot be read: {error}; run `frcore prepare` again"
+        ) from error
+    return values
+
+
+def _too_wide(values: NDArray[Any]) -> bool:
+    limits = np.iinfo(np.int32)
+    return bool(values.size) and bool(values.max() > limits.max or values.min() < limits.min)

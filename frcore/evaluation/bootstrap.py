@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import as_labels
-from frcore.evaluation.resampling import People, couple_weights, people_of_pairs, people_weights
+from frcore.evaluation.checks import IntArray, as_labels
+from frcore.evaluation.draws import NotDrawn, Values, Weights, draw_couples, draw_people
+from frcore.evaluation.ranked import Ranked
+from frcore.evaluation.resampling import People, people_of_pairs
 from frcore.evaluation.verification import Interval, wilson_interval
-from frcore.evaluation.weighted import Metric, Weights
-
-Values = NDArray[np.float64]
+from frcore.evaluation.weighted import BoundMetric, Metric
 
 MIN_REPLICATES = 100
 
@@ -85,7 +85,7 @@ class SharedBootstrap:
 
     def __init__(
         self,
-        scores: Mapping[str, ArrayLike],
+        scores: Mapping[str, ArrayLike | Ranked],
         same: ArrayLike,
         identity_a: ArrayLike,
         identity_b: ArrayLike,
@@ -96,24 +96,18 @@ class SharedBootstrap:
         rng_seed: int = 0,
     ):
         labels = as_labels(same, np.asarray(same).size)
-        bound = {run: metrics[run].bind(values, labels) for run, values in scores.items()}
+        # Several metrics of one run's scores share what was sorted.
+        ranked = {id(values): Ranked.of(values, labels) for values in scores.values()}
+        bound = {
+            run: metrics[run].bind(ranked[id(values)], labels) for run, values in scores.items()
+        }
         self._people = people_of_pairs(labels, identity_a, identity_b)
         self._rng_seed = rng_seed
         self.values = {run: one.value for run, one in bound.items()}
         self.seed_spread = seed_spread([[self.values[run] for run in group] for group in groups])
-        self._people_values: dict[str, Values] = {}
-        self._couple_values: dict[str, Values] = {}
-        # Chunks outside, runs inside: the weights of all replicates need not fit in memory.
-        for chunks, kept in zip(
-            draw(self._people, replicates, rng_seed),
-            (self._people_values, self._couple_values),
-            strict=True,
-        ):
-            parts: dict[str, list[Values]] = {run: [] for run in bound}
-            for weights_PR in chunks:
-                for run, one in bound.items():
-                    parts[run].append(one(weights_PR))
-            kept.update({run: np.concatenate(part) for run, part in parts.items()})
+        self._people_values, self._couple_values = replicates_of(
+            bound, self._people, replicates, rng_seed
+        )
 
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
         """The mean over `runs`, which differ in the seed; see `interval_of_mean`."""
@@ -232,10 +226,14 @@ def seed_spread(groups: Sequence[Sequence[float]]) -> SeedSpread | None:
     return SeedSpread(float(np.sqrt(squares / freedom)), freedom, len(several))
 
 
-def draw(
-    people: People, replicates: int, rng_seed: int
-) -> tuple[Iterator[Weights], Iterator[Weights]]:
-    """Chunks of weights (P, r): of drawn people, and of drawn couples of impostor pairs."""
+def replicates_of(
+    bound: Mapping[str, BoundMetric], people: People, replicates: int, rng_seed: int
+) -> tuple[dict[str, Values], dict[str, Values]]:
+    """Replicates of each metric with people drawn, and with couples of impostor pairs drawn.
+
+    Raises:
+        UserError: too few replicates, or too few people carry the benchmark.
+    """
     if replicates < MIN_REPLICATES:
         raise UserError(
             f"{replicates} bootstrap replicates; the ends of an interval need at least "
@@ -247,13 +245,41 @@ def draw(
             f"than {MAX_OVERLAP:.0%}: too few people carry this benchmark for an interval, use one "
             "with more"
         )
-    over_people, over_couples = (
-        np.random.default_rng(child) for child in np.random.SeedSequence(rng_seed).spawn(2)
-    )
-    return (
-        people_weights(people, replicates, over_people),
-        couple_weights(people, replicates, over_couples),
-    )
+    over_people, over_couples = np.random.SeedSequence(rng_seed).spawn(2)
+    people_values = _evaluate(bound, draw_people(people, replicates, _rng(over_people)))
+    try:
+        needed = _needed_couples(bound, people)
+        draws = draw_couples(people, replicates, _rng(over_couples), needed)
+        couple_values = _evaluate(bound, draws)
+    except NotDrawn:
+        # A threshold lies deeper than the couples that were drawn one by one.
+        draws = draw_couples(people, replicates, _rng(over_couples))
+        couple_values = _evaluate(bound, draws)
+    return people_values, couple_values
+
+
+def _rng(seed: np.random.SeedSequence) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _evaluate(bound: Mapping[str, BoundMetric], draws: Iterator[Weights]) -> dict[str, Values]:
+    """All replicates of each metric; draws outside, metrics inside, so that they share them."""
+    parts: dict[str, list[Values]] = {run: [] for run in bound}
+    for weights in draws:
+        for run, one in bound.items():
+            parts[run].append(one(weights))
+    return {run: np.concatenate(part) for run, part in parts.items()}
+
+
+def _needed_couples(bound: Mapping[str, BoundMetric], people: People) -> IntArray | None:
+    """The couples of all pairs whose own weights some metric asks for; None: sums of all."""
+    needed = np.zeros(people.couples, dtype=np.bool_)
+    for one in bound.values():
+        pairs = one.needs()
+        if pairs is None:
+            return None
+        needed[people.couple[pairs]] = True
+    return np.flatnonzero(needed)
 
 
 def _usable(values: Values) -> Values:

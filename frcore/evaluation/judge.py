@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.evaluation.metrics import tar_at_far
+from frcore.evaluation.bootstrap import SharedBootstrap
+from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
 from frcore.evaluation.protocol import ScoredPairs
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt, interval_of_mean
 from frcore.evaluation.verification import threshold_from, verification_accuracy
 from frcore.evaluation.weighted import Metric
@@ -80,33 +82,86 @@ def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
     return Judged([row], threshold)
 
 
-def tar_rows(pairs: ScoredPairs, subset: str, fars: Sequence[float], replicates: int) -> list[Row]:
-    """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value."""
+def tar_rows(
+    pairs: ScoredPairs, subset: str, fars: Sequence[float], replicates: int | None
+) -> list[Row]:
+    """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value.
+
+    Args:
+        pairs: of which those that count are judged.
+        subset: its name, for the rows.
+        fars: false accept rates.
+        replicates: of the bootstrap behind the intervals; None: no intervals.
+    """
     tested = pairs.take(pairs.tested)
-    genuine, impostor = tested.scores[tested.same], tested.scores[~tested.same]
-    rows = []
+    impostors = int(tested.same.size - np.count_nonzero(tested.same))
+    common = _EMPTY | {
+        "metric": "tar",
+        "subset": subset,
+        "n": tested.same.size - impostors,
+        "n_unit": "genuine pairs",
+        "impostors": impostors,
+    }
+    rows, resolved = [], []
     for far in fars:
-        row = _EMPTY | {
-            "metric": "tar",
-            "far": far,
-            "subset": subset,
-            "n": genuine.size,
-            "n_unit": "genuine pairs",
-            "impostors": impostor.size,
-        }
+        row = common | {"far": far}
         try:
-            point = tar_at_far(genuine, impostor, far)
+            allowed_false_accepts(far, impostors)
+            resolved.append(far)
         except UserError as error:
-            rows.append(row | {"note": str(error)})
-            continue
-        row |= {
-            "value": point.tar,
-            "threshold": point.threshold if math.isfinite(point.threshold) else None,
-            "far_achieved": point.far,
-            "false_accepts": point.false_accepts,
-        }
-        rows.append(_with_interval(row, tested, tested.scores, TarAt(far), replicates))
-    return rows
+            row["note"] = str(error)
+        rows.append(row)
+    if not resolved:
+        return rows
+    try:
+        ranked = Ranked(tested.scores, tested.same)
+    except UserError as error:
+        return [row | {"note": row["note"] or str(error)} for row in rows]
+    points = {point.far_asked: point for point in ranked.tar_at_fars(resolved)}
+    rows = [row | _point_columns(points.get(row["far"])) for row in rows]
+    if replicates is None:
+        return rows
+    estimates = _intervals(ranked, tested, resolved, replicates)
+    return [
+        _with_estimate(row, estimates[row["far"]]) if row["far"] in estimates else row
+        for row in rows
+    ]
+
+
+def _point_columns(point: TarAtFar | None) -> Row:
+    if point is None:
+        return {}
+    return {
+        "value": point.tar,
+        "threshold": point.threshold if math.isfinite(point.threshold) else None,
+        "far_achieved": point.far,
+        "false_accepts": point.false_accepts,
+    }
+
+
+def _intervals(
+    ranked: Ranked, pairs: ScoredPairs, fars: Sequence[float], replicates: int
+) -> dict[float, Estimate | UserError]:
+    """The interval of the TAR at each FAR, all under the same draws; or why there is none."""
+    names = {f"{far}": far for far in fars}
+    try:
+        bootstrap = SharedBootstrap(
+            dict.fromkeys(names, ranked),
+            pairs.same,
+            pairs.identity_a,
+            pairs.identity_b,
+            metrics={name: TarAt(far) for name, far in names.items()},
+            replicates=replicates,
+        )
+    except UserError as error:
+        return dict.fromkeys(fars, error)
+    found: dict[float, Estimate | UserError] = {}
+    for name, far in names.items():
+        try:
+            found[far] = bootstrap.mean([name], level=LEVEL)
+        except UserError as error:
+            found[far] = error
+    return found
 
 
 def resolvable(pairs: ScoredPairs, fars: Sequence[float]) -> list[float]:
@@ -120,7 +175,7 @@ def _with_interval(
 ) -> Row:
     """`row` with its interval, or with the reason why there is none."""
     try:
-        estimate: Estimate = interval_of_mean(
+        estimate = interval_of_mean(
             scores,
             pairs.same,
             pairs.identity_a,
@@ -130,7 +185,13 @@ def _with_interval(
             level=LEVEL,
         )
     except UserError as error:
-        note = "; ".join(filter(None, [row["note"], f"no interval: {error}"]))
+        return _with_estimate(row, error)
+    return _with_estimate(row, estimate)
+
+
+def _with_estimate(row: Row, estimate: Estimate | UserError) -> Row:
+    if isinstance(estimate, UserError):
+        note = "; ".join(filter(None, [row["note"], f"no interval: {estimate}"]))
         return row | {"note": note}
     return row | {
         "low": estimate.low,

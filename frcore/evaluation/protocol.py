@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,9 +12,19 @@ from numpy.typing import NDArray
 
 from frcore.config import Evaluation
 from frcore.data.prepared import Prepared
+from frcore.data.tables import COLUMNS
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
-from frcore.evaluation.templates import normalise, pool_templates, score_pairs, score_rows
+from frcore.evaluation.scoring import score_rows
+from frcore.evaluation.templates import (
+    Templates,
+    normalise,
+    pool_templates,
+    rows_of_templates,
+)
+
+Codes = NDArray[np.integer[Any]]
+"""Numbers of people or folds, in as few bytes as they need."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +42,10 @@ class ScoredPairs:
 
     scores: NDArray[np.float32]
     same: BoolArray
-    fold: IntArray
+    fold: Codes
     tested: BoolArray
-    identity_a: IntArray
-    identity_b: IntArray
+    identity_a: Codes
+    identity_b: Codes
     seen_a: BoolArray
     seen_b: BoolArray
 
@@ -43,7 +55,9 @@ class ScoredPairs:
         return ~(self.seen_a | self.seen_b)
 
     def take(self, mask: BoolArray) -> ScoredPairs:
-        """The pairs where `mask` (P,) is True."""
+        """The pairs where `mask` (P,) is True; these very arrays where that is all of them."""
+        if mask.all():
+            return self
         return ScoredPairs(**{name: column[mask] for name, column in vars(self).items()})
 
 
@@ -60,9 +74,11 @@ class Overlap:
 def rows_needed(benchmark: Prepared) -> IntArray:
     """The image rows that the benchmark's protocol uses, ascending and without repeats."""
     if benchmark.manifest.protocol == "templates":
-        return np.unique(benchmark.templates["image"].to_numpy(np.int64))
+        sides = [benchmark.column("templates", "image")]
+        return _distinct(sides, benchmark.manifest.images)
     if benchmark.manifest.protocol == "pairs":
-        return np.unique(benchmark.pairs[["a", "b"]].to_numpy(np.int64))
+        sides = [benchmark.column("pairs", side) for side in ("a", "b")]
+        return _distinct(sides, benchmark.manifest.images)
     raise UserError(
         f"{benchmark.folder} is a data set of protocol '{benchmark.manifest.protocol}'; evaluation "
         "needs one of protocol 'pairs' or 'templates'"
@@ -83,7 +99,7 @@ def seen_images(benchmark: Prepared, train: Prepared) -> BoolArray:
 
 def score_benchmark(
     benchmark: Prepared,
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.floating[Any]],
     rows: IntArray,
     seen: BoolArray,
     evaluation: Evaluation,
@@ -98,27 +114,41 @@ def score_benchmark(
         evaluation: how templates are pooled.
     """
     if benchmark.manifest.protocol == "templates":
-        return _score_templates(benchmark, embeddings, rows, seen, evaluation)
+        pooled = pooled_templates(benchmark, embeddings, rows, seen, evaluation)
+        return score_templates(benchmark, pooled)
     return _score_images(benchmark, embeddings, rows, seen)
 
 
-def _person_codes(index: pd.DataFrame) -> IntArray:
-    """A code for the person on each image (N,): the rank of the name among the benchmark's."""
-    return np.unique(index["identity"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
+def _distinct(columns: list[Codes], count: int) -> IntArray:
+    used = np.zeros(count, dtype=np.bool_)
+    for rows in columns:
+        used[rows] = True
+    return np.flatnonzero(used)
+
+
+def _codes(names: pd.Series) -> NDArray[np.int32]:
+    """The rank of each name among those that occur (N,)."""
+    return names.factorize(sort=True)[0].astype(np.int32)
+
+
+def _names(benchmark: Prepared, rows: IntArray) -> Sequence[str]:
+    """The names of the images `rows` (R,), for messages."""
+    return cast(Sequence[str], benchmark.index["name"].array[rows])
 
 
 def _score_images(
-    benchmark: Prepared, embeddings: NDArray[np.float32], rows: IntArray, seen: BoolArray
+    benchmark: Prepared, embeddings: NDArray[np.floating[Any]], rows: IntArray, seen: BoolArray
 ) -> ScoredPairs:
-    pairs = benchmark.pairs
-    a, b = pairs["a"].to_numpy(np.int64), pairs["b"].to_numpy(np.int64)
-    person = _person_codes(benchmark.index)
-    scores = score_rows(normalise(embeddings), np.searchsorted(rows, a), np.searchsorted(rows, b))
+    a, b = benchmark.column("pairs", "a"), benchmark.column("pairs", "b")
+    person = _codes(benchmark.index["identity"])
+    unit = normalise(embeddings, names=_names(benchmark, rows))
+    place = np.zeros(benchmark.manifest.images, dtype=np.int32)
+    place[rows] = np.arange(rows.size)
     return ScoredPairs(
-        scores=scores,
-        same=pairs["same"].to_numpy(bool),
-        fold=pairs["fold"].to_numpy(np.int64),
-        tested=(pairs["split"] == "test").to_numpy(bool),
+        scores=score_rows(unit, place[a], place[b]),
+        same=benchmark.column("pairs", "same"),
+        fold=benchmark.column("pairs", "fold"),
+        tested=(benchmark.pairs["split"] == "test").to_numpy(bool),
         identity_a=person[a],
         identity_b=person[b],
         seen_a=seen[a],
@@ -126,51 +156,85 @@ def _score_images(
     )
 
 
-def _score_templates(
+@dataclass(frozen=True)
+class PooledTemplates:
+    """The templates of a benchmark.
+
+    Attributes:
+        templates: unit vectors (T, D) and ids (T,).
+        person: code of the person on each (T,), the rank of the name among the benchmark's.
+        seen: True where an image of it shows a person of the training set (T,).
+    """
+
+    templates: Templates
+    person: NDArray[np.int32]
+    seen: BoolArray
+
+
+def pooled_templates(
     benchmark: Prepared,
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.floating[Any]],
     rows: IntArray,
     seen: BoolArray,
     evaluation: Evaluation,
-) -> ScoredPairs:
-    table, pairs = benchmark.templates, benchmark.template_pairs
-    image = table["image"].to_numpy(np.int64)
-    template = table["template"].to_numpy(np.int64)
+) -> PooledTemplates:
+    """Pool the templates of a benchmark; the arguments are those of `score_benchmark`."""
+    image = benchmark.column("templates", "image")
+    template = benchmark.column("templates", "template")
     pooled = pool_templates(
-        embeddings[np.searchsorted(rows, image)],
+        embeddings,
         template,
-        table["medium"].to_numpy(np.int64),
+        benchmark.column("templates", "medium"),
         pooling=evaluation.pooling,
+        weights=_detector_scores(benchmark) if evaluation.detector_score else None,
+        rows=np.searchsorted(rows, image),
+        names=_names(benchmark, rows),
     )
     row_of_image = np.searchsorted(pooled.ids, template)
-    person = _people_of_templates(table, row_of_image, pooled.ids)
     seen_template = np.zeros(pooled.ids.size, dtype=np.bool_)
-    np.logical_or.at(seen_template, row_of_image, seen[image])
-    a, b = pairs["a"].to_numpy(np.int64), pairs["b"].to_numpy(np.int64)
-    scores = score_pairs(pooled, a, b)
-    row_a, row_b = np.searchsorted(pooled.ids, a), np.searchsorted(pooled.ids, b)
+    seen_template[row_of_image[seen[image]]] = True
+    person = _people_of_templates(benchmark.templates["identity"], row_of_image, pooled.ids)
+    return PooledTemplates(pooled, person, seen_template)
+
+
+def _detector_scores(benchmark: Prepared) -> NDArray[np.float32]:
+    if "weight" not in COLUMNS["templates"]:
+        raise UserError(
+            f"{benchmark.folder} has no detector scores, which `evaluation.detector_score` asks "
+            "for; leave that away, or use a benchmark whose list has them"
+        )
+    return benchmark.column("templates", "weight")
+
+
+def score_templates(benchmark: Prepared, pooled: PooledTemplates) -> ScoredPairs:
+    """Score every pair of templates of the benchmark."""
+    vectors, ids = pooled.templates
+    a, b = (
+        rows_of_templates(ids, benchmark.column("template_pairs", side), side)
+        for side in ("a", "b")
+    )
     return ScoredPairs(
-        scores=scores,
-        same=pairs["same"].to_numpy(bool),
-        fold=np.zeros(len(pairs), dtype=np.int64),
-        tested=np.ones(len(pairs), dtype=np.bool_),
-        identity_a=person[row_a],
-        identity_b=person[row_b],
-        seen_a=seen_template[row_a],
-        seen_b=seen_template[row_b],
+        scores=score_rows(vectors, a, b),
+        same=benchmark.column("template_pairs", "same"),
+        fold=np.zeros(a.size, dtype=np.int8),
+        tested=np.ones(a.size, dtype=np.bool_),
+        identity_a=pooled.person[a],
+        identity_b=pooled.person[b],
+        seen_a=pooled.seen[a],
+        seen_b=pooled.seen[b],
     )
 
 
-def _people_of_templates(table: pd.DataFrame, row: IntArray, ids: IntArray) -> IntArray:
+def _people_of_templates(names: pd.Series, row: IntArray, ids: IntArray) -> NDArray[np.int32]:
     """The person of each template (T,); all its images must show the same one."""
-    codes = np.unique(table["identity"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
-    person = np.empty(ids.size, dtype=np.int64)
+    codes = _codes(names)
+    person = np.empty(ids.size, dtype=np.int32)
     person[row] = codes
     mixed = np.flatnonzero(person[row] != codes)
     if mixed.size:
-        names = sorted(set(table.loc[row == row[mixed[0]], "identity"]))
+        found = sorted(set(names[row == row[mixed[0]]]))
         raise UserError(
-            f"template {ids[row[mixed[0]]]} has images of {' and '.join(names)}; a template shows "
+            f"template {ids[row[mixed[0]]]} has images of {' and '.join(found)}; a template shows "
             "one person: correct templates.parquet"
         )
     return person
@@ -178,11 +242,14 @@ def _people_of_templates(table: pd.DataFrame, row: IntArray, ids: IntArray) -> I
 
 def overlap_with_training(pairs: ScoredPairs) -> Overlap:
     """Count the people and pairs, of those that are given, that training has seen."""
-    people = np.concatenate([pairs.identity_a, pairs.identity_b])
-    seen = np.concatenate([pairs.seen_a, pairs.seen_b])
+    count = 1 + max(int(side.max(initial=-1)) for side in (pairs.identity_a, pairs.identity_b))
+    people, seen = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+    for side, trained in ((pairs.identity_a, pairs.seen_a), (pairs.identity_b, pairs.seen_b)):
+        people[side] = True
+        seen[side[trained]] = True
     return Overlap(
-        people=np.unique(people).size,
-        seen_people=np.unique(people[seen]).size,
+        people=int(people.sum()),
+        seen_people=int(seen.sum()),
         pairs=pairs.scores.size,
         seen_pairs=int((~pairs.unseen).sum()),
     )

@@ -16,56 +16,97 @@ Replicates vary about the sample's own mean, which is nearer to the sample than 
 hides a share of the variance, the share f of (pair, pair) combinations with a person in common:
 4/I if all couples of I people are compared, next to nothing in LFW. So variances are divided by
 1 − f, as the sample variance is by 1 − 1/n.
+
+The weights themselves are in `frcore.evaluation.draws`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
 
-CHUNK_ELEMENTS = 4_000_000
-"""Weights held at once; 16 MB in float32."""
-
 MIN_IDENTITIES = 10
 
+Codes = NDArray[np.int32]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class People:
-    """Who is in each pair: codes 0 … count − 1 (P,), couples of impostor pairs, and the labels."""
+    """Who is in each pair.
+
+    Attributes:
+        same: True for genuine pairs (P,).
+        a, b: codes of people, 0 … count − 1 (P,).
+        couple: code of the couple of an impostor pair, 0 … couples − 1; 0 for genuine pairs (P,).
+        count: how many people there are.
+        couple_a, couple_b: the two people of each couple (C,), the lower code first, ascending.
+        couple_pairs: how many impostor pairs each couple has (C,).
+    """
 
     same: BoolArray
-    a: IntArray
-    b: IntArray
-    couple: IntArray
+    a: Codes
+    b: Codes
+    couple: Codes
     count: int
-    couples: int
+    couple_a: Codes
+    couple_b: Codes
+    couple_pairs: IntArray
+
+    @property
+    def couples(self) -> int:
+        """How many couples have an impostor pair."""
+        return self.couple_pairs.size
+
+    @cached_property
+    def genuine_rows(self) -> IntArray:
+        """The genuine pairs (G,)."""
+        return np.flatnonzero(self.same)
 
     @property
     def genuine(self) -> int:
         """How many people have a genuine pair."""
-        return np.unique(self.a[self.same]).size
+        return np.unique(self.a[self.genuine_rows]).size
 
-    @property
+    @cached_property
     def overlap(self) -> float:
         """The share f of combinations of two pairs of one kind that have a person in common.
 
         The larger of those of genuine and of impostor pairs.
         """
-        impostor = ~self.same
-        in_genuine = np.bincount(self.a[self.same], minlength=self.count)
-        in_impostor = np.bincount(np.concatenate([self.a[impostor], self.b[impostor]]))
-        of_couple = np.bincount(self.couple[impostor])
+        genuine_rows = self.genuine_rows
+        impostors = self.same.size - genuine_rows.size
+        in_genuine = np.bincount(self.a[genuine_rows], minlength=self.count)
+        pairs = self.couple_pairs.astype(np.float64)
+        in_impostor = np.bincount(self.couple_a, pairs, self.count)
+        in_impostor += np.bincount(self.couple_b, pairs, self.count)
         # A combination that has both people in common was counted for each of them.
-        shared = np.square(in_impostor).sum() - np.square(of_couple).sum()
-        genuine = np.square(in_genuine).sum() / self.same.sum() ** 2
-        return float(max(genuine, shared / impostor.sum() ** 2))
+        shared = np.square(in_impostor).sum() - np.square(pairs).sum()
+        genuine = np.square(in_genuine).sum() / genuine_rows.size**2
+        return float(max(genuine, shared / impostors**2))
+
+    def by_person(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sums of `values` (P,) over the genuine pairs of each person (I,)."""
+        rows = self.genuine_rows
+        return np.bincount(self.a[rows], values[rows].astype(np.float64), self.count)
+
+    def by_couple(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sums of `values` (P,) over the impostor pairs of each couple (C,)."""
+        # Genuine pairs stand with couple 0, so they must weigh nothing.
+        weights = np.where(self.same, 0.0, values)
+        return np.bincount(self.couple, weights, self.couples)
+
+    def matrix(self, of_couples: NDArray[Any]) -> sparse.csr_array:
+        """`of_couples` (C,) as people × people, each couple once, above the diagonal."""
+        starts = np.searchsorted(self.couple_a, np.arange(self.count + 1))
+        return sparse.csr_array((of_couples, self.couple_b, starts), shape=(self.count, self.count))
 
 
 def people_of_pairs(same: BoolArray, identity_a: ArrayLike, identity_b: ArrayLike) -> People:
@@ -89,57 +130,54 @@ def people_of_pairs(same: BoolArray, identity_a: ArrayLike, identity_b: ArrayLik
             f"pair {row} is labelled {kind}, but its people are {given_a[row]} and {given_b[row]}; "
             "labels and identities must come from the same protocol"
         )
-    names, codes = np.unique(np.concatenate([given_a, given_b]), return_inverse=True)
-    if names.size < MIN_IDENTITIES:
+    a, b, count = _codes(given_a, given_b)
+    if count < MIN_IDENTITIES:
         raise UserError(
-            f"{names.size} people are too few for a bootstrap over people, which needs at least "
+            f"{count} people are too few for a bootstrap over people, which needs at least "
             f"{MIN_IDENTITIES}; use a larger benchmark"
         )
-    a, b = codes[: same.size].astype(np.int64), codes[same.size :].astype(np.int64)
-    couple = np.zeros(same.size, dtype=np.int64)
-    keys = np.minimum(a, b)[~same] * names.size + np.maximum(a, b)[~same]
-    found, couple[~same] = np.unique(keys, return_inverse=True)
-    return People(same, a, b, couple, names.size, found.size)
+    couple, keys, pairs = _couples(same, a, b, count)
+    return People(
+        same, a, b, couple, count,
+        couple_a=(keys // count).astype(np.int32),
+        couple_b=(keys % count).astype(np.int32),
+        couple_pairs=pairs,
+    )  # fmt: skip
 
 
-def _multiplicities(
-    rng: np.random.Generator, units: int, replicates: int, dtype: type
-) -> NDArray[Any]:
-    """How often each of `units` is drawn in `units` draws with replacement: (units, replicates)."""
-    draws = rng.integers(units, size=(replicates, units))
-    draws += np.arange(replicates)[:, None] * units
-    counts = np.bincount(draws.ravel(), minlength=replicates * units)
-    return np.ascontiguousarray(counts.reshape(replicates, units).T.astype(dtype))
+def _few(largest: int, pairs: int) -> bool:
+    """Whether a table with a place for each number up to `largest` is small beside the pairs."""
+    return largest <= 4 * pairs + 2**16
 
 
-def _chunks(total: int, pairs: int) -> Iterator[int]:
-    size = max(1, min(total, CHUNK_ELEMENTS // pairs))
-    for start in range(0, total, size):
-        yield min(size, total - start)
+def _codes(given_a: NDArray[Any], given_b: NDArray[Any]) -> tuple[Codes, Codes, int]:
+    """The rank of each identity among those that occur, on both sides, and how many do."""
+    sides = (given_a, given_b)
+    integers = all(side.dtype.kind in "iu" for side in sides)
+    if integers and min(side.min() for side in sides) >= 0:
+        largest = int(max(side.max() for side in sides))
+        # Sorting 31 million codes takes seconds, a table of those that occur a tenth of it.
+        if _few(largest, given_a.size):
+            occurs = np.zeros(largest + 1, dtype=np.bool_)
+            for side in sides:
+                occurs[side] = True
+            rank = (np.cumsum(occurs) - 1).astype(np.int32)
+            return rank[given_a], rank[given_b], int(rank[-1]) + 1
+    names, places = np.unique(np.concatenate(sides), return_inverse=True)
+    codes = places.astype(np.int32)
+    return codes[: given_a.size], codes[given_a.size :], names.size
 
 
-def _dtype(pairs: int) -> type:
-    # float32 counts exactly to 2^24; weights are 1 on average, and sums of them must stay exact.
-    return np.float32 if pairs < 2**22 else np.float64
-
-
-def people_weights(
-    people: People, replicates: int, rng: np.random.Generator
-) -> Iterator[NDArray[Any]]:
-    """Weights of the pairs when people are drawn with replacement, in chunks (P, r)."""
-    for count in _chunks(replicates, people.same.size):
-        drawn = _multiplicities(rng, people.count, count, _dtype(people.same.size))
-        weights = drawn[people.a]
-        weights[~people.same] *= drawn[people.b[~people.same]]
-        yield weights
-
-
-def couple_weights(
-    people: People, replicates: int, rng: np.random.Generator
-) -> Iterator[NDArray[Any]]:
-    """Weights when only the couples of impostor pairs are drawn, as if independent: (P, r)."""
-    for count in _chunks(replicates, people.same.size):
-        drawn = _multiplicities(rng, people.couples, count, _dtype(people.same.size))
-        weights = drawn[people.couple]
-        weights[people.same] = 1
-        yield weights
+def _couples(same: BoolArray, a: Codes, b: Codes, count: int) -> tuple[Codes, IntArray, IntArray]:
+    """The couple of each pair (P,), the keys a · count + b of couples (C,), and their pairs."""
+    kind = np.int32 if count * count < 2**31 else np.int64
+    keys = np.minimum(a, b).astype(kind) * kind(count) + np.maximum(a, b)
+    if _few(count * count, same.size):
+        pairs_of = np.bincount(keys[~same], minlength=count * count)
+        found = np.flatnonzero(pairs_of)
+        place = np.zeros(count * count, dtype=np.int32)
+        place[found] = np.arange(found.size, dtype=np.int32)
+        return place[keys], found, pairs_of[found]
+    couple = np.zeros(same.size, dtype=np.int32)
+    found, couple[~same], pairs = np.unique(keys[~same], return_inverse=True, return_counts=True)
+    return couple, found.astype(np.int64), pairs

@@ -53,9 +53,7 @@ def score_rows(
     """
     a, b = np.asarray(rows_a), np.asarray(rows_b)
     if a.shape != b.shape or a.ndim != 1:
-        raise UserError(
-            f"pairs have shapes {a.shape} and {b.shape}; give two lists of one length"
-        )
+        raise UserError(f"pairs have shapes {a.shape} and {b.shape}; give two lists of one length")
     for name, rows in (("a", a), ("b", b)):
         _refuse_unknown_rows(name, rows, len(vectors))
     scores = np.empty(a.size, dtype=np.float32)

@@ -206,11 +206,11 @@ def rows_of_templates(ids: IntArray, wanted: ArrayLike, name: str) -> NDArray[np
     array = np.asarray(wanted)
     if not array.size:
         return np.empty(0, np.int32)
-    if 0 <= ids[0] and ids[-1] <= 4 * array.size + 2**20:
+    if ids[0] >= 0 and ids[-1] <= 4 * array.size + 2**20:
         # Ids are small numbers, as IJB's are: a table is several times as fast as a search.
         table = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
         table[ids] = np.arange(ids.size)
-        if 0 <= array.min() and array.max() <= ids[-1]:
+        if array.min() >= 0 and array.max() <= ids[-1]:
             found = table[array]
             if found.min() >= 0:
                 return found

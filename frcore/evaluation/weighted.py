@@ -1,24 +1,28 @@
 """Metrics of weighted pairs, for many sets of weights at once: what a bootstrap evaluates.
 
-Shapes: P pairs, R replicates. A metric is bound to the scores once (sorting, choosing thresholds)
-and then maps integer weights_PR to values_R. With all weights 1 it is the plain metric.
+Shapes: P pairs, r replicates. A metric is bound to the scores once (sorting, choosing thresholds)
+and then maps `frcore.evaluation.draws.Weights` to values (r,). With all weights 1 it is the plain
+metric. Only the weights that matter are asked for: for TAR those of the genuine pairs and, from the
+highest impostor score down, as many as it takes to reach the false accepts that are allowed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import BoolArray, FloatArray, IntArray, as_labels, as_scores
-from frcore.evaluation.metrics import tar_at_far
+from frcore.evaluation.checks import BoolArray, IntArray
+from frcore.evaluation.draws import Values, Weights
+from frcore.evaluation.metrics import allowed_false_accepts
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import fold_of_pair, verification_accuracy
 
-Weights = NDArray[np.floating[Any]]
-Values = NDArray[np.float64]
+CHUNK = 2**18
+"""Weights (pairs × replicates) asked for at once: 1 MiB, which a core's cache holds."""
 
 
 class BoundMetric(Protocol):
@@ -26,15 +30,19 @@ class BoundMetric(Protocol):
 
     value: float
 
-    def __call__(self, weights_PR: Weights) -> Values:
-        """Values (R,); NaN where a replicate has no weight on one kind of pair."""
+    def needs(self) -> IntArray | None:
+        """The impostor pairs whose own weights it will most likely ask for; None: sums of all."""
+        ...
+
+    def __call__(self, weights: Weights) -> Values:
+        """Values (r,); NaN where a replicate has no weight on one kind of pair."""
         ...
 
 
 class Metric(Protocol):
     """What `frcore.evaluation.uncertainty` puts an interval on; a proportion in [0, 1]."""
 
-    def bind(self, scores: ArrayLike, same: ArrayLike) -> BoundMetric:
+    def bind(self, scores: ArrayLike | Ranked, same: ArrayLike) -> BoundMetric:
         """Check scores (P,) and labels (P,) and prepare them."""
         ...
 
@@ -56,10 +64,10 @@ class Accuracy:
     folds: int | ArrayLike | None = 10
     threshold: float | None = None
 
-    def bind(self, scores: ArrayLike, same: ArrayLike) -> BoundMetric:
+    def bind(self, scores: ArrayLike | Ranked, same: ArrayLike) -> BoundMetric:
         """See `Metric.bind`."""
-        array = as_scores(scores, "pair")
-        labels = as_labels(same, array.size)
+        ranked = Ranked.of(scores, same)
+        array, labels = ranked.scores, ranked.same
         if self.threshold is not None:
             correct = (array >= self.threshold) == labels
         elif self.folds is not None:
@@ -85,16 +93,20 @@ class _BoundAccuracy:
     def __init__(self, correct: BoolArray, same: BoolArray, share: NDArray[np.float64]):
         # Errors are summed, not right decisions, so that a perfect accuracy is exactly 1.
         self.value = 1 - float(share @ ~correct)
-        # Four rows: weight of wrong genuine, all genuine, wrong impostor, all impostor.
-        masks = np.stack([same & ~correct, same, ~same & ~correct, ~same])
-        self._rows = masks * share
-        self._shares = self._rows[[1, 3]].sum(axis=1)
+        # Of both kinds of pair: the share of the wrong, and of all.
+        self._genuine = np.stack([same & ~correct, same]) * share
+        self._impostor = np.stack([~same & ~correct, ~same]) * share
 
-    def __call__(self, weights_PR: Weights) -> Values:
-        sums = self._rows.astype(weights_PR.dtype) @ weights_PR
+    def needs(self) -> IntArray | None:
+        """See `BoundMetric`."""
+        return None
+
+    def __call__(self, weights: Weights) -> Values:
+        genuine = weights.genuine_sums(self._genuine)
+        impostor = weights.impostor_sums(self._impostor)
         with np.errstate(invalid="ignore"):
-            rates = sums[[0, 2]].astype(np.float64) / sums[[1, 3]]
-        return 1 - self._shares @ rates
+            missed, accepted = genuine[0] / genuine[1], impostor[0] / impostor[1]
+        return 1 - self._genuine[1].sum() * missed - self._impostor[1].sum() * accepted
 
 
 @dataclass(frozen=True)
@@ -107,49 +119,70 @@ class TarAt:
 
     far: float
 
-    def bind(self, scores: ArrayLike, same: ArrayLike) -> BoundMetric:
+    def bind(self, scores: ArrayLike | Ranked, same: ArrayLike) -> BoundMetric:
         """See `Metric.bind`. Raises UnresolvableFAR where the impostors are too few."""
         if not self.far < 1:
             raise UserError(f"FAR {self.far} was asked for; it must be below 1, e.g. 1e-3")
-        array = as_scores(scores, "pair")
-        return _BoundTar(array, as_labels(same, array.size), self.far)
+        return _BoundTar(Ranked.of(scores, same), self.far)
 
 
 class _BoundTar:
-    def __init__(self, scores: FloatArray, same: BoolArray, far: float):
-        self.value = tar_at_far(scores[same], scores[~same], far).tar
-        self._far = far
-        genuine, impostor = np.flatnonzero(same), np.flatnonzero(~same)
-        self._genuine = genuine[np.argsort(-scores[genuine], kind="stable")]
-        self._impostor = impostor[np.argsort(-scores[impostor], kind="stable")]
-        # accepted[j]: genuine pairs strictly above the impostor of rank j.
-        ascending = scores[self._genuine][::-1]
-        barred = scores[self._impostor]
-        self._accepted: IntArray = genuine.size - np.searchsorted(ascending, barred, side="right")
+    def __init__(self, ranked: Ranked, far: float):
+        self._ranked, self._far = ranked, far
+        allowed = allowed_false_accepts(far, ranked.impostors)
+        # Weights are 1 on average: in most replicates the sums cross a quarter beyond at the
+        # latest, and where they do not the tail grows.
+        self._depth = int(1.25 * allowed) + 200
+        self._above = np.sort(ranked.scores[ranked.genuine])
+        ranked.tail(self._depth)
+        self.value = ranked.tar_at_fars([far])[0].tar
 
-    def __call__(self, weights_PR: Weights) -> Values:
-        genuine_GR = weights_PR[self._genuine]
-        impostor_total = weights_PR.sum(axis=0, dtype=np.float64) - genuine_GR.sum(
-            axis=0, dtype=np.float64
-        )
-        rank = self._barred_rank(weights_PR, impostor_total)
-        cumulative = np.cumsum(genuine_GR, axis=0, out=genuine_GR)
-        accepted = self._accepted[rank]
-        columns = np.arange(rank.size)
-        weight = np.where(accepted > 0, cumulative[np.maximum(accepted - 1, 0), columns], 0.0)
+    def needs(self) -> IntArray | None:
+        """See `BoundMetric`."""
+        return self._ranked.tail(self._depth)[: self._depth]
+
+    def __call__(self, weights: Weights) -> Values:
+        total = weights.impostor_total()
+        barred = self._barred_scores(weights, total)
+        accepted = self._above.size - np.searchsorted(self._above, barred, side="right")
+        above, every = self._genuine_sums(weights, accepted)
         with np.errstate(invalid="ignore"):
-            tar = weight / cumulative[-1].astype(np.float64)
-        return np.where(impostor_total > 0, tar, np.nan)
+            return np.where(total > 0, above / every, np.nan)
 
-    def _barred_rank(self, weights_PR: Weights, total: NDArray[np.float64]) -> IntArray:
-        """Rank of the first impostor that may not be accepted, for each replicate (R,)."""
+    def _barred_scores(self, weights: Weights, total: Values) -> NDArray[np.floating]:
+        """The highest impostor score that may not be accepted, for each replicate (r,)."""
         allowed = np.floor(self._far * total)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             allowed += (allowed + 1) / total <= self._far
-        # Weights are 1 on average, so the sums cross long before four times the expected depth.
-        depth = min(self._impostor.size, int(4 * self._far * self._impostor.size) + 200)
-        while True:
-            crossed = np.cumsum(weights_PR[self._impostor[:depth]], axis=0) > allowed
-            if depth == self._impostor.size or crossed[-1].all():
-                return np.argmax(crossed, axis=0)
-            depth = self._impostor.size
+        barred = np.full(total.size, np.inf, dtype=self._ranked.scores.dtype)
+        left = np.flatnonzero(total > 0)
+        passed, start, depth = np.zeros(total.size), 0, self._depth
+        size = max(1, CHUNK // weights.replicates)
+        while left.size:
+            if start == depth:
+                depth *= 2
+            # Never past `depth` before it must: of pairs beyond it no weights may be drawn.
+            pairs = self._ranked.tail(depth)[start : min(start + size, depth)]
+            weight = weights.impostor(pairs)
+            after = passed + weight.sum(axis=0)
+            crossed = after[left] > allowed[left]
+            now = left[crossed]
+            if now.size:
+                within = np.cumsum(weight[:, now], axis=0) > (allowed - passed)[now]
+                barred[now] = self._ranked.scores[pairs[np.argmax(within, axis=0)]]
+                left = left[~crossed]
+            passed, start = after, start + pairs.size
+        return barred
+
+    def _genuine_sums(self, weights: Weights, accepted: IntArray) -> tuple[Values, Values]:
+        """The weight of the `accepted` (r,) highest genuine pairs, and of all: (r,) each."""
+        above, every = np.zeros(accepted.size), np.zeros(accepted.size)
+        size = max(1, CHUNK // weights.replicates)
+        columns = np.arange(accepted.size)
+        for start in range(0, self._above.size, size):
+            pairs = self._ranked.genuine[start : start + size]
+            sums = np.cumsum(weights.genuine(pairs), axis=0)
+            inside = np.clip(accepted - start, 0, pairs.size)
+            above += np.where(inside > 0, sums[np.maximum(inside - 1, 0), columns], 0.0)
+            every += sums[-1]
+        return above, every

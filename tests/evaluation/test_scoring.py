@@ -29,7 +29,9 @@ def test_scores_are_dot_products_whatever_the_tiles_and_the_order(kind, rng):
     vectors = normalise(rng.normal(size=(60, 37)))
     a, b = kind(rng)
     order = rng.permutation(a.size)
-    expected = [float(np.dot(vectors[i].astype(float), vectors[j])) for i, j in zip(a, b, strict=True)]
+    expected = [
+        float(np.dot(vectors[i].astype(float), vectors[j])) for i, j in zip(a, b, strict=True)
+    ]
     expected = np.array(expected, np.float32)
     for tile, chunk in itertools.product([(1, 1), (5, 7), (64, 64), (512, 8192)], [1, 1000]):
         for dtype in (np.int32, np.int64):

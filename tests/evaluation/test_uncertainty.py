@@ -7,10 +7,12 @@ import pytest
 from scipy import stats
 
 from frcore.errors import UserError
+from frcore.evaluation.draws import draw_couples, draw_people
 from frcore.evaluation.metrics import UnresolvableFAR, tar_at_far
-from frcore.evaluation.resampling import couple_weights, people_of_pairs, people_weights
+from frcore.evaluation.resampling import people_of_pairs
 from frcore.evaluation.uncertainty import Accuracy, TarAt, interval_of_mean, paired_difference
 from frcore.evaluation.verification import verification_accuracy
+from tests.evaluation.slow_bootstrap import ArrayWeights, all_weights
 
 THRESHOLD = 1.0
 
@@ -56,7 +58,8 @@ def pairs_bootstrap(metric, scores, same, rng, replicates=200):
     for kind in (same, ~same):
         count = kind.sum()
         weights[kind] = rng.multinomial(count, np.full(count, 1 / count), replicates).T
-    return np.quantile(metric.bind(scores, same)(weights), [0.025, 0.975])
+    values = metric.bind(scores, same)(ArrayWeights(weights, same))
+    return np.quantile(values, [0.025, 0.975])
 
 
 def coverage(design, spreads, metric, truth, simulations, rng):
@@ -112,7 +115,7 @@ def test_coverage_is_near_nominal(design, spreads, kind, rng):
 def test_weights_are_the_pairs_among_the_drawn_people(rng):
     a, b = dense_design(12, 2)
     people = people_of_pairs(a == b, a, b)
-    weights = np.concatenate(list(people_weights(people, 500, rng)), axis=1)
+    weights = all_weights(people, draw_people(people, 500, rng))
     for column in weights.T[:50]:
         drawn = {}
         for pair in np.flatnonzero(a == b):
@@ -127,7 +130,7 @@ def test_couples_are_drawn_as_one(rng):
     b = np.r_[np.arange(10), 1, 0, 6, 7]
     people = people_of_pairs(a == b, a, b)
     assert people.couples == 3
-    weights = np.concatenate(list(couple_weights(people, 300, rng)), axis=1)
+    weights = all_weights(people, draw_couples(people, 300, rng))
     assert (weights[:10] == 1).all()
     np.testing.assert_array_equal(weights[10], weights[11])
     np.testing.assert_array_equal(weights[[10, 12, 13]].sum(axis=0), 3)
@@ -153,7 +156,7 @@ def test_weights_mean_copies_of_the_pairs(metric, rng):
     bound = metric.bind(scores, same)
     weights = rng.integers(0, 4, (same.size, 20)).astype(np.float32)
     weights[:, 0] = 1
-    values = bound(weights)
+    values = bound(ArrayWeights(weights, same))
     assert values[0] == pytest.approx(bound.value)
     for column, value in zip(weights.T.astype(int), values, strict=True):
         repeated_same, repeated = np.repeat(same, column), np.repeat(scores, column)
@@ -188,7 +191,7 @@ def test_a_deep_crossing_beyond_the_first_impostors_is_found(rng):
     # Nearly no weight on the highest half of the impostors: the threshold lies far below them.
     highest = np.flatnonzero(~same)[np.argsort(-scores[~same])][:1500]
     weights[highest, 1] = 0
-    values = TarAt(0.01).bind(scores, same)(weights)
+    values = TarAt(0.01).bind(scores, same)(ArrayWeights(weights, same))
     kept = np.setdiff1d(np.flatnonzero(~same), highest)
     assert values[1] == pytest.approx(tar_at_far(scores[same], scores[kept], 0.01).tar)
     assert (

@@ -1,0 +1,38 @@
+"""The bootstrap in its plainest form: the weight of every pair in every replicate, in one array."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ArrayWeights:
+    """Any weights of all pairs (P, r), as metrics ask for them."""
+
+    def __init__(self, weights_PR, same):
+        self.weights_PR, self.same = np.asarray(weights_PR), same
+        self.replicates = self.weights_PR.shape[1]
+
+    def genuine(self, pairs):
+        return self.weights_PR[pairs]
+
+    impostor = genuine
+
+    def impostor_total(self):
+        return self.weights_PR[~self.same].sum(axis=0, dtype=np.float64)
+
+    def genuine_sums(self, values_KP):
+        return (values_KP * self.same) @ self.weights_PR.astype(np.float64)
+
+    def impostor_sums(self, values_KP):
+        return (values_KP * ~self.same) @ self.weights_PR.astype(np.float64)
+
+
+def all_weights(people, draws):
+    """The weights (P, R) of all pairs that `draws` stand for."""
+    found = []
+    for one in draws:
+        weights = np.empty((people.same.size, one.replicates))
+        weights[people.same] = one.genuine(np.flatnonzero(people.same))
+        weights[~people.same] = one.impostor(np.flatnonzero(~people.same))
+        found.append(weights)
+    return np.concatenate(found, axis=1)
