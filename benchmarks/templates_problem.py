@@ -57,9 +57,7 @@ def make(folder: Path, size: Size, seed: int = 0) -> None:
     person_of_template = np.r_[np.arange(size.people), rng.integers(size.people, size=size.probes)]
     # Ids are not rows, as in IJB, and every template has an image.
     ids = np.sort(rng.choice(10 * person_of_template.size, person_of_template.size, replace=False))
-    template = np.r_[
-        np.arange(ids.size), rng.integers(ids.size, size=size.images - ids.size)
-    ]
+    template = np.r_[np.arange(ids.size), rng.integers(ids.size, size=size.images - ids.size)]
     template.sort()
     _write_embeddings(folder / "embeddings.npy", person_of_template[template], size, rng)
     names = np.array([f"person {code:05d}" for code in range(size.people)])
@@ -154,6 +152,7 @@ def judge(folder: Path, replicates: int) -> dict[str, object]:
         seen = np.zeros(benchmark.manifest.images, dtype=np.bool_)
     with clock.part("pool"):
         pooled = pooled_templates(benchmark, embeddings, rows, seen, evaluation)
+        del embeddings  # as in an evaluation, which maps the file for no longer than this
     with clock.part("score"):
         pairs = score_templates(benchmark, pooled)
     with clock.part("tar"):

@@ -7,7 +7,7 @@ run, and what all runs share cancels in a difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from frcore.evaluation.draws import NotDrawn, Values, Weights, draw_couples, dra
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import People, people_of_pairs
 from frcore.evaluation.verification import Interval, wilson_interval
-from frcore.evaluation.weighted import BoundMetric, Metric
+from frcore.evaluation.weighted import BoundMetric, Metric, Window
 
 MIN_REPLICATES = 100
 
@@ -246,15 +246,23 @@ def replicates_of(
             "with more"
         )
     over_people, over_couples = np.random.SeedSequence(rng_seed).spawn(2)
-    people_values = _evaluate(bound, draw_people(people, replicates, _rng(over_people)))
+    windows = {run: one.windows(people) for run, one in bound.items()}
+    of_people = {run: both[0] if both else None for run, both in windows.items()}
+    of_couples = {run: both[1] if both else None for run, both in windows.items()}
+    people_values = _evaluate(bound, of_people, draw_people(people, replicates, _rng(over_people)))
     try:
-        needed = _needed_couples(bound, people)
-        draws = draw_couples(people, replicates, _rng(over_couples), needed)
-        couple_values = _evaluate(bound, draws)
+        draws = draw_couples(
+            people,
+            replicates,
+            _rng(over_couples),
+            _pairs_alone(bound, of_couples),
+            [window.above for window in of_couples.values() if window],
+        )
+        couple_values = _evaluate(bound, of_couples, draws)
     except NotDrawn:
-        # A threshold lies deeper than the couples that were drawn one by one.
+        # A threshold lies outside its window: nothing is left out then.
         draws = draw_couples(people, replicates, _rng(over_couples))
-        couple_values = _evaluate(bound, draws)
+        couple_values = _evaluate(bound, dict.fromkeys(bound), draws)
     return people_values, couple_values
 
 
@@ -262,24 +270,29 @@ def _rng(seed: np.random.SeedSequence) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _evaluate(bound: Mapping[str, BoundMetric], draws: Iterator[Weights]) -> dict[str, Values]:
+def _evaluate(
+    bound: Mapping[str, BoundMetric],
+    windows: Mapping[str, Window | None],
+    draws: Iterable[Weights],
+) -> dict[str, Values]:
     """All replicates of each metric; draws outside, metrics inside, so that they share them."""
     parts: dict[str, list[Values]] = {run: [] for run in bound}
     for weights in draws:
         for run, one in bound.items():
-            parts[run].append(one(weights))
+            parts[run].append(one(weights, windows[run]))
     return {run: np.concatenate(part) for run, part in parts.items()}
 
 
-def _needed_couples(bound: Mapping[str, BoundMetric], people: People) -> IntArray | None:
-    """The couples of all pairs whose own weights some metric asks for; None: sums of all."""
-    needed = np.zeros(people.couples, dtype=np.bool_)
-    for one in bound.values():
-        pairs = one.needs()
-        if pairs is None:
+def _pairs_alone(
+    bound: Mapping[str, BoundMetric], windows: Mapping[str, Window | None]
+) -> IntArray | None:
+    """The pairs whose own weights some metric asks for; None: sums of all."""
+    found = []
+    for run, window in windows.items():
+        if window is None:
             return None
-        needed[people.couple[pairs]] = True
-    return np.flatnonzero(needed)
+        found.append(bound[run].pairs(window))
+    return np.concatenate(found)
 
 
 def _usable(values: Values) -> Values:

@@ -1,28 +1,30 @@
 """Weights of pairs in the replicates of a bootstrap, computed only where they are asked for.
 
 `frcore.evaluation.resampling` tells which weights, and why. A list of 15.7 million pairs has 10¹⁰
-of them in a thousand replicates, and nearly all are needed in one sum alone, the total weight of
-the impostor pairs, which needs no list:
+of them in a thousand replicates. Nearly all are needed in a few sums alone, over sets of pairs that
+are fixed beforehand (all impostor pairs; those of scores far above the threshold), and sums need no
+list:
 
-- With people drawn, it is Σ n_ab · m_a · m_b over the couples {a, b}, n_ab the number of their
-  pairs: mᵀNm, one sparse product for all replicates.
+- With people drawn, a set's sum is Σ n_ab · m_a · m_b over couples {a, b}, n_ab the number of their
+  pairs in the set: mᵀNm, one sparse product for all replicates.
 - With couples drawn, the counts c of C couples are multinomial, C draws among C. Let S be the
-  couples whose weights are asked for one by one (those of the highest scores) and R the rest. Then
-  the number of draws that fall in S is binomial (C, |S|/C); given it, the counts inside S are
-  multinomial, and those inside R too, independently. Of R only Σ n_i · c_i is needed, for which
-  couples of equally many pairs n can be counted together: the sums of counts over groups of a
-  multinomial are multinomial themselves. So one draws |S| couples and a few groups instead of C
-  couples, and the weights of S together with the total have the same joint distribution.
+  couples that have a pair whose weight is asked for by itself, R the rest. The number of draws in S
+  is binomial (C, |S|/C); given it, the counts inside S are multinomial, and so are those inside R,
+  independently of them. Of R only the sums Σ n_i · c_i over the sets are needed, for which couples
+  with equally many pairs in every set can be counted together: sums of counts over groups of a
+  multinomial are multinomial themselves. So |S| couples and a few groups are drawn instead of C
+  couples, and all that is asked for has the same joint distribution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from frcore.evaluation.checks import IntArray
 from frcore.evaluation.resampling import People
@@ -35,6 +37,26 @@ REPLICATES = (32, 512)
 
 UNITS = 2**20
 """Counts (units × replicates) to draw at once, where they are fewer than the fewest."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairSet:
+    """Impostor pairs whose weights are only asked for as one sum; None: all of them."""
+
+    pairs: IntArray | None
+
+    def of_couples(self, people: People) -> IntArray:
+        """How many of the pairs each couple has (C,)."""
+        if self.pairs is None:
+            return people.couple_pairs
+        return np.bincount(people.couple[self.pairs], minlength=people.couples)
+
+
+ALL = PairSet(None)
+
+
+FEW_COUPLES = 2**15
+"""So many couples are all drawn one by one: it is quick, and the draws do not depend on the FAR."""
 
 
 class NotDrawn(Exception):  # noqa: N818 - not an error: the draws are made again, of all couples
@@ -57,8 +79,8 @@ class Weights(Protocol):
         """Weights of these impostor pairs (n, r); a new array."""
         ...
 
-    def impostor_total(self) -> Values:
-        """The sum of the weights of all impostor pairs (r,)."""
+    def impostor_sum(self, pairs: PairSet) -> Values:
+        """The sum of the weights of these impostor pairs (r,)."""
         ...
 
     def genuine_sums(self, values_KP: Array) -> Values:
@@ -76,7 +98,7 @@ class PeopleWeights:
 
     people: People
     drawn_IR: NDArray[np.float32]
-    _total: Values | None = None
+    _sums: dict[PairSet, Values] = field(default_factory=dict)
 
     @property
     def replicates(self) -> int:
@@ -93,11 +115,11 @@ class PeopleWeights:
         weights *= np.take(self.drawn_IR, self.people.b[pairs], axis=0)
         return weights
 
-    def impostor_total(self) -> Values:
+    def impostor_sum(self, pairs: PairSet) -> Values:
         """See `Weights`."""
-        if self._total is None:
-            self._total = self._form(self.people.couple_pairs)
-        return self._total
+        if pairs not in self._sums:
+            self._sums[pairs] = self._form(pairs.of_couples(self.people))
+        return self._sums[pairs]
 
     def genuine_sums(self, values_KP: Array) -> Values:
         """See `Weights`."""
@@ -109,6 +131,7 @@ class PeopleWeights:
 
     def _form(self, of_couples: Array) -> Values:
         """Σ of_couples · m_a · m_b over couples (r,)."""
+        # In double precision: a row's sum may have more pairs than single precision can count.
         drawn = self.drawn_IR.astype(np.float64)
         matrix = self.people.matrix(of_couples.astype(np.float64))
         return np.einsum("ir,ir->r", drawn, matrix @ drawn)
@@ -122,13 +145,13 @@ class CoupleWeights:
         people: of the pairs.
         place: the row in `drawn_SR` of each couple (C,), −1 where it was not drawn on its own.
         drawn_SR: how often each couple of S was drawn (S, r).
-        rest: the total weight of the pairs of all other couples (r,).
+        sums: the weight of all pairs of each set that was asked for, (r,) each.
     """
 
     people: People
     place: NDArray[np.int32]
     drawn_SR: Array
-    rest: Values
+    sums: Mapping[PairSet, Values]
 
     @property
     def replicates(self) -> int:
@@ -146,10 +169,11 @@ class CoupleWeights:
             raise NotDrawn
         return np.take(self.drawn_SR, rows, axis=0).astype(np.float32)
 
-    def impostor_total(self) -> Values:
-        """See `Weights`."""
-        pairs = self.people.couple_pairs[self.place >= 0].astype(np.float64)
-        return self.rest + _product(pairs[None], self.drawn_SR)[0]
+    def impostor_sum(self, pairs: PairSet) -> Values:
+        """See `Weights`. Raises NotDrawn for a set that was not asked for when drawing."""
+        if pairs not in self.sums:
+            raise NotDrawn
+        return self.sums[pairs]
 
     def genuine_sums(self, values_KP: Array) -> Values:
         """See `Weights`."""
@@ -168,7 +192,8 @@ def _product(values_KS: Values, counts_SR: Array, block: int = 2**16) -> Values:
     total = np.zeros((len(values_KS), counts_SR.shape[1]))
     for start in range(0, len(counts_SR), block):
         part = slice(start, start + block)
-        total += values_KS[:, part] @ counts_SR[part].astype(np.float64)
+        # Sparse, as most couples have no pair in most sets.
+        total += sparse.csr_array(values_KS[:, part]) @ counts_SR[part].astype(np.float64)
     return total
 
 
@@ -182,7 +207,11 @@ def draw_people(
 
 
 def draw_couples(
-    people: People, replicates: int, rng: np.random.Generator, needed: IntArray | None = None
+    people: People,
+    replicates: int,
+    rng: np.random.Generator,
+    pairs: IntArray | None = None,
+    sets: Sequence[PairSet] = (),
 ) -> Iterator[CoupleWeights]:
     """Couples of impostor pairs drawn with replacement, a few replicates at a time.
 
@@ -190,27 +219,73 @@ def draw_couples(
         people: of the pairs.
         replicates: how many in all.
         rng: draws them.
-        needed: the couples to draw one by one; None: all. More than half of them is all too, in
-            which case the draws are the same as those of all.
+        pairs: impostor pairs whose couples are drawn one by one; None: all couples are. Where it
+            would save little, all are too, and the draws are those with None.
+        sets: whose sums will be asked for; that of all impostor pairs always can be.
     """
     couples = people.couples
-    if needed is None or 2 * needed.size > couples:
-        needed = np.arange(couples)
+    if couples <= FEW_COUPLES:
+        pairs = None
+    sets = (ALL, *sets)
+    of_couples = {one: one.of_couples(people) for one in sets}
+    alone = np.ones(couples, dtype=np.bool_)
+    if pairs is not None:
+        alone[:] = False
+        alone[people.couple[pairs]] = True
+    groups = _Groups.of(~alone, list(of_couples.values()))
+    if groups is None:
+        alone[:] = True
     place = np.full(couples, -1, dtype=np.int32)
+    needed = np.flatnonzero(alone)
     place[needed] = np.arange(needed.size, dtype=np.int32)
+    values_KS = np.stack([counts[needed] for counts in of_couples.values()]).astype(np.float64)
     for count in _portions(replicates, needed.size):
-        inside, rest = np.full(count, couples), np.zeros(count)
-        if needed.size < couples:
+        inside = np.full(count, couples)
+        if groups is not None:
             inside = rng.binomial(couples, needed.size / couples, size=count)
-            rest = _rest(rng, people.couple_pairs[place < 0], couples - inside)
-        yield CoupleWeights(people, place, _counts(rng, needed.size, inside), rest)
+        drawn = _counts(rng, needed.size, inside)
+        sums = _product(values_KS, drawn)
+        if groups is not None:
+            sums += groups.sums(rng, couples - inside)
+        yield CoupleWeights(people, place, drawn, dict(zip(sets, sums, strict=True)))
 
 
-def _rest(rng: np.random.Generator, pairs: IntArray, draws: IntArray) -> Values:
-    """Σ pairs · count when `draws` (r,) fall on couples with so many `pairs`: (r,)."""
-    sizes, couples = np.unique(pairs, return_counts=True)
-    counts = rng.multinomial(draws, couples / couples.sum()).astype(np.float64)
-    return counts @ sizes.astype(np.float64)
+@dataclass(frozen=True)
+class _Groups:
+    """Couples with equally many pairs in every set.
+
+    Attributes:
+        share: of all couples outside S that are in each group (K,).
+        pairs: how many pairs each of them has in each set (M, K).
+    """
+
+    share: Values
+    pairs: Values
+
+    @classmethod
+    def of(cls, rest: NDArray[np.bool_], of_sets: Sequence[IntArray]) -> _Groups | None:
+        """The groups of the couples in `rest`; None where drawing them saves nothing."""
+        members = np.flatnonzero(rest)
+        if 2 * members.size < rest.size:
+            return None
+        code = np.zeros(members.size, dtype=np.int64)
+        for pairs in of_sets:
+            if not pairs.any():
+                continue
+            code = code * (int(pairs.max(initial=0)) + 1) + pairs[members]
+            _, first, code, sizes = np.unique(
+                code, return_index=True, return_inverse=True, return_counts=True
+            )
+            # A group's count costs some ten times as much as one couple's.
+            if 10 * first.size > members.size:
+                return None
+        kept = members[first]
+        share = sizes / members.size
+        return cls(share, np.stack([pairs[kept] for pairs in of_sets]).astype(np.float64))
+
+    def sums(self, rng: np.random.Generator, draws: IntArray) -> Values:
+        """Σ pairs · count in each set where `draws` (r,) fall on these couples: (M, r)."""
+        return self.pairs @ rng.multinomial(draws, self.share).T.astype(np.float64)
 
 
 def _portions(total: int, units: int) -> Iterator[int]:

@@ -95,18 +95,22 @@ class People:
     def by_person(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of `values` (P,) over the genuine pairs of each person (I,)."""
         rows = self.genuine_rows
-        return np.bincount(self.a[rows], values[rows].astype(np.float64), self.count)
+        sums = np.bincount(self.a[rows], values[rows], self.count)
+        return sums.astype(np.float64)
 
     def by_couple(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of `values` (P,) over the impostor pairs of each couple (C,)."""
         # Genuine pairs stand with couple 0, so they must weigh nothing.
         weights = np.where(self.same, 0.0, values)
-        return np.bincount(self.couple, weights, self.couples)
+        return np.bincount(self.couple, weights, self.couples).astype(np.float64)
 
     def matrix(self, of_couples: NDArray[Any]) -> sparse.csr_array:
         """`of_couples` (C,) as people × people, each couple once, above the diagonal."""
-        starts = np.searchsorted(self.couple_a, np.arange(self.count + 1))
-        return sparse.csr_array((of_couples, self.couple_b, starts), shape=(self.count, self.count))
+        rows = np.flatnonzero(of_couples)
+        starts = np.searchsorted(self.couple_a[rows], np.arange(self.count + 1))
+        return sparse.csr_array(
+            (of_couples[rows], self.couple_b[rows], starts), shape=(self.count, self.count)
+        )
 
 
 def people_of_pairs(same: BoolArray, identity_a: ArrayLike, identity_b: ArrayLike) -> People:
@@ -171,7 +175,9 @@ def _codes(given_a: NDArray[Any], given_b: NDArray[Any]) -> tuple[Codes, Codes, 
 def _couples(same: BoolArray, a: Codes, b: Codes, count: int) -> tuple[Codes, IntArray, IntArray]:
     """The couple of each pair (P,), the keys a · count + b of couples (C,), and their pairs."""
     kind = np.int32 if count * count < 2**31 else np.int64
-    keys = np.minimum(a, b).astype(kind) * kind(count) + np.maximum(a, b)
+    keys = np.minimum(a, b, dtype=kind)
+    keys *= count
+    keys += np.maximum(a, b)
     if _few(count * count, same.size):
         pairs_of = np.bincount(keys[~same], minlength=count * count)
         found = np.flatnonzero(pairs_of)

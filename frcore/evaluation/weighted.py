@@ -16,13 +16,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
-from frcore.evaluation.draws import Values, Weights
+from frcore.evaluation.draws import ALL, PairSet, Values, Weights
 from frcore.evaluation.metrics import allowed_false_accepts
 from frcore.evaluation.ranked import Ranked
+from frcore.evaluation.resampling import People
 from frcore.evaluation.verification import fold_of_pair, verification_accuracy
 
 CHUNK = 2**18
 """Weights (pairs × replicates) asked for at once: 1 MiB, which a core's cache holds."""
+
+REACH, MARGIN = 8.0, 100
+"""How far windows reach, in standard deviations and in pairs: past it is less than one replicate
+in 10¹⁰, and nothing is lost where it happens, the search then starts from the highest score."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where among the impostor pairs, the highest first, thresholds are looked for.
+
+    Attributes:
+        first, last: from rank `first` on, up to `last`, pairs are weighed one by one.
+        above: the pairs before `first`, of which only the sum is asked for.
+    """
+
+    first: int
+    last: int
+    above: PairSet
 
 
 class BoundMetric(Protocol):
@@ -30,11 +49,15 @@ class BoundMetric(Protocol):
 
     value: float
 
-    def needs(self) -> IntArray | None:
-        """The impostor pairs whose own weights it will most likely ask for; None: sums of all."""
+    def windows(self, people: People) -> tuple[Window, Window] | None:
+        """Where to look with people drawn and with couples drawn; None: it asks for sums of all."""
         ...
 
-    def __call__(self, weights: Weights) -> Values:
+    def pairs(self, window: Window) -> IntArray:
+        """The impostor pairs in a window."""
+        ...
+
+    def __call__(self, weights: Weights, window: Window | None = None) -> Values:
         """Values (r,); NaN where a replicate has no weight on one kind of pair."""
         ...
 
@@ -97,11 +120,14 @@ class _BoundAccuracy:
         self._genuine = np.stack([same & ~correct, same]) * share
         self._impostor = np.stack([~same & ~correct, ~same]) * share
 
-    def needs(self) -> IntArray | None:
+    def windows(self, people: People) -> None:
         """See `BoundMetric`."""
-        return None
 
-    def __call__(self, weights: Weights) -> Values:
+    def pairs(self, window: Window) -> IntArray:
+        """See `BoundMetric`."""
+        raise NotImplementedError("accuracy has no window")
+
+    def __call__(self, weights: Weights, window: Window | None = None) -> Values:
         genuine = weights.genuine_sums(self._genuine)
         impostor = weights.impostor_sums(self._impostor)
         with np.errstate(invalid="ignore"):
@@ -129,40 +155,63 @@ class TarAt:
 class _BoundTar:
     def __init__(self, ranked: Ranked, far: float):
         self._ranked, self._far = ranked, far
-        allowed = allowed_false_accepts(far, ranked.impostors)
-        # Weights are 1 on average: in most replicates the sums cross a quarter beyond at the
-        # latest, and where they do not the tail grows.
-        self._depth = int(1.25 * allowed) + 200
+        self._allowed = allowed_false_accepts(far, ranked.impostors)
         self._above = np.sort(ranked.scores[ranked.genuine])
-        ranked.tail(self._depth)
         self.value = ranked.tar_at_fars([far])[0].tar
 
-    def needs(self) -> IntArray | None:
-        """See `BoundMetric`."""
-        return self._ranked.tail(self._depth)[: self._depth]
+    def windows(self, people: People) -> tuple[Window, Window]:
+        """See `BoundMetric`.
 
-    def __call__(self, weights: Weights) -> Values:
-        total = weights.impostor_total()
-        barred = self._barred_scores(weights, total)
+        The weight W of the pairs above the threshold, less FAR × that of all, has the expectation 0
+        and to first order the variance Σ (k_u − FAR · n_u)² over units u that are drawn, k and n
+        the unit's pairs above and in all. Windows reach `REACH` standard deviations either way.
+        """
+        pairs = self._ranked.tail(self._allowed)[: self._allowed]
+        above = np.bincount(people.couple[pairs], minlength=people.couples)
+        excess = (above - self._far * people.couple_pairs).astype(np.float64)
+        by_person = np.zeros(people.count)
+        for side in (people.couple_a, people.couple_b):
+            by_person += np.bincount(side, excess, people.count)
+        return self._window(by_person), self._window(excess)
+
+    def _window(self, excess: Values) -> Window:
+        reach = int(REACH * float(np.sqrt(np.square(excess).sum()))) + MARGIN
+        first = max(0, self._allowed - reach)
+        last = min(self._allowed + reach, self._ranked.impostors)
+        return Window(first, last, PairSet(self._ranked.tail(last)[:first]))
+
+    def pairs(self, window: Window) -> IntArray:
+        """See `BoundMetric`."""
+        return self._ranked.tail(window.last)[window.first : window.last]
+
+    def __call__(self, weights: Weights, window: Window | None = None) -> Values:
+        total = weights.impostor_sum(ALL)
+        allowed = np.floor(self._far * total)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            allowed += (allowed + 1) / total <= self._far
+        window = window or Window(0, self._allowed + MARGIN, ALL)
+        barred = self._barred_scores(weights, allowed, total > 0, window)
         accepted = self._above.size - np.searchsorted(self._above, barred, side="right")
         above, every = self._genuine_sums(weights, accepted)
         with np.errstate(invalid="ignore"):
             return np.where(total > 0, above / every, np.nan)
 
-    def _barred_scores(self, weights: Weights, total: Values) -> NDArray[np.floating]:
+    def _barred_scores(
+        self, weights: Weights, allowed: Values, usable: BoolArray, window: Window
+    ) -> NDArray[np.floating]:
         """The highest impostor score that may not be accepted, for each replicate (r,)."""
-        allowed = np.floor(self._far * total)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            allowed += (allowed + 1) / total <= self._far
-        barred = np.full(total.size, np.inf, dtype=self._ranked.scores.dtype)
-        left = np.flatnonzero(total > 0)
-        passed, start, depth = np.zeros(total.size), 0, self._depth
+        barred = np.full(allowed.size, np.inf, dtype=self._ranked.scores.dtype)
+        left = np.flatnonzero(usable)
+        start, last = window.first, window.last
+        passed = weights.impostor_sum(window.above) if start else np.zeros(allowed.size)
+        if (passed > allowed)[left].any():
+            start, passed = 0, np.zeros(allowed.size)
         size = max(1, CHUNK // weights.replicates)
         while left.size:
-            if start == depth:
-                depth *= 2
-            # Never past `depth` before it must: of pairs beyond it no weights may be drawn.
-            pairs = self._ranked.tail(depth)[start : min(start + size, depth)]
+            if start == last:
+                last *= 2
+            # Never past `last` before it must: of pairs beyond it no weights may be drawn.
+            pairs = self._ranked.tail(last)[start : min(start + size, last)]
             weight = weights.impostor(pairs)
             after = passed + weight.sum(axis=0)
             crossed = after[left] > allowed[left]

@@ -17,8 +17,9 @@ class ArrayWeights:
 
     impostor = genuine
 
-    def impostor_total(self):
-        return self.weights_PR[~self.same].sum(axis=0, dtype=np.float64)
+    def impostor_sum(self, pairs):
+        rows = ~self.same if pairs.pairs is None else pairs.pairs
+        return self.weights_PR[rows].sum(axis=0, dtype=np.float64)
 
     def genuine_sums(self, values_KP):
         return (values_KP * self.same) @ self.weights_PR.astype(np.float64)
