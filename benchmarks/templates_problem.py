@@ -21,7 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.config import Evaluation
-from frcore.data.prepared import Prepared, written
+from frcore.data.draft import written_absent
+from frcore.data.prepared import Prepared
 from frcore.evaluation.judge import tar_rows
 from frcore.evaluation.protocol import pooled_templates, rows_needed, score_templates
 from frcore.evaluation.scoring import score_rows
@@ -65,10 +66,14 @@ def make(folder: Path, size: Size, seed: int = 0) -> None:
     medium = rng.integers(0, 3 * ids.size, size.images)
     a, b = _pairs(person_of_template, size, rng)
     about = {"kind": "synthetic_templates", "spec": {"data": {"fars": FARS}}, "spec_hash": "0" * 64}
-    with written(
-        folder / "benchmark", count=size.images, size=2, protocol="templates",
-        alignment="none", synthetic=True, **about,
-    ) as draft:  # fmt: skip
+    with written_absent(
+        folder / "benchmark",
+        size=112,
+        protocol="templates",
+        alignment="none",
+        synthetic=True,
+        **about,
+    ) as draft:
         draft.tables["index"] = pd.DataFrame(
             {
                 "name": [f"{row}.jpg" for row in range(size.images)],
@@ -84,10 +89,13 @@ def make(folder: Path, size: Size, seed: int = 0) -> None:
                 "image": np.arange(size.images),
                 "medium": medium,
                 "identity": people,
+                "weight": rng.random(size.images),
             }
         )
         same = person_of_template[a] == person_of_template[b]
-        draft.tables["template_pairs"] = pd.DataFrame({"a": ids[a], "b": ids[b], "same": same})
+        draft.tables["template_pairs"] = pd.DataFrame(
+            {"a": ids[a].astype(np.int32), "b": ids[b].astype(np.int32), "same": same}
+        )
 
 
 def _write_embeddings(

@@ -18,9 +18,9 @@ FLIP = {
 }
 POOLING = {
     "media_mean": "Templates: image embeddings (not normalised before) are averaged in each "
-    "medium, then over media, then L2-normalised; no detector scores.",
+    "medium, then over media, then L2-normalised",
     "image_mean": "Templates: image embeddings (not normalised before) are averaged over all "
-    "images, then L2-normalised; no detector scores.",
+    "images, then L2-normalised",
 }
 
 
@@ -66,7 +66,15 @@ def _embedding(spec: EvaluationSpec, template: bool) -> str:
     mirrored = "without mirror images" if spec.evaluation.flip == "none" else (
         "each image's is the sum of its own and its mirror image's"
     )  # fmt: skip
-    return f"{POOLING[spec.evaluation.pooling]} Image embeddings: {mirrored}; score: cosine."
+    weighted = (
+        "each multiplied by its detector score before"
+        if spec.evaluation.detector_score
+        else "no detector scores"
+    )
+    return (
+        f"{POOLING[spec.evaluation.pooling]}; {weighted}. Image embeddings: {mirrored}; "
+        "score: cosine."
+    )
 
 
 def _threshold(pairs: ScoredPairs) -> str:

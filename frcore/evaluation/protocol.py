@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from frcore.config import Evaluation
 from frcore.data.prepared import Prepared
-from frcore.data.tables import COLUMNS
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
 from frcore.evaluation.scoring import score_rows
@@ -186,7 +185,7 @@ def pooled_templates(
         template,
         benchmark.column("templates", "medium"),
         pooling=evaluation.pooling,
-        weights=_detector_scores(benchmark) if evaluation.detector_score else None,
+        weights=benchmark.column("templates", "weight") if evaluation.detector_score else None,
         rows=np.searchsorted(rows, image),
         names=_names(benchmark, rows),
     )
@@ -195,15 +194,6 @@ def pooled_templates(
     seen_template[row_of_image[seen[image]]] = True
     person = _people_of_templates(benchmark.templates["identity"], row_of_image, pooled.ids)
     return PooledTemplates(pooled, person, seen_template)
-
-
-def _detector_scores(benchmark: Prepared) -> NDArray[np.float32]:
-    if "weight" not in COLUMNS["templates"]:
-        raise UserError(
-            f"{benchmark.folder} has no detector scores, which `evaluation.detector_score` asks "
-            "for; leave that away, or use a benchmark whose list has them"
-        )
-    return benchmark.column("templates", "weight")
 
 
 def score_templates(benchmark: Prepared, pooled: PooledTemplates) -> ScoredPairs:
