@@ -59,7 +59,7 @@ def test_sums_and_single_couples_have_the_joint_distribution_of_a_multinomial(
 
 def test_what_was_not_drawn_is_not_made_up(protocol, rng, monkeypatch):
     monkeypatch.setattr(draws, "FEW_COUPLES", 0)
-    scores, same, a, b = protocol
+    _, same, a, b = protocol
     people = people_of_pairs(same, a, b)
     impostor = np.flatnonzero(~same)
     weights = next(draw_couples(people, 100, rng, impostor[:5]))
@@ -76,7 +76,8 @@ def test_sums_over_sets_are_the_sums_of_their_weights(protocol, rng):
     people = people_of_pairs(same, a, b)
     some = PairSet(np.flatnonzero(~same)[5:700:3])
     values = rng.random((2, same.size))
-    for one in (next(draw_people(people, 40, rng)), next(draw_couples(people, 40, rng, None, [some]))):
+    drawn_couples = next(draw_couples(people, 40, rng, None, [some]))
+    for one in (next(draw_people(people, 40, rng)), drawn_couples):
         slow = ArrayWeights(all_weights(people, [one]), same)
         for pairs in (ALL, some):
             np.testing.assert_array_equal(one.impostor_sum(pairs), slow.impostor_sum(pairs))
