@@ -5,12 +5,15 @@ Kept free of torch and pandas, because every worker process imports this module 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -20,8 +23,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.data.faces.identity import Identity, identity
-from frcore.data.faces.nuisance import nuisance
+from frcore.data.faces.nuisance import Nuisance, nuisance
 from frcore.data.faces.render import render
+
+T = TypeVar("T")
 
 _CHUNK = 256
 _SERIAL = 1500
@@ -51,15 +56,23 @@ class Shots:
 
 
 @functools.lru_cache(maxsize=64)
-def _person(seed: int, split: str, index: int) -> Identity:
+def person_of(seed: int, split: str, index: int) -> Identity:
+    """A person, remembered while its pictures follow one another."""
     return identity(seed, split, index)
 
 
 def render_shot(shots: Shots, at: int, size: int) -> NDArray[np.uint8]:
     """Picture number `at` of `shots`: uint8 (size, size, 3), RGB."""
     who = int(shots.identity[at])
-    person = _person(shots.seed, shots.split, who)
-    taken = nuisance(
+    person = person_of(shots.seed, shots.split, who)
+    taken = nuisance_of(shots, at)
+    return render(person, taken, size)
+
+
+def nuisance_of(shots: Shots, at: int) -> Nuisance:
+    """How picture number `at` of `shots` was taken."""
+    who = int(shots.identity[at])
+    return nuisance(
         shots.seed,
         shots.split,
         who,
@@ -67,9 +80,8 @@ def render_shot(shots: Shots, at: int, size: int) -> NDArray[np.uint8]:
         int(shots.image[at]),
         video=bool(shots.video[at]),
         difficulty=shots.difficulty,
-        glasses_habit=person.glasses,
+        glasses_habit=person_of(shots.seed, shots.split, who).glasses,
     )
-    return render(person, taken, size)
 
 
 def available_cores() -> int:
@@ -87,42 +99,60 @@ def render_all(shots: Shots, images: Path, *, workers: int | None = None) -> Non
         images: an existing `.npy` file of that shape.
         workers: processes; all available cores when absent. The pixels do not depend on it.
     """
-    starts = range(0, len(shots), _CHUNK)
+    tasks = [(shots.part(start, start + _CHUNK), images, start)
+             for start in range(0, len(shots), _CHUNK)]  # fmt: skip
+    over_cores(_render_chunk, tasks, len(shots), workers)
+
+
+def over_cores(
+    work: Callable[..., T], tasks: Sequence[tuple[Any, ...]], pictures: int, workers: int | None
+) -> list[T]:
+    """Call `work` with each of `tasks`, in processes where that is faster; results in their order.
+
+    Args:
+        work: a function of a module that imports little.
+        tasks: of at most `_CHUNK` pictures each.
+        pictures: of all tasks, for the progress bar.
+        workers: processes; all available cores when absent.
+    """
     if workers is None:
-        workers = available_cores() if len(shots) > _SERIAL else 1
-    workers = min(workers, len(starts))
+        workers = available_cores() if pictures > _SERIAL else 1
     with _progress() as progress:
-        task = progress.add_task("rendering faces", total=len(shots))
-        if workers <= 1:
-            for start in starts:
-                progress.advance(task, _render_chunk(shots.part(start, start + _CHUNK),
-                                                     images, start))  # fmt: skip
-            return
+        bar = progress.add_task("rendering faces", total=pictures)
+        share = pictures / max(1, len(tasks))
+        if min(workers, len(tasks)) <= 1:
+            results = []
+            for task in tasks:
+                results.append(work(*task))
+                progress.advance(bar, share)
+            return results
         # Spawned, not forked: a fork copies the locks of torch's and OpenCV's running threads.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            chunks = [
-                pool.submit(_render_chunk, shots.part(start, start + _CHUNK), images, start)
-                for start in starts
-            ]
-            for chunk in as_completed(chunks):
-                progress.advance(task, chunk.result())
+        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+            futures = [pool.submit(work, *task) for task in tasks]
+            for _ in as_completed(futures):
+                progress.advance(bar, share)
+            return [future.result() for future in futures]
 
 
-def _render_chunk(shots: Shots, images: Path, start: int) -> int:
+def _render_chunk(shots: Shots, images: Path, start: int) -> None:
     array = np.load(images, mmap_mode="r+")
-    size = array.shape[1]
+    with one_thread():
+        for at in range(len(shots)):
+            array[start + at] = render_shot(shots, at, array.shape[1])
+    array.flush()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV and BLAS without threads: pictures are small, and the processes use the cores."""
     threads = cv2.getNumThreads()
-    # The pictures are small: threads would wait for each other, and the processes use the cores.
     cv2.setNumThreads(1)
     try:
         with threadpool_limits(limits=1, user_api="blas"):
-            for at in range(len(shots)):
-                array[start + at] = render_shot(shots, at, size)
+            yield
     finally:
         cv2.setNumThreads(threads)
-    array.flush()
-    return len(shots)
 
 
 def _progress() -> Progress:

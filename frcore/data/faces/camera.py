@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 from frcore.data.faces.nuisance import Nuisance
 from frcore.data.faces.streams import stream
 
-_REFERENCE_SIZE = 112
 _GREY = np.array([0.299, 0.587, 0.114])
 
 
-def photograph(scene: NDArray[np.uint8], taken: Nuisance, size: int) -> NDArray[np.uint8]:
-    """Turn a scene (S, S, 3) at normal exposure into an image (size, size, 3)."""
+def photograph(
+    scene: NDArray[np.uint8], taken: Nuisance, size: int, ratio: float
+) -> NDArray[np.uint8]:
+    """Turn a scene (S, S, 3) at normal exposure into an image (size, size, 3).
+
+    `ratio` is the size of the face, 1 as in a crop of 112 pixels: blur is in parts of the face.
+    """
     if scene.shape[0] != size:
         reduced = cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA)
         scene = np.asarray(reduced, np.uint8)
-    light = _blurred(scene, taken, size)
+    light = _blurred(scene, taken, size, ratio)
     # 8 bits are all a table of the gamma curve needs, and far cheaper than powers.
     curve = 255 * np.linspace(0, 1, 256) ** taken.gamma + 0.5
     image = cv2.LUT(cv2.transform(light, _colours(taken)), curve.astype(np.uint8))
@@ -37,8 +41,9 @@ def _colours(taken: Nuisance) -> NDArray[np.float64]:
     return saturated * taken.gain * np.array([[1 + taken.warmth], [1], [1 - taken.warmth]])
 
 
-def _blurred(light: NDArray[np.uint8], taken: Nuisance, size: int) -> NDArray[np.uint8]:
-    ratio = size / _REFERENCE_SIZE
+def _blurred(
+    light: NDArray[np.uint8], taken: Nuisance, size: int, ratio: float
+) -> NDArray[np.uint8]:
     small = max(8, round(size * taken.detail))
     if small < size:
         reduced = cv2.resize(light, (small, small), interpolation=cv2.INTER_AREA)

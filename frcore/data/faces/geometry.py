@@ -85,25 +85,65 @@ class View:
         return self.turn * projected + self.origin
 
 
-def view(person: Identity, taken: Nuisance, size: int) -> View:
+@dataclass(frozen=True)
+class Placement:
+    """Where an aligned crop lies in a larger picture: a point z of it at `turn` · z + `origin`.
+
+    Points are complex, pixels of a crop of 112.
+    """
+
+    turn: complex
+    origin: complex
+
+    def points(self, of_crop: Points) -> Points:
+        """Points of the crop as pixels of the picture."""
+        return self.turn * of_crop + self.origin
+
+
+def view(
+    person: Identity, taken: Nuisance, size: int, placement: Placement | None = None
+) -> View:
     """The pose of `taken`, aligned by the person's five landmarks to an image of side `size`.
 
     As in real data the alignment removes shift, scale and in-plane rotation, up to the detector's
-    error, and leaves the person's proportions.
+    error, and leaves the person's proportions. With a `placement` the face is not aligned, but lies
+    in a picture so that aligning by `landmarks` gives the aligned image; `size` is then ignored.
     """
-    corner = person.mouth_width * 0.92
-    landmarks = path((-person.eye_x, 0), (person.eye_x, 0), (0, person.nose_y),
-                     (-corner, person.mouth_y), (corner, person.mouth_y))  # fmt: skip
-    depth = _front_depth(landmarks.real, landmarks.imag)
-    depth[2] += person.nose_depth * 0.8
-    found = _projected(landmarks.real, landmarks.imag, depth, taken.yaw, taken.pitch)
-    wanted = ARCFACE_TEMPLATE * size
-    centred = found - found.mean()
-    # Least squares over similarities: Umeyama's solution, in the plane, is one complex number.
-    turn = np.vdot(centred, wanted - wanted.mean()) / np.vdot(centred, centred).real
+    side = size if placement is None else 112
+    found = _projected_landmarks(person, taken)
+    wanted = ARCFACE_TEMPLATE * side
+    turn = _least_squares_turn(found, wanted)
     turn *= np.exp(taken.log_scale + 1j * taken.roll)
-    middle = wanted.mean() + 0.31 * size * (taken.shift_x + 1j * taken.shift_y)
-    return View(taken.yaw, taken.pitch, complex(turn), complex(middle - turn * found.mean()))
+    middle = wanted.mean() + 0.31 * side * (taken.shift_x + 1j * taken.shift_y)
+    origin = middle - turn * found.mean()
+    if placement is not None:
+        turn, origin = placement.turn * turn, placement.turn * origin + placement.origin
+    return View(taken.yaw, taken.pitch, complex(turn), complex(origin))
+
+
+def landmarks(person: Identity, taken: Nuisance) -> Points:
+    """The five landmarks as the detector finds them (5,), pixels of the aligned crop of 112.
+
+    The similarity of least squares between them and the template is the identity.
+    """
+    found, wanted = _projected_landmarks(person, taken), ARCFACE_TEMPLATE * 112
+    turn = _least_squares_turn(found, wanted)
+    return np.asarray(turn * (found - found.mean()) + wanted.mean())
+
+
+def _projected_landmarks(person: Identity, taken: Nuisance) -> Points:
+    corner = person.mouth_width * 0.92
+    points = path((-person.eye_x, 0), (person.eye_x, 0), (0, person.nose_y),
+                  (-corner, person.mouth_y), (corner, person.mouth_y))  # fmt: skip
+    depth = _front_depth(points.real, points.imag)
+    depth[2] += person.nose_depth * 0.8
+    return _projected(points.real, points.imag, depth, taken.yaw, taken.pitch)
+
+
+def _least_squares_turn(found: Points, wanted: Points) -> complex:
+    """Of all similarities: Umeyama's solution, in the plane, is one complex number."""
+    centred = found - found.mean()
+    return complex(np.vdot(centred, wanted - wanted.mean()) / np.vdot(centred, centred).real)
 
 
 def _front_depth(x: Reals, y: Reals) -> Reals:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from frcore.data.faces import features, hair, head, objects
 from frcore.data.faces.camera import photograph
 from frcore.data.faces.canvas import Canvas
-from frcore.data.faces.geometry import view
+from frcore.data.faces.geometry import Placement, view
 from frcore.data.faces.identity import Identity
 from frcore.data.faces.nuisance import Nuisance
 from frcore.data.faces.relief import light_on_head
@@ -18,14 +18,22 @@ _SMALLEST_CANVAS = 80
 """Below this side eyelids and lips are thinner than a pixel: draw larger, then reduce."""
 
 
-def render(person: Identity, taken: Nuisance, size: int) -> NDArray[np.uint8]:
+def render(
+    person: Identity, taken: Nuisance, size: int, placement: Placement | None = None
+) -> NDArray[np.uint8]:
     """Draw `person` as `taken`: uint8 (size, size, 3), RGB, aligned as ArcFace's 112-pixel crops.
 
-    The same arguments give the same pixels on the same machine and library versions.
+    With a `placement` the picture is the one that the aligned crop is cut from. The same arguments
+    give the same pixels on the same machine and library versions.
+
+    Raises:
+        ValueError: a placement in a picture of less than 80 pixels.
     """
+    if placement is not None and size < _SMALLEST_CANVAS:
+        raise ValueError(f"a loose picture needs {_SMALLEST_CANVAS} pixels, got {size}")
     # A whole multiple, so that the reduction weighs all pixels alike.
     drawn = size * -(-_SMALLEST_CANVAS // size)
-    canvas = Canvas(drawn, view(person, taken, drawn))
+    canvas = Canvas(drawn, view(person, taken, drawn, placement))
     head.draw_background(canvas, taken)
     hair.draw_hair_behind(canvas, person, taken)
     head.draw_body(canvas, person, taken)
@@ -45,7 +53,8 @@ def render(person: Identity, taken: Nuisance, size: int) -> NDArray[np.uint8]:
     canvas.paint()
     objects.draw_occluder(canvas, person, taken)
     canvas.paint()
-    return photograph(canvas.image, taken, size)
+    ratio = size / 112 if placement is None else abs(placement.turn)
+    return photograph(canvas.image, taken, size, ratio)
 
 
 def _light(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
