@@ -65,6 +65,14 @@ def prepare(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The data set's folder.")] = None,
     config: ConfigOption = None,
+    align: Annotated[
+        Path | None, typer.Option(help="Instead: align this folder of images into --out.")
+    ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="With --align: lines `path x1 y1 … x5 y5`.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="With --align: side of a face in pixels.")] = 112,
+    encoding: Annotated[str, typer.Option(help="With --align: jpeg95, jpeg100 or png.")] = "jpeg95",
 ) -> None:
     """Make a data set, or bring one into the format that training and evaluation read.
 
@@ -72,6 +80,13 @@ def prepare(
     """
     from frcore import arguments, plan
 
+    if align is not None:
+        from frcore.data.align_command import align_folder
+
+        given = arguments.need("--landmarks", landmarks), arguments.need("--out", out)
+        count = align_folder(align, *given, size=size, encoding=encoding)
+        Console().print(f"{count:,} faces in {out}")
+        return
     chosen: plan.TrainDataSpec | plan.BenchmarkSpec
     if spec is not None:
         chosen = arguments.parse_data(spec)
@@ -86,6 +101,33 @@ def prepare(
     from frcore.data.prepare import prepare as go
 
     go(chosen, out)
+
+
+@app.command("simulate-ijb")
+def simulate_ijb(
+    out: Annotated[Path, typer.Argument(help="The folder, as holders of IJB have it.")],
+    name: Annotated[str, typer.Option(help="ijbb or ijbc.")] = "ijbc",
+    scale: Annotated[float, typer.Option(help="Of all counts; 1 for the released ones.")] = 0.01,
+    source: Annotated[
+        str, typer.Option(help="embeddings (no pictures), or faces that are rendered.")
+    ] = "embeddings",
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
+    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+) -> None:
+    """Write a synthetic folder in the layout of IJB-B or IJB-C, for those who hold neither.
+
+    Example: frcore simulate-ijb data/ijbc-small --scale 0.002 --source faces
+    """
+    from frcore.data.ijb_writer import write_synthetic
+
+    protocol = write_synthetic(
+        out, name=name, scale=scale, source=source, seed=seed, dim=dim, dtype=dtype
+    )
+    Console().print(
+        f"{len(protocol.template):,} images in {len(protocol.ids):,} templates, "
+        f"{len(protocol.a):,} pairs in {out}"
+    )
 
 
 @app.command()

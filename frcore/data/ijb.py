@@ -29,12 +29,10 @@ from frcore.data.ijb_layout import (
     meta_file,
     rows_of,
 )
-from frcore.data.text_table import TextTable
+from frcore.data.text_table import TextTable, unsafe_names
 from frcore.errors import UserError
 
 _REMEDY = "Correct these lines, or take the list as it was released"
-_UNSAFE = r"(^|/)\.{0,2}(/|$)|\\|^[A-Za-z]:|[\x00-\x1f\x7f]"
-"""Names that are empty, lead out of the folder, or mean something else on another system."""
 
 
 @dataclass
@@ -119,9 +117,7 @@ def _refuse_other_folder(root: Path, name: Name) -> None:
 
 def _check_images(images: TextTable) -> None:
     names = images.texts("image")
-    unsafe = pa.compute.match_substring_regex(names, _UNSAFE)
-    images.note(np.asarray(unsafe.to_numpy()),
-                f"the name of an image must be a path below {CROPS}/")  # fmt: skip
+    images.note(unsafe_names(names), f"the name of an image must be a path below {CROPS}/")
     codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
     images.note_repeats(codes.astype(np.int64), "the image")
     images.refuse_noted()

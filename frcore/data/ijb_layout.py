@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frcore.data.text_table import Kind
 
-Name = Literal["ijbb", "ijbc"]
+Name = str
+"""A key of `PUBLISHED`."""
+
 Ids = NDArray[np.int32]
 
 

@@ -32,12 +32,12 @@ _MOST_FACES = 50_000
 def write_synthetic(
     out: str | Path,
     *,
-    name: Name = "ijbc",
+    name: str = "ijbc",
     scale: float = 0.01,
-    source: Source = "embeddings",
+    source: str = "embeddings",
     seed: int = 0,
     dim: int = 512,
-    dtype: Literal["float16", "float32"] = "float16",
+    dtype: str = "float16",
     workers: int | None = None,
 ) -> Protocol:
     """Write the folder `out`; equal arguments give equal files.

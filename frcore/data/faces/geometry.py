@@ -20,9 +20,9 @@ from frcore.data.faces.nuisance import Nuisance
 Points = NDArray[np.complex128]
 Reals = NDArray[np.float64]
 
-ARCFACE_TEMPLATE = np.array(
+ARCFACE_TEMPLATE: Points = np.array(
     [38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j,
-     41.5493 + 92.3655j, 70.7299 + 92.2041j]) / 112  # fmt: skip
+     41.5493 + 92.3655j, 70.7299 + 92.2041j], np.complex128) / 112  # fmt: skip
 """Where eyes, nose tip and mouth corners lie in an aligned image, as fractions of its side."""
 
 _PERSPECTIVE = 0.07
@@ -100,9 +100,7 @@ class Placement:
         return self.turn * of_crop + self.origin
 
 
-def view(
-    person: Identity, taken: Nuisance, size: int, placement: Placement | None = None
-) -> View:
+def view(person: Identity, taken: Nuisance, size: int, placement: Placement | None = None) -> View:
     """The pose of `taken`, aligned by the person's five landmarks to an image of side `size`.
 
     As in real data the alignment removes shift, scale and in-plane rotation, up to the detector's

@@ -1,0 +1,140 @@
+"""`frcore prepare --align`: a folder of pictures, cut out and aligned by a list of landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import pyarrow.compute
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from frcore.data.align import align_face, unusable_landmarks
+from frcore.data.decoding import BadImageError
+from frcore.data.images import read_image, refuse
+from frcore.data.text_table import Kind, TextTable, unsafe_names
+from frcore.errors import UserError
+from frcore.files import atomic_directory
+
+_ENCODINGS: Mapping[str, tuple[str, list[int]]] = {
+    "jpeg95": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]),
+    "jpeg100": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 100]),
+    "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 3]),
+}
+_COLUMNS: Mapping[str, Kind] = {
+    "path": "name",
+    **{f"{axis}{point}": "number" for point in range(1, 6) for axis in "xy"},
+}
+_REMEDY = (
+    "A line is the path of an image below the folder, and x and y of left eye, right eye, nose "
+    "tip, left and right corner of the mouth, with a tab or a space between two fields"
+)
+_PART = 4096
+
+
+def align_folder(
+    images: str | Path,
+    landmarks: str | Path,
+    out: str | Path,
+    *,
+    size: int = 112,
+    encoding: str = "jpeg95",
+    threads: int | None = None,
+) -> int:
+    """Align every image that the list `landmarks` names, and write the faces to the folder `out`.
+
+    Sub-folders (one per identity) and names stay; the suffix becomes that of the encoding.
+
+    Args:
+        images: folder of the images.
+        landmarks: the list, `path x1 y1 … x5 y5` per line, in pixels of each image.
+        out: the folder of faces; it appears whole, or not at all.
+        size: side of a face in pixels.
+        encoding: JPEG of quality 95 or 100, or PNG, which loses nothing.
+        threads: that decode, align and encode; as many as Python thinks best when absent. They
+            never change the result.
+
+    Returns:
+        how many faces were written.
+
+    Raises:
+        UserError: a line is malformed, leads out of the folder, stands twice or names a missing
+            or damaged image; the first ten are named, and nothing is written.
+    """
+    images, landmarks = Path(images), Path(landmarks)
+    if not images.is_dir():
+        raise UserError(f"{images} is not a folder; give the one that the paths are relative to")
+    if encoding not in _ENCODINGS:
+        raise UserError(f"no encoding '{encoding}'; allowed: {', '.join(_ENCODINGS)}")
+    if not 16 <= size <= 512:
+        raise UserError(f"faces of {size} pixels; allowed are 16 to 512, usual are 112")
+    table = TextTable(landmarks, _COLUMNS, _REMEDY, separator=None)
+    points = _checked_points(table)
+    names = table.texts("path").to_pylist()
+    with atomic_directory(out) as folder:
+        _write_all(table, images, names, points, folder, size, encoding, threads)
+    return len(names)
+
+
+def _checked_points(table: TextTable) -> NDArray[np.float64]:
+    """Landmarks (N, 5, 2), if every line can be used."""
+    names = table.texts("path")
+    table.note(unsafe_names(names), "the path must lead to a file below the folder of images")
+    stems = [str(PurePosixPath(name).with_suffix("")).casefold() if name else ""
+             for name in names.to_pylist()]  # fmt: skip
+    # Where two differ only in case or suffix, one would overwrite the other on some system.
+    codes = pyarrow.array(stems).dictionary_encode().indices.to_numpy()
+    table.note_repeats(codes.astype(np.int64), "the image (but for case and suffix)")
+    table.refuse_noted()
+    columns = [table.values(name) for name in _COLUMNS if name != "path"]
+    points = np.stack(columns, axis=1).reshape(-1, 5, 2)
+    reasons = unusable_landmarks(points)
+    table.note(np.array(list(reasons), np.int64), lambda row: reasons[row])
+    table.refuse_noted()
+    return points
+
+
+def _write_all(
+    table: TextTable,
+    images: Path,
+    names: list[str],
+    points: NDArray[np.float64],
+    folder: Path,
+    size: int,
+    encoding: str,
+    threads: int | None,
+) -> None:
+    suffix, options = _ENCODINGS[encoding]
+    problems: dict[int, str] = {}
+
+    def write(row: int) -> None:
+        try:
+            face = align_face(read_image(images / names[row]), points[row], size)
+        except (BadImageError, UserError) as problem:
+            problems[row] = str(problem)
+            return
+        target = (folder / names[row]).with_suffix(suffix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _, code = cv2.imencode(suffix, cv2.cvtColor(face, cv2.COLOR_RGB2BGR), options)
+        target.write_bytes(code.tobytes())
+
+    with ThreadPoolExecutor(threads) as pool, _progress() as progress:
+        bar = progress.add_task("aligning faces", total=len(names))
+        # In parts: the pool would otherwise queue millions of images at once.
+        for start in range(0, len(names), _PART):
+            for _ in pool.map(write, range(start, min(start + _PART, len(names)))):
+                progress.advance(bar)
+    found = [f"{table.path}:{row + 1}: {images / names[row]}: {why}"
+             for row, why in sorted(problems.items())]  # fmt: skip
+    refuse("images cannot be aligned", found, "Replace the images, or remove their lines")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
