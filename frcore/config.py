@@ -104,13 +104,79 @@ class SyntheticFaces(Section):
     )
 
 
+Check = Literal["decode", "none"]
+CHECK_MEANING = (
+    "decode: every image is decoded once when the data are prepared, so that a damaged one does "
+    "not stop training; none: the file's structure alone is checked."
+)
+
+
 class Folder(Section):
     """A folder with one sub-folder of images for each identity."""
 
     kind: Literal["folder"]
     root: str
+    storage: Literal["copied", "in_place"] = Field(
+        "copied", description="copied: decoded once into the prepared folder; in_place: files stay "
+        "where they are and are decoded when they are used. The pixels are the same."
+    )  # fmt: skip
     min_images: int = Field(1, ge=1, description="Identities with fewer images are left out.")
     on_bad_image: Literal["refuse", "skip"] = "refuse"
+    check: Check = Field("decode", description=f"Where images stay in place: {CHECK_MEANING}")
+
+
+class LabelledImages(Section):
+    """Settings of training sets that store a label with each image and are read in place."""
+
+    labels: Literal["number", "name"] = Field(
+        "number", description="number: labels are 0-based class numbers without gaps; name: any "
+        "text or number, numbered in sorted order."
+    )  # fmt: skip
+    identities: int | None = Field(
+        None, ge=2, description="How many there are: numbers must be below, and may then have "
+        "gaps; of names there must be as many. Absent: what the data say."
+    )  # fmt: skip
+    min_images: int = Field(1, ge=1, description="Identities with fewer images are left out.")
+    on_bad_image: Literal["refuse", "skip"] = "refuse"
+    check: Check = Field("decode", description=CHECK_MEANING)
+
+
+class ImageList(LabelledImages):
+    """A text file with path and label of each image, read in place."""
+
+    kind: Literal["list"]
+    root: str = Field(description="The folder that paths are relative to.")
+    list: str = Field(
+        description="Lines `path label`, `path,label` or tabs between; a `.lst` of im2rec or "
+        "InsightFace. Looked for below `root`, then from the current folder."
+    )
+
+
+class ParquetImages(LabelledImages):
+    """Parquet or Arrow files with encoded images and labels, read in place."""
+
+    kind: Literal["parquet"]
+    root: str = Field(description="A file, or a folder of files.")
+    pattern: str = Field(
+        "**/*.{parquet,arrow}", description="Which files below the folder: a glob with {a,b}."
+    )
+    image: str = Field(
+        "image", description="Column of encoded images: binary, or a struct with a field `bytes`."
+    )
+    label: str = Field("label", description="Column of labels: whole numbers or text.")
+
+
+class TarImages(LabelledImages):
+    """Shards of tar in WebDataset's layout (`key.jpg`, `key.cls`), read in place."""
+
+    kind: Literal["tar"]
+    root: str = Field(description="A shard, or a folder of shards.")
+    pattern: str = Field("**/*.tar", description="Which files below the folder: a glob with {a,b}.")
+    label: Literal["cls", "json", "folder"] = Field(
+        "cls", description="Where the label is: the member `key.cls`; `json_key` of the member "
+        "`key.json`; or the name of the folder that the image is in."
+    )  # fmt: skip
+    json_key: str = Field("label", description="Key of the label where it is in JSON.")
 
 
 class LFWPeople(Section):
@@ -122,7 +188,10 @@ class LFWPeople(Section):
     min_images: int = Field(1, ge=1)
 
 
-TrainData = Annotated[SyntheticFaces | Folder | LFWPeople, Field(discriminator="kind")]
+TrainData = Annotated[
+    SyntheticFaces | Folder | ImageList | ParquetImages | TarImages | LFWPeople,
+    Field(discriminator="kind"),
+]
 
 
 class SyntheticPairs(Section):

@@ -246,12 +246,14 @@ def _needed(data: Any) -> list[tuple[str, Path]]:
     """Key and path of what a data section needs on disk."""
     if data.kind.startswith("synthetic"):
         return []
+    if data.kind == "insightface_bin":
+        return [("path", Path(data.path))]
     root = Path(data.root)
     needed = [("root", root)]
-    if data.kind == "folder_pairs":
-        # As `frcore.data.lfw` looks for it: below the root first.
-        below = root / data.pairs
-        needed.append(("pairs", below if below.is_file() else Path(data.pairs)))
+    if (key := {"folder_pairs": "pairs", "list": "list"}.get(data.kind)) is not None:
+        # As their readers look for it: below the root first.
+        name = getattr(data, key)
+        needed.append((key, root / name if (root / name).is_file() else Path(name)))
     if data.kind in ("lfw", "lfw_pairs"):
         lists = [data.people] if data.kind == "lfw" else LFW_LISTS[data.view]
         needed.append(("root", root / "aligned-112"))

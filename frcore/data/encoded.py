@@ -124,9 +124,12 @@ class EncodedFiles(EncodedImages):
 
 def _kinds() -> dict[str, type[EncodedImages]]:
     """Every kind of source. Imported here, because the readers derive from this module's class."""
+    from frcore.data.parquet import ColumnImages
+    from frcore.data.tar_shards import MemberImages
     from frcore.data.verification_bin import BinImages
 
-    return {reader.kind: reader for reader in (EncodedFiles, BinImages)}
+    readers = (EncodedFiles, BinImages, ColumnImages, MemberImages)
+    return {reader.kind: reader for reader in readers}
 
 
 def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> EncodedImages:

@@ -14,8 +14,10 @@ import pandas as pd
 
 from frcore.config import Folder, Image
 from frcore.data.draft import Draft, written
+from frcore.data.encoded import EncodedFiles
 from frcore.data.images import SUFFIXES, read_all, refuse
 from frcore.data.prepared import Skipped
+from frcore.data.training_set import write_training_in_place
 from frcore.errors import UserError
 
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
@@ -115,12 +117,29 @@ def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
             f"{folder.root}: no identity has {spec.min_images} images in a sub-folder of its "
             f"own ({', '.join(sorted(SUFFIXES))}); check `root` or lower `min_images`"
         )
+    warnings = _warnings(folder, everything, sources, spec.min_images)
+    if spec.storage == "in_place":
+        _write_in_place(spec, folder.root, sources, image, out, about, workers, warnings)
+        return
     with written(out, count=len(sources), size=image.size, protocol="train", **about) as draft:
-        draft.warnings += _warnings(folder, everything, sources, spec.min_images)
+        draft.warnings += warnings
         write_sources(
             draft, sources, folder, image, workers,
             skip=spec.on_bad_image == "skip", min_images=spec.min_images,
         )  # fmt: skip
+
+
+def _write_in_place(
+    spec: Folder, root: Path, sources: list[Source], image: Image, out: Path,
+    about: dict[str, Any], workers: int | None, warnings: list[str],
+) -> None:  # fmt: skip
+    codes, names = pd.factorize(pd.Series([source.identity for source in sources]), sort=True)
+    files = EncodedFiles(root, [source.path.relative_to(root).as_posix() for source in sources])
+    write_training_in_place(
+        files, codes.astype(np.int64), pd.Series(names), image, out, about,
+        min_images=spec.min_images, skip=spec.on_bad_image == "skip", check=spec.check,
+        workers=workers, warnings=warnings,
+    )  # fmt: skip
 
 
 def enough(sources: list[Source], min_images: int) -> list[Source]:

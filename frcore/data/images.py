@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -108,3 +108,13 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     more = count - min(len(problems), _SHOWN)
     rest = f"\n  … and {more} more" if more > 0 else ""
     raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
+
+
+def refuse_rows(
+    what: str,
+    rows: Sequence[int] | NDArray[np.int64],
+    problem: Callable[[int], str],
+    remedy: str,
+) -> None:
+    """As `refuse`, where only the first ten of perhaps millions of problems are put into words."""
+    refuse(what, [problem(int(row)) for row in rows[:_SHOWN]], remedy, total=len(rows))

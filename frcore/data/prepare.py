@@ -8,16 +8,22 @@ from typing import Any
 
 from frcore.data.folder import write_folder
 from frcore.data.ijb_prepare import write_ijb
+from frcore.data.image_list import write_list
 from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
 from frcore.data.pair_lists import write_pair_list
+from frcore.data.parquet import write_parquet
 from frcore.data.prepared import Manifest, Prepared
 from frcore.data.synthetic import write_faces, write_pairs, write_templates
+from frcore.data.tar_shards import write_tar
 from frcore.data.verification_bin import write_bin
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 
 _WRITERS: dict[str, Callable[..., None]] = {
     "synthetic": write_faces,
     "folder": write_folder,
+    "list": write_list,
+    "parquet": write_parquet,
+    "tar": write_tar,
     "lfw": write_people,
     "synthetic_pairs": write_pairs,
     "synthetic_templates": write_templates,

@@ -1,0 +1,228 @@
+"""Training sets in WebDataset's layout: shards of tar, in which the files of a sample share a key.
+
+A member `a/0001.jpg` has the key `a/0001` and the extension `jpg`: all after the first dot of the
+file's name (webdataset `tariterators.py`, base_plus_ext). Members are read through memory maps.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+import threading
+from collections import OrderedDict
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from frcore.config import Image, TarImages
+from frcore.data.decoding import BadImageError
+from frcore.data.encoded import EncodedImages
+from frcore.data.images import SUFFIXES, refuse
+from frcore.data.labels import of_texts, write_labelled
+from frcore.data.shards import find_shards, shard_names
+from frcore.data.tar_index import Member, members
+from frcore.errors import UserError
+
+_OPEN_SHARDS = 128
+"""Each takes a file descriptor, of which a process may have 1,024."""
+_LONGEST_LABEL = 2**16
+
+_IMAGES = frozenset(suffix[1:] for suffix in SUFFIXES)
+_KEY = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$")
+
+
+class MemberImages(EncodedImages):
+    """The encoded images in tar archives.
+
+    Args:
+        paths: the archives.
+        table: of each image its `name`, `shard` (a place in `paths`), `offset` and `size`.
+    """
+
+    kind = "tar"
+
+    def __init__(self, paths: list[Path], table: pd.DataFrame):
+        self.paths = paths
+        self._names = table["name"].astype("str").reset_index(drop=True)
+        self._shard, self._offset, self._size = (
+            table[name].to_numpy(np.int64) for name in ("shard", "offset", "size")
+        )
+        if len(table) and not (self._shard.min() >= 0 and self._shard.max() < len(paths)):
+            raise ValueError(f"shard {self._shard.max()} of {len(paths)}")
+        self._maps: OrderedDict[int, memoryview] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Number of images, N."""
+        return len(self._names)
+
+    def encoded(self, row: int) -> memoryview:
+        """The member's content: a view into the memory map."""
+        shard, offset, size = int(self._shard[row]), int(self._offset[row]), int(self._size[row])
+        try:
+            content = self._map(shard)
+        except (OSError, ValueError) as error:
+            raise BadImageError(f"{self.paths[shard]} cannot be read: {error}") from error
+        if not 0 <= offset <= offset + size <= len(content):
+            raise BadImageError(f"{self.paths[shard]} ends before it")
+        return content[offset : offset + size]
+
+    def _map(self, shard: int) -> memoryview:
+        with self._lock:
+            if shard not in self._maps:
+                self._maps[shard] = _mapped(self.paths[shard])
+                # Views of images keep a map alive that is dropped here.
+                if len(self._maps) > _OPEN_SHARDS:
+                    self._maps.popitem(last=False)
+            self._maps.move_to_end(shard)
+            return self._maps[shard]
+
+    @property
+    def names(self) -> pd.Series:
+        """Shard and member, as `0001.tar/a/0001.jpg`."""
+        return self._names
+
+    def files(self) -> list[Path]:
+        """The archives."""
+        return self.paths
+
+    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
+        """The archives; and where each image lies."""
+        table = pd.DataFrame(
+            {
+                "name": self._names,
+                "shard": self._shard,
+                "offset": self._offset,
+                "size": self._size,
+            }
+        )
+        return {"paths": [str(path) for path in self.paths]}, table
+
+    @classmethod
+    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
+        """The reader of the members in `table`."""
+        return cls([Path(path) for path in settings["paths"]], table)
+
+
+class Sample(NamedTuple):
+    """The members of one key that matter here."""
+
+    image: Member
+    label: str
+
+
+def write_tar(spec: TarImages, image: Image, out: Path, about: dict[str, Any],
+              workers: int | None) -> None:  # fmt: skip
+    """Write a training set from shards of tar to the folder `out`."""
+    paths = find_shards(spec.root, spec.pattern, "a .tar file")
+    parts, problems = [], []
+    ignored = 0
+    for shard, (path, name) in enumerate(zip(paths, shard_names(paths), strict=True)):
+        samples, wrong, others = read_samples(path, spec.label, spec.json_key)
+        problems += wrong
+        ignored += others
+        part = pd.DataFrame(
+            [(f"{name}/{image.name}", shard, image.offset, image.size, label)
+             for image, label in samples],
+            columns=["name", "shard", "offset", "size", "label"],
+        )  # fmt: skip
+        # As columns an image takes a tenth of what it takes as Python objects.
+        parts.append(part.astype({"name": "str", "label": "str"}))
+    refuse("samples of the shards cannot be used", problems,
+           "Repair the shards, or set `label` to where they keep it")  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)
+    if not len(table):
+        raise UserError(f"{spec.root}: the {len(paths)} shards hold no image; check `pattern`")
+    source = MemberImages(paths, table)
+
+    def where(row: int) -> str:
+        return str(table["name"].iloc[row])
+
+    prefix = f"tar/{Path(spec.root).stem}"
+    labels = of_texts(table["label"], spec, where, prefix)
+    said = [f"{ignored} members are neither image nor label and were ignored"] if ignored else []
+    write_labelled(source, labels, spec, image, out, about, workers, said)
+
+
+def read_samples(path: Path, label: str, json_key: str) -> tuple[list[Sample], list[str], int]:
+    """The samples of a shard, in the order of their images; problems; members that do not matter.
+
+    Args:
+        path: the shard.
+        label: `cls`, `json` or `folder`; see `TarImages`.
+        json_key: key of the label in JSON.
+
+    Raises:
+        UserError: the archive cannot be used.
+    """
+    images: dict[str, Member] = {}
+    labels: dict[str, Member] = {}
+    problems: list[str] = []
+    ignored = 0
+    for member in members(path):
+        key, extension = key_of(member.name)
+        kind = images if extension in _IMAGES else labels if extension == label else None
+        if kind is None:
+            ignored += 1
+        elif key in kind:
+            problems.append(f"{path.name}/{member.name}: the sample {key!r} has two of its kind")
+        else:
+            kind[key] = member
+    samples = []
+    content = _mapped(path)
+    for key, image in images.items():
+        try:
+            if label == "folder":
+                text = _folder(key)
+            elif key in labels:
+                text = _stored(content, labels[key], json_key if label == "json" else None)
+            else:
+                raise ValueError(f"no member {key}.{label} with its label")
+            samples.append(Sample(image, text))
+        except ValueError as error:
+            problems.append(f"{path.name}/{image.name}: {error}")
+    alone = sorted(labels.keys() - images.keys())
+    problems += [f"{path.name}/{labels[key].name}: there is no image of this key" for key in alone]
+    return samples, problems, ignored
+
+
+def key_of(name: str) -> tuple[str, str]:
+    """The key of a member and its extension in lower case; without a dot both are empty.
+
+    >>> key_of("a.b/0001.left.JPG")
+    ('a.b/0001', 'left.jpg')
+    """
+    found = _KEY.match(name)
+    return (found[1], found[2].lower()) if found else ("", "")
+
+
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _folder(key: str) -> str:
+    folder = PurePosixPath(key).parent.name
+    if not folder:
+        raise ValueError("it is in no folder that would name its identity")
+    return folder
+
+
+def _stored(content: memoryview, member: Member, json_key: str | None) -> str:
+    """The label in a member: its whole text, or a value of JSON."""
+    if member.size > _LONGEST_LABEL:
+        raise ValueError(f"{member.name} has {member.size} bytes, which is no label")
+    text = bytes(content[member.offset : member.offset + member.size]).decode("utf-8")
+    if json_key is None:
+        return text.strip()
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{member.name} is not JSON: {error}") from error
+    value = values.get(json_key) if isinstance(values, dict) else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{member.name} has no number or text with the key {json_key!r}")
+    return str(value).strip()
