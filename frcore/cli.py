@@ -162,7 +162,13 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[str, typer.Option(help="The trained run's folder; with --study its name.")],
+    run: Annotated[
+        str | None, typer.Option(help="The trained run's folder; with --study its name.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead: a model trained elsewhere, as JSON; with --study its label."),
+    ] = None,
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,36 +185,51 @@ def evaluate(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Judge one trained run on benchmarks, with intervals.
+    """Judge one trained run, or a model trained elsewhere, on benchmarks, with intervals.
 
     Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0
     """
     from frcore import arguments, plan
 
+    if (run is None) == (model is None):
+        raise UserError("give either --run, of a training, or --model, trained elsewhere")
+    other: plan.ModelSpec | None = None
     if spec is not None:
         chosen = arguments.parse(plan.EvaluationSpec, spec)
-        run_folder, benchmarks = Path(run), [Path(folder) for folder in benchmark or ()]
-        train_data = arguments.need("--train-data", train_data)
+        benchmarks = [Path(folder) for folder in benchmark or ()]
         out = arguments.need("--out", out)
+        if model is not None:
+            other = arguments.parse(plan.ModelSpec, model)
+        else:
+            train_data = arguments.need("--train-data", train_data)
     else:
         workflow = arguments.workflow(study, config)
         chosen = plan.evaluation(workflow.study)
-        run_id = arguments.pick("run", run, workflow.runs).id
         names = benchmark or list(workflow.benchmarks)
+        if model is not None:
+            other = arguments.pick("model", model, workflow.models)
+            names = benchmark or [name for name in names if other.model.judges(name)]
+        else:
+            run = arguments.pick("run", run, workflow.runs).id
         specs = [arguments.pick("benchmark", name, workflow.benchmarks) for name in names]
-        run_folder = workflow.root / "runs" / run_id
         benchmarks = [workflow.root / "data" / item.name for item in specs]
         train_data = train_data or workflow.root / "data/train"
-        out = out or workflow.root / "evaluation" / run_id
+        out = out or workflow.root / "evaluation" / (other.id if other else str(run))
+        run = str(workflow.root / "runs" / str(run))
 
     from frcore.devices import lease_gpu
-    from frcore.evaluation.run import evaluate as go
+    from frcore.evaluation.model_run import evaluate_model
+    from frcore.evaluation.run import evaluate as evaluate_run
 
     # One process for all: importing the libraries takes longer than judging a small benchmark.
     # One lease for all too: once CUDA runs, a process can choose no other board.
     with lease_gpu(chosen.device, exclusive=False):
         for folder in benchmarks:
-            go(chosen, run_folder, folder, train_data, out / f"{folder.name}.json")
+            file = out / f"{folder.name}.json"
+            if other is not None:
+                evaluate_model(chosen, other, folder, file)
+            else:
+                evaluate_run(chosen, Path(str(run)), folder, Path(str(train_data)), file)
 
 
 @app.command()

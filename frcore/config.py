@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
-"""Labels become file names and, joined by '-', run names; so no separators and no '-'."""
+from frcore.model_config import Model
+from frcore.section import Label, Section
 
-Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=60)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
@@ -35,12 +34,6 @@ CENTER_FORMAT_MEANING = (
     "bfloat16 + int16, which together are exact float32 (the loss reads the bfloat16 alone), "
     "momentum as bfloat16 rounded at random. Momentum 0 takes 4."
 )
-
-
-class Section(BaseModel):
-    """A part of the study: unknown keys are refused, values cannot change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Component(Section):
@@ -396,6 +389,12 @@ class Evaluation(Section):
         "benchmarks with folds: to compare with published tables."
     )  # fmt: skip
     batch_size: int = Field(256, ge=1)
+    device: Literal["cpu", "cuda"] | None = Field(
+        None, description="Where embeddings are computed. Absent: as in training, else cpu."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads. Absent: as in training, else 1."
+    )
 
 
 class Measurement(Section):
@@ -422,6 +421,10 @@ class Measurement(Section):
         return self
 
 
+TRAINING_PARTS = ("train", "backbones", "heads", "samplers", "training")
+"""What a study has that trains, and what one that only judges models has none of."""
+
+
 class Study(Section):
     """One study: which data, backbones, heads, samplers and seeds, trained and judged how."""
 
@@ -433,13 +436,16 @@ class Study(Section):
         "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given."
     )  # fmt: skip
     image: Image
-    train: TrainData
+    train: TrainData | None = None
     benchmarks: dict[Label, Benchmark] = Field(min_length=1)
-    backbones: tuple[Component, ...] = Field(min_length=1)
-    heads: tuple[Component, ...] = Field(min_length=1)
-    samplers: tuple[Component, ...] = Field(min_length=1)
+    models: tuple[Model, ...] = Field(
+        (), description="Models trained elsewhere, judged beside the trained ones or alone."
+    )
+    backbones: tuple[Component, ...] = ()
+    heads: tuple[Component, ...] = ()
+    samplers: tuple[Component, ...] = ()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
-    training: Training
+    training: Training | None = None
     evaluation: Evaluation
     measurement: Measurement | None = None
 
@@ -459,12 +465,58 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Study:
-        for kind in ("backbones", "heads", "samplers"):
+        for kind in ("backbones", "heads", "samplers", "models"):
             labels = [component.label for component in getattr(self, kind)]
             twice = sorted({label for label in labels if labels.count(label) > 1})
             if twice:
+                example = f", for example {{name: {twice[0]}, label: {twice[0]}_b}}"
                 raise ValueError(
                     f"{kind}: the label '{twice[0]}' stands twice; give each its own with "
-                    f"`label:`, for example {{name: {twice[0]}, label: {twice[0]}_b}}"
+                    f"`label:`{'' if kind == 'models' else example}"
+                )
+        taken = sorted({m.label for m in self.models} & {head.label for head in self.heads})
+        if taken:
+            raise ValueError(
+                f"models: the label '{taken[0]}' is a head's too, and both stand in one column; "
+                "give the model another"
+            )
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained; else the study judges `models` alone."""
+        return self.training is not None
+
+    @model_validator(mode="after")
+    def _trains_or_has_models(self) -> Study:
+        given = [part for part in TRAINING_PARTS if getattr(self, part)]
+        missing = [part for part in TRAINING_PARTS if part not in given]
+        if not given and not self.models:
+            raise ValueError(
+                "train, backbones, heads, samplers, training: are missing, and so is `models`; add "
+                "these five to train, or `models:` to judge models trained elsewhere"
+            )
+        if given and missing:
+            raise ValueError(
+                f"{', '.join(missing)}: missing; a study that trains needs "
+                f"{', '.join(TRAINING_PARTS)} (one that only judges `models` has none of them): "
+                "add what is missing"
+            )
+        if self.measurement is not None and not given:
+            raise ValueError(
+                "measurement: given, but without heads and samplers there is nothing to measure; "
+                "remove it, or add what a training needs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stored_embeddings_are_of_benchmarks(self) -> Study:
+        for index, model in enumerate(self.models):
+            files = getattr(model, "files", {})
+            unknown = sorted(set(files) - set(self.benchmarks))
+            if unknown:
+                raise ValueError(
+                    f"models[{index}].files: '{unknown[0]}' is no benchmark of the study; allowed "
+                    f"are {', '.join(self.benchmarks)}"
                 )
         return self

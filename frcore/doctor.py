@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from frcore import plan
 from frcore.config import Study
 from frcore.errors import UserError
 from frcore.measurement.nvml import Nvml, describe_gpu
@@ -271,7 +272,9 @@ def _study(path: Path, *, has_gpu: bool, results: Path) -> Finding:
     except UserError as error:
         # The message has the three parts of every error: also what to do.
         return Finding(path.stem, short, f"not ready: {error}")
-    devices = {study.training.device}
+    devices = {plan.evaluation(study).device}
+    if study.training is not None:
+        devices.add(study.training.device)
     if study.measurement is not None:
         devices.add(study.measurement.device)
     if "cuda" in devices and not has_gpu:
@@ -294,7 +297,7 @@ def prepared_bytes(study: Study) -> int:
     Exact for synthetic data with equal counts, the mean under a long tail; for folders an upper
     bound, because it counts files that a list or `min_images` leaves out.
     """
-    sets = [study.train, *study.benchmarks.values()]
+    sets = [*study.benchmarks.values(), *([study.train] if study.train else [])]
     # Each data set has its own copy, also where they come from one folder.
     return sum(_images(data) for data in sets) * study.image.size**2 * 3
 

@@ -20,7 +20,8 @@ PLUMBING = frozenset(
     f"frcore.{name}"
     for name in (
         "backbones", "catalogue", "config", "devices", "errors", "files", "fingerprint", "heads",
-        "plan", "provenance", "samplers", "study", "study_errors", "workflow",
+        "model_config", "plan", "provenance", "samplers", "section", "study", "study_errors",
+        "workflow",
     )
 )  # fmt: skip
 """Modules that only carry values: what they decide is visible in a spec. `frcore.heads` and its

@@ -19,7 +19,9 @@ from frcore.config import (
     TrainData,
     Training,
 )
+from frcore.errors import UserError
 from frcore.files import sha256_of_json
+from frcore.model_config import Model
 
 
 class Spec(Section):
@@ -63,8 +65,19 @@ class RunSpec(Spec):
         return "-".join(parts)
 
 
+class ModelSpec(Spec):
+    """`frcore evaluate --model`: a model trained elsewhere."""
+
+    model: Model
+
+    @property
+    def id(self) -> str:
+        """The model's name, also its folder's; a run's has '-' in it, a model's has not."""
+        return self.model.label
+
+
 class EvaluationSpec(Spec):
-    """`frcore evaluate`: how a trained run is judged on one prepared benchmark."""
+    """`frcore evaluate`: how a trained run or a model is judged on one prepared benchmark."""
 
     evaluation: Evaluation
     device: str
@@ -86,7 +99,16 @@ class MeasurementSpec(Spec):
 
 
 def train_data(study: Study) -> TrainDataSpec:
-    """The study's training set."""
+    """The study's training set.
+
+    Raises:
+        UserError: the study trains nothing.
+    """
+    if study.train is None:
+        raise UserError(
+            f"study '{study.name}' trains nothing, so it has no training set; it has the "
+            f"benchmarks {', '.join(study.benchmarks)}"
+        )
     return TrainDataSpec(image=study.image, data=study.train)
 
 
@@ -99,7 +121,9 @@ def benchmarks(study: Study) -> dict[str, BenchmarkSpec]:
 
 
 def runs(study: Study) -> dict[str, RunSpec]:
-    """Every backbone × head × sampler × seed by run id."""
+    """Every backbone × head × sampler × seed by run id; empty where the study trains nothing."""
+    if study.training is None:
+        return {}
     grid = product(study.backbones, study.heads, study.samplers, study.seeds)
     specs = [
         RunSpec(
@@ -115,12 +139,28 @@ def runs(study: Study) -> dict[str, RunSpec]:
     return {spec.id: spec for spec in specs}
 
 
+def models(study: Study) -> dict[str, ModelSpec]:
+    """The study's models trained elsewhere by label."""
+    return {model.label: ModelSpec(model=model) for model in study.models}
+
+
+def model_benchmarks(study: Study) -> list[tuple[str, str]]:
+    """(model, benchmark) of every evaluation of a model, in the study's order."""
+    return [
+        (model.label, name)
+        for model in study.models
+        for name in study.benchmarks
+        if model.judges(name)
+    ]
+
+
 def evaluation(study: Study) -> EvaluationSpec:
-    """How the study judges each run."""
+    """How the study judges each run and model."""
+    given, training = study.evaluation, study.training
     return EvaluationSpec(
-        evaluation=study.evaluation,
-        device=study.training.device,
-        threads=study.training.threads,
+        evaluation=given,
+        device=given.device or (training.device if training else "cpu"),
+        threads=given.threads or (training.threads if training else 1),
     )
 
 

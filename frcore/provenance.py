@@ -15,13 +15,16 @@ import frcore
 LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "timm", "scipy", "pandas")
 """The libraries whose version can move a number; a changed one makes Snakemake run again."""
 
+RUNTIMES = ("onnxruntime", "onnx")
+"""The libraries that read and run models trained elsewhere; nothing else depends on them."""
+
 PACKAGE = Path(frcore.__file__).parent
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of `LIBRARIES` and Python; a missing one is left out."""
+def versions(*more: str) -> dict[str, str]:
+    """Installed versions of Python, `LIBRARIES` and `more`; a missing one is left out."""
     found = {"python": platform.python_version(), "frcore": frcore.__version__}
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *more):
         try:
             found[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
@@ -66,10 +69,15 @@ def cores() -> int | None:
     return os.cpu_count()
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
-    """What a result was made with: versions, commit, processor, and the GPU for 'cuda'."""
+def environment(device: str = "cpu", *libraries: str) -> dict[str, Any]:
+    """What a result was made with: versions, commit, processor, and the GPU for 'cuda'.
+
+    Args:
+        device: 'cpu' or 'cuda'.
+        libraries: whose versions to tell besides `LIBRARIES`.
+    """
     record: dict[str, Any] = {
-        "versions": versions(),
+        "versions": versions(*libraries),
         "commit": commit(),
         "platform": platform.platform(),
         "cpu": cpu_model(),

@@ -10,9 +10,10 @@ from typing import Any
 
 from frcore.backbones import BACKBONES
 from frcore.catalogue import Catalogue
-from frcore.config import LABEL_PATTERN, Study
+from frcore.config import TRAINING_PARTS, Study
 from frcore.heads import HEADS
 from frcore.samplers import SAMPLERS
+from frcore.section import LABEL_PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CUSTOM = {"type": "string", "pattern": ":", "description": "A class of your own: module:Class."}
@@ -26,10 +27,16 @@ def study_schema() -> dict[str, Any]:
     for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS)):
         definitions[catalogue.kind] = _component(catalogue)
         schema["properties"][field]["items"] = {"$ref": f"#/$defs/{catalogue.kind}"}
+        schema["properties"][field]["minItems"] = 1
     measurement = definitions["Measurement"]["properties"]
     measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
     for field in ("benchmarks", "inputs"):
         schema["properties"][field]["additionalProperties"] = False
+    # A study trains, or judges models trained elsewhere, or both.
+    schema["anyOf"] = [{"required": list(TRAINING_PARTS)}, {"required": ["models"]}]
+    schema["dependentRequired"] = {
+        part: [other for other in TRAINING_PARTS if other != part] for part in TRAINING_PARTS
+    }
     return {"$schema": DIALECT, **_defaults_in_words(schema)}
 
 
@@ -50,7 +57,7 @@ def _defaults_in_words(node: Any) -> Any:
         for key, value in node.items()
     }
     default = words.pop("default", None)
-    if default is not None and not isinstance(default, dict):
+    if default is not None and default != [] and not isinstance(default, dict):
         sentence = f"Default: {json.dumps(default)}."
         about = words.get("description")
         words["description"] = f"{about} {sentence}" if about else sentence

@@ -183,9 +183,11 @@ def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
             raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
         inputs[name] = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
         if inputs[name] is None:
+            # Data sets are folders; what `models` name are files.
+            what = "file" if all(place.startswith("models[") for place in places) else "folder"
             raise UserError(
-                f"{path} asks for a folder '{name}' (used by {', '.join(places)}), and none was "
-                f"given. Give it on the command line: --config {name}=FOLDER"
+                f"{path} asks for a {what} '{name}' (used by {', '.join(places)}), and none was "
+                f"given. Give it on the command line: --config {name}={what.upper()}"
             )
         inputs[name] = str(Path(str(inputs[name])).expanduser())
 
@@ -262,14 +264,19 @@ def _needed(data: Any) -> list[tuple[str, Path]]:
 
 
 def _check_files(study: Study) -> None:
-    """Refuse a study whose data are not there, before hours of other work.
+    """Refuse a study whose data or models are not there, before hours of other work.
 
     Raises:
         UserError: the first folder or file that is missing.
     """
-    sections = {"train": study.train, **{f"benchmarks.{k}": v for k, v in study.benchmarks.items()}}
-    for place, data in sections.items():
-        for key, path in _needed(data):
+    sections: dict[str, Any] = {f"benchmarks.{k}": v for k, v in study.benchmarks.items()}
+    if study.train is not None:
+        sections = {"train": study.train, **sections}
+    needed = {place: _needed(data) for place, data in sections.items()}
+    for index, model in enumerate(study.models):
+        needed[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
+    for place, paths in needed.items():
+        for key, path in paths:
             if not path.exists():
                 raise UserError(
                     f"{place}.{key}: '{path}' does not exist (relative paths start at the working "

@@ -21,7 +21,7 @@ from frcore.config import Component, Section, Study
 from frcore.files import read_json, sha256_of_json, write_json
 from frcore.fingerprint import code_fingerprint
 from frcore.heads import HEADS
-from frcore.provenance import versions
+from frcore.provenance import RUNTIMES, versions
 from frcore.samplers import SAMPLERS
 from frcore.study import load_study, with_checked_components
 
@@ -136,6 +136,17 @@ class Workflow:
         return plan.runs(self.study)
 
     @cached_property
+    def models(self) -> dict[str, plan.ModelSpec]:
+        """Model label -> spec, of models trained elsewhere."""
+        return plan.models(self.study)
+
+    @cached_property
+    def evaluations(self) -> list[str]:
+        """`<run or model>/<benchmark>` of every evaluation of the study."""
+        of_runs = [f"{run}/{name}" for run in self.runs for name in self.benchmarks]
+        return of_runs + [f"{model}/{name}" for model, name in plan.model_benchmarks(self.study)]
+
+    @cached_property
     def benchmarks(self) -> dict[str, plan.BenchmarkSpec]:
         """Benchmark name -> spec."""
         return plan.benchmarks(self.study)
@@ -165,6 +176,14 @@ class Workflow:
         """For `frcore evaluate`."""
         return compact_json(plan.evaluation(self.study))
 
+    def model_spec(self, model: str) -> str:
+        """For `frcore evaluate --model`."""
+        return compact_json(self.models[model])
+
+    def model_files(self, model: str) -> list[str]:
+        """The files of a model trained elsewhere."""
+        return list(self.models[model].model.paths.values())
+
     def measurement_spec(self, measurement: str) -> str:
         """For `frcore measure`."""
         return compact_json(self.measurements[measurement])
@@ -187,6 +206,16 @@ class Workflow:
         """Of evaluating one run."""
         parts = component_modules(backbone=self.runs[run].backbone)
         return code_fingerprint(["frcore.evaluation.run", *parts])
+
+    def model_code(self) -> str:
+        """Of evaluating a model trained elsewhere."""
+        return code_fingerprint(["frcore.evaluation.model_run"])
+
+    @cached_property
+    def model_versions(self) -> str:
+        """As `versions`, and of what runs models trained elsewhere."""
+        found = versions(*RUNTIMES)
+        return ", ".join(f"{name} {version}" for name, version in found.items())
 
     def measurement_code(self, measurement: str) -> str:
         """Of one measurement."""
@@ -213,8 +242,24 @@ class Workflow:
 
     @property
     def training_gpus(self) -> int:
-        """GPUs of a training or evaluation."""
-        return int(self.study.training.device == "cuda")
+        """GPUs of a training."""
+        training = self.study.training
+        return int(training is not None and training.device == "cuda")
+
+    @property
+    def training_threads(self) -> int:
+        """CPU threads of a training."""
+        return self.study.training.threads if self.study.training else 1
+
+    @property
+    def evaluation_gpus(self) -> int:
+        """GPUs of an evaluation."""
+        return int(plan.evaluation(self.study).device == "cuda")
+
+    @property
+    def evaluation_threads(self) -> int:
+        """CPU threads of an evaluation."""
+        return plan.evaluation(self.study).threads
 
     @property
     def measurement_gpus(self) -> int:
@@ -237,7 +282,7 @@ class Workflow:
 
     def training_mib(self) -> int:
         """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
-        return self.data_mib("train") + 2000
+        return self.data_mib("train") + 2000 if self.study.trains else PROCESS_MIB
 
     def measurement_mib(self) -> int:
         """Host memory of one measurement: centres with gradient and momentum, and the logits."""

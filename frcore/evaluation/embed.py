@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,9 @@ from frcore.data.loader import to_network
 from frcore.errors import UserError
 
 Flip = Literal["none", "sum"]
+
+Extract = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Images uint8 (B, H, W, 3), RGB, to embeddings (B, D) in the host's memory."""
 
 
 @contextlib.contextmanager
@@ -64,30 +67,68 @@ def embed(
         raise UserError("the backbone is in training mode; call .eval() before embedding")
     if flip not in ("none", "sum"):
         raise UserError(f"flip '{flip}' is not known; allowed: none, sum")
+
+    def extract(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        out: torch.Tensor = backbone(to_network(batch, device))
+        return np.asarray(out.float().cpu().numpy(), np.float32)
+
+    with _full_precision():
+        return embed_with(
+            extract, images, rows, flip=flip, batch_size=batch_size, names=names,
+            suspicion="the model has probably diverged: look at its training loss",
+        )  # fmt: skip
+
+
+def embed_with(
+    extract: Extract,
+    images: NDArray[np.uint8],
+    rows: ArrayLike | None = None,
+    *,
+    flip: Flip,
+    batch_size: int = 256,
+    names: Sequence[str] | None = None,
+    suspicion: str = "check what the model wants as input: colour order, mean, std",
+) -> NDArray[np.float32]:
+    """Embeddings as `extract` gives them, not normalised (R, D); the rest is as in `embed`.
+
+    Args:
+        extract: one batch of images to their embeddings.
+        suspicion: why an embedding is probably useless, for the error message.
+
+    Raises:
+        UserError: no images, or an embedding that is not finite or is zero, by image.
+    """
     wanted = np.arange(len(images)) if rows is None else np.asarray(rows)
     if wanted.size == 0:
         raise UserError("there are no images to embed; check the benchmark's protocol")
     parts = []
-    with _full_precision():
-        for start in range(0, wanted.size, batch_size):
-            batch = to_network(images[wanted[start : start + batch_size]], device)
-            out = backbone(batch)
-            if flip == "sum":
-                out = out + backbone(batch.flip(-1))
-            parts.append(out.float().cpu().numpy())
+    for start in range(0, wanted.size, batch_size):
+        batch = np.asarray(images[wanted[start : start + batch_size]])
+        out = extract(batch)
+        if flip == "sum":
+            out = out + extract(np.ascontiguousarray(batch[:, :, ::-1]))
+        parts.append(out)
     embeddings = np.concatenate(parts)
-    _refuse_useless(embeddings, wanted, names)
+    refuse_useless(embeddings, wanted, names, suspicion)
     return embeddings
 
 
-def _refuse_useless(
-    embeddings: NDArray[np.float32], rows: NDArray[np.int64], names: Sequence[str] | None
+def refuse_useless(
+    embeddings: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    names: Sequence[str] | None,
+    suspicion: str,
 ) -> None:
+    """Refuse embeddings (R, D) of the images `rows` that no cosine can be computed from.
+
+    Raises:
+        UserError: one is not finite or is zero; the first image is named.
+    """
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1) | ~embeddings.any(axis=1))
     if bad.size:
         row = int(rows[bad[0]])
         name = f" ({names[row]})" if names is not None else ""
         raise UserError(
             f"the embedding of image {row}{name} is zero or not finite, and so are {bad.size} of "
-            f"{len(rows)}; the model has probably diverged: look at its training loss"
+            f"{len(rows)}; {suspicion}"
         )

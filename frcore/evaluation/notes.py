@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from frcore.data.prepared import Prepared
 from frcore.evaluation.protocol import (
     Overlap,
@@ -16,6 +18,7 @@ FLIP = {
     "sum": "Embedding: sum of those of the image and of its mirror image, L2-normalised; "
     "score: cosine.",
 }
+AS_STORED = "Embedding: as stored, L2-normalised; score: cosine."
 POOLING = {
     "media_mean": "Templates: image embeddings (not normalised before) are averaged in each "
     "medium, then over media, then L2-normalised",
@@ -24,16 +27,32 @@ POOLING = {
 }
 
 
+OWN_CHECKPOINT = "Checkpoint: the last of the training; none was chosen by its results."
+
+
 def notes(
-    spec: EvaluationSpec, test: Prepared, train: Prepared, pairs: ScoredPairs, overlap: Overlap
+    spec: EvaluationSpec,
+    test: Prepared,
+    train: Prepared | None,
+    pairs: ScoredPairs,
+    overlap: Overlap,
+    about: Sequence[str] = (OWN_CHECKPOINT,),
+    *,
+    stored: bool = False,
 ) -> list[str]:
-    """Each choice behind the numbers, and each thing about the data that bears on them."""
+    """Each choice behind the numbers, and each thing about the data that bears on them.
+
+    Args:
+        spec: how embeddings became scores.
+        test: the benchmark.
+        train: the training set; None where the model was trained elsewhere.
+        pairs: all of the benchmark.
+        overlap: of the tested pairs with the training set.
+        about: what is to be said of the model.
+        stored: whether the embeddings were given, so that `spec` had no part in them.
+    """
     template = test.manifest.protocol == "templates"
-    lines = [
-        _images(test, train),
-        _embedding(spec, template),
-        "Checkpoint: the last of the training; none was chosen by its results.",
-    ]
+    lines = [_images(test, train), _embedding(spec, template, stored), *about]
     if not template:
         lines.append(_threshold(pairs))
     lines += [
@@ -43,29 +62,36 @@ def notes(
         "share people, so people are drawn, not pairs); thresholds of accuracy are kept, "
         "thresholds of TAR are found again in each replicate. One run: the choice of the seed is "
         "not covered.",
-        _overlap(overlap) if people_are_known(test, train) else _unknown(test, train),
     ]
+    # Of a model trained elsewhere it is not known whom it has seen; `about` says so.
+    if train is not None:
+        known = people_are_known(test, train)
+        lines.append(_overlap(overlap) if known else _unknown(test, train))
     lines += [f"Benchmark: {warning}" for warning in test.manifest.warnings]
     if test.manifest.skipped:
         lines.append(f"Benchmark: {len(test.manifest.skipped)} source files were left out.")
     return lines
 
 
-def _images(test: Prepared, train: Prepared) -> str:
+def _images(test: Prepared, train: Prepared | None) -> str:
     manifest = test.manifest
     side = manifest.image_size
     line = f"Images: alignment {manifest.alignment}, {manifest.colour}, {side} × {side} pixels"
+    if train is None:
+        return f"{line}."
     if manifest.alignment != train.manifest.alignment:
         return f"{line}; the training images were aligned otherwise ({train.manifest.alignment})."
     return f"{line}, as in training."
 
 
-def _embedding(spec: EvaluationSpec, template: bool) -> str:
+def _embedding(spec: EvaluationSpec, template: bool, stored: bool) -> str:
     if not template:
-        return FLIP[spec.evaluation.flip]
-    mirrored = "without mirror images" if spec.evaluation.flip == "none" else (
-        "each image's is the sum of its own and its mirror image's"
-    )  # fmt: skip
+        return AS_STORED if stored else FLIP[spec.evaluation.flip]
+    mirrored = {
+        "none": "without mirror images",
+        "sum": "each image's is the sum of its own and its mirror image's",
+    }[spec.evaluation.flip]
+    mirrored = "as stored" if stored else mirrored
     weighted = (
         "each multiplied by its detector score before"
         if spec.evaluation.detector_score

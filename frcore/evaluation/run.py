@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frcore.data.prepared import Prepared
 from frcore.devices import lease_gpu
@@ -15,7 +17,7 @@ from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, resolvable, tar_rows
-from frcore.evaluation.notes import notes
+from frcore.evaluation.notes import OWN_CHECKPOINT, notes
 from frcore.evaluation.protocol import (
     Overlap,
     ScoredPairs,
@@ -27,7 +29,7 @@ from frcore.evaluation.protocol import (
 )
 from frcore.files import atomic_file, read_json, write_json
 from frcore.plan import EvaluationSpec
-from frcore.provenance import environment
+from frcore.provenance import RUNTIMES, environment
 from frcore.training.checkpoint import load_backbone
 from frcore.training.loop import reproducible
 
@@ -52,40 +54,112 @@ def evaluate(
             the model, a synthetic benchmark shares people with the training set, or the embeddings
             are unusable.
     """
-    run, out = Path(run), Path(out)
-    if out.suffix != ".json":
-        raise UserError(f"the output is '{out}'; it must end in .json (the scores go to .npz)")
+    run, out = Path(run), scores_beside(out)
     test, train = Prepared.open(benchmark), Prepared.open(train_data)
     record = _finished_run(run)
     _check_fit(record, test, train)
-    pairs = _scored(spec, run, test, train)
+    rows = rows_needed(test)
+    with computing(spec):
+        embeddings = embed(
+            load_backbone(run, spec.device),
+            test.images,
+            rows,
+            flip=spec.evaluation.flip,
+            batch_size=spec.evaluation.batch_size,
+            device=spec.device,
+            names=test.index["name"].tolist(),
+        )
+    subject = Subject(record["id"], record["spec_hash"])
+    return judge_embeddings(spec, subject, test, embeddings, rows, train=train, out=out)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is judged.
+
+    Attributes:
+        id: the run, or the label of a model trained elsewhere.
+        spec_hash: of the run or model.
+        about: what is to be said of it under the tables.
+        model: what is known of a model trained elsewhere; None for a run.
+        stored: whether its embeddings were given and not computed here.
+    """
+
+    id: str
+    spec_hash: str
+    about: Sequence[str] = (OWN_CHECKPOINT,)
+    model: dict[str, Any] | None = None
+    stored: bool = False
+
+
+def judge_embeddings(
+    spec: EvaluationSpec,
+    subject: Subject,
+    test: Prepared,
+    embeddings: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    *,
+    train: Prepared | None,
+    out: Path,
+) -> dict[str, Any]:
+    """Judge embeddings on a benchmark; write `out` (.json) and the scores beside it (.npz).
+
+    Args:
+        spec: how embeddings become scores.
+        subject: whose embeddings they are.
+        test: the benchmark.
+        embeddings: of its images `rows` (R, D), not normalised.
+        rows: as `rows_needed` gives them (R,).
+        train: the training set; None where it is not known whom the model has seen.
+        out: the JSON file; its form is in docs/formats.md.
+
+    Returns:
+        What was written to `out`.
+    """
+    # Without a training set nobody is known to have been seen, nor to be unseen.
+    seen = np.zeros(len(test.index), np.bool_) if train is None else seen_images(test, train)
+    pairs = score_benchmark(test, embeddings, rows, seen, spec.evaluation)
     overlap = overlap_with_training(pairs.take(pairs.tested))
     _refuse_leak(test, overlap)
     judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
-    known = people_are_known(test, train)
+    known = train is not None and people_are_known(test, train)
     theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
     result = {
-        "run": record["id"],
+        "run": subject.id,
         "spec_hash": spec.hash,
-        "run_spec_hash": record["spec_hash"],
-        "benchmark": Path(benchmark).name,
+        "run_spec_hash": subject.spec_hash,
+        "benchmark": test.folder.name,
         "protocol": test.manifest.protocol,
         "rows": [_with_caveat(row, test) for row in judged.rows] + theirs,
-        "notes": notes(spec, test, train, pairs, overlap) + ([NOTE] if theirs else []),
+        "notes": notes(spec, test, train, pairs, overlap, subject.about, stored=subject.stored)
+        + ([NOTE] if theirs else []),
         "data": {
             "content_sha256": test.manifest.content_sha256,
-            "train_content_sha256": train.manifest.content_sha256,
+            "train_content_sha256": train.manifest.content_sha256 if train else None,
             "images": test.manifest.images,
             "people": overlap.people,
             "seen_people": overlap.seen_people if known else None,
             "pairs": overlap.pairs,
             "seen_pairs": overlap.seen_pairs if known else None,
         },
-        "environment": environment(spec.device),
+        "model": subject.model,
+        "environment": environment(spec.device, *(RUNTIMES if subject.model else ())),
     }
-    _write_scores(out.with_suffix(".npz"), pairs.take(pairs.tested), judged)
+    _write_scores(out.with_suffix(".npz"), pairs.take(pairs.tested), judged, known=known)
     write_json(out, result)
     return result
+
+
+def scores_beside(out: str | Path) -> Path:
+    """`out` as a path.
+
+    Raises:
+        UserError: it does not end in .json, so that the scores have no name of their own.
+    """
+    out = Path(out)
+    if out.suffix != ".json":
+        raise UserError(f"the output is '{out}'; it must end in .json (the scores go to .npz)")
+    return out
 
 
 def _finished_run(run: Path) -> dict[str, Any]:
@@ -120,26 +194,12 @@ def _check_fit(record: dict[str, Any], test: Prepared, train: Prepared) -> None:
 
 
 @contextlib.contextmanager
-def _device(spec: EvaluationSpec) -> Iterator[None]:
+def computing(spec: EvaluationSpec) -> Iterator[None]:
+    """The device leased, and torch set to give the same embeddings every time."""
     # Not exclusive: no time is reported here, so two evaluations may share a board.
     leased = lease_gpu(spec.device, exclusive=False)
     with leased, reproducible(0, spec.threads, spec.device):
         yield
-
-
-def _scored(spec: EvaluationSpec, run: Path, test: Prepared, train: Prepared) -> ScoredPairs:
-    rows = rows_needed(test)
-    with _device(spec):
-        embeddings = embed(
-            load_backbone(run, spec.device),
-            test.images,
-            rows,
-            flip=spec.evaluation.flip,
-            batch_size=spec.evaluation.batch_size,
-            device=spec.device,
-            names=test.index["name"].tolist(),
-        )
-    return score_benchmark(test, embeddings, rows, seen_images(test, train), spec.evaluation)
 
 
 def _refuse_leak(test: Prepared, overlap: Overlap) -> None:
@@ -188,7 +248,7 @@ def _with_caveat(row: Row, test: Prepared) -> Row:
     return row | {"method": f"{row['method']}; {caveat}"}
 
 
-def _write_scores(path: Path, tested: ScoredPairs, judged: Judged) -> None:
+def _write_scores(path: Path, tested: ScoredPairs, judged: Judged, *, known: bool) -> None:
     with atomic_file(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -197,6 +257,6 @@ def _write_scores(path: Path, tested: ScoredPairs, judged: Judged) -> None:
             fold=tested.fold,
             identity_a=tested.identity_a,
             identity_b=tested.identity_b,
-            subset_unseen=tested.unseen,
+            subset_unseen=tested.unseen & known,
             threshold=judged.threshold,
         )

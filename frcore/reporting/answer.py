@@ -18,6 +18,8 @@ def answer(summary: Summary) -> list[str]:
     accuracy = [_accuracy(summary, column) for column in summary.main_columns()]
     if not accuracy:
         accuracy = ["No benchmark has a number yet."]
+    if not summary.study.trains:
+        return [*accuracy, _basis_of_models(summary)]
     return [*accuracy, _cost(summary), _basis(summary)]
 
 
@@ -34,6 +36,8 @@ def listed(names: Sequence[str]) -> str:
 
 def _accuracy(summary: Summary, column: Column) -> str:
     differences = summary.differences(column)
+    if not differences:  # the models have numbers, and the study's own runs are still to come
+        return f"On {column.benchmark}, no run has a number yet.{_beside(summary, column)}"
     best = differences[0].method
     number = summary.cell(best, column)
     interval = interval_text(number)
@@ -41,7 +45,8 @@ def _accuracy(summary: Summary, column: Column) -> str:
     start = f"On {column.benchmark}, {summary.name(best)}"
     value = f"{percent(number.value or 0.0)}\u00a0%" + (f" {interval}" if interval else "")
     if len(differences) == 1:
-        return f"{start} is the only one with a number: {metric} {value}."
+        only = f"{start} is the only one with a number: {metric} {value}."
+        return only + _beside(summary, column)
     by = {
         verdict: [summary.name(d.method) for d in differences if d.verdict == verdict]
         for verdict in ("not told apart", "lower", "not compared")
@@ -56,7 +61,28 @@ def _accuracy(summary: Summary, column: Column) -> str:
         parts.append(f"above {_few(by['lower'], 'all others' if everyone else '')}")
     if by["not compared"]:
         parts.append(f"not compared with {_few(by['not compared'], '')}")
-    return "; ".join(parts) + "."
+    return "; ".join(parts) + "." + _beside(summary, column)
+
+
+def _beside(summary: Summary, column: Column) -> str:
+    """What models trained elsewhere reach, which are not ranked with the study's own."""
+    found = [
+        f"{summary.name(method)} {percent(number.value)}\u00a0% {interval_text(number)}".strip()
+        for method in summary.methods
+        if method not in summary.ranked
+        and (number := summary.cell(method, column)).value is not None
+    ]
+    return f" Trained elsewhere, on other data: {listed(found)}." if found else ""
+
+
+def _basis_of_models(summary: Summary) -> str:
+    usable = summary.rows.usable("evaluation")
+    done, planned = usable["run"].nunique(), len(summary.study.models)
+    text = f"Nothing was trained: this rests on {done} of {planned} models trained elsewhere"
+    return (
+        f"{text}, each as it is, so what their training data, backbones and seeds add to a "
+        "difference is not known."
+    )
 
 
 def _few(names: list[str], everyone: str) -> str:

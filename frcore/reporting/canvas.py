@@ -96,8 +96,9 @@ def message(text: str) -> Figure:
 
 
 def legend(figure: Figure, palette: Palette, heads: list[str], samplers: list[str]) -> None:
-    """One legend below the panels: heads by colour, samplers by marker and line."""
-    handles = [Line2D([], [], color=palette.heads[h], lw=3, label=h) for h in heads]
+    """One legend below the panels: heads or models by colour, samplers by marker and line."""
+    colours = palette.models | palette.heads
+    handles = [Line2D([], [], color=colours[h], lw=3, label=h) for h in heads]
     handles += [
         Line2D([], [], color=MUTED, marker=palette.marker(s), ls=palette.line(s), label=s)
         for s in samplers

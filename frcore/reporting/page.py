@@ -14,7 +14,9 @@ import jinja2
 from markupsafe import Markup
 
 from frcore import plan
+from frcore.config import Study
 from frcore.files import sha256_of_json, write_text
+from frcore.model_config import Model
 from frcore.reporting import captions, outputs
 from frcore.reporting.answer import answer
 from frcore.reporting.canvas import inline
@@ -103,13 +105,31 @@ def _data_uri(kind: str, text: str) -> str:
 def _facts(summary: Summary, root: Path) -> list[tuple[str, str]]:
     """What was trained on what: lines of the protocol section."""
     study = summary.study
-    training = study.training
-    schedule = study.training.schedule
     facts = [
         ("Study", f"{study.name}, spec {sha256_of_json(study.model_dump(mode='json'))[:12]}"),
-        ("Training data", _data_fact(root / "data" / "train", plan.train_data(study).hash)),
         *((f"Benchmark {name}", _data_fact(root / "data" / name, spec.hash))
           for name, spec in plan.benchmarks(study).items()),
+        *((f"Model {model.label}", _model_fact(model)) for model in study.models),
+    ]  # fmt: skip
+    return facts + _training_facts(study, root)
+
+
+def _model_fact(model: Model) -> str:
+    parts = [f"{model.kind}, {', '.join(model.paths.values())}"]
+    parts.append(f"trained on: {model.trained_on or 'not stated'}")
+    parts += [f"source: {model.source}"] if model.source else []
+    parts += [f"licence: {model.licence}"] if model.licence else []
+    return "; ".join(parts)
+
+
+def _training_facts(study: Study, root: Path) -> list[tuple[str, str]]:
+    """What was trained, on what and how; nothing where the study trains nothing."""
+    training = study.training
+    if training is None:
+        return []
+    schedule = training.schedule
+    return [
+        ("Training data", _data_fact(root / "data" / "train", plan.train_data(study).hash)),
         ("Backbones", ", ".join(map(_component, study.backbones))),
         ("Heads", ", ".join(map(_component, study.heads))),
         ("Samplers", ", ".join(map(_component, study.samplers))),
@@ -119,7 +139,6 @@ def _facts(summary: Summary, root: Path) -> list[tuple[str, str]]:
          f"momentum {training.momentum:g}, weight decay {training.weight_decay:g}, "
          f"{training.precision} on {training.device}, {training.threads} thread(s)"),
     ]  # fmt: skip
-    return facts
 
 
 def _component(component: Any) -> str:
@@ -150,9 +169,11 @@ def _environment(summary: Summary) -> list[tuple[str, str]]:
     names = {
         "commit": "Commit", "platform": "Platform", "cpu": "Processor", "cores": "Cores",
         "device": "Device", "gpu_name": "GPU", "gpu_driver": "Driver",
-        "gpu_power_limit_watts": "Power limit [W]", "data_sha256": "Training data sha256",
+        "gpu_power_limit_watts": "Power limit [W]",
     }  # fmt: skip
-    frame = summary.rows.training
+    frame = summary.rows.training if summary.study.trains else summary.rows.evaluation
+    data = "Training data" if summary.study.trains else "Benchmarks"
+    names["data_sha256"] = f"{data} sha256"
     lines = [(title, _values(frame[name])) for name, title in names.items() if name in frame]
     versions = [str(name) for name in frame if str(name).startswith("version_")]
     lines += [(name.removeprefix("version_"), _values(frame[name])) for name in versions]

@@ -56,6 +56,9 @@ class Palette:
         self.heads = _assign(study.heads, HEAD_COLOURS, HEAD_COLOURS.values())
         lines = (*SAMPLER_LINES.values(), *_MORE_LINES)
         self.samplers = _assign(study.samplers, SAMPLER_LINES, lines)
+        models = [Component(name=model.label, label=model.label) for model in study.models]
+        self.models = _assign(models, HEAD_COLOURS, HEAD_COLOURS.values())
+        """Colours of models trained elsewhere; they stand in panels of their own."""
 
     def marker(self, sampler: str) -> str:
         """The marker of a sampler."""

@@ -32,7 +32,7 @@ def roc(study: Study, scores: Scores, summary: Summary) -> Figure:
     if not curves:
         return message("ROC: no run has scores yet.")
     shown = [b for b in study.benchmarks if any(b == benchmark for benchmark, _ in curves)]
-    tracks = list(dict.fromkeys((m.backbone, m.sampler) for m in summary.methods))
+    tracks = list(dict.fromkeys(_track(method) for method in summary.methods))
     width = columns_for(len(tracks), 4)
     per_benchmark = -(-len(tracks) // width)
     palette = Palette(study)
@@ -44,17 +44,24 @@ def roc(study: Study, scores: Scores, summary: Summary) -> Figure:
                 ax.set_axis_off()
                 continue
             own = {m: c for (b, m), c in curves.items()
-                   if b == benchmark and (m.backbone, m.sampler) == tracks[place]}  # fmt: skip
+                   if b == benchmark and _track(m) == tracks[place]}  # fmt: skip
             _panel(ax, own, palette)
-            backbone = f" · {tracks[place][0]}" if len(study.backbones) > 1 else ""
-            ax.set_title(f"{benchmark} · {tracks[place][1]}{backbone}")
+            backbone, sampler = tracks[place]
+            behind = f" · {backbone}" if len(study.backbones) > 1 and backbone else ""
+            ax.set_title(f"{benchmark} · {sampler}{behind}")
             if place % width == 0:
                 ax.set_ylabel("TAR")
     for ax in axes[-1]:
         ax.set_xlabel("FAR")
-    present = {method.head for _, method in curves}
-    legend(figure, palette, [h.label for h in study.heads if h.label in present], [])
+    present = {method.backbone if method.is_model else method.head for _, method in curves}
+    named = [one.label for one in (*study.heads, *study.models) if one.label in present]
+    legend(figure, palette, named, [])
     return figure
+
+
+def _track(method: Method) -> tuple[str, str]:
+    """What has a panel of its own: a backbone and sampler, or all models trained elsewhere."""
+    return ("", "models") if method.is_model else (method.backbone, method.sampler)
 
 
 def _panel(
@@ -65,7 +72,9 @@ def _panel(
         ax.set_xticks([])
         return
     for method, (far, tar_SF) in curves.items():
-        colour, line = palette.heads[method.head], palette.line(method.sampler)
+        model = method.is_model
+        colour = palette.models[method.backbone] if model else palette.heads[method.head]
+        line = "-" if model else palette.line(method.sampler)
         ax.plot(far, tar_SF.mean(axis=0), color=colour, ls=line, lw=1.5)
         if len(tar_SF) > 1:
             low, high = tar_SF.min(axis=0), tar_SF.max(axis=0)

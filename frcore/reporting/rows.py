@@ -25,9 +25,11 @@ from frcore.reporting.records import (
     read_record,
     read_run,
 )
-from frcore.reporting.rows_diagnostics import diagnostics_rows
+from frcore.reporting.rows_diagnostics import RUN_COLUMNS, diagnostics_rows
 
-RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
+NONE = "—"
+"""Head and sampler of a model trained elsewhere; its label stands for run and backbone."""
+
 NUMBER_COLUMNS = (
     "metric", "far", "subset", "value", "low", "high", "level", "method", "n", "n_unit",
     "threshold", "far_achieved", "false_accepts", "impostors", "note",
@@ -64,7 +66,7 @@ class Rows:
     """A study's results.
 
     Attributes:
-        evaluation: one row per run × benchmark × number.
+        evaluation: one row per run or model × benchmark × number.
         training: one row per run.
         measurement: one row per head × sampler × number of identities.
         diagnostics: one row per run × number about its class centres.
@@ -147,29 +149,46 @@ def _training(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataFra
 
 def _evaluation(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataFrame:
     rows = []
-    spec_hash = plan.evaluation(study).hash
     for name, spec in plan.runs(study).items():
         for benchmark in study.benchmarks:
-            path = root / "evaluation" / name / f"{benchmark}.json"
-            finding = check_hash(read_record(path), spec_hash)
-            if "run_spec_hash" in finding.record:
-                finding = check_hash(finding, spec.hash, "run_spec_hash")
-            finding = _of_run(found[name], finding)
-            common = {
-                **_run_columns(name, spec),
-                "benchmark": benchmark,
-                "protocol": finding.record.get("protocol") if finding.usable else None,
-                "status": finding.status,
-                "reason": finding.reason,
-            }
-            numbers = finding.record.get("rows") or [{}] if finding.usable else [{}]
-            source = provenance(finding.record)
-            rows += [
-                {**common, **{key: number.get(key) for key in NUMBER_COLUMNS}, **source}
-                for number in numbers
-            ]
+            finding = _of_run(found[name], _judged(study, root, name, benchmark, spec.hash))
+            rows += _numbers(_run_columns(name, spec), benchmark, finding)
+    specs = plan.models(study)
+    for label, benchmark in plan.model_benchmarks(study):
+        finding = _judged(study, root, label, benchmark, specs[label].hash)
+        if not finding.usable:
+            reason = f"evaluation: {finding.reason}"
+            finding = Finding(finding.status, reason, finding.record)
+        names = dict(zip(RUN_COLUMNS, (label, label, NONE, NONE, None), strict=True))
+        rows += _numbers(names, benchmark, finding)
     columns = (*RUN_COLUMNS, "benchmark", "protocol", "status", "reason", *NUMBER_COLUMNS)
     return _frame(rows, columns)
+
+
+def _judged(study: Study, root: Path, name: str, benchmark: str, judged_hash: str) -> Finding:
+    """What was found of a run or model, if it is of this study's evaluation and of that spec."""
+    path = root / "evaluation" / name / f"{benchmark}.json"
+    finding = check_hash(read_record(path), plan.evaluation(study).hash)
+    if "run_spec_hash" in finding.record:
+        finding = check_hash(finding, judged_hash, "run_spec_hash")
+    return finding
+
+
+def _numbers(names: Record, benchmark: str, finding: Finding) -> list[Record]:
+    """One row per number of an evaluation; one with the reason where there is none."""
+    common = {
+        **names,
+        "benchmark": benchmark,
+        "protocol": finding.record.get("protocol") if finding.usable else None,
+        "status": finding.status,
+        "reason": finding.reason,
+    }
+    numbers = finding.record.get("rows") or [{}] if finding.usable else [{}]
+    source = provenance(finding.record)
+    return [
+        {**common, **{key: number.get(key) for key in NUMBER_COLUMNS}, **source}
+        for number in numbers
+    ]
 
 
 def _of_run(run: Finding, evaluation: Finding) -> Finding:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from frcore.reporting.records import Finding, Record, check_hash, read_record
 
+RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 FIGURE_COLUMNS = ("quantity", "group", "cosine", "value", "unit", "note")
 
 CENTER_UNITS = {
@@ -56,8 +57,7 @@ def diagnostics_rows(
         status = {**common, "status": finding.status, "reason": finding.reason}
         figures = list(_figures(finding.record)) if finding.usable else [{}]
         rows += [{**status, **figure} for figure in figures]
-    run_columns = list(next(iter(names.values()), {}))
-    return _typed(rows, [*run_columns, "status", "reason", *FIGURE_COLUMNS])
+    return _typed(rows, [*RUN_COLUMNS, "status", "reason", *FIGURE_COLUMNS])
 
 
 def read_diagnostics(folder: Path, run: Finding) -> Finding:

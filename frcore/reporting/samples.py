@@ -29,6 +29,8 @@ class Samples:
 
 def samples(study: Study, root: Path) -> Samples:
     """Some identities (columns) with some images each (rows); a reason instead for real people."""
+    if study.train is None:
+        return Samples(text="The study trains nothing.")
     try:
         data = Prepared.open(root / "data" / "train")
     except (UserError, OSError, ValueError) as error:

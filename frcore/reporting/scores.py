@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from frcore.errors import UserError
 from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt
 from frcore.evaluation.weighted import Metric
-from frcore.reporting.rows import Rows
+from frcore.reporting.rows import NONE, Rows
 
 if TYPE_CHECKING:
     from frcore.reporting.summary import Column
@@ -40,7 +41,7 @@ class Scores:
     rows: Rows
     replicates: int = 1000
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
-    _bootstraps: dict[Column, SharedBootstrap | None] = field(default_factory=dict)
+    _bootstraps: dict[tuple[Column, bool], SharedBootstrap | None] = field(default_factory=dict)
     _reasons: dict[Column, str] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
@@ -52,7 +53,7 @@ class Scores:
 
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
         """The mean over runs with its 95 % interval; None where the scores do not give it."""
-        bootstrap = self._bootstrap(column)
+        bootstrap = self._bootstrap(column, runs)
         if bootstrap is None or not set(runs) <= set(bootstrap.values):
             return None
         return bootstrap.mean(runs)
@@ -61,7 +62,7 @@ class Scores:
         self, column: Column, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float
     ) -> Estimate | None:
         """A − B over the same pairs, runs paired in order; None as in `interval`."""
-        bootstrap = self._bootstrap(column)
+        bootstrap = self._bootstrap(column, [*runs_a, *runs_b])
         if bootstrap is None or not {*runs_a, *runs_b} <= set(bootstrap.values):
             return None
         return bootstrap.difference(runs_a, runs_b, level=level)
@@ -70,19 +71,29 @@ class Scores:
         """Why there is no interval from scores in a column."""
         return self._reasons.get(column, "the scores of a run are missing")
 
-    def _bootstrap(self, column: Column) -> SharedBootstrap | None:
-        if column not in self._bootstraps:
+    def _bootstrap(self, column: Column, runs: Sequence[str]) -> SharedBootstrap | None:
+        # Models trained elsewhere have no seeds, so they share no spread over seeds with the runs.
+        models = set(runs) <= self._models
+        key = (column, models)
+        if key not in self._bootstraps:
             try:
                 # The products are small: more threads only wait for each other.
                 with threadpool_limits(1):
-                    self._bootstraps[column] = self._draw(column)
+                    self._bootstraps[key] = self._draw(column, models)
             except UserError as error:
                 self._reasons[column] = str(error)
-                self._bootstraps[column] = None
-        return self._bootstraps[column]
+                self._bootstraps[key] = None
+        return self._bootstraps[key]
 
-    def _draw(self, column: Column) -> SharedBootstrap | None:
+    @cached_property
+    def _models(self) -> set[str]:
+        """Labels of the models trained elsewhere."""
+        frame = self.rows.evaluation
+        return set(frame[frame["head"] == NONE]["run"])
+
+    def _draw(self, column: Column, models: bool) -> SharedBootstrap | None:
         frame = self.rows.usable("evaluation")
+        frame = frame[frame["run"].isin(self._models) == models]
         far = frame["far"].isna() if column.far is None else np.isclose(frame["far"], column.far)
         chosen = frame[
             (frame["benchmark"] == column.benchmark)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from frcore.config import Study
 from frcore.evaluation.uncertainty import Estimate
-from frcore.reporting.rows import Rows
+from frcore.reporting.rows import NONE, Rows
 from frcore.reporting.scores import Scores
 from frcore.reporting.table import Mark
 
@@ -29,11 +29,21 @@ Verdict = Literal["best", "not told apart", "lower", "not compared"]
 
 @dataclass(frozen=True)
 class Method:
-    """A backbone × head × sampler, by label."""
+    """A backbone × head × sampler, by label; or a model trained elsewhere (`Method.of_model`)."""
 
     backbone: str
     head: str
     sampler: str
+
+    @classmethod
+    def of_model(cls, label: str) -> Method:
+        """A model trained elsewhere, of which the whole network is known as `label`."""
+        return cls(label, NONE, NONE)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it was trained elsewhere, without a head and sampler of the study."""
+        return self.head == NONE
 
 
 METRIC_NAMES = {
@@ -121,6 +131,20 @@ class Summary:
 
     @cached_property
     def methods(self) -> list[Method]:
+        """Every backbone × head × sampler of the study, then its models, in its order."""
+        return [*self.trained, *(Method.of_model(model.label) for model in self.study.models)]
+
+    @cached_property
+    def ranked(self) -> list[Method]:
+        """The methods that are compared with one another.
+
+        Models trained elsewhere differ from the trained ones in data, backbone and all else, so
+        they are compared only where they are among themselves.
+        """
+        return self.trained or self.methods
+
+    @cached_property
+    def trained(self) -> list[Method]:
         """Every backbone × head × sampler of the study, in its order."""
         return [
             Method(backbone.label, head.label, sampler.label)
@@ -199,7 +223,7 @@ class Summary:
         if valued.empty:
             return Number(None, why=self._why_empty(method, column, part))
         first = valued.iloc[0]
-        seeds = tuple(int(seed) for seed in valued["seed"])
+        seeds = tuple(int(seed) for seed in valued["seed"].dropna())
         n = None if pd.isna(first["n"]) else int(first["n"])
         unit = "" if pd.isna(first["n_unit"]) else str(first["n_unit"])
         value = float(valued["value"].mean())
@@ -233,11 +257,11 @@ class Summary:
 
     def comparison_level(self, column: Column) -> float:
         """The level of each difference: 95 % for all of a column together (Bonferroni)."""
-        others = sum(self.cell(m, column).value is not None for m in self.methods) - 1
+        others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
         return 1 - (1 - LEVEL) / max(others, 1)
 
     def _compare(self, column: Column) -> list[Difference]:
-        valued = [m for m in self.methods if self.cell(m, column).value is not None]
+        valued = [m for m in self.ranked if self.cell(m, column).value is not None]
         if not valued:
             return []
         ranked = sorted(valued, key=lambda m: -(self.cell(m, column).value or 0.0))
@@ -246,17 +270,26 @@ class Summary:
         return found + [self._difference(column, best, other) for other in ranked[1:]]
 
     def _difference(self, column: Column, best: Method, other: Method) -> Difference:
+        if best.is_model:
+            runs = ([best.backbone], [other.backbone])
+            return self._verdict(column, other, *runs, ())
         common = sorted({*self.cell(best, column).seeds} & {*self.cell(other, column).seeds})
         if not common:
             return Difference(other, "not compared", why="no seed in common with the best")
         runs_best = self._runs(best, column, common)
         runs_other = self._runs(other, column, common)
+        return self._verdict(column, other, runs_best, runs_other, tuple(common))
+
+    def _verdict(
+        self, column: Column, other: Method, runs_best: list[str], runs_other: list[str],
+        seeds: tuple[int, ...],
+    ) -> Difference:  # fmt: skip
         level = self.comparison_level(column)
         estimate = self.scores.difference(column, runs_best, runs_other, level=level)
         if estimate is None:
             return Difference(other, "not compared", why=self.scores.why_not(column))
         verdict: Verdict = "lower" if estimate.low > 0 else "not told apart"
-        return Difference(other, verdict, estimate, tuple(common))
+        return Difference(other, verdict, estimate, seeds)
 
     def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
         part = self.part(method, column).set_index("seed")
@@ -264,6 +297,8 @@ class Summary:
 
     def name(self, method: Method) -> str:
         """A method in running text; the backbone only where there are several."""
+        if method.is_model:
+            return method.backbone
         parts = [method.head] + ([method.sampler] if len(self.study.samplers) > 1 else [])
         text = " + ".join(parts)
         return f"{text} ({method.backbone})" if len(self.study.backbones) > 1 else text

@@ -9,6 +9,7 @@ import pandas as pd
 
 from frcore.config import Study
 from frcore.reporting.records import Record, read_record
+from frcore.reporting.rows import NONE
 from frcore.reporting.summary import Column, Difference, Method, Number, Summary
 from frcore.reporting.table import Cell, Heading, Table
 
@@ -23,14 +24,24 @@ def percent(value: float) -> str:
 
 
 def method_headings(study: Study) -> list[Heading]:
-    """The first columns of a table: head, sampler, and backbone where there are several."""
-    names = ["head", "sampler"] + (["backbone"] if len(study.backbones) > 1 else [])
+    """The first columns of a table: head, sampler, and backbone where there are several.
+
+    A study of models trained elsewhere has the model alone; where both are, the first column is
+    the head's or the model's name.
+    """
+    if not study.trains:
+        return [Heading("model", numeric=False)]
+    names = ["head, or model" if study.models else "head", "sampler"]
+    names += ["backbone"] if len(study.backbones) > 1 else []
     return [Heading(name, numeric=False) for name in names]
 
 
 def method_cells(study: Study, method: Method) -> list[Cell]:
     """The cells below `method_headings`."""
-    names = [method.head, method.sampler] + ([method.backbone] if len(study.backbones) > 1 else [])
+    names = [method.head, method.sampler, method.backbone]
+    if method.is_model:
+        names = [method.backbone, NONE, NONE]
+    names = names[: len(method_headings(study))]
     return [Cell(name) for name in names]
 
 
@@ -54,8 +65,9 @@ def _number_cell(summary: Summary, method: Method, column: Column) -> Cell:
     if number.value is None:
         return Cell("—", "" if number.why in _resolution_notes(summary, column) else number.why)
     text = percent(number.value)
-    few = f" ({len(number.seeds)} of {len(summary.study.seeds)} seeds)"
-    detail = interval_text(number) + (few if len(number.seeds) < len(summary.study.seeds) else "")
+    detail = interval_text(number)
+    if not method.is_model and len(number.seeds) < len(summary.study.seeds):
+        detail += f" ({len(number.seeds)} of {len(summary.study.seeds)} seeds)"
     return Cell(text, detail.strip(), summary.marked(method, column))
 
 
@@ -132,6 +144,12 @@ def accuracy_notes(summary: Summary) -> list[str]:
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
             "seeds. The spread over seeds is estimated from all methods of a column together and "
             "taken to be the same for each."
+        )
+    if summary.study.models and summary.trained:
+        names = ", ".join(model.label for model in summary.study.models)
+        notes.append(
+            f"Trained elsewhere, on other data: {names}. They are not ranked with the others, have "
+            "no seed, and their intervals cover test people alone."
         )
     methods = unique(number.method for cells in numbers.values() for number in cells)
     if methods:

@@ -7,7 +7,7 @@ import pandas as pd
 from frcore.config import Study
 from frcore.reporting.cost import optional_columns
 from frcore.reporting.records import Record
-from frcore.reporting.rows import Rows
+from frcore.reporting.rows import NONE, Rows
 from frcore.reporting.table import Cell, Heading, Table
 from frcore.reporting.table_accuracy import unique
 
@@ -133,9 +133,10 @@ def _grouped(data: pd.DataFrame) -> list[list[Cell]]:
 
 
 def _evaluated(rows: Rows) -> pd.DataFrame:
-    """Evaluations of runs that trained; what did not train is listed once, as training."""
+    """Evaluations of models, and of runs that trained; what did not is listed as training."""
     trained = set(rows.usable("training")["run"])
-    return rows.evaluation[rows.evaluation["run"].isin(trained)]
+    frame = rows.evaluation
+    return frame[frame["run"].isin(trained) | (frame["head"] == NONE)]
 
 
 def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Record]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frcore.backbones import build_backbone
+from frcore.backbones import BACKBONES, build_backbone
 from frcore.centers import CentersSGD
 from frcore.errors import UserError
 from frcore.files import atomic_file
@@ -91,14 +91,46 @@ def load_backbone(run: Path, device: str | torch.device = "cpu") -> nn.Module:
         UserError: there is no readable `model.pt`.
     """
     path = Path(run) / "model.pt"
+    if not path.exists():
+        raise UserError(f"{path} does not exist; train the run first")
+    return read_backbone(path, device)[1]
+
+
+def read_backbone(
+    path: Path, device: str | torch.device = "cpu", *, own_classes: bool = True
+) -> tuple[RunSpec, nn.Module]:
+    """The run's spec and its trained backbone, in eval mode, from the file `path`.
+
+    Args:
+        path: a `model.pt`, by `save_model`.
+        device: where the backbone goes.
+        own_classes: whether the backbone may be a class of the user's own, which is imported. Of a
+            stranger's file it may not: that would run whatever the file names.
+
+    Raises:
+        UserError: the file cannot be read, or has another kind of backbone.
+    """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         spec = RunSpec.model_validate_json(saved["spec"])
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; train the run first") from None
     except Exception as error:
-        raise UserError(f"{path} is no model file of frcore: {error}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path} is no model file of frcore: {reason}; give the model.pt of a run"
+        ) from error
+    if not own_classes and spec.backbone.name not in BACKBONES:
+        raise UserError(
+            f"{path} has the backbone '{spec.backbone.name}', a class that would have to be "
+            f"imported; allowed are {', '.join(BACKBONES)}: export the model to ONNX"
+        )
     size = spec.image.size
     backbone = build_backbone(spec.backbone.name, image_size=size, **spec.backbone.parameters)
-    backbone.load_state_dict(saved["backbone"])
-    return backbone.to(device).eval()
+    try:
+        backbone.load_state_dict(saved["backbone"])
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path}: its weights are not those of its backbone {spec.backbone.name}: {reason}; "
+            "give the model.pt of a run"
+        ) from error
+    return spec, backbone.to(device).eval()

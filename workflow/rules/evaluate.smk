@@ -1,8 +1,8 @@
-# One trained run on all benchmarks: each takes less time than starting the process.
+# What is judged: trained runs, and models trained elsewhere.
 
 
 rule evaluate_run:
-    """Judge a trained run on every benchmark of the study."""
+    """Judge a trained run on all benchmarks: each takes less time than starting the process."""
     input:
         run="results/{study}/runs/{run}/result.json",
         model="results/{study}/runs/{run}/model.pt",
@@ -26,9 +26,9 @@ rule evaluate_run:
         "logs/{study}/evaluate/{run}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: plan.study.training.threads
+    threads: plan.evaluation_threads
     resources:
-        gpu=plan.training_gpus,
+        gpu=plan.evaluation_gpus,
         mem_mb=plan.evaluation_mib(),
         runtime=240,
     params:
@@ -42,3 +42,34 @@ rule evaluate_run:
     shell:
         "frcore evaluate --spec {params.spec:q} --run {params.run:q} {params.benchmarks}"
         " --train-data {params.train:q} --out {params.out:q} > {log:q} 2>&1"
+
+
+rule evaluate_model:
+    """Judge a model trained elsewhere on one benchmark, which may be large."""
+    input:
+        model=lambda wildcards: plan.model_files(wildcards.model),
+        benchmark="results/{study}/data/{benchmark}/manifest.json",
+    output:
+        numbers="results/{study}/evaluation/{model}/{benchmark}.json",
+        scores="results/{study}/evaluation/{model}/{benchmark}.npz",
+    log:
+        "logs/{study}/evaluate/{model}/{benchmark}.log",
+    benchmark:
+        "logs/{study}/evaluate/{model}/{benchmark}.tsv"
+    conda:
+        "../envs/frcore.yaml"
+    threads: plan.evaluation_threads
+    resources:
+        gpu=plan.evaluation_gpus,
+        mem_mb=lambda wildcards: plan.data_mib(wildcards.benchmark),
+        runtime=1440,
+    params:
+        spec=plan.evaluation_spec(),
+        model=lambda wildcards: plan.model_spec(wildcards.model),
+        code=plan.model_code(),
+        versions=plan.model_versions,
+        benchmark=subpath(input.benchmark, parent=True),
+        out=subpath(output.numbers, parent=True),
+    shell:
+        "frcore evaluate --spec {params.spec:q} --model {params.model:q}"
+        " --benchmark {params.benchmark:q} --out {params.out:q} > {log:q} 2>&1"

@@ -6,9 +6,8 @@ rule report_study:
     input:
         runs=expand("results/{{study}}/runs/{run}/result.json", run=plan.runs),
         evaluations=expand(
-            "results/{{study}}/evaluation/{run}/{benchmark}.{kind}",
-            run=plan.runs,
-            benchmark=plan.benchmarks,
+            "results/{{study}}/evaluation/{judged}.{kind}",
+            judged=plan.evaluations,
             kind=["json", "npz"],
         ),
         measurements=expand(

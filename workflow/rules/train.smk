@@ -16,7 +16,7 @@ rule train_backbone:
         "logs/{study}/train/{run}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: plan.study.training.threads
+    threads: plan.training_threads
     resources:
         gpu=plan.training_gpus,
         mem_mb=plan.training_mib(),

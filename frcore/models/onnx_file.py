@@ -1,0 +1,135 @@
+"""An ONNX file from a stranger, looked at before anything of it runs.
+
+ONNX has no code of its own: a graph is a list of named operators. What could reach beyond it are
+tensors kept in other files (a path), operators that a plug-in library implements, and nodes that
+hold a context of some accelerator's compiler. This module reads the file with `onnx`, which parses
+and runs nothing, and refuses each of these. Format: https://onnx.ai/onnx/repo-docs/IR.html and
+https://onnx.ai/onnx/repo-docs/ExternalData.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from frcore.errors import UserError
+
+LARGEST_GRAPH = 2**31 - 1
+"""Bytes of a protocol buffer: no larger one can be read by anybody."""
+
+LARGEST_EXTERNAL = 16 * 2**30
+"""Bytes of all tensors that are kept in other files."""
+
+STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"))
+"""Operator sets that onnxruntime itself implements; any other needs a library of somebody's."""
+
+OPAQUE_OPERATORS = frozenset(("EPContext", "PythonOp", "ATen"))
+"""Of `com.microsoft`: a compiler's context, which may be a file, and calls of Python and torch."""
+
+
+def read_onnx(path: Path) -> tuple[bytes, list[Path]]:
+    """The graph's bytes, and the files beside it that hold tensors of it.
+
+    Raises:
+        UserError: not an ONNX file, too large, an operator that needs somebody's library, or a
+            tensor in a file that is missing or lies outside the model's folder.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    size = path.stat().st_size
+    if not 0 < size <= LARGEST_GRAPH:
+        raise UserError(
+            f"{path} has {size:,} bytes; an ONNX file has from 1 to {LARGEST_GRAPH:,}: give the "
+            "model's .onnx file (larger models keep tensors in files beside it)"
+        )
+    content = path.read_bytes()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError:
+        raise UserError(f"{path} is not an ONNX file; {EXPORT}") from None
+    # Almost any short file is a protocol buffer of unknown fields.
+    if not model.opset_import or not model.graph.node:
+        raise UserError(f"{path} has no ONNX graph; {EXPORT}")
+    _refuse_operators(path, model)
+    return content, _external_files(path, model)
+
+
+EXPORT = "give a model that was exported with torch.onnx.export or the like"
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """The graph, the graphs inside its nodes, and the model's own functions."""
+    waiting = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+
+
+def _refuse_operators(path: Path, model: Any) -> None:
+    own = {function.domain for function in model.functions}
+    for graph in _graphs(model):
+        for node in graph.node:
+            foreign = node.domain not in STANDARD_DOMAINS | own
+            if foreign or node.op_type in OPAQUE_OPERATORS:
+                name = f"{node.domain or 'ai.onnx'}::{node.op_type}"
+                raise UserError(
+                    f"{path} has the operator {name}, which only code from elsewhere implements; "
+                    f"allowed are the operators of {', '.join(sorted(STANDARD_DOMAINS - {''}))}: "
+                    "export the model without custom operators"
+                )
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        yield from getattr(graph, "initializer", ())
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            for attribute in node.attribute:
+                yield from attribute.tensors
+                yield from [attribute.t] if attribute.HasField("t") else []
+                sparse_tensors = [*attribute.sparse_tensors]
+                if attribute.HasField("sparse_tensor"):
+                    sparse_tensors.append(attribute.sparse_tensor)
+                for sparse in sparse_tensors:
+                    yield from (sparse.values, sparse.indices)
+
+
+def _external_files(path: Path, model: Any) -> list[Path]:
+    """The files beside `path` that hold tensors, each once."""
+    found: dict[Path, None] = {}
+    for tensor in _tensors(model):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        # ORT looks at the entries only where the tensor says EXTERNAL; here any entry counts.
+        if entries or tensor.data_location == tensor.EXTERNAL:
+            found[_external_file(path, entries.get("location", ""))] = None
+    total = sum(file.stat().st_size for file in found)
+    if total > LARGEST_EXTERNAL:
+        raise UserError(
+            f"the files beside {path} that hold its tensors have {total:,} bytes; up to "
+            f"{LARGEST_EXTERNAL:,} are read: give a smaller model"
+        )
+    return list(found)
+
+
+def _external_file(path: Path, location: str) -> Path:
+    folder = path.parent.resolve()
+    target = (folder / location).resolve()
+    outside = not target.is_relative_to(folder)
+    if not location or Path(location).is_absolute() or ".." in Path(location).parts or outside:
+        raise UserError(
+            f"{path} keeps a tensor in '{location}', which is not inside the model's folder; only "
+            "files beside the model are read: put it there, or export the model as one file"
+        )
+    if not target.is_file():
+        raise UserError(
+            f"{path} keeps a tensor in '{location}', which is no file in {folder}; put it there, "
+            "it belongs to the model"
+        )
+    return target

@@ -1,0 +1,114 @@
+"""From a prepared benchmark's pixels to what a model trained elsewhere wants to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frcore.errors import UserError
+from frcore.model_config import NetworkModel
+
+Layout = Literal["NCHW", "NHWC"]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Colour order, normalisation and layout of a model's input.
+
+    Attributes:
+        colour: order of the channels.
+        mean, std: input = (pixel - mean) / std, of pixel values 0 to 255, per channel in the order
+            of `colour`, float32 (3,).
+        layout: NCHW or NHWC.
+    """
+
+    colour: Literal["RGB", "BGR"]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    layout: Layout = "NCHW"
+
+    @classmethod
+    def of(cls, model: NetworkModel, layout: Layout = "NCHW") -> Pixels:
+        """As the study says."""
+        mean, std = (
+            np.broadcast_to(np.asarray(value, np.float32), 3) for value in (model.mean, model.std)
+        )
+        return cls(model.colour, mean, std, layout)
+
+    def __call__(self, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Images uint8 (B, H, W, 3), RGB, as float32 (B, 3, H, W) or (B, H, W, 3)."""
+        ordered = images_NHWC if self.colour == "RGB" else images_NHWC[..., ::-1]
+        values = (ordered.astype(np.float32) - self.mean) / self.std
+        if self.layout == "NCHW":
+            values = values.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(values, np.float32)
+
+    def __str__(self) -> str:
+        mean, std = (
+            f"{values[0]:g}" if np.ptp(values) == 0 else ", ".join(f"{v:g}" for v in values)
+            for values in (self.mean, self.std)
+        )
+        return f"{self.colour}, (pixel - mean) / std with mean {mean} and std {std} of 0 to 255"
+
+
+def embeddings_of(
+    run: Callable[[NDArray[np.float32]], NDArray[np.floating]],
+    values: NDArray[np.float32],
+    batch: int | None,
+) -> NDArray[np.float32]:
+    """What `run` makes of a batch of any size, for a model that takes `batch` images at a time.
+
+    The last part is filled up with zeros, whose embeddings are dropped.
+
+    Args:
+        run: a model: float32 (b, ...) to (b, D).
+        values: (B, ...).
+        batch: images that the model takes at once; None: any number.
+    """
+    if batch is None:
+        return np.asarray(run(values), np.float32)
+    parts = []
+    for start in range(0, len(values), batch):
+        part = values[start : start + batch]
+        missing = batch - len(part)
+        if missing:
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
+        parts.append(np.asarray(run(part), np.float32)[: batch - missing])
+    return np.concatenate(parts)
+
+
+def check_size(where: str, size: int | None, images: NDArray[np.uint8]) -> None:
+    """Refuse images that are not as large as the model's input.
+
+    Raises:
+        UserError: the sides differ.
+    """
+    height, width = images.shape[1:3]
+    if size is not None and (height, width) != (size, size):
+        raise UserError(
+            f"{where} takes images of {size} pixels, but the benchmark has {height}; set "
+            f"`image.size: {size}` in the study (models of another size need a study of their own)"
+        )
+
+
+def check_embeddings(where: str, out: NDArray[np.floating], count: int) -> NDArray[np.float32]:
+    """The output of a model as float32 (B, D), at most 65,536 long.
+
+    Raises:
+        UserError: it is anything else.
+    """
+    if out.ndim != 2 or len(out) != count or not 2 <= out.shape[1] <= LONGEST:
+        raise UserError(
+            f"{where} gave an output of shape {out.shape} for {count} images; an embedding model "
+            f"gives ({count}, D) with D from 2 to {LONGEST:,}: name the output that is the "
+            "embedding, or export the model with that output alone"
+        )
+    return np.asarray(out, np.float32)
+
+
+LONGEST = 65_536
+"""Numbers of an embedding; the field's have 128 to 1,024."""

@@ -1,0 +1,103 @@
+"""Embeddings that somebody stored, one .npy file for each benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.data.images import refuse
+from frcore.errors import UserError
+from frcore.model_config import StoredEmbeddings
+from frcore.models.pixels import LONGEST
+
+LARGEST_NAMES = 2**30
+"""Bytes of a list of names."""
+
+
+def stored_embeddings(
+    model: StoredEmbeddings, benchmark: str, names: pd.Series, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The embeddings of a benchmark's images `rows`, float32 (R, D), as they were stored.
+
+    Args:
+        model: the files.
+        benchmark: its name in the study.
+        names: of all images of the prepared benchmark, in its order (N,).
+        rows: which of them (R,).
+
+    Raises:
+        UserError: there are none for this benchmark, the file is no array of float16 or float32
+            (N, D), or the images do not match.
+    """
+    path = Path(model.files[benchmark])
+    stored = _open(path)
+    listed = model.names.get(benchmark)
+    if listed is not None:
+        rows = _rows_by_name(path, Path(listed), stored, names, rows)
+        return np.asarray(stored[rows], np.float32)
+    if len(stored) != len(names):
+        raise UserError(
+            f"{path} has {len(stored):,} embeddings, but the prepared benchmark '{benchmark}' has "
+            f"{len(names):,} images; store one row per image in the order of its index.parquet, or "
+            "name each row's image in a text file and give it under `names:`"
+        )
+    return np.asarray(stored[rows], np.float32)
+
+
+def _open(path: Path) -> NDArray[np.floating]:
+    """The array in a memory map: only the rows that are asked for are read."""
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is empty"
+        raise UserError(
+            f"{path} is no array of numbers in numpy's format: {reason}; write it with numpy.save"
+        ) from error
+    if not isinstance(stored, np.ndarray):
+        raise UserError(f"{path} is an archive of arrays (.npz); give one array, by numpy.save")
+    if stored.dtype not in (np.float16, np.float32) or stored.ndim != 2:
+        raise UserError(
+            f"{path} is {stored.dtype} {stored.shape}; allowed is float16 or float32 (images, D): "
+            "convert it"
+        )
+    if not 2 <= stored.shape[1] <= LONGEST:
+        raise UserError(
+            f"{path} has embeddings of {stored.shape[1]} numbers; allowed are 2 to {LONGEST:,}: "
+            "is it transposed?"
+        )
+    return stored
+
+
+def _rows_by_name(
+    path: Path,
+    listed: Path,
+    stored: NDArray[np.floating],
+    names: pd.Series,
+    rows: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Where in `stored` the images `rows` are, by their names."""
+    if listed.stat().st_size > LARGEST_NAMES:
+        raise UserError(f"{listed} has more than {LARGEST_NAMES:,} bytes; give one name a line")
+    try:
+        lines = listed.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{listed} is not text in UTF-8 ({error}); give one name a line") from error
+    if len(lines) != len(stored):
+        raise UserError(
+            f"{listed} has {len(lines):,} names, but {path} has {len(stored):,} embeddings; give "
+            "one name for each row"
+        )
+    place = pd.Series(np.arange(len(lines)), index=pd.Index(lines, dtype="str"))
+    twice = place.index[place.index.duplicated()].unique()
+    refuse(f"names stand twice in {listed}", list(twice), "give each image one row")
+    found = place.reindex(names.iloc[rows].astype("str")).to_numpy(np.float64)
+    absent = names.iloc[rows[np.isnan(found)]].tolist()
+    refuse(
+        f"images of the benchmark have no name in {listed}",
+        absent,
+        "names are those of its index.parquet: correct the list, or store these too",
+    )
+    return found.astype(np.int64)
