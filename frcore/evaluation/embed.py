@@ -81,7 +81,7 @@ def embed(
 
 def embed_with(
     extract: Extract,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | InPlaceImages,
     rows: ArrayLike | None = None,
     *,
     flip: Flip,

@@ -80,7 +80,7 @@ def jobs(study: Study, root: Path, logs: Path, *, now: float | None = None) -> l
 
 def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Path | None]]:
     """Stage, name, what is on disk, and a file that grows while the job runs."""
-    data = {"train": plan.train_data(study).hash}
+    data = {"train": plan.train_data(study).hash} if study.trains else {}
     data |= {name: spec.hash for name, spec in plan.benchmarks(study).items()}
     for name, spec_hash in data.items():
         found = read_record(root / "data" / name / "manifest.json")
@@ -93,6 +93,9 @@ def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Pat
         parts = [check_hash(read_record(root / "evaluation" / name / f"{benchmark}.json"),
                             evaluation) for benchmark in study.benchmarks]  # fmt: skip
         yield "evaluate", name, _least(parts), None
+    for label, benchmark in plan.model_benchmarks(study):
+        found = read_record(root / "evaluation" / label / f"{benchmark}.json")
+        yield "evaluate", f"{label}/{benchmark}", check_hash(found, evaluation), None
     for name, measurement in plan.measurements(study).items():
         found = read_record(root / "measurement" / f"{name}.json")
         yield "measure", name, check_hash(found, measurement.hash), None

@@ -170,7 +170,7 @@ class Tree:
 
     def scores(self, name: str, benchmark: str) -> dict[str, np.ndarray]:
         """Scores with a part shared by all runs (hard pairs are hard for all) and a part of it."""
-        spec = plan.runs(self.study)[name]
+        label = name if name in plan.models(self.study) else plan.runs(self.study)[name].head.label
         shared = np.random.default_rng(sum(benchmark.encode()))
         own = np.random.default_rng(sum(name.encode()) * 7 + sum(benchmark.encode()))
         same = np.arange(self.pairs) % 2 == 0
@@ -178,7 +178,7 @@ class Tree:
         a = shared.integers(0, identities, self.pairs)
         b = np.where(same, a, (a + shared.integers(1, identities, self.pairs)) % identities)
         difficulty = shared.normal(0, 0.15, self.pairs)
-        skill = self.skill.get(spec.head.label, 0.5)
+        skill = self.skill.get(label, 0.5)
         scores = same * skill + difficulty + own.normal(0, 0.02, self.pairs)
         return {
             "scores": scores.astype(np.float32),
@@ -193,9 +193,10 @@ class Tree:
         arrays = self.scores(name, benchmark)
         protocol = "pairs" if benchmark.startswith("pairs") else "templates"
         rows = numbers(protocol, arrays)
+        judged = (plan.models(self.study) | plan.runs(self.study))[name]
         self.json(
             f"evaluation/{name}/{benchmark}.json",
-            {"run": name, "spec_hash": plan.evaluation(self.study).hash, "benchmark": benchmark,
+            {"run": name, "run_spec_hash": judged.hash, "spec_hash": plan.evaluation(self.study).hash, "benchmark": benchmark,
              "protocol": protocol, "rows": rows, "notes": list(self.notes),
              "data": {"content_sha256": "b" * 64}, "environment": ENVIRONMENT},
         )  # fmt: skip
