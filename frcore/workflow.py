@@ -270,7 +270,7 @@ class Workflow:
     def data_mib(self, name: str) -> int:
         """Host memory of a preparation or of what reads it: the images twice."""
         data = self.study.train if name == "train" else self.study.benchmarks[name]
-        if data.kind == "ijb":
+        if data is not None and data.kind == "ijb":
             return PROCESS_MIB + IJB_MIB
         identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
         count = identities * images * getattr(data, "templates", 1)

@@ -9,11 +9,11 @@ import pytest
 
 from frcore import plan
 from frcore.reporting.outputs import paths
-from frcore.reporting.page import write_page  # noqa: F401 - the page is part of the report
 from frcore.reporting.rows import NONE, collect
 from frcore.reporting.run import report
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Method, Summary
+from frcore.reporting.table_cost import missing_table
 from frcore.reporting.tables import all_tables
 from tests.reporting.conftest import Made
 from tests.reporting.tree import Tree, make_study
@@ -136,5 +136,4 @@ def test_an_evaluation_that_is_missing_or_of_another_file_is_told(tmp_path):
     rows = collect(changed, tree.root).evaluation
     status = rows[rows["head"] == NONE].drop_duplicates(["run", "benchmark"])["status"].tolist()
     assert status == ["not run", "ok", "stale", "stale"]
-    page = report(changed, tree.root).read_text(encoding="utf-8")
-    assert "other · pairs" in page
+    assert "other · pairs" in missing_table(collect(changed, tree.root)).csv

@@ -196,9 +196,10 @@ class Tree:
         judged = (plan.models(self.study) | plan.runs(self.study))[name]
         self.json(
             f"evaluation/{name}/{benchmark}.json",
-            {"run": name, "run_spec_hash": judged.hash, "spec_hash": plan.evaluation(self.study).hash, "benchmark": benchmark,
-             "protocol": protocol, "rows": rows, "notes": list(self.notes),
-             "data": {"content_sha256": "b" * 64}, "environment": ENVIRONMENT},
+            {"run": name, "run_spec_hash": judged.hash, "benchmark": benchmark,
+             "spec_hash": plan.evaluation(self.study).hash, "protocol": protocol, "rows": rows,
+             "notes": list(self.notes), "data": {"content_sha256": "b" * 64},
+             "environment": ENVIRONMENT},
         )  # fmt: skip
         np.savez(self.root / f"evaluation/{name}/{benchmark}.npz", **arrays)
 
