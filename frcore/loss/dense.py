@@ -47,10 +47,10 @@ def dense_loss(
     Raises:
         UserError: another precision.
     """
-    if precision == "bf16":
+    if precision not in (None, "fp32"):
         raise UserError(
-            "the loss backend 'dense' with precision 'bf16'; it computes in fp32 alone: choose "
-            "'streamed' or 'triton', or leave the precision out"
+            f"the loss backend 'dense' with precision '{precision}'; it computes in fp32 alone: "
+            "choose 'streamed' or 'triton', or leave the precision out"
         )
     count = len(embedding_ND)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)

@@ -18,8 +18,9 @@ from frcore.errors import UserError
 from frcore.heads.base import Head, has_rule
 from frcore.loss.base import EntryFilter, ExtraRows, LossOutput
 from frcore.loss.deferred import CenterGradient
+from frcore.loss.products import Precision
 from frcore.loss.streamed import streamed_loss
-from frcore.loss.triton_tiles import WIDEST, Precision
+from frcore.loss.triton_tiles import CONSUMER, HOPPER, KIB, WIDEST
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def triton_loss(
             extra_rows=extra_rows,
             entry_filter=entry_filter,
             deferred=deferred,
-            precision=None if precision == "tf32" else precision,
+            precision=precision,
         )
     from frcore.loss.triton_step import fused_loss
 
@@ -92,7 +93,24 @@ def unsuited(head: Head, center_CD: Tensor) -> str:
         return f"its centres are {center_CD.dtype}, the kernels' are torch.float32 or bfloat16"
     if center_CD.shape[1] > WIDEST:
         return f"its dimension is {center_CD.shape[1]}, the kernels' at most {WIDEST}"
+    shared = shared_memory(center_CD.device)
+    if shared < CONSUMER:
+        return (
+            f"its GPU has {shared // KIB} KiB of shared memory for a program, the kernels need "
+            f"{CONSUMER // KIB}"
+        )
     return ""
+
+
+@cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that one program may have on a GPU; as on Hopper without one."""
+    if device.type != "cuda":
+        return HOPPER
+    from triton.compiler import max_shared_mem
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(max_shared_mem(index))
 
 
 def check_usable(device: torch.device) -> None:

@@ -11,9 +11,10 @@ import triton
 from torch import Tensor
 
 from frcore.loss import triton_kernels as kernels
+from frcore.loss.triton import shared_memory
 from frcore.loss.triton_problem import Move, Problem, Reduced, Slopes, padded
-from frcore.loss.triton_tiles import NORM_TILE, Tiles
-from frcore.loss.triton_tuning import Kernel, Run, candidates, may_time, tuner_for
+from frcore.loss.triton_tiles import NORM_TILE, Kernel, Tiles
+from frcore.loss.triton_tuning import Run, candidates, may_time, tuner_for
 
 REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
 """Columns that tiles are timed on, at most: some waves of programs. Pass 2's are copied for it."""
@@ -77,8 +78,8 @@ def _choose(
     kernel: Kernel, problem: Problem, rows: int, kind: str, rehearsal: Callable[[], Run]
 ) -> Tiles:
     """The static tiles, or those that were timed for launches of this kind."""
-    options = candidates(kernel, problem.width, problem.precision)
     device = problem.center_CD.device
+    options = candidates(kernel, problem.width, problem.precision, shared_memory(device))
     tuner = tuner_for(device)
     if tuner is None:
         return options[0]

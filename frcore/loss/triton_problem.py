@@ -12,7 +12,7 @@ from frcore.center_state import PlainRows, RoundedRows, Rows, SplitRows, stream_
 from frcore.heads.base import NegativeRule
 from frcore.loss import triton_kernels as kernels
 from frcore.loss.base import EntryFilter
-from frcore.loss.triton_tiles import Precision
+from frcore.loss.products import Precision
 
 OPERANDS: dict[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,

@@ -1,8 +1,9 @@
-"""Sizes of the kernels' tiles, chosen by what the compiler reports for Hopper (sm_90a).
+"""Sizes of the kernels' tiles: a static table, by what the compiler reports for each kind of GPU.
 
 At D = 512 an accumulator of 64 rows fills half of the registers of 8 warps, as in FlashMLA. What
-registers, spills and shared memory these sizes take is in tests/loss/triton_resources.csv; that
-they are the fastest is for a GPU to say.
+limits a tile besides registers is the shared memory that one program may have; GPUs come in three
+classes of it. What registers, spills and shared memory the sizes take is in
+tests/loss/triton_resources.csv; that they are the fastest is for a GPU to say.
 """
 
 from __future__ import annotations
@@ -10,12 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["bf16", "tf32", "fp32"]
+from frcore.loss.products import Precision
+
+Kernel = Literal["reduce", "score", "center"]
+"""Pass 1 with the embeddings' gradient, or without it; pass 2."""
 
 WIDEST = 512
 """Dimensions, padded, beyond which a row does not fit: the sums over D live in registers."""
 
 NORM_TILE = 16
+
+KIB = 1024
+HOPPER, A100, CONSUMER = 227 * KIB, 163 * KIB, 99 * KIB
+"""Bytes of shared memory that one program may have, by NVIDIA's CUDA C++ programming guide, table
+of compute capabilities: 227 KiB on 9.0 (H100, H200) and 10.0 (B200); 163 KiB on 8.0 (A100) and 8.7;
+99 KiB on 8.6, 8.9 and 12.0 (RTX 30, 40 and 50, A10, L4, L40S). A GPU with less cannot run the
+kernels."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +48,70 @@ class Tiles:
     part: int = 128
 
 
-def reduce_tiles(width: int, precision: Precision) -> Tiles:
-    """Of pass 1 with the embeddings' gradient."""
-    if precision != "bf16":
-        return Tiles(32, 16, 4, 2) if width > 128 else Tiles(32, 32, 4, 2)
-    return Tiles(64, 32, 8, 3) if width > 256 else Tiles(64, 64, 8, 3)
+Table = dict[Kernel, tuple[tuple[int, int, Tiles], ...]]
+"""(Dimensions at most, bytes of shared memory at least, tiles), of which the first that fits is
+taken."""
+
+_BF16: Table = {
+    "reduce": (
+        (128, CONSUMER, Tiles(64, 64, 8, 3)),
+        (256, HOPPER, Tiles(64, 64, 8, 3)),
+        (256, A100, Tiles(64, 64, 8, 2)),
+        (256, CONSUMER, Tiles(64, 32, 8, 2)),
+        (512, HOPPER, Tiles(64, 32, 8, 3)),
+        (512, A100, Tiles(64, 32, 8, 2)),
+        (512, CONSUMER, Tiles(32, 16, 4, 2)),
+    ),
+    "score": (
+        (128, CONSUMER, Tiles(64, 64, 8, 2)),
+        (256, A100, Tiles(64, 64, 8, 2)),
+        (256, CONSUMER, Tiles(64, 32, 8, 2)),
+        (512, HOPPER, Tiles(64, 32, 8, 3)),
+        (512, A100, Tiles(64, 32, 8, 2)),
+        (512, CONSUMER, Tiles(32, 32, 4, 2)),
+    ),
+    "center": (
+        (128, CONSUMER, Tiles(64, 64, 8, 3)),
+        (256, A100, Tiles(64, 64, 8, 3)),
+        (256, CONSUMER, Tiles(32, 64, 8, 2)),
+        (512, A100, Tiles(32, 64, 8, 3)),
+        (512, CONSUMER, Tiles(32, 32, 4, 2)),
+    ),
+}
+
+_TF32: Table = {
+    "reduce": (
+        (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, A100, Tiles(32, 16, 4, 2)),
+        (512, CONSUMER, Tiles(16, 16, 4, 2)),
+    ),
+    "score": ((128, CONSUMER, Tiles(32, 32, 4, 2)), (512, CONSUMER, Tiles(32, 16, 4, 2))),
+    "center": (
+        (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, A100, Tiles(16, 32, 4, 2)),
+        (512, CONSUMER, Tiles(16, 16, 4, 2)),
+    ),
+}
+
+_FP32: Table = {
+    "reduce": ((512, CONSUMER, Tiles(16, 16, 8, 2)),),
+    "score": ((128, CONSUMER, Tiles(32, 32, 4, 2)), (512, CONSUMER, Tiles(32, 16, 4, 2))),
+    "center": ((128, CONSUMER, Tiles(32, 32, 4, 2)), (512, CONSUMER, Tiles(16, 32, 4, 2))),
+}
+"""These products run on no tensor core and have whole rows of their operands in registers: with
+TF32's tiles pass 1 spilled 23 kB per thread at D = 512, with these nothing."""
+
+_TABLES: dict[Precision, Table] = {"bf16": _BF16, "tf32": _TF32, "fp32": _FP32}
 
 
-def score_tiles(width: int, precision: Precision) -> Tiles:
-    """Of pass 1 without it."""
-    if precision != "bf16":
-        return Tiles(32, 16, 4, 2) if width > 128 else Tiles(32, 32, 4, 2)
-    return Tiles(64, 32, 8, 3) if width > 256 else Tiles(64, 64, 8, 2)
+def static_tiles(kernel: Kernel, width: int, precision: Precision, shared: int = HOPPER) -> Tiles:
+    """The tiles of a kernel: a function of its arguments alone, so that a run repeats itself.
 
-
-def center_tiles(width: int, precision: Precision) -> Tiles:
-    """Of pass 2."""
-    if precision != "bf16":
-        return Tiles(16, 32, 4, 2) if width > 128 else Tiles(32, 32, 4, 2)
-    return Tiles(32, 64, 8, 3) if width > 256 else Tiles(64, 64, 8, 3)
+    Args:
+        kernel: which.
+        width: D, padded; at most `WIDEST`.
+        precision: of the operands.
+        shared: bytes of shared memory that a program may have, at least `CONSUMER`.
+    """
+    rows = _TABLES[precision][kernel]
+    return next(tiles for most, least, tiles in rows if width <= most and shared >= least)

@@ -25,12 +25,12 @@ import torch
 
 from frcore.errors import UserError
 from frcore.files import read_json, write_json
-from frcore.loss.triton_tiles import Precision, Tiles, center_tiles, reduce_tiles, score_tiles
+from frcore.loss.products import Precision
+from frcore.loss.triton_tiles import HOPPER, Kernel, Tiles, static_tiles
 
 log = logging.getLogger(__name__)
 
 Mode = Literal["off", "cached", "on"]
-Kernel = Literal["reduce", "score", "center"]
 Run = Callable[[Tiles], object]
 """Launches a kernel with given tiles, and may be called any number of times."""
 Clock = Callable[[Callable[[], object]], float]
@@ -44,12 +44,6 @@ REPEATS = 5
 
 _OFF: dict[str, Mode] = {"": "off", "0": "off", "off": "off"}
 _MODES: dict[str, Mode] = _OFF | {"cached": "cached", "1": "on", "on": "on"}
-
-_STATIC: dict[Kernel, Callable[[int, Precision], Tiles]] = {
-    "reduce": reduce_tiles,
-    "score": score_tiles,
-    "center": center_tiles,
-}
 
 _OTHERS: dict[tuple[Kernel, bool, bool], tuple[Tiles, ...]] = {
     ("reduce", True, True): (Tiles(64, 32, 8, 2), Tiles(32, 64, 8, 2), Tiles(32, 32, 4, 2)),
@@ -89,15 +83,18 @@ def tuning_mode() -> Mode:
 
 
 @cache
-def candidates(kernel: Kernel, width: int, precision: Precision) -> tuple[Tiles, ...]:
+def candidates(
+    kernel: Kernel, width: int, precision: Precision, shared: int = HOPPER
+) -> tuple[Tiles, ...]:
     """Tiles worth trying, the static ones first.
 
     Args:
         kernel: pass 1 with ("reduce") or without ("score") its second product; pass 2 ("center").
         width: D, padded.
         precision: of the operands.
+        shared: bytes of shared memory that a program may have; others are tried on any GPU.
     """
-    static = _STATIC[kernel](width, precision)
+    static = static_tiles(kernel, width, precision, shared)
     wide = width > (256 if precision == "bf16" else 128)
     others = _OTHERS[kernel, precision == "bf16", wide]
     return (static, *(tiles for tiles in others if tiles != static))

@@ -48,7 +48,7 @@ class Scores:
         """The arrays of one run; None where the file is missing or broken."""
         key = (run, benchmark)
         if key not in self._files:
-            self._files[key] = _load(self.root / "evaluation" / run / f"{benchmark}.npz")
+            self._files[key] = load_scores(self.root / "evaluation" / run / f"{benchmark}.npz")
         return self._files[key]
 
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
@@ -112,10 +112,10 @@ class Scores:
             arrays = _subset(arrays, column.subset)
             if protocol is None:
                 protocol = arrays
-            if not _same_protocol(protocol, arrays):
+            if not same_protocol(protocol, arrays):
                 self._reasons[column] = "runs were judged on different pairs"
                 continue
-            found = _metric(column, arrays, row)
+            found = metric_of(column, arrays, row.value)
             if found is not None:
                 metrics[str(row.run)], scores[str(row.run)] = found
         if protocol is None or not scores:
@@ -129,7 +129,8 @@ class Scores:
         )  # fmt: skip
 
 
-def _load(path: Path) -> Arrays | None:
+def load_scores(path: Path) -> Arrays | None:
+    """The arrays of an `<benchmark>.npz`; None where it is missing or broken."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -145,14 +146,15 @@ def _subset(arrays: Arrays, subset: str) -> Arrays:
     return {name: values[mask] for name, values in arrays.items() if values.shape == mask.shape}
 
 
-def _same_protocol(one: Arrays, other: Arrays) -> bool:
+def same_protocol(one: Arrays, other: Arrays) -> bool:
+    """Whether two runs were judged on the same pairs."""
     return all(
         np.array_equal(one[name], other[name]) for name in ("same", "identity_a", "identity_b")
     )
 
 
-def _metric(column: Column, arrays: Arrays, row: Any) -> tuple[Metric, NDArray[Any]] | None:
-    """The metric and scores that give the row's value; None where none of the readings does.
+def metric_of(column: Column, arrays: Arrays, value: Any) -> tuple[Metric, NDArray[Any]] | None:
+    """The metric and scores that give a row's value; None where none of the readings does.
 
     Accuracy is judged at each pair's own threshold, or (in a subset) at thresholds chosen again on
     its other folds. What is bootstrapped must be the number that is printed, so it is computed
@@ -174,6 +176,6 @@ def _metric(column: Column, arrays: Arrays, row: Any) -> tuple[Metric, NDArray[A
             computed = metric.bind(values, arrays["same"]).value
         except UserError:
             continue
-        if abs(computed - row.value) < 1e-6:
+        if abs(computed - value) < 1e-6:
             return metric, values
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 import torch
@@ -16,18 +17,20 @@ from triton.runtime.errors import OutOfResources
 
 from frcore.loss import triton_launch as launch
 from frcore.loss import triton_tuning as tuning
-from frcore.loss.triton_tiles import Tiles
+from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, Tiles, static_tiles
 from frcore.loss.triton_tuning import Tuner, candidates
 from tests.loss.test_triton import assert_near, make, run, steps
 
 A, B, C = Tiles(64, 32, 8, 3), Tiles(32, 32, 4, 2), Tiles(16, 16, 4, 1)
 OPTIONS = (A, B, C)
 KERNELS = ("reduce", "score", "center")
+SHARED = (HOPPER, A100, CONSUMER)
 
 
 def shapes(kernel):
     """All tiles that any width and precision may get, one of each shape: the rest is speed."""
-    every = [t for w in (128, 512) for p in ("bf16", "fp32") for t in candidates(kernel, w, p)]
+    kinds = product((128, 256, 512), ("bf16", "tf32", "fp32"), SHARED)
+    every = [t for kind in kinds for t in candidates(kernel, *kind)]
     return list({(t.rows, t.columns): t for t in every}.values())
 
 
@@ -57,7 +60,7 @@ def choose(*times, options=OPTIONS, tuner=None):
 def test_every_shape_gives_the_numbers_of_dense(index, monkeypatch):
     """A learned scale and a queue: both kinds of pass 1, all their sums, and pass 2."""
 
-    def one(kernel, width, precision):
+    def one(kernel, width, precision, shared):
         found = shapes(kernel)
         return (found[index % len(found)],)
 
@@ -263,9 +266,9 @@ def test_where_the_file_is(monkeypatch, tmp_path):
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("precision", ["bf16", "tf32", "fp32"])
 def test_the_static_tiles_come_first_and_none_twice(kernel, precision):
-    for width in (16, 128, 256, 512):
-        options = candidates(kernel, width, precision)
-        assert options[0] == tuning._STATIC[kernel](width, precision)
+    for width, shared in product((16, 128, 256, 512), SHARED):
+        options = candidates(kernel, width, precision, shared)
+        assert options[0] == static_tiles(kernel, width, precision, shared)
         assert 2 <= len(options) == len(set(options)) <= 4
 
 

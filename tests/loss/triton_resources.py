@@ -1,10 +1,11 @@
-"""What the kernels take of a Hopper GPU, by compiling them for it: no GPU is needed.
+"""What the kernels take of a GPU, by compiling them for it: no GPU is needed.
 
     python -m tests.loss.triton_resources > tests/loss/triton_resources.csv
     python -m tests.loss.triton_resources --others arcface-full    tiles that tuning may choose
 
 The launches themselves are run, on tensors without memory ("meta"), with a recorder in the kernels'
-place; what it saw is compiled for sm_90a by triton and assembled by its ptxas.
+place; what it saw is compiled for sm_90a, sm_80 or sm_89 by triton and assembled by its ptxas.
+sm_86 and sm_89 have the same shared memory and the same instructions for these kernels.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from frcore.center_state import stream_key
 from frcore.loss import triton_kernels as kernels
 from frcore.loss import triton_launch as launch
 from frcore.loss.base import EntryFilter
+from frcore.loss.products import Precision
 from frcore.loss.triton_problem import OPERANDS, Move, Problem, Slopes
-from frcore.loss.triton_tiles import Precision, Tiles
+from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, Tiles
 from frcore.loss.triton_tuning import candidates
 
 FIGURES = Path(__file__).with_suffix(".csv")
-SHARED_LIMIT = 227 * 1024
-"""Bytes of shared memory that a program can have on Hopper."""
+SHARED_LIMIT = {90: HOPPER, 80: A100, 89: CONSUMER}
+"""Bytes of shared memory that a program can have, by compute capability."""
 
 ROWS, CLASSES = 1024, 1_000_000
 
@@ -53,6 +55,8 @@ class Case:
         filtered: with the inter-class filter.
         shift: whether the exponent's shift is constant.
         split: centres in two halves, rounded momentum.
+        arch: compute capability.
+        is_timely: whether tests compile it every time; the figures of all are committed.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Case:
     filtered: bool = False
     shift: bool = True
     split: bool = False
+    arch: int = 90
+    is_timely: bool = True
 
 
 CASES = (
@@ -72,6 +78,17 @@ CASES = (
     Case("arcface-128", dim=128),
     Case("arcface-tf32", precision="tf32"),
     Case("arcface-split", split=True),
+    Case("arcface-fp32", precision="fp32", sampled=False, is_timely=False),
+    Case("arcface-256", dim=256, sampled=False, is_timely=False),
+    Case("a100-full", sampled=False, arch=80),
+    Case("a100-tf32", precision="tf32", sampled=False, arch=80, is_timely=False),
+    Case("a100-256", dim=256, sampled=False, arch=80, is_timely=False),
+    Case("ada-full", sampled=False, arch=89),
+    Case("ada-tf32", precision="tf32", sampled=False, arch=89),
+    Case("ada-fp32", precision="fp32", sampled=False, arch=89, is_timely=False),
+    Case("ada-256", dim=256, sampled=False, arch=89, is_timely=False),
+    Case("ada-128", dim=128, sampled=False, arch=89, is_timely=False),
+    Case("ada-split", split=True, sampled=False, arch=89, is_timely=False),
 )
 
 
@@ -115,6 +132,7 @@ def measure(case: Case, rank: int = 0) -> Iterator[Resources]:
     reduce, center = _Recorder(kernels.reduce_kernel), _Recorder(kernels.center_kernel)
     with (
         mock.patch.object(launch, "candidates", ranked),
+        mock.patch.object(launch, "shared_memory", return_value=SHARED_LIMIT[case.arch]),
         mock.patch.object(kernels, "reduce_kernel", reduce),
         mock.patch.object(kernels, "center_kernel", center),
     ):
@@ -129,7 +147,7 @@ def measure(case: Case, rank: int = 0) -> Iterator[Resources]:
     for name, (recorder, call) in zip(
         names, [(r, call) for r in (reduce, center) for call in r.calls], strict=True
     ):
-        yield Resources(case.name, name, *_compile(recorder.kernel, *call))
+        yield Resources(case.name, name, *_compile(recorder.kernel, *call, case.arch))
 
 
 def _problem(case: Case) -> tuple[Problem, Slopes]:
@@ -154,7 +172,7 @@ def _problem(case: Case) -> tuple[Problem, Slopes]:
     return problem, Slopes(empty(ROWS), empty(ROWS), empty(ROWS))
 
 
-def _compile(kernel: Any, args: tuple, options: dict[str, Any]) -> tuple:
+def _compile(kernel: Any, args: tuple, options: dict[str, Any], arch: int) -> tuple:
     names = kernel.arg_names
     values = dict(zip(names, args, strict=False)) | options
     constants = {(i,): values[n] for i, n in enumerate(names) if kernel.params[i].is_constexpr}
@@ -166,8 +184,8 @@ def _compile(kernel: Any, args: tuple, options: dict[str, Any]) -> tuple:
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
     running = {key: values[key] for key in ("num_warps", "num_stages")}
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=running)
-    report = _assemble(compiled.asm["ptx"])
+    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=running)
+    report = _assemble(compiled.asm["ptx"], "sm_90a" if arch == 90 else f"sm_{arch}")
     spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
     registers = re.search(r"Used (\d+) registers", report)
     assert spills, report
@@ -198,13 +216,13 @@ def find_ptxas() -> Path | None:
     return found[0] if found else None
 
 
-def _assemble(ptx: str) -> str:
+def _assemble(ptx: str, gpu: str) -> str:
     ptxas = find_ptxas()
     assert ptxas is not None
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)
-        command = [ptxas, "-v", "--gpu-name=sm_90a", source, "-o", source.with_suffix(".cubin")]
+        command = [ptxas, "-v", f"--gpu-name={gpu}", source, "-o", source.with_suffix(".cubin")]
         return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
 

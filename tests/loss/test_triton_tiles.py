@@ -1,0 +1,46 @@
+"""The static tiles: which class of GPU gets which, and who gets none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+from frcore.heads import build_head
+from frcore.loss import triton as backend
+from frcore.loss import triton_launch as launch
+from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, static_tiles
+from frcore.loss.triton_tuning import candidates
+from tests.loss.test_triton import make, run, steps
+
+KERNELS = ("reduce", "score", "center")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("precision", ["bf16", "tf32", "fp32"])
+def test_a_gpu_between_two_classes_gets_the_tiles_of_the_smaller_one(kernel, precision):
+    for width in (16, 128, 256, 512):
+        for least, above in ((CONSUMER, A100), (A100, HOPPER), (HOPPER, 2 * HOPPER)):
+            expected = static_tiles(kernel, width, precision, least)
+            for shared in (least + 1, above - 1):
+                assert static_tiles(kernel, width, precision, shared) == expected
+        fewest = static_tiles(kernel, width, precision, CONSUMER)
+        most = static_tiles(kernel, width, precision, HOPPER)
+        assert fewest.rows * fewest.columns <= most.rows * most.columns
+
+
+def test_tiles_are_those_of_the_device(monkeypatch):
+    given = []
+    monkeypatch.setattr(launch, "shared_memory", lambda device: CONSUMER)
+    monkeypatch.setattr(launch, "candidates", lambda *kind: given.append(kind) or candidates(*kind))
+    run(*make("arcface", "full", "triton"), list(steps(1)))
+    assert given
+    assert {kind[3] for kind in given} == {CONSUMER}
+
+
+def test_a_gpu_with_too_little_shared_memory_goes_to_streamed(monkeypatch):
+    center_CD = torch.zeros(4, 32)
+    head = build_head("arcface", num_classes=4)
+    assert backend.unsuited(head, center_CD) == ""
+    monkeypatch.setattr(backend, "shared_memory", lambda device: 64 * 1024)
+    assert "64 KiB of shared memory" in backend.unsuited(head, center_CD)
