@@ -84,7 +84,7 @@ CASES = (
     Case("a100-tf32", precision="tf32", sampled=False, arch=80, is_timely=False),
     Case("a100-256", dim=256, sampled=False, arch=80, is_timely=False),
     Case("ada-full", sampled=False, arch=89),
-    Case("ada-tf32", precision="tf32", sampled=False, arch=89),
+    Case("ada-tf32", precision="tf32", sampled=False, arch=89, is_timely=False),
     Case("ada-fp32", precision="fp32", sampled=False, arch=89, is_timely=False),
     Case("ada-256", dim=256, sampled=False, arch=89, is_timely=False),
     Case("ada-128", dim=128, sampled=False, arch=89, is_timely=False),
