@@ -73,11 +73,21 @@ def prepare(
     ] = None,
     size: Annotated[int, typer.Option(help="With --align: side of a face in pixels.")] = 112,
     encoding: Annotated[str, typer.Option(help="With --align: jpeg95, jpeg100 or png.")] = "jpeg95",
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Prepare nothing: say what this file or folder is, and what is wrong."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a data set, or bring one into the format that training and evaluation read.
 
+    With --check PATH: read all of it, name the first ten problems, exit 1 if there is one.
+
     Example: frcore prepare --study config/quick.yaml --benchmark pairs
     """
+    if check is not None:
+        _check(check, as_json)
+        return
     from frcore import arguments, plan
 
     if align is not None:
@@ -128,6 +138,19 @@ def simulate_ijb(
         f"{len(protocol.template):,} images in {len(protocol.ids):,} templates, "
         f"{len(protocol.a):,} pairs in {out}"
     )
+
+
+def _check(path: Path, as_json: bool) -> None:
+    from frcore.data.check import check, render
+
+    reports = check(path)
+    if as_json:
+        described = [report.as_dict() for report in reports]
+        sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    else:
+        render(reports, Console(soft_wrap=True))
+    if any(report.wrong for report in reports):
+        raise typer.Exit(1)
 
 
 @app.command()

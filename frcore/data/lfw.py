@@ -37,7 +37,7 @@ def write_people(spec: LFWPeople, image: Image, out: Path, about: dict[str, Any]
     problems: list[str] = []
     for person in read_people(path):
         for number in range(1, person.images + 1):
-            _find(folder, person.name, number, f"{path}:{person.line}", sources, problems)
+            find_numbered(folder, person.name, number, f"{path}:{person.line}", sources, problems)
     refuse("images of the list are missing", problems, f"Complete {folder.root}")
     kept = enough(sources, spec.min_images)
     if not kept:
@@ -94,7 +94,7 @@ def _write_lists(
             for key in ((pair.a, pair.i), (pair.b, pair.j)):
                 if key not in files:
                     found: list[Source] = []
-                    _find(folder, *key, f"{paths[split]}:{pair.line}", found, problems)
+                    find_numbered(folder, *key, f"{paths[split]}:{pair.line}", found, problems)
                     files.update((key, source) for source in found)
     refuse("images of the list are missing", problems, f"Complete {folder.root}")
     rows = {key: row for row, key in enumerate(sorted(files))}
@@ -141,7 +141,7 @@ def _root(given: str) -> Path:
     return root
 
 
-def _find(folder: ImageFolder, name: str, number: int, where: str, found: list[Source],
+def find_numbered(folder: ImageFolder, name: str, number: int, where: str, found: list[Source],
           problems: list[str]) -> None:  # fmt: skip
     """Add the file of image `number` of `name` to `found`, or what is wrong to `problems`."""
     files = folder.numbered(name, number)
