@@ -84,7 +84,7 @@ def _rows(wrong: ArrayLike, report: Report, file: str, say: Callable[[int], str]
 
 def _repeated(names: NDArray[np.str_], what: str, report: Report) -> None:
     found, count = np.unique(names, return_counts=True)
-    for name in found[count > 1]:
+    for name in found[count > 1].tolist():
         report.problem(f"{what} {name!r} stands more than once")
 
 
