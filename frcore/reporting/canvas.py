@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -132,6 +134,29 @@ def save_svg(figure: Figure, svg: Path) -> None:
     """Write one file; the same figure gives the same bytes."""
     with atomic_file(svg) as path:
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "frcore"})
+        path.write_text(_with_titles(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+_TITLE = "title:"
+
+
+def hover(artist: Artist, text: str) -> None:
+    """Give an artist a text that a browser shows while the pointer is over it, in the SVG."""
+    # Matplotlib writes an artist's gid as its id; a hexadecimal one survives any text.
+    artist.set_gid(_TITLE + text.encode().hex())
+
+
+def _with_titles(svg: str) -> str:
+    """Turn the ids that `hover` made into numbered ones with a title inside."""
+    from markupsafe import escape
+
+    counter = itertools.count()
+
+    def titled(match: re.Match[str]) -> str:
+        text = escape(bytes.fromhex(match.group(1)).decode())
+        return f'<g id="hover-{next(counter)}"><title>{text}</title>'
+
+    return re.sub(rf'<g id="{_TITLE}([0-9a-f]*)">', titled, svg)
 
 
 def inline(svg: str, name: str, description: str) -> str:

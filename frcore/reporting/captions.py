@@ -20,6 +20,13 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "logarithmic), down to the FAR of a single false accept; left of that the benchmark cannot "
         "tell. Line: mean over seeds. Band: from the lowest to the highest seed.",
     ),
+    "sampler_curves": (
+        "Accuracy against a sampler's parameter",
+        "The main number of each benchmark against a parameter that the study's samplers vary, "
+        "such as the rate of partial_fc or the size of broadface's queue, all else being equal. "
+        "Points are moved apart sideways a little. Vertical bars: 95 % interval over test people "
+        "and seeds. Dotted: the same head over all centres without a queue (full).",
+    ),
     "memory": (
         "Memory against identities",
         "Peak memory of a training step's last layer against the number of identities, both "

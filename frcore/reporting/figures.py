@@ -7,7 +7,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from frcore.reporting import outputs, plot_angles, plot_cost, plot_roc, plot_roofline, plot_training
+from frcore.reporting import (
+    outputs,
+    plot_angles,
+    plot_cost,
+    plot_roc,
+    plot_roofline,
+    plot_samplers,
+    plot_training,
+)
 from frcore.reporting.canvas import look, save
 from frcore.reporting.summary import Summary
 
@@ -24,6 +32,7 @@ def write_figures(summary: Summary, root: Path) -> None:
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, summary),
         "roc": lambda: plot_roc.roc(study, summary.scores, summary),
+        "sampler_curves": lambda: plot_samplers.sampler_curves(study, summary),
         "memory": lambda: plot_cost.memory(study, rows),
         "throughput": lambda: plot_cost.throughput(study, rows),
         "roofline": lambda: plot_roofline.roofline(study, rows),

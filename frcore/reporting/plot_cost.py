@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from frcore.config import Study
-from frcore.reporting.canvas import columns_for, hide_unused, legend, message, panels
+from frcore.reporting.canvas import columns_for, hide_unused, hover, legend, message, panels
 from frcore.reporting.cost import MEMORY, comparable_identities, memory_column
 from frcore.reporting.palette import MUTED, Palette
 from frcore.reporting.rows import Rows
 from frcore.reporting.summary import Column, Method, Summary
+from frcore.reporting.table_accuracy import interval_text, percent
 
 
 def memory(study: Study, rows: Rows) -> Figure:
@@ -83,7 +84,7 @@ def _line(
     usable = points[(points["status"] == "ok") & points[column].notna()]
     # A reading of exactly zero ("no extra memory seen") has no place on a log axis.
     usable = usable[usable[column] > 0]
-    ax.plot(
+    (line,) = ax.plot(
         usable["identities"].astype(float),
         usable[column],
         ls=palette.line(sampler),
@@ -91,6 +92,7 @@ def _line(
         color=palette.heads[head],
         marker=palette.marker(sampler),
     )
+    hover(line, f"{head} + {sampler}")
     for identities in points[points["status"] == "oom"]["identities"].astype(float):
         ax.plot(identities, 0.97, marker="x", ms=8, mew=2, ls="", color=palette.heads[head],
                 transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
@@ -150,12 +152,16 @@ def _point(
     error = None
     if cell.low is not None and cell.high is not None:
         error = [[100 * max(cell.value - cell.low, 0)], [100 * max(cell.high - cell.value, 0)]]
-    ax.errorbar(
+    bars = ax.errorbar(
         step, 100 * cell.value,
         xerr=[[max(step - low, 0)], [max(high - step, 0)]], yerr=error,
         color=palette.heads[method.head], marker=palette.marker(method.sampler),
         ms=6, elinewidth=1, capsize=0, alpha=0.9,
     )  # fmt: skip
+    runs = ", ".join(summary.part(method, column)["run"])
+    interval = f" {interval_text(cell)}" if interval_text(cell) else ""
+    hover(bars.lines[0], f"{summary.name(method)}: {percent(cell.value)} %{interval}, "
+          f"{step:.3g} ms a step. Runs: {runs}")  # fmt: skip
 
 
 def plain_log(ax: Axes) -> None:
