@@ -24,7 +24,10 @@ written for access to single images."""
 
 _ROWS_AT_ONCE = 32
 """Few, because so many are in memory before their size can be looked at."""
+_LABELS_AT_ONCE = 1024
 _METADATA_BYTES = 2**26
+_DAMAGED = (pa.ArrowException, OSError, EOFError, ValueError)
+"""What pyarrow raises; ValueError is of names that are not UTF-8."""
 
 _PARQUET_MAGIC, _ARROW_FILE_MAGIC = b"PAR1", b"ARROW1"
 
@@ -33,6 +36,10 @@ class Columns(ABC):
     """One file."""
 
     def __init__(self, path: Path, schema: pa.Schema, rows: list[int]):
+        size = path.stat().st_size
+        # An image takes a byte or more; a footer can claim any number.
+        if min(rows, default=0) < 0 or sum(rows) > size:
+            raise pa.ArrowInvalid(f"{sum(rows)} rows in {size} bytes")
         self.path = path
         self.schema = schema
         self.starts: NDArray[np.int64] = np.cumsum([0, *rows], dtype=np.int64)
@@ -50,13 +57,22 @@ class Columns(ABC):
             BadImageError: they are too large, or the file is damaged.
         """
 
-    @abstractmethod
     def values(self, column: str) -> Iterator[pa.Array]:
         """All values of a column, some at a time.
 
         Raises:
             UserError: the file is damaged.
         """
+        try:
+            for values in self._values(column):
+                values.validate(full=True)
+                yield values
+        except _DAMAGED as error:
+            raise UserError(f"{self.path} is damaged: {error}; copy it again") from error
+
+    @abstractmethod
+    def _values(self, column: str) -> Iterator[pa.Array]:
+        """The same, unchecked."""
 
     def too_large(self, group: int) -> BadImageError:
         """What to say of a group that is larger than it may be."""
@@ -82,7 +98,7 @@ def open_columns(path: Path, image: str) -> Columns:
         if magic[:4] == _PARQUET_MAGIC:
             return _Parquet(path, image)
         return _Arrow(path, image, is_stream=magic != _ARROW_FILE_MAGIC)
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise UserError(
             f"{path} is not a Parquet or Arrow file, or is damaged: {error}; copy it again"
         ) from error
@@ -147,8 +163,6 @@ class _Parquet(Columns):
         )
 
     def images(self, group: int) -> pa.Array:
-        if self._size(group) > LARGEST_GROUP:
-            raise self.too_large(group)
         parts: list[pa.Array] = []
         left = LARGEST_GROUP
         try:
@@ -158,28 +172,19 @@ class _Parquet(Columns):
             ):
                 parts.append(_content(batch.column(0)))
                 left -= parts[-1].nbytes
-                # One value of a dictionary can stand for a million: the size above says little.
+                # The footer's own figure says little: one value of a dictionary can stand for a
+                # million, and asking it for columns aborts the process where it is damaged.
                 if left < 0:
                     raise self.too_large(group)
             return pa.concat_arrays(parts)
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGED as error:
             raise BadImageError(
                 f"row group {group} of {self.path.name} is damaged: {error}"
             ) from error
 
-    def _size(self, group: int) -> int:
-        assert self._metadata is not None
-        of_group = self._metadata.row_group(group)
-        chunks = (of_group.column(at) for at in range(of_group.num_columns))
-        return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema == self._image)
-
-    def values(self, column: str) -> Iterator[pa.Array]:
-        try:
-            for batch in self._open(self.path).iter_batches(4096, columns=[column]):
-                batch.validate(full=True)
-                yield batch.column(0)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{self.path} is damaged: {error}; copy it again") from error
+    def _values(self, column: str) -> Iterator[pa.Array]:
+        for batch in self._open(self.path).iter_batches(_LABELS_AT_ONCE, columns=[column]):
+            yield batch.column(0)
 
 
 class _Arrow(Columns):
@@ -208,8 +213,5 @@ class _Arrow(Columns):
     def images(self, group: int) -> pa.Array:
         return self._images[group]
 
-    def values(self, column: str) -> Iterator[pa.Array]:
-        for batch in self._batches:
-            values = batch.column(column)
-            values.validate(full=True)
-            yield values
+    def _values(self, column: str) -> Iterator[pa.Array]:
+        return (batch.column(column) for batch in self._batches)

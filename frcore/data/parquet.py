@@ -180,20 +180,23 @@ def _stored(columns: Columns, label: str) -> pd.Series:
 
 
 def _checked(columns: Columns, values: pa.Array, label: str) -> pd.Series:
+    is_encoded = pa.types.is_dictionary(values.type)
+    # Looked at before it is decoded: a long text of a dictionary can stand in every row.
+    texts = values.dictionary if is_encoded else values
+    if not pa.types.is_integer(texts.type):
+        longest = pc.max(pc.binary_length(texts)).as_py() or 0
+        if longest > 4 * LONGEST:
+            raise UserError(
+                f"{columns.path}: the column {label!r} has a text of {longest} bytes; a label is "
+                f"the name of an identity, with at most {LONGEST} characters"
+            )
     try:
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        if pa.types.is_integer(values.type):
-            return pd.Series(values.cast(pa.int64()).to_pandas(integer_object_nulls=True))
+        decoded = values.dictionary_decode() if is_encoded else values
+        if pa.types.is_integer(decoded.type):
+            decoded = decoded.cast(pa.int64())
+        return decoded.to_pandas(integer_object_nulls=True)
     except pa.ArrowException as error:
         raise UserError(f"{columns.path}: the column {label!r}: {error}; correct it") from error
-    longest = pc.max(pc.binary_length(values)).as_py() or 0
-    if longest > 4 * LONGEST:
-        raise UserError(
-            f"{columns.path}: the column {label!r} has a text of {longest} bytes; a label is the "
-            f"name of an identity, with at most {LONGEST} characters"
-        )
-    return values.to_pandas()
 
 
 def class_names(schema: pa.Schema, label: str) -> list[str]:

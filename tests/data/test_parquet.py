@@ -242,20 +242,25 @@ def test_columns_that_cannot_be_used(tmp_path, columns, message, write):
 def test_damaged_files_end_in_errors(tmp_path, table, name):
     """Cut anywhere, or with bytes overwritten, a file is refused or gives what it holds."""
     path = tmp_path / "data" / name
+    who = pa.array(["x", "y", "z"] * 3).dictionary_encode()
+    table = pa.table({"image": table["image"], "label": who})
     WRITERS[name](table, path)
     content = path.read_bytes()
     generator = np.random.default_rng(0)
     refused = 0
-    for trial in range(60):
+    for trial in range(120):
         damaged = bytearray(content)
-        if trial % 2:
+        if trial % 4 == 0:
             del damaged[int(generator.integers(len(content))) :]
         else:
-            at = int(generator.integers(len(content)))
-            damaged[at : at + 8] = generator.bytes(8)
+            # Half of the time in what says how the rest is to be read.
+            first = 0 if trial % 4 == 1 else max(0, len(content) - 1500)
+            at = int(generator.integers(first, len(content)))
+            damaged[at : at + 4] = generator.bytes(4) if trial % 4 == 2 else b"\xff\xff\xff\x7f"
         path.write_bytes(damaged)
         try:
             source = ColumnImages.of([path], "image")
+            parquet._stored(source.columns[0], "label")
             for row in range(len(source)):
                 source.encoded(row)
         except (UserError, BadImageError):
@@ -302,6 +307,15 @@ def test_bombs(tmp_path, people, table, monkeypatch):
         prepared(tmp_path)
     write_parquet(zeros, path, row_group_size=16)
     with pytest.raises(UserError, match=r"a.parquet/0: not an image"):
+        prepared(tmp_path)
+
+
+def test_more_rows_than_bytes(tmp_path):
+    """A dictionary and run lengths: a hundred thousand rows in a kilobyte."""
+    path = tmp_path / "data" / "a.parquet"
+    rows = pa.table({"image": pa.array([b"x"] * 100_000), "label": pa.array([0] * 100_000)})
+    write_parquet(rows, path, row_group_size=100_000)
+    with pytest.raises(UserError, match=f"100000 rows in {path.stat().st_size} bytes"):
         prepared(tmp_path)
 
 
