@@ -172,6 +172,28 @@ class TarImages(LabelledImages):
     json_key: str = Field("label", description="Key of the label where it is in JSON.")
 
 
+class RecordIO(Section):
+    """A `.rec` file of mxnet in InsightFace's or im2rec's layout, read in place.
+
+    With `.idx` and `property` beside it they are used and checked.
+    """
+
+    kind: Literal["recordio"]
+    root: str = Field(description="Folder with `train.rec` (or with one `.rec`), or the file.")
+    identities: int | None = Field(
+        None, ge=2, description="How many there are: labels must be below. Absent: "
+        "`property` beside the file says."
+    )  # fmt: skip
+    names: str | None = Field(
+        None, description="A `.lst` (below the folder, or a path) whose image folders name the "
+        "identities. Absent: numbers, and people shared with a benchmark are not noticed."
+    )  # fmt: skip
+    label: int = Field(0, ge=0, description="Which of several labels of a record is the identity.")
+    min_images: int = Field(1, ge=1, description="Identities with fewer images are left out.")
+    on_bad_image: Literal["refuse", "skip"] = "refuse"
+    check: Check = Field("decode", description=CHECK_MEANING)
+
+
 class LFWPeople(Section):
     """The people of an LFW list (View 1's `peopleDevTrain.txt`) as training data."""
 
@@ -182,7 +204,7 @@ class LFWPeople(Section):
 
 
 TrainData = Annotated[
-    SyntheticFaces | Folder | ImageList | ParquetImages | TarImages | LFWPeople,
+    SyntheticFaces | Folder | ImageList | RecordIO | ParquetImages | TarImages | LFWPeople,
     Field(discriminator="kind"),
 ]
 
@@ -334,6 +356,10 @@ class Training(Section):
     backend: Backend = Field("auto", description=BACKEND_MEANING)
     loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
     threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
+    loader_threads: int = Field(
+        1, ge=1, description="CPU threads that decode images which are read in place. They never "
+        "change the result. docs/data.md tells what one decodes per second."
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _precision_fits_the_device(self) -> Training:

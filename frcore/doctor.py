@@ -303,6 +303,8 @@ def prepared_bytes(study: Study) -> int:
 
 
 def _images(data: Any) -> int:
+    if plan.stays_in_place(data):
+        return 0
     if data.kind == "synthetic_templates":
         return data.identities * data.templates * data.images
     if data.kind.startswith("synthetic"):

@@ -23,6 +23,17 @@ from frcore.errors import UserError
 from frcore.files import sha256_of_json
 from frcore.model_config import Model
 
+HELD_IN_MEMORY = 2 * 2**30
+"""Data sets whose decoded images take up to so many bytes are read once by a training and kept."""
+
+
+def stays_in_place(data: TrainData | Benchmark) -> bool:
+    """Whether the images of a section are decoded where they lie, and nothing is copied."""
+    return data.kind in _IN_PLACE or getattr(data, "storage", "copied") == "in_place"
+
+
+_IN_PLACE = frozenset(("recordio", "list", "parquet", "tar", "insightface_bin", "pair_list", "ijb"))
+
 
 class Spec(Section):
     """Base of the specs: a stable hash."""

@@ -256,6 +256,9 @@ def _needed(data: Any) -> list[tuple[str, Path]]:
         # As their readers look for it: below the root first.
         name = getattr(data, key)
         needed.append((key, root / name if (root / name).is_file() else Path(name)))
+    if data.kind == "recordio" and data.names is not None:
+        below = (root if root.is_dir() else root.parent) / data.names
+        needed.append(("names", below if below.is_file() else Path(data.names)))
     if data.kind in ("lfw", "lfw_pairs"):
         lists = [data.people] if data.kind == "lfw" else LFW_LISTS[data.view]
         needed.append(("root", root / "aligned-112"))

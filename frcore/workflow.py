@@ -248,8 +248,9 @@ class Workflow:
 
     @property
     def training_threads(self) -> int:
-        """CPU threads of a training."""
-        return self.study.training.threads if self.study.training else 1
+        """CPU threads of a training; one that decodes beside it keeps no core busy by itself."""
+        training = self.study.training
+        return training.threads + training.loader_threads - 1 if training else 1
 
     @property
     def evaluation_gpus(self) -> int:
@@ -268,10 +269,15 @@ class Workflow:
         return int(measurement is not None and measurement.device == "cuda")
 
     def data_mib(self, name: str) -> int:
-        """Host memory of a preparation or of what reads it: the images twice."""
+        """Host memory of a preparation or of what reads it: the images twice.
+
+        Those that stay in place are held once, and no more than `plan.HELD_IN_MEMORY` of them.
+        """
         data = self.study.train if name == "train" else self.study.benchmarks[name]
         if data is not None and data.kind == "ijb":
             return PROCESS_MIB + IJB_MIB
+        if data is not None and plan.stays_in_place(data):
+            return PROCESS_MIB + plan.HELD_IN_MEMORY // MIB
         identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
         count = identities * images * getattr(data, "templates", 1)
         return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB

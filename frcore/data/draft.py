@@ -13,7 +13,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from frcore.data.decoding import BadImageError
-from frcore.data.in_place import InPlaceImages, write_source
+from frcore.data.in_place import InPlaceImages
 from frcore.data.prepared import (
     IMAGES,
     MANIFEST,
@@ -23,6 +23,7 @@ from frcore.data.prepared import (
     Storage,
     image_content,
 )
+from frcore.data.stored_source import write_source
 from frcore.data.tables import OPTIONAL, TABLES, Images, content_sha256, typed
 from frcore.errors import UserError
 from frcore.files import atomic_directory, write_json

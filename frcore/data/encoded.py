@@ -125,10 +125,11 @@ class EncodedFiles(EncodedImages):
 def _kinds() -> dict[str, type[EncodedImages]]:
     """Every kind of source. Imported here, because the readers derive from this module's class."""
     from frcore.data.parquet import ColumnImages
+    from frcore.data.recordio import RecordIOImages
     from frcore.data.tar_shards import MemberImages
     from frcore.data.verification_bin import BinImages
 
-    readers = (EncodedFiles, BinImages, ColumnImages, MemberImages)
+    readers = (EncodedFiles, BinImages, RecordIOImages, ColumnImages, MemberImages)
     return {reader.kind: reader for reader in readers}
 
 

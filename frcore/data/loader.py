@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from frcore.config import Augment
 from frcore.data.augment import augmented, draw
+from frcore.data.in_place import InPlaceImages, read_ahead
 from frcore.data.prepared import Prepared
+from frcore.plan import HELD_IN_MEMORY
 
 T = TypeVar("T")
-
-HELD_IN_MEMORY = 2 * 2**30
-"""Data sets up to so many bytes are read once and kept; larger ones stay a memory map."""
 
 _PREFETCHED = 3
 _ORDER, _MIRROR, _AUGMENT = 1, 2, 3
@@ -62,6 +61,7 @@ class Batches:
         device: where batches are wanted.
         flip: mirror every image with probability ½.
         augment: probabilities of the augmentations of `frcore.data.augment`; none when absent.
+        threads: that decode images which stay in place. They never change the batches.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Batches:
         device: torch.device | str = "cpu",
         flip: bool = True,
         augment: Augment | None = None,
+        threads: int = 1,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -81,7 +82,11 @@ class Batches:
         self.seed = seed
         self._labels = prepared.labels
         images = prepared.images
-        self._images = np.array(images[:]) if images.nbytes <= HELD_IN_MEMORY else images
+        if isinstance(images, InPlaceImages):
+            images.use_threads(threads)
+            self._images = images[:] if images.nbytes <= HELD_IN_MEMORY else images
+        else:
+            self._images = np.array(images) if images.nbytes <= HELD_IN_MEMORY else images
         self.batch_size = min(batch_size, len(self._labels))
         self.steps_per_epoch = len(self._labels) // self.batch_size
 
@@ -110,20 +115,34 @@ class Batches:
             order[step * self.batch_size : (step + 1) * self.batch_size]
             for step in range(start_step, self.steps_per_epoch)
         ]
-        gathered: Iterator[tuple[torch.Tensor, torch.Tensor]] = map(self._gather, rows)
+        gathered: Iterator[tuple[torch.Tensor, torch.Tensor]]
+        gathered = map(self._on_the_way, self._pixels(rows), rows)
         if self.device.type == "cuda" or type(self._images) is not np.ndarray:
             gathered = _ahead(gathered)
         for step, (images, labels) in enumerate(gathered, start_step):
             yield self._finish(images, epoch, step), labels.to(self.device, non_blocking=True)
 
-    def _gather(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        if isinstance(self._images, np.memmap):
-            # Rows in the file's order read it forwards; the batch keeps its own order.
-            into = np.argsort(rows)
-            pixels = np.empty((len(rows), *self._images.shape[1:]), np.uint8)
-            pixels[into] = self._images[rows[into]]
-        else:
-            pixels = self._images[rows]
+    def _pixels(self, batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
+        """The images of each batch of rows."""
+        if isinstance(self._images, InPlaceImages):
+            return read_ahead(self._images, batches)
+        return map(self._gather, batches)
+
+    def _gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images = self._images
+        assert not isinstance(images, InPlaceImages), "those are decoded ahead"
+        if not isinstance(images, np.memmap):
+            return images[rows]
+        # Rows in the file's order read it forwards; the batch keeps its own order.
+        into = np.argsort(rows)
+        pixels = np.empty((len(rows), *images.shape[1:]), np.uint8)
+        pixels[into] = images[rows[into]]
+        return pixels
+
+    def _on_the_way(
+        self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch as tensors, from where a GPU can fetch it."""
         images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
         if self.device.type == "cuda":
             return images.pin_memory(), labels.pin_memory()

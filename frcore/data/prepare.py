@@ -13,6 +13,7 @@ from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
 from frcore.data.pair_lists import write_pair_list
 from frcore.data.parquet import write_parquet
 from frcore.data.prepared import Manifest, Prepared
+from frcore.data.recordio_training import write_recordio
 from frcore.data.synthetic import write_faces, write_pairs, write_templates
 from frcore.data.tar_shards import write_tar
 from frcore.data.verification_bin import write_bin
@@ -24,6 +25,7 @@ _WRITERS: dict[str, Callable[..., None]] = {
     "list": write_list,
     "parquet": write_parquet,
     "tar": write_tar,
+    "recordio": write_recordio,
     "lfw": write_people,
     "synthetic_pairs": write_pairs,
     "synthetic_templates": write_templates,

@@ -19,7 +19,8 @@ import pyarrow.parquet
 import pydantic
 from numpy.typing import NDArray
 
-from frcore.data.in_place import InPlaceImages, open_source
+from frcore.data.in_place import InPlaceImages
+from frcore.data.stored_source import open_source
 from frcore.data.tables import (
     COLUMNS,
     OPTIONAL,

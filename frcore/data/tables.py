@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
 
@@ -86,10 +87,13 @@ def _column_bytes(values: pd.Series, kind: str) -> Iterator[bytes | memoryview]:
             part = numbers[start : start + _CHUNK_BYTES // 8]
             yield np.ascontiguousarray(part, np.dtype(kind)).data
         return
-    texts = [text.encode() for text in values]
+    texts = pyarrow.chunked_array(pyarrow.array(values)).cast(pyarrow.large_string())
     # With the lengths, ("ab", "c") and ("a", "bc") differ.
-    yield np.array([len(text) for text in texts], np.int64).tobytes()
-    yield b"".join(texts)
+    yield pyarrow.compute.binary_length(texts).to_numpy().astype(np.int64).tobytes()
+    for chunk in texts.chunks:
+        _, offsets, content = chunk.buffers()
+        limits = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+        yield memoryview(content)[limits[0] : limits[-1]]
 
 
 def typed(name: str, table: pd.DataFrame, *, narrow: bool = False) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from frcore.data.in_place import InPlaceImages
+from frcore.data.in_place import InPlaceImages, read_ahead
 from frcore.data.loader import to_network
 from frcore.errors import UserError
 
@@ -102,8 +102,7 @@ def embed_with(
     if wanted.size == 0:
         raise UserError("there are no images to embed; check the benchmark's protocol")
     parts = []
-    for start in range(0, wanted.size, batch_size):
-        batch = np.asarray(images[wanted[start : start + batch_size]])
+    for batch in _pixels(images, wanted, batch_size):
         out = extract(batch)
         if flip == "sum":
             out = out + extract(np.ascontiguousarray(batch[:, :, ::-1]))
@@ -111,6 +110,16 @@ def embed_with(
     embeddings = np.concatenate(parts)
     refuse_useless(embeddings, wanted, names, suspicion)
     return embeddings
+
+
+def _pixels(
+    images: NDArray[np.uint8] | InPlaceImages, rows: NDArray[np.int64], batch_size: int
+) -> Iterator[NDArray[np.uint8]]:
+    """The images `rows`, a batch at a time; those that stay in place are decoded ahead."""
+    batches = (rows[start : start + batch_size] for start in range(0, rows.size, batch_size))
+    if isinstance(images, InPlaceImages):
+        return read_ahead(images, batches)
+    return (np.asarray(images[batch]) for batch in batches)
 
 
 def refuse_useless(

@@ -73,6 +73,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         device=training.device,
         flip=training.flip,
         augment=training.augment,
+        threads=training.loader_threads,
     )
     trainer = Trainer(spec, batches, prepared.num_classes)
     content = prepared.manifest.content_sha256

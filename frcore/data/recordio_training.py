@@ -1,0 +1,50 @@
+"""A RecordIO file as the training set of a study, read in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frcore.config import Image, RecordIO
+from frcore.data.images import refuse
+from frcore.data.lst import identity_names
+from frcore.data.recordio import RecordIODataset
+from frcore.data.training_set import write_training_in_place
+
+_NUMBERED = (
+    "identities have numbers and no names, so people of a benchmark who are also trained on are "
+    "not noticed; name them with `names`"
+)
+
+
+def write_recordio(spec: RecordIO, image: Image, out: Path, about: dict[str, Any],
+                   workers: int | None) -> None:  # fmt: skip
+    """Write a training set that is read from a `.rec` file to the folder `out`."""
+    data = RecordIODataset(spec.root, num_classes=spec.identities, label=spec.label, relabel=True)
+    if spec.names is None:
+        numbers = pd.Series(data.stored).astype("str")
+        identities = f"{data.path.parent.name}/{data.path.stem}/" + numbers
+        about = about | {"people": "numbered"}
+    else:
+        identities = _named(data, spec.names)
+    write_training_in_place(
+        data.images, data.labels, identities, image, out, about,
+        min_images=spec.min_images, check=spec.check, skip=spec.on_bad_image == "skip",
+        workers=workers, warnings=[*data.notes, *([] if spec.names else [_NUMBERED])],
+    )  # fmt: skip
+
+
+def _named(data: RecordIODataset, names: str) -> pd.Series:
+    """The name of each label that occurs (C,), from a list beside the file or wherever it is."""
+    beside = data.path.parent / names
+    path = beside if beside.is_file() else Path(names)
+    found = identity_names(path)
+    missing = pd.Index(data.stored).difference(found.index)
+    refuse(
+        f"labels of {data.path} are not in {path}",
+        [f"label {label}" for label in missing],
+        "Give the list that the file was made from, or leave `names` out",
+    )
+    return found.reindex(data.stored).reset_index(drop=True)
