@@ -10,7 +10,7 @@
 # PYTHON=python3    used as it is if it has what is needed; otherwise the base of .venv-gpu, which
 #                   keeps a torch that sees the GPU
 # PIP_ARGS          handed on to pip, such as "--no-index --find-links FOLDER" without a network
-# DEVICE=cuda       cpu tries the script out
+# DEVICE=cuda       cpu tries the script out, without the tests, which need a GPU
 # FRCORE_TUNE=on    times the kernels' tiles before steps are measured; off takes the static ones
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,7 +51,7 @@ if ! is_ready "$PYTHON"; then
 fi
 
 tests=0
-if [ "$TEST_SECONDS" -gt 0 ]; then
+if [ "$TEST_SECONDS" -gt 0 ] && [ "$DEVICE" != cpu ]; then
     # Only files that have such tests: to collect all of them takes a good part of the time.
     mapfile -t files < <(grep -rl --include='test_*.py' 'mark\.gpu' tests)
     timeout "$TEST_SECONDS" "$PYTHON" -m pytest -m gpu -q -p no:cacheprovider "${files[@]}" || tests=$?

@@ -78,7 +78,7 @@ CASES = (
     Case("arcface-128", dim=128),
     Case("arcface-tf32", precision="tf32"),
     Case("arcface-split", split=True),
-    Case("arcface-fp32", precision="fp32", sampled=False, is_timely=False),
+    Case("arcface-fp32", precision="fp32", sampled=False),
     Case("arcface-256", dim=256, sampled=False, is_timely=False),
     Case("a100-full", sampled=False, arch=80),
     Case("a100-tf32", precision="tf32", sampled=False, arch=80, is_timely=False),
