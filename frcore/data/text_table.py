@@ -33,6 +33,8 @@ _LARGEST_ID = 2**31 - 1
 _LARGEST_FILE = 4 * 2**30
 _LONGEST_LINE = 2**16
 _SHOWN = 10
+_ENOUGH = 1000
+"""Lines that are no rows, after which no more are counted."""
 _UNSAFE = r"(^|/)\.{0,2}(/|$)|\\|^[A-Za-z]:|[\x00-\x1f\x7f]"
 _FILLER = "(nothing)"
 """The column after a space at the end of each line."""
@@ -124,12 +126,14 @@ class TextTable:
         total = 0
         for number, text in _lines(self.path):
             problem = _problem(text, self.columns, number, self._separator)
-            if problem is None:
-                continue
-            total += 1
-            if len(found) < _SHOWN:
-                found.append(f"{self.path}:{number}: {problem}, got {_short(text)!r}")
-        refuse("lines are wrong", found, self.remedy, total=total)
+            if problem is not None:
+                total += 1
+                if len(found) < _SHOWN:
+                    found.append(f"{self.path}:{number}: {problem}, got {_short(text)!r}")
+            if total == _ENOUGH:
+                break
+        what = "lines are wrong" if total < _ENOUGH else "lines or more are wrong"
+        refuse(what, found, self.remedy, total=total)
         raise UserError(f"{self.path} cannot be read: {reason}. {self.remedy}")
 
 

@@ -166,6 +166,12 @@ def test_the_first_ten_problems_and_how_many(tmp_path):
     assert "take the list as it was released" in text
 
 
+def test_a_file_of_another_kind_is_not_read_to_its_end(tmp_path):
+    with pytest.raises(UserError, match=r"^1000 lines or more are wrong") as caught:
+        read(tmp_path, pair="1\t5\t1\n" * 5000)
+    assert "… and 990 more" in str(caught.value)
+
+
 def test_problems_that_the_parser_cannot_see_are_counted_too(tmp_path):
     with pytest.raises(UserError, match=r"^15 lines are wrong") as caught:
         read(tmp_path, pair="1 5 1\n" + "1 77 0\n" * 15)
