@@ -20,6 +20,7 @@ from frcore.data.lfw import IMAGES, PROTOCOL, find_numbered
 from frcore.data.lists import Pair, Person, read_pairs, read_people
 from frcore.data.pair_lists import READERS, Listed
 from frcore.data.prepared import MANIFEST, Prepared
+from frcore.data.shard_checkers import SHARD_CHECKERS
 from frcore.data.verification_bin import VerificationBin
 from frcore.errors import UserError
 
@@ -282,6 +283,7 @@ CHECKERS: tuple[Checker, ...] = (
     Checker("IJB-B or IJB-C", lambda path: bool(_ijb_name(path)), _ijb),
     Checker("a verification set of InsightFace (.bin)", lambda path: path.suffix == ".bin", _bin),
     Checker("a list of pairs or people (.txt)", lambda path: path.suffix == ".txt", _list),
+    *SHARD_CHECKERS,
     Checker("a folder of images by identity", _has_images_by_identity, _folder),
 )
 """Every format, the more special first: the first that recognises a path checks it."""

@@ -82,12 +82,12 @@ class Columns(ABC):
         )
 
 
-def open_columns(path: Path, image: str) -> Columns:
+def open_columns(path: Path, image: str | None) -> Columns:
     """A Parquet file, or one of Arrow's two formats, as its content says.
 
     Args:
         path: the file.
-        image: the column of encoded images.
+        image: the column of encoded images; None to look at the others only.
 
     Raises:
         UserError: it is neither, is damaged, or has no such column of images.
@@ -144,14 +144,14 @@ def _content(values: pa.Array) -> pa.Array:
 
 
 class _Parquet(Columns):
-    def __init__(self, path: Path, image: str):
+    def __init__(self, path: Path, image: str | None):
         self._metadata: pq.FileMetaData | None = None
         file = self._open(path)
         self._metadata = file.metadata
         groups = range(file.metadata.num_row_groups)
         rows = [file.metadata.row_group(at).num_rows for at in groups]
         super().__init__(path, file.schema_arrow, rows)
-        self._image = image_path(path, self.schema, image)
+        self._image = None if image is None else image_path(path, self.schema, image)
 
     def _open(self, path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(
@@ -190,18 +190,20 @@ class _Parquet(Columns):
 class _Arrow(Columns):
     """The batches are kept: they are views into the memory map, without content of their own."""
 
-    def __init__(self, path: Path, image: str, *, is_stream: bool):
+    def __init__(self, path: Path, image: str | None, *, is_stream: bool):
         self._map = pa.memory_map(str(path))
         begin = self._map.read_buffer().address
         self._mapped = range(begin, begin + self._map.size())
         self._map.seek(0)
         reader = pa.ipc.open_stream(self._map) if is_stream else pa.ipc.open_file(self._map)
-        image_path(path, reader.schema, image)
+        if image is not None:
+            image_path(path, reader.schema, image)
         self._batches = list(reader) if is_stream else [
             reader.get_batch(at) for at in range(reader.num_record_batches)
         ]  # fmt: skip
         super().__init__(path, reader.schema, [batch.num_rows for batch in self._batches])
-        self._images = [_content(batch.column(image)) for batch in self._batches]
+        used = self._batches if image is not None else []
+        self._images = [_content(batch.column(image)) for batch in used]
         for group, values in enumerate(self._images):
             if any(b is not None and b.size and b.address not in self._mapped
                    for b in values.buffers()[1:]):  # fmt: skip

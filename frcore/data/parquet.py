@@ -132,11 +132,16 @@ def write_parquet(spec: ParquetImages, image: Image, out: Path, about: dict[str,
     source = ColumnImages.of(paths, spec.image)
     if not len(source):
         raise UserError(f"{spec.root}: the {len(paths)} files have no rows; check `pattern`")
-    labels = _labels(source, spec)
+    labels = read_labels(source, spec)
     write_labelled(source, labels, spec, image, out, about, workers)
 
 
-def _labels(source: ColumnImages, spec: ParquetImages) -> Labels:
+def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
+    """The labels of all images of the files.
+
+    Raises:
+        UserError: there is no such column, or its values are no labels.
+    """
     names = source.names
 
     def where(row: int) -> str:

@@ -114,37 +114,59 @@ class Sample(NamedTuple):
     label: str
 
 
+class Shards(NamedTuple):
+    """What several shards hold."""
+
+    images: MemberImages
+    labels: pd.Series
+    """(N,), text."""
+    problems: list[str]
+    """One for each sample that cannot be used, which is not among the images."""
+    ignored: int
+    """Members that are neither image nor label."""
+
+
 def write_tar(spec: TarImages, image: Image, out: Path, about: dict[str, Any],
               workers: int | None) -> None:  # fmt: skip
     """Write a training set from shards of tar to the folder `out`."""
     paths = find_shards(spec.root, spec.pattern, "a .tar file")
+    found = read_shards(paths, spec.label, spec.json_key)
+    refuse("samples of the shards cannot be used", found.problems,
+           "Repair the shards, or set `label` to where they keep it")  # fmt: skip
+    if not len(found.images):
+        raise UserError(f"{spec.root}: the {len(paths)} shards hold no image; check `pattern`")
+
+    def where(row: int) -> str:
+        return str(found.images.names.iloc[row])
+
+    labels = of_texts(found.labels, spec, where, f"tar/{Path(spec.root).stem}")
+    said = [f"{found.ignored} members are neither image nor label and were ignored"]
+    write_labelled(
+        found.images, labels, spec, image, out, about, workers, said if found.ignored else ()
+    )
+
+
+def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
+    """The samples of all shards, in their order; see `read_samples`.
+
+    Raises:
+        UserError: an archive cannot be used.
+    """
     parts, problems = [], []
     ignored = 0
     for shard, (path, name) in enumerate(zip(paths, shard_names(paths), strict=True)):
-        samples, wrong, others = read_samples(path, spec.label, spec.json_key)
+        samples, wrong, others = read_samples(path, label, json_key)
         problems += wrong
         ignored += others
         part = pd.DataFrame(
-            [(f"{name}/{image.name}", shard, image.offset, image.size, label)
-             for image, label in samples],
+            [(f"{name}/{image.name}", shard, image.offset, image.size, text)
+             for image, text in samples],
             columns=["name", "shard", "offset", "size", "label"],
         )  # fmt: skip
         # As columns an image takes a tenth of what it takes as Python objects.
         parts.append(part.astype({"name": "str", "label": "str"}))
-    refuse("samples of the shards cannot be used", problems,
-           "Repair the shards, or set `label` to where they keep it")  # fmt: skip
     table = pd.concat(parts, ignore_index=True)
-    if not len(table):
-        raise UserError(f"{spec.root}: the {len(paths)} shards hold no image; check `pattern`")
-    source = MemberImages(paths, table)
-
-    def where(row: int) -> str:
-        return str(table["name"].iloc[row])
-
-    prefix = f"tar/{Path(spec.root).stem}"
-    labels = of_texts(table["label"], spec, where, prefix)
-    said = [f"{ignored} members are neither image nor label and were ignored"] if ignored else []
-    write_labelled(source, labels, spec, image, out, about, workers, said)
+    return Shards(MemberImages(paths, table), table["label"], problems, ignored)
 
 
 def read_samples(path: Path, label: str, json_key: str) -> tuple[list[Sample], list[str], int]:
