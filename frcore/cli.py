@@ -103,9 +103,10 @@ def prepare(
         out = arguments.need("--out", out)
     else:
         workflow = arguments.workflow(study, config)
-        chosen = plan.train_data(workflow.study)
         if benchmark is not None:
             chosen = arguments.pick("benchmark", benchmark, workflow.benchmarks)
+        else:
+            chosen = plan.train_data(workflow.study)
         out = out or workflow.root / "data" / (benchmark or "train")
 
     from frcore.data.prepare import prepare as go
