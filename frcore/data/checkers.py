@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frcore.data.check import Checker, Report
+from frcore.data.checkers_training import TRAINING, same_picture
 from frcore.data.encoded import EncodedFiles
 from frcore.data.folder import ImageFolder
 from frcore.data.ijb import read_lists
@@ -107,22 +108,8 @@ def _folder(path: Path, report: Report) -> None:
     del report.notes[10:]
     digests = report.images(EncodedFiles(path, names), hashed=True)
     report.counts["identities"] = len(set(who))
-    _same_picture(digests, np.array(who), np.array(names), report)
+    same_picture(digests, np.array(who), np.array(names), report)
     report.study = f'train: {{kind: folder, root: "{path}"}}'
-
-
-def _same_picture(digests: NDArray[np.uint64], who: NDArray[np.str_], names: NDArray[np.str_],
-                  report: Report) -> None:  # fmt: skip
-    """A note where one picture is of several people: at least one label is wrong."""
-    order = np.argsort(digests, kind="stable")
-    same = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] > 0)
-    differs = np.flatnonzero(same & (who[order][1:] != who[order][:-1]))
-    if len(differs):
-        first, second = names[order[differs[0]]], names[order[differs[0] + 1]]
-        report.notes.append(
-            f"{len(differs)} pictures are under two identities, byte for byte; the first is "
-            f"{first} and {second}: one of them has a wrong label"
-        )
 
 
 def _lfw(path: Path, report: Report) -> None:
@@ -281,6 +268,7 @@ CHECKERS: tuple[Checker, ...] = (
         _cfp,
     ),
     Checker("IJB-B or IJB-C", lambda path: bool(_ijb_name(path)), _ijb),
+    *TRAINING,
     Checker("a verification set of InsightFace (.bin)", lambda path: path.suffix == ".bin", _bin),
     Checker("a list of pairs or people (.txt)", lambda path: path.suffix == ".txt", _list),
     *SHARD_CHECKERS,

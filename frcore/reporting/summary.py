@@ -212,7 +212,11 @@ class Summary:
     def marked(self, method: Method, column: Column) -> Mark:
         """Best, tied with the best, or nothing."""
         marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
-        for difference in self.differences(column):
+        differences = self.differences(column)
+        if len(differences) > 1 and all(one.verdict == "not compared" for one in differences[1:]):
+            # Beside a best that is marked, all others would look as if they were worse.
+            return ""
+        for difference in differences:
             if difference.method == method:
                 return marks.get(difference.verdict, "")
         return ""

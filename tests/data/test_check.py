@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,13 @@ import yaml
 from typer.testing import CliRunner
 
 from frcore.cli import app
+from frcore.config import Image
 from frcore.data.checkers import CHECKERS
 from frcore.data.ijb_writer import write_synthetic
 from frcore.files import read_json, write_json
 from tests.data.making import PLAIN, benchmark, train, write_person
+from tests.data.people import write_people
+from tests.data.rec_writer import insightface, write_rec
 from tests.data.test_lfw import root as lfw_root
 from tests.data.test_pair_lists import cfp, two_lines
 from tests.data.test_verification_bin import IMAGES, PYTHON_2, SAME
@@ -146,6 +151,101 @@ def test_ijb(tmp_path, source):
     lines = (path / "meta/ijbc_name_5pts_score.txt").read_text().splitlines()
     (path / "meta/ijbc_name_5pts_score.txt").write_text("\n".join(lines[1:]) + "\n")
     assert one(path, code=1)["wrong"] == 1
+
+
+# --- training sets that are read in place ---------------------------------------------------------
+
+
+@pytest.fixture
+def people(tmp_path) -> list[Path]:
+    """Nine images of three people."""
+    return write_people(tmp_path / "faces")
+
+
+def readable(report: dict, out: Path) -> None:
+    """The lines that the report gives make the training set that it counted."""
+    assert report["counts"] == {"images": 9, "identities": 3}
+    made = train(out, image=Image(size=16, crop=18, alignment="none"),
+                 **yaml.safe_load(report["study"])["train"])  # fmt: skip
+    assert (made.manifest.images, made.manifest.identities) == (9, 3)
+
+
+def test_recordio(tmp_path, people):
+    labels = [0, 0, 0, 1, 1, 2, 2, 2, 2]
+    content = [path.read_bytes() for path in people]
+    rec = write_rec(tmp_path / "rec" / "train.rec", insightface(labels, content))
+    (tmp_path / "rec" / "property").write_text("3,20,20")
+    (tmp_path / "rec" / "lfw.bin").write_bytes(pickle.dumps((IMAGES, SAME)))
+    report = one(rec)
+    readable(report, tmp_path / "out")
+    assert any("numbers and no names" in note for note in report["notes"])
+    both = checked(tmp_path / "rec")
+    assert [Path(report["path"]).name for report in both] == ["lfw.bin", "train.rec"]
+    listed = [f"{at}\t{label}\t{path.parent.name}/{path.name}\n"
+              for at, (label, path) in enumerate(zip(labels, people, strict=True), 1)]  # fmt: skip
+    rec.with_suffix(".lst").write_text("".join(listed))
+    named = one(rec)
+    assert yaml.safe_load(named["study"])["train"]["names"] == "train.lst"
+    assert not any("no names" in note for note in named["notes"])
+    (tmp_path / "rec" / "property").write_text("2,20,20")
+    assert "are not below 2" in one(rec, code=1)["problems"][0]
+    (tmp_path / "rec" / "property").unlink()
+    rec.write_bytes(rec.read_bytes()[:-900])
+    assert one(rec, code=1)["wrong"] >= 1
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.lst"])
+def test_lists_of_images(tmp_path, people, name):
+    lines = []
+    for at, path in enumerate(people):
+        where = path.relative_to(tmp_path / "faces")
+        number = ["Ada", "Bea"].index(path.parent.name) if path.parent.name[0] < "C" else 2
+        lines.append(f"{at}\t{number}\t{where}" if name == "list.lst" else f"{where},{number}")
+    (tmp_path / "faces" / name).write_text("\n".join(lines) + "\n")
+    readable(one(tmp_path / "faces" / name), tmp_path / "out")
+    people[4].write_bytes(people[4].read_bytes()[:70])
+    report = one(tmp_path / "faces" / name, code=1)
+    assert "Bea_0002.png" in report["problems"][0]
+    people[4].unlink()
+    assert f"{name}:5" in one(tmp_path / "faces" / name, code=1)["problems"][0]
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 1, 1, 2, 2, 2, 2], list("aaabbcccc")])
+def test_parquet(tmp_path, people, labels):
+    content = [path.read_bytes() for path in people]
+    content[8] = content[0]
+    frame = pd.DataFrame({"image": content, "label": labels})
+    (tmp_path / "shards").mkdir()
+    for part in (0, 1):
+        frame.iloc[part * 5 : part * 5 + 5].to_parquet(tmp_path / "shards" / f"{part}.parquet")
+    report = one(tmp_path / "shards")
+    readable(report, tmp_path / "out")
+    assert any("under two identities" in note for note in report["notes"])
+    damaged = (tmp_path / "shards" / "0.parquet").read_bytes()
+    (tmp_path / "shards" / "0.parquet").write_bytes(damaged[:-20])
+    assert "0.parquet" in one(tmp_path / "shards", code=1)["problems"][0]
+
+
+@pytest.mark.parametrize("place", ["cls", "folder"])
+def test_tar(tmp_path, people, place):
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "0.tar", "w") as tar:
+        for at, path in enumerate(people):
+            key = f"{path.parent.name[0]}/{at}"
+            files = {f"{key}{path.suffix}": path.read_bytes()}
+            if place == "cls":
+                files[f"{key}.cls"] = str([0, 0, 0, 1, 1, 2, 2, 2, 2][at]).encode()
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    for path in (tmp_path / "shards", tmp_path / "shards" / "0.tar"):
+        report = one(path)
+        readable(report, tmp_path / "out")
+        assert yaml.safe_load(report["study"])["train"].get("label", "cls") == place
+    whole = (tmp_path / "shards" / "0.tar").read_bytes()
+    (tmp_path / "shards" / "0.tar").write_bytes(whole[:2500])
+    assert "0.tar" in one(tmp_path / "shards", code=1)["problems"][0]
 
 
 # --- damage ---------------------------------------------------------------------------------------
