@@ -6,6 +6,7 @@ import pytest
 from frcore import plan
 from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.uncertainty import Accuracy, TarAt
+from frcore.reporting.rows import collect
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Column, Method, Summary
 from tests.reporting.conftest import Made
@@ -150,3 +151,22 @@ def test_only_seeds_in_common_are_compared(tmp_path):
     assert other.seeds == (0, 2)
     assert other.verdict == "lower"
     assert summary.cell(other.method, ACCURACY).seeds == (0, 2)
+
+
+def test_nothing_is_marked_where_nothing_was_compared(tmp_path):
+    """A metric without scores behind it has values and no differences: no best, and no worse."""
+    tree = Tree(make_study(), tmp_path).everything()
+    for path in (tmp_path / "evaluation").glob("*/pairs.json"):
+        record = json.loads(path.read_text())
+        (accuracy,) = (row for row in record["rows"] if row["metric"] == "accuracy")
+        theirs = {**accuracy, "metric": "accuracy_insightface", "low": None, "high": None}
+        record["rows"].append(theirs)
+        path.write_text(json.dumps(record))
+    rows = collect(tree.study, tmp_path)
+    summary = Summary(tree.study, rows, Scores(tmp_path, rows, 200))
+    column = Column("pairs", "accuracy_insightface", None, "all")
+    assert column in summary.columns
+    assert column.title == "pairs: accuracy by InsightFace's rule"
+    assert summary.has_numbers(column)
+    assert {summary.marked(method, column) for method in summary.methods} == {""}
+    assert "best" in {summary.marked(method, ACCURACY) for method in summary.methods}
