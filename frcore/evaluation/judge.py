@@ -27,8 +27,8 @@ PAIR_FARS = (1e-2, 1e-3)
 LEVEL = 0.95
 
 _EMPTY: Row = dict.fromkeys(
-    ("metric", "far", "subset", "value", "low", "high", "level", "method", "n", "n_unit",
-     "threshold", "far_achieved", "false_accepts", "impostors", "note")
+    ("metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level",
+     "method", "se_test", "n", "n_unit", "threshold", "far_achieved", "false_accepts", "impostors", "note")
 )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def tar_rows(
         return rows
     estimates = _intervals(ranked, tested, resolved, replicates)
     return [
-        _with_estimate(row, estimates[row["far"]]) if row["far"] in estimates else row
+        with_estimate(row, estimates[row["far"]]) if row["far"] in estimates else row
         for row in rows
     ]
 
@@ -185,11 +185,12 @@ def _with_interval(
             level=LEVEL,
         )
     except UserError as error:
-        return _with_estimate(row, error)
-    return _with_estimate(row, estimate)
+        return with_estimate(row, error)
+    return with_estimate(row, estimate)
 
 
-def _with_estimate(row: Row, estimate: Estimate | UserError) -> Row:
+def with_estimate(row: Row, estimate: Estimate | UserError) -> Row:
+    """`row` with its interval, or with the reason why there is none."""
     if isinstance(estimate, UserError):
         note = "; ".join(filter(None, [row["note"], f"no interval: {estimate}"]))
         return row | {"note": note}
@@ -198,4 +199,5 @@ def _with_estimate(row: Row, estimate: Estimate | UserError) -> Row:
         "high": estimate.high,
         "level": LEVEL,
         "method": estimate.method,
+        "se_test": estimate.se_test,
     }

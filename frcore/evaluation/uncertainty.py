@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from frcore.errors import UserError
-from frcore.evaluation.bootstrap import Estimate, SharedBootstrap
+from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.checks import FloatArray, as_scores
+from frcore.evaluation.estimates import Estimate
 from frcore.evaluation.weighted import Accuracy, Metric, TarAt
 
 __all__ = ["Accuracy", "Estimate", "TarAt", "interval_of_mean", "paired_difference"]

@@ -31,7 +31,8 @@ NONE = "—"
 """Head and sampler of a model trained elsewhere; its label stands for run and backbone."""
 
 NUMBER_COLUMNS = (
-    "metric", "far", "subset", "value", "low", "high", "level", "method", "n", "n_unit",
+    "metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level", "method",
+    "se_test", "n", "n_unit",
     "threshold", "far_achieved", "false_accepts", "impostors", "note",
 )  # fmt: skip
 TRAINING_COLUMNS = (
@@ -56,8 +57,8 @@ TEXT = frozenset((
 """Columns that hold text even where every value is missing."""
 
 COUNTS = frozenset((
-    "seed", "n", "false_accepts", "impostors", "epochs", "steps", "parameters", "identities",
-    "batch_size", "dim", "cores",
+    "seed", "rank", "gallery", "n", "false_accepts", "impostors", "epochs", "steps", "parameters",
+    "identities", "batch_size", "dim", "cores",
 ))  # fmt: skip
 
 

@@ -37,7 +37,8 @@ from tests.training.conftest import run_spec
 
 IMAGE = Image(size=24, alignment="synthetic")
 ROW_KEYS = {
-    "metric", "far", "subset", "value", "low", "high", "level", "method", "n", "n_unit",
+    "metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level", "method",
+    "se_test", "n", "n_unit",
     "threshold", "far_achieved", "false_accepts", "impostors", "note",
 }  # fmt: skip
 

@@ -1,0 +1,202 @@
+"""1:N identification: every probe is searched for among the people enrolled in a gallery.
+
+Definitions as NIST's (FRVT Part 2, NIST IR 8271): a search is *mated* if the probe's person is
+enrolled. FPIR(T) is the share of non-mated searches with a candidate of score ≥ T, FNIR(1, T) the
+share of mated searches whose mate is not the first candidate or scores below T; TPIR = 1 − FNIR.
+Closed set: rank-k is the share of mated searches whose mate is among the first k candidates; over
+all k that is the cumulative match characteristic (CMC).
+
+IJB-B and IJB-C have two galleries without a person in common and one list of probes (Maze et al.,
+"IARPA Janus Benchmark – C", 2018, 4.3): a probe mated in one gallery is a non-mated search of the
+other, and both numbers are means over the galleries. InsightFace's older `ijb_1n.py` joins the
+galleries and takes thresholds from mated searches, so its numbers are not these; its newer
+`ijb_evals.py` (`evaluation_1N`) does as here, but for rules that differ by one search.
+
+A candidate is a person: where several templates of one are enrolled, the highest score counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frcore.errors import UserError
+from frcore.evaluation.checks import BoolArray, FloatArray, IntArray, UnresolvableFAR
+from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
+from frcore.evaluation.ranked import Ranked
+
+BELOW_ALL = np.float32(-2.0)
+"""The score of a mated search whose mate is not first: below every cosine, so never accepted."""
+
+BLOCK = 512
+"""Probes at once: at IJB-C's size 14 MiB of scores."""
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What searching one gallery gave, for each probe (Q,).
+
+    Attributes:
+        person: who is on the probe.
+        mated: True where that person is enrolled.
+        mate: the person's score; `BELOW_ALL` where not mated.
+        other: the highest score of another person.
+        rank: of the mate, from 1, ties counted against it; 0 where not mated.
+    """
+
+    person: IntArray
+    mated: BoolArray
+    mate: NDArray[np.float32]
+    other: NDArray[np.float32]
+    rank: NDArray[np.int32]
+
+    def take(self, mask: BoolArray) -> Searches:
+        """The searches where `mask` (Q,) is True."""
+        return Searches(**{name: column[mask] for name, column in vars(self).items()})
+
+    def scores(self) -> tuple[NDArray[np.float32], BoolArray]:
+        """Scores (Q,) and labels for `tar_at_far`: TPIR at FPIR is its TAR at FAR.
+
+        A mated search counts with its mate's score if that is first, a non-mated one with its first
+        candidate's.
+        """
+        first = self.mated & (self.rank == 1)
+        scores = np.where(self.mated, np.where(first, self.mate, BELOW_ALL), self.other)
+        return scores.astype(np.float32), self.mated
+
+
+def search(
+    gallery: FloatArray,
+    gallery_person: ArrayLike,
+    probes: FloatArray,
+    probe_person: ArrayLike,
+    *,
+    block: int = BLOCK,
+) -> Searches:
+    """Search every probe in a gallery, by cosine.
+
+    Args:
+        gallery: unit vectors of the enrolled templates (G, D).
+        gallery_person: whom each shows (G,), integers; of at least two people.
+        probes: unit vectors (Q, D).
+        probe_person: whom each shows (Q,), codes of the same kind.
+        block: probes at once; the result does not depend on it.
+
+    Raises:
+        UserError: shapes that do not fit, no probes, or fewer than two people enrolled.
+
+    >>> enrolled = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> found = search(enrolled, [1, 2], np.array([[0.6, 0.8], [0.8, 0.6]]), [1, 3])
+    >>> found.rank.tolist(), found.mated.tolist(), found.other.round(1).tolist()
+    ([2, 0], [True, False], [0.800000011920929, 0.800000011920929])
+    """
+    enrolled, wanted = _people(gallery, gallery_person), _people(probes, probe_person)
+    order = np.argsort(enrolled, kind="stable")
+    people, starts = np.unique(enrolled[order], return_index=True)
+    if people.size < 2:
+        raise UserError(
+            f"the gallery has {people.size} people; a search needs at least two to choose from"
+        )
+    place = np.minimum(np.searchsorted(people, wanted), people.size - 1)
+    mated = people[place] == wanted
+    sorted_gallery = gallery[order].astype(np.float64)
+    mate, other = (np.full(wanted.size, BELOW_ALL) for _ in range(2))
+    rank = np.zeros(wanted.size, dtype=np.int32)
+    for start in range(0, wanted.size, block):
+        part = slice(start, start + block)
+        products = (probes[part].astype(np.float64) @ sorted_gallery.T).astype(np.float32)
+        # One candidate per person: the highest score of that person's templates.
+        scores = (
+            products
+            if starts.size == enrolled.size
+            else np.maximum.reduceat(products, starts, axis=1)
+        )
+        rows = np.flatnonzero(mated[part])
+        mate[start + rows] = scores[rows, place[start + rows]]
+        scores[rows, place[start + rows]] = BELOW_ALL
+        other[part] = scores.max(axis=1)
+        better = (scores[rows] >= mate[start + rows, None]).sum(axis=1)
+        rank[start + rows] = 1 + better
+    return Searches(wanted, mated, mate, other, rank)
+
+
+def _people(vectors: FloatArray, given: ArrayLike) -> IntArray:
+    person = np.asarray(given)
+    if vectors.ndim != 2 or not vectors.size or person.shape != (len(vectors),):
+        raise UserError(
+            f"vectors have shape {vectors.shape} and people {person.shape}; give unit vectors "
+            "(N, D), at least one, and one person each"
+        )
+    return person.astype(np.int64)
+
+
+def rank_share(searches: Searches, rank: int) -> float:
+    """The share of mated searches whose mate is among the first `rank` candidates.
+
+    Raises:
+        UserError: no search is mated, or a rank below 1.
+    """
+    return float(cmc(searches, rank)[-1])
+
+
+def cmc(searches: Searches, largest: int) -> NDArray[np.float64]:
+    """The cumulative match characteristic: `rank_share` for the ranks 1 to `largest`.
+
+    Raises:
+        UserError: as `rank_share`.
+    """
+    if largest < 1:
+        raise UserError(f"rank {largest}; the first candidate has rank 1")
+    ranks = searches.rank[searches.mated]
+    if not ranks.size:
+        raise UserError(
+            "no probe's person is enrolled, so no search is mated; check that galleries and probes "
+            "belong to one protocol"
+        )
+    found = np.bincount(np.minimum(ranks, largest + 1), minlength=largest + 2)
+    return np.cumsum(found[1 : largest + 1]) / ranks.size
+
+
+def tpir_at_fpir(searches: Searches, fpir: float) -> TarAtFar:
+    """TPIR at an FPIR, by `tar_at_far`'s conservative rule: the FPIR asked for is never exceeded.
+
+    In the result `tar` is the TPIR, `far` the FPIR achieved, `impostors` the non-mated searches.
+
+    Raises:
+        UserError: no mated or no non-mated search, or an FPIR outside (0, 1).
+        UnresolvableFAR: fewer than 1/FPIR non-mated searches.
+    """
+    refuse_fpir(searches, fpir)
+    return Ranked(*searches.scores()).tar_at_fars([fpir])[0]
+
+
+def refuse_fpir(searches: Searches, fpir: float) -> None:
+    """Raise as `tpir_at_fpir` where the searches cannot resolve an FPIR."""
+    if not 0 < fpir < 1:
+        raise UserError(f"FPIR {fpir} was asked for; it must be between 0 and 1, e.g. 0.01")
+    others = int((~searches.mated).sum())
+    if not others or others == searches.mated.size:
+        kind = "non-mated" if not others else "mated"
+        raise UserError(
+            f"none of {searches.mated.size} searches is {kind}; an open-set search needs probes of "
+            "people that are enrolled and of others that are not"
+        )
+    try:
+        allowed_false_accepts(fpir, others)
+    except UnresolvableFAR as error:
+        raise UnresolvableFPIR(fpir, others, error.needed) from None
+
+
+class UnresolvableFPIR(UnresolvableFAR):
+    """The protocol has too few non-mated searches for the FPIR that was asked for."""
+
+    def __init__(self, fpir: float, searches: int, needed: int):
+        UserError.__init__(
+            self,
+            f"FPIR {fpir:g} cannot be resolved with {searches:,} non-mated searches, where one "
+            f"false positive is already an FPIR of {1 / searches:.2g}; it takes at least "
+            f"{needed:,}: ask for a larger FPIR or use a benchmark with more of them",
+        )
+        self.far, self.impostors, self.needed = fpir, searches, needed
