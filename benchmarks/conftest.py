@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--to", type=Path, help="bench_loss: append rows to this CSV file")
     group.addoption("--large", action="store_true",
                     help="bench_loss: a million identities too; needs 10 GB")  # fmt: skip
+    group.addoption("--share", type=float, default=1.0,
+                    help="bench_templates: a part of the people")  # fmt: skip
 
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()
@@ -57,6 +59,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    _templates_summary(terminalreporter, config)
     rows = [row for row in config.stash[ROWS] if row["status"] == "ok"]
     if not rows:
         return
@@ -74,3 +77,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _ratio(row: dict[str, Any], base: dict[str, Any] | None, column: str) -> str:
     return "" if base is None else f" (× {row[column] / base[column]:.2f})"
+
+
+def _templates_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    session = getattr(config, "_benchmarksession", None)
+    found = [one for one in session.benchmarks if one.group == "templates"] if session else []
+    if not found:
+        return
+    terminalreporter.section("templates, each in a process of its own")
+    for one in found:
+        parts = one.extra_info.get("parts", one.extra_info)
+        for name, part in parts.items():
+            pairs = f"  {one.extra_info['sample']:,} pairs" if name == "peers" else ""
+            terminalreporter.write_line(
+                f"{name:<10}{part['wall_s']:8.2f} s wall{part['cpu_s']:8.2f} s CPU"
+                f"{part['peak_mib']:9.0f} MiB peak{pairs}"
+            )

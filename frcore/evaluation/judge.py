@@ -28,7 +28,8 @@ LEVEL = 0.95
 
 _EMPTY: Row = dict.fromkeys(
     ("metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level",
-     "method", "se_test", "n", "n_unit", "threshold", "far_achieved", "false_accepts", "impostors", "note")
+     "method", "se_test", "n", "n_unit", "threshold", "far_achieved", "false_accepts",
+     "impostors", "note")
 )  # fmt: skip
 
 

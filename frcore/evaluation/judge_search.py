@@ -5,23 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from frcore.config import Evaluation
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.checks import BoolArray
+from frcore.evaluation.checks import BoolArray, IntArray
 from frcore.evaluation.estimates import Estimate
 from frcore.evaluation.identification import Searches, search, tpir_at_fpir
 from frcore.evaluation.judge import LEVEL, Row, empty_row, with_estimate
-from frcore.evaluation.protocol import PooledTemplates
+from frcore.evaluation.protocol import (
+    PooledTemplates,
+    ScoredPairs,
+    pooled_templates,
+    score_benchmark,
+    score_templates,
+)
 from frcore.evaluation.search_bootstrap import RankShare, SearchBootstrap, SearchMetric, TpirAt
 from frcore.evaluation.templates import rows_of_templates
 
 RANKS = (1, 5)
 FPIRS = (0.01, 0.1)
+NOTE = (
+    "1:N search: a candidate is a person; rank-k is the share of mated searches with the mate "
+    "among the first k, TPIR the share with the mate first and at or above the threshold, the "
+    "lowest at which the share of non-mated searches with a candidate (FPIR) is not above the one "
+    "asked for. Means over galleries, each with its own threshold; intervals: people of probes are "
+    "drawn, the galleries stay."
+)
 METRICS: tuple[SearchMetric, ...] = (*map(RankShare, RANKS), *map(TpirAt, FPIRS))
 
 
@@ -44,6 +59,20 @@ class FoundProbes:
         kept = ~self.seen
         galleries = {number: one.take(kept) for number, one in self.galleries.items()}
         return FoundProbes(galleries, self.seen[kept])
+
+
+def score_and_search(
+    benchmark: Prepared,
+    embeddings: NDArray[np.floating[Any]],
+    rows: IntArray,
+    seen: BoolArray,
+    evaluation: Evaluation,
+) -> tuple[ScoredPairs, FoundProbes | None]:
+    """`score_benchmark`, and `search_benchmark` with the same templates."""
+    if benchmark.manifest.protocol != "templates":
+        return score_benchmark(benchmark, embeddings, rows, seen, evaluation), None
+    pooled = pooled_templates(benchmark, embeddings, rows, seen, evaluation)
+    return score_templates(benchmark, pooled), search_benchmark(benchmark, pooled)
 
 
 def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbes | None:
@@ -74,6 +103,15 @@ def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbe
             vectors[row[part]], person[part], vectors[probe], person[len(enrolled) :]
         )
     return FoundProbes(galleries, pooled.seen[probe])
+
+
+def all_search_rows(found: FoundProbes | None, replicates: int) -> list[Row]:
+    """`search_rows` of all probes and, where people were trained on, of probes without them."""
+    if found is None:
+        return []
+    rows = search_rows(found, "all", replicates)
+    unseen = found.unseen()
+    return rows + (search_rows(unseen, "unseen", replicates) if unseen else [])
 
 
 def search_rows(found: FoundProbes, subset: str, replicates: int) -> list[Row]:
