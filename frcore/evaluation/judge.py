@@ -40,10 +40,13 @@ def empty_row() -> Row:
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows, and the threshold that each of the pairs was judged with (P,); NaN where none was."""
+    """Rows, and the threshold that each of the pairs was judged with (P,).
+
+    NaN where accuracy could not be had; None where it was not asked for.
+    """
 
     rows: list[Row]
-    threshold: NDArray[np.float64]
+    threshold: NDArray[np.float64] | None
 
 
 def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:

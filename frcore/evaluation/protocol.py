@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -189,11 +190,19 @@ def pooled_templates(
         rows=np.searchsorted(rows, image),
         names=_names(benchmark, rows),
     )
+    _let_go(embeddings)
     row_of_image = np.searchsorted(pooled.ids, template)
     seen_template = np.zeros(pooled.ids.size, dtype=np.bool_)
     seen_template[row_of_image[seen[image]]] = True
     person = _people_of_templates(benchmark.templates["identity"], row_of_image, pooled.ids)
     return PooledTemplates(pooled, person, seen_template)
+
+
+def _let_go(embeddings: NDArray[np.floating[Any]]) -> None:
+    """Let the system have back what it keeps of a file of embeddings, which may be a gigabyte."""
+    mapped = getattr(embeddings, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def score_templates(benchmark: Prepared, pooled: PooledTemplates) -> ScoredPairs:

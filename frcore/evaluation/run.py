@@ -17,6 +17,8 @@ from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, resolvable, tar_rows
+from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
+from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
 from frcore.evaluation.notes import OWN_CHECKPOINT, notes
 from frcore.evaluation.protocol import (
     Overlap,
@@ -24,7 +26,6 @@ from frcore.evaluation.protocol import (
     overlap_with_training,
     people_are_known,
     rows_needed,
-    score_benchmark,
     seen_images,
 )
 from frcore.files import atomic_file, read_json, write_json
@@ -118,20 +119,22 @@ def judge_embeddings(
     """
     # Without a training set nobody is known to have been seen, nor to be unseen.
     seen = np.zeros(len(test.index), np.bool_) if train is None else seen_images(test, train)
-    pairs = score_benchmark(test, embeddings, rows, seen, spec.evaluation)
+    pairs, found = score_and_search(test, embeddings, rows, seen, spec.evaluation)
     overlap = overlap_with_training(pairs.take(pairs.tested))
     _refuse_leak(test, overlap)
     judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
     known = train is not None and people_are_known(test, train)
     theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
+    searched = all_search_rows(found, spec.evaluation.bootstrap)
     result = {
         "run": subject.id,
         "spec_hash": spec.hash,
         "run_spec_hash": subject.spec_hash,
         "benchmark": test.folder.name,
         "protocol": test.manifest.protocol,
-        "rows": [_with_caveat(row, test) for row in judged.rows] + theirs,
+        "rows": [_with_caveat(row, test) for row in judged.rows + searched] + theirs,
         "notes": notes(spec, test, train, pairs, overlap, subject.about, stored=subject.stored)
+        + ([SEARCH_NOTE] if searched else [])
         + ([NOTE] if theirs else []),
         "data": {
             "content_sha256": test.manifest.content_sha256,
@@ -145,7 +148,8 @@ def judge_embeddings(
         "model": subject.model,
         "environment": environment(spec.device, *(RUNTIMES if subject.model else ())),
     }
-    _write_scores(out.with_suffix(".npz"), pairs.take(pairs.tested), judged, known=known)
+    arrays = stored_arrays(found) if found else {}
+    _write_scores(out.with_suffix(".npz"), pairs.take(pairs.tested), judged, arrays, known=known)
     write_json(out, result)
     return result
 
@@ -235,7 +239,7 @@ def _judge_subset(
 ) -> Judged:
     tar: list[Row] = tar_rows(pairs, subset, fars, replicates)
     if test.manifest.protocol == "templates":
-        return Judged(tar, np.full(int(pairs.tested.sum()), np.nan))
+        return Judged(tar, None)
     judged = accuracy_rows(pairs, subset, replicates)
     return Judged(judged.rows + tar, judged.threshold)
 
@@ -248,15 +252,23 @@ def _with_caveat(row: Row, test: Prepared) -> Row:
     return row | {"method": f"{row['method']}; {caveat}"}
 
 
-def _write_scores(path: Path, tested: ScoredPairs, judged: Judged, *, known: bool) -> None:
+def _write_scores(
+    path: Path,
+    tested: ScoredPairs,
+    judged: Judged,
+    searches: dict[str, NDArray[Any]],
+    *,
+    known: bool,
+) -> None:
+    """Write what intervals and curves need; folds and thresholds where there are any."""
+    arrays: dict[str, Any] = {
+        "scores": tested.scores,
+        "same": tested.same,
+        "identity_a": tested.identity_a,
+        "identity_b": tested.identity_b,
+        "subset_unseen": tested.unseen & known,
+    }
+    if judged.threshold is not None:
+        arrays |= {"fold": tested.fold, "threshold": judged.threshold}
     with atomic_file(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            scores=tested.scores,
-            same=tested.same,
-            fold=tested.fold,
-            identity_a=tested.identity_a,
-            identity_b=tested.identity_b,
-            subset_unseen=tested.unseen & known,
-            threshold=judged.threshold,
-        )
+        np.savez_compressed(temporary, **(arrays | searches))

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.errors import UserError
 from frcore.evaluation.bootstrap import SharedBootstrap
+from frcore.evaluation.estimates import SharedReplicates
+from frcore.evaluation.judge_search import searches_of
+from frcore.evaluation.search_bootstrap import (
+    RankShare,
+    SearchBootstrap,
+    SearchMetric,
+    TpirAt,
+)
 from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt
 from frcore.evaluation.weighted import Metric
 from frcore.reporting.rows import NONE, Rows
@@ -41,7 +50,7 @@ class Scores:
     rows: Rows
     replicates: int = 1000
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
-    _bootstraps: dict[tuple[Column, bool], SharedBootstrap | None] = field(default_factory=dict)
+    _bootstraps: dict[tuple[Column, bool], SharedReplicates | None] = field(default_factory=dict)
     _reasons: dict[Column, str] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
@@ -71,7 +80,7 @@ class Scores:
         """Why there is no interval from scores in a column."""
         return self._reasons.get(column, "the scores of a run are missing")
 
-    def _bootstrap(self, column: Column, runs: Sequence[str]) -> SharedBootstrap | None:
+    def _bootstrap(self, column: Column, runs: Sequence[str]) -> SharedReplicates | None:
         # Models trained elsewhere have no seeds, so they share no spread over seeds with the runs.
         models = set(runs) <= self._models
         key = (column, models)
@@ -91,17 +100,12 @@ class Scores:
         frame = self.rows.evaluation
         return set(frame[frame["head"] == NONE]["run"])
 
-    def _draw(self, column: Column, models: bool) -> SharedBootstrap | None:
+    def _draw(self, column: Column, models: bool) -> SharedReplicates | None:
         frame = self.rows.usable("evaluation")
         frame = frame[frame["run"].isin(self._models) == models]
-        far = frame["far"].isna() if column.far is None else np.isclose(frame["far"], column.far)
-        chosen = frame[
-            (frame["benchmark"] == column.benchmark)
-            & (frame["metric"] == column.metric)
-            & (frame["subset"] == column.subset)
-            & frame["value"].notna()
-            & far
-        ]
+        chosen = frame[column.rows_in(frame) & frame["value"].notna()]
+        if column.metric in ("rank", "tpir"):
+            return self._draw_searches(column, chosen)
         scores: dict[str, NDArray[Any]] = {}
         metrics: dict[str, Metric] = {}
         protocol: Arrays | None = None
@@ -121,12 +125,36 @@ class Scores:
         if protocol is None or not scores:
             self._reasons.setdefault(column, "no scores that give the numbers of the rows")
             return None
-        methods = chosen[chosen["run"].isin(list(scores))].groupby(["backbone", "head", "sampler"])
         return SharedBootstrap(
             scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
-            metrics=metrics, replicates=self.replicates,
-            groups=[list(runs) for _, runs in methods["run"]],
+            metrics=metrics, replicates=self.replicates, groups=_groups(chosen, scores),
         )  # fmt: skip
+
+    def _draw_searches(self, column: Column, chosen: pd.DataFrame) -> SearchBootstrap | None:
+        """The bootstrap of a 1:N number."""
+        if column.rank is not None:
+            metric: SearchMetric = RankShare(column.rank)
+        else:
+            metric = TpirAt(column.fpir or 0.0)
+        searches = {}
+        for run in map(str, chosen["run"]):
+            arrays = self.load(run, column.benchmark)
+            found = None if arrays is None else searches_of(arrays, column.subset)
+            if found is not None:
+                searches[run] = found
+        if not searches:
+            self._reasons.setdefault(column, "no searches that give the numbers of the rows")
+            return None
+        return SearchBootstrap(
+            searches, metrics=dict.fromkeys(searches, metric), replicates=self.replicates,
+            groups=_groups(chosen, searches),
+        )  # fmt: skip
+
+
+def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
+    """The runs of each method, which differ in the seed."""
+    methods = chosen[chosen["run"].isin(list(runs))].groupby(["backbone", "head", "sampler"])
+    return [list(group) for _, group in methods["run"]]
 
 
 def load_scores(path: Path) -> Arrays | None:
@@ -160,13 +188,14 @@ def metric_of(column: Column, arrays: Arrays, value: Any) -> tuple[Metric, NDArr
     its other folds. What is bootstrapped must be the number that is printed, so it is computed
     again and compared.
     """
-    scores = arrays["scores"].astype(np.float64)
+    scores = arrays["scores"]
     readings: list[tuple[Metric, NDArray[Any]]] = []
     folds = arrays.get("fold", np.zeros(scores.size))
     many = np.unique(folds).size > 1
     if column.metric == "tar" and column.far is not None:
         readings.append((TarAt(column.far), scores))
     elif column.metric == "accuracy":
+        scores = scores.astype(np.float64)
         if "threshold" in arrays:
             readings.append((Accuracy(folds if many else None, 0.0), scores - arrays["threshold"]))
         if many:

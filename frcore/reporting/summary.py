@@ -62,12 +62,30 @@ class Column:
     metric: str
     far: float | None
     subset: str
+    rank: int | None = None
+    fpir: float | None = None
+
+    def rows_in(self, frame: pd.DataFrame) -> pd.Series:
+        """True for the rows of `frame` that have this number: the mean over galleries, if any."""
+        chosen = (
+            (frame["benchmark"] == self.benchmark)
+            & (frame["metric"] == self.metric)
+            & (frame["subset"] == self.subset)
+            & frame["gallery"].isna()
+        )
+        for name, asked in (("far", self.far), ("rank", self.rank), ("fpir", self.fpir)):
+            given = frame[name].astype("float64")
+            chosen &= given.isna() if asked is None else np.isclose(given, asked)
+        return chosen
 
     @property
     def text(self) -> str:
         """The metric as a heading, such as 'TAR at FAR 0.001'."""
         name = METRIC_NAMES.get(self.metric, self.metric.upper())
+        if self.rank is not None:
+            name = f"rank-{self.rank}"
         at = "" if self.far is None else f" at FAR {self.far:g}"
+        at += "" if self.fpir is None else f" at FPIR {self.fpir:g}"
         return f"{name}{at}" + ("" if self.subset == "all" else f", {self.subset}")
 
     @property
@@ -78,9 +96,16 @@ class Column:
     @property
     def key(self) -> str:
         """A name for machines: the prefix of its columns in the CSV table."""
-        parts = [self.benchmark, self.metric, "" if self.far is None else f"{self.far:g}"]
+        asked = (value for value in (self.far, self.rank, self.fpir) if value is not None)
+        parts = [self.benchmark, self.metric, *(f"{value:g}" for value in asked)]
         parts.append("" if self.subset == "all" else self.subset)
         return ".".join(part for part in parts if part)
+
+
+def _first(metric: str) -> int:
+    """The place of a metric among those to read first."""
+    order = ("accuracy", "tar", "tpir", "rank")
+    return order.index(metric) if metric in order else len(order)
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,8 @@ class Number:
         seeds: the seeds it is the mean of.
         n, n_unit: how many pairs, and of what kind.
         why: why there is no value.
+        se_test: standard error from the choice of test people; None where it is not known.
+        se_seed: standard error from the choice of seeds; None with one seed.
         mark: best, tied (not told apart from the best), or nothing.
     """
 
@@ -106,6 +133,8 @@ class Number:
     n_unit: str = ""
     why: str = ""
     mark: Mark = ""
+    se_test: float | None = None
+    se_seed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,10 +189,19 @@ class Summary:
         found: list[Column] = []
         for benchmark in self.study.benchmarks:
             part = usable[(usable["benchmark"] == benchmark) & usable["metric"].notna()]
-            keys = part[["metric", "far", "subset"]].drop_duplicates()
-            for metric, far, subset in keys.itertuples(index=False):
-                asked = None if pd.isna(far) else float(far)
-                found.append(Column(benchmark, str(metric), asked, str(subset)))
+            part = part[part["gallery"].isna()]
+            keys = part[["metric", "far", "subset", "rank", "fpir"]].drop_duplicates()
+            for metric, far, subset, rank, fpir in keys.itertuples(index=False):
+                found.append(
+                    Column(
+                        benchmark,
+                        str(metric),
+                        None if pd.isna(far) else float(far),
+                        str(subset),
+                        None if pd.isna(rank) else int(rank),
+                        None if pd.isna(fpir) else float(fpir),
+                    )
+                )
         return found
 
     def main_columns(self) -> list[Column]:
@@ -173,7 +211,7 @@ class Summary:
             own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
             resolved = [column for column in own if self.has_numbers(column)]
             if resolved:
-                mains.append(min(resolved, key=lambda c: (c.metric != "accuracy", c.far or 0.0)))
+                mains.append(min(resolved, key=lambda c: (_first(c.metric), c.far or 0.0)))
         return mains
 
     @cached_property
@@ -190,15 +228,11 @@ class Summary:
     def part(self, method: Method, column: Column) -> pd.DataFrame:
         """The evaluation rows of a method in a column, one per seed that has a value."""
         frame = self.rows.usable("evaluation")
-        far = frame["far"].isna() if column.far is None else np.isclose(frame["far"], column.far)
         chosen = frame[
             (frame["backbone"] == method.backbone)
             & (frame["head"] == method.head)
             & (frame["sampler"] == method.sampler)
-            & (frame["benchmark"] == column.benchmark)
-            & (frame["metric"] == column.metric)
-            & (frame["subset"] == column.subset)
-            & far
+            & column.rows_in(frame)
         ]
         return chosen.sort_values("seed")
 
@@ -233,10 +267,15 @@ class Summary:
         value = float(valued["value"].mean())
         estimate = self.scores.interval(column, list(valued["run"]))
         if estimate is not None:
-            return Number(value, estimate.low, estimate.high, estimate.method, seeds, n, unit)
+            return Number(
+                value, estimate.low, estimate.high, estimate.method, seeds, n, unit,
+                se_test=estimate.se_test, se_seed=estimate.se_seed,
+            )  # fmt: skip
         if len(valued) == 1 and pd.notna(first["low"]):
             low, high = float(first["low"]), float(first["high"])
-            return Number(value, low, high, str(first["method"]), seeds, n, unit)
+            error = None if pd.isna(first["se_test"]) else float(first["se_test"])
+            method_text = str(first["method"])
+            return Number(value, low, high, method_text, seeds, n, unit, se_test=error)
         return Number(value, seeds=seeds, n=n, n_unit=unit)
 
     def _why_empty(self, method: Method, column: Column, part: pd.DataFrame) -> str:

@@ -65,7 +65,7 @@ def _number_cell(summary: Summary, method: Method, column: Column) -> Cell:
     if number.value is None:
         return Cell("—", "" if number.why in _resolution_notes(summary, column) else number.why)
     text = percent(number.value)
-    detail = interval_text(number)
+    detail = interval_text(number) + _spread_text(number)
     if not method.is_model and len(number.seeds) < len(summary.study.seeds):
         detail += f" ({len(number.seeds)} of {len(summary.study.seeds)} seeds)"
     return Cell(text, detail.strip(), summary.marked(method, column))
@@ -74,14 +74,7 @@ def _number_cell(summary: Summary, method: Method, column: Column) -> Cell:
 def _resolution_notes(summary: Summary, column: Column) -> list[str]:
     """What the evaluations say of values that they could not give."""
     frame = summary.rows.usable("evaluation")
-    far = frame["far"].isna() if column.far is None else frame["far"] == column.far
-    part = frame[
-        (frame["benchmark"] == column.benchmark)
-        & (frame["metric"] == column.metric)
-        & (frame["subset"] == column.subset)
-        & far
-        & frame["value"].isna()
-    ]
+    part = frame[column.rows_in(frame) & frame["value"].isna()]
     return unique(part["note"].dropna())
 
 
@@ -101,6 +94,13 @@ def interval_text(number: Number) -> str:
     return f"[{percent(number.low)}, {percent(number.high)}]"
 
 
+def _spread_text(number: Number) -> str:
+    """Where the uncertainty comes from, in points; empty where seeds were not repeated."""
+    if number.se_test is None or number.se_seed is None:
+        return ""
+    return f" ± {percent(number.se_test)} people, {percent(number.se_seed)} seeds"
+
+
 def _accuracy_record(summary: Summary, method: Method) -> Record:
     record: Record = {
         "backbone": method.backbone,
@@ -113,6 +113,8 @@ def _accuracy_record(summary: Summary, method: Method) -> Record:
             f"{column.key}.value": number.value,
             f"{column.key}.low": number.low,
             f"{column.key}.high": number.high,
+            f"{column.key}.se_test": number.se_test,
+            f"{column.key}.se_seed": number.se_seed,
             f"{column.key}.mark": summary.marked(method, column),
             f"{column.key}.n": number.n,
             f"{column.key}.seeds": " ".join(map(str, number.seeds)),
@@ -143,7 +145,8 @@ def accuracy_notes(summary: Summary) -> list[str]:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
             "seeds. The spread over seeds is estimated from all methods of a column together and "
-            "taken to be the same for each."
+            "taken to be the same for each. ±: the standard error in points from the choice of "
+            "test people, and from that of seeds."
         )
     if summary.study.models and summary.trained:
         names = ", ".join(model.label for model in summary.study.models)
@@ -187,7 +190,7 @@ def unique(values: Iterable[str]) -> list[str]:
 
 
 DIFFERENCE_COLUMNS = (
-    "benchmark", "metric", "far", "subset", "backbone", "head", "sampler", "value",
+    "benchmark", "metric", "far", "rank", "fpir", "subset", "backbone", "head", "sampler", "value",
     "best_minus_this", "low", "high", "level", "verdict", "seeds", "why",
 )  # fmt: skip
 
@@ -250,6 +253,8 @@ def _difference_record(column: Column, difference: Difference, number: Number) -
         "benchmark": column.benchmark,
         "metric": column.metric,
         "far": column.far,
+        "rank": column.rank,
+        "fpir": column.fpir,
         "subset": column.subset,
         "backbone": difference.method.backbone,
         "head": difference.method.head,
