@@ -122,8 +122,12 @@ def _pixels(
     return (np.asarray(images[batch]) for batch in batches)
 
 
+_BLOCK = 8192
+"""Embeddings looked at at once: those of a file are not all read into memory."""
+
+
 def refuse_useless(
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.floating],
     rows: NDArray[np.int64],
     names: Sequence[str] | None,
     suspicion: str,
@@ -133,7 +137,11 @@ def refuse_useless(
     Raises:
         UserError: one is not finite or is zero; the first image is named.
     """
-    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1) | ~embeddings.any(axis=1))
+    useless = np.empty(len(embeddings), dtype=np.bool_)
+    for start in range(0, len(embeddings), _BLOCK):
+        block = np.asarray(embeddings[start : start + _BLOCK])
+        useless[start : start + _BLOCK] = ~np.isfinite(block).all(axis=1) | ~block.any(axis=1)
+    bad = np.flatnonzero(useless)
     if bad.size:
         row = int(rows[bad[0]])
         name = f" ({names[row]})" if names is not None else ""

@@ -97,7 +97,7 @@ def judge_embeddings(
     spec: EvaluationSpec,
     subject: Subject,
     test: Prepared,
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.floating],
     rows: NDArray[np.int64],
     *,
     train: Prepared | None,

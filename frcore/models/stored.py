@@ -19,8 +19,8 @@ LARGEST_NAMES = 2**30
 
 def stored_embeddings(
     model: StoredEmbeddings, benchmark: str, names: pd.Series, rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """The embeddings of a benchmark's images `rows`, float32 (R, D), as they were stored.
+) -> NDArray[np.floating]:
+    """The embeddings of a benchmark's images `rows`, (R, D), in the type they were stored in.
 
     Args:
         model: the files.
@@ -37,14 +37,21 @@ def stored_embeddings(
     listed = model.names.get(benchmark)
     if listed is not None:
         rows = _rows_by_name(path, Path(listed), stored, names, rows)
-        return np.asarray(stored[rows], np.float32)
+        return _taken(stored, rows)
     if len(stored) != len(names):
         raise UserError(
             f"{path} has {len(stored):,} embeddings, but the prepared benchmark '{benchmark}' has "
             f"{len(names):,} images; store one row per image in the order of its index.parquet, or "
             "name each row's image in a text file and give it under `names:`"
         )
-    return np.asarray(stored[rows], np.float32)
+    return _taken(stored, rows)
+
+
+def _taken(stored: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
+    """`stored[rows]`; the memory map itself where that is all of it, which may be a gigabyte."""
+    if np.array_equal(rows, np.arange(len(stored))):
+        return stored
+    return np.asarray(stored[rows])
 
 
 def _open(path: Path) -> NDArray[np.floating]:

@@ -41,7 +41,7 @@ def test_rows_are_those_of_the_index(tmp_path, vectors, dtype):
         assert ">f4" in refusal(tmp_path / "e.npy")
         return
     out = stored_embeddings(section(tmp_path / "e.npy"), "b", NAMES, ROWS)
-    assert out.dtype == np.float32
+    assert out.dtype == dtype
     np.testing.assert_array_equal(out, vectors.astype(dtype)[[1, 3, 4]].astype(np.float32))
 
 
@@ -114,3 +114,10 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path, vectors):
     np.save(path, vectors.astype(np.float32))
     path.write_bytes(path.read_bytes()[:-8])
     assert "e.npy" in refusal(path)
+
+
+def test_all_rows_of_a_file_are_not_copied(tmp_path, vectors):
+    np.save(tmp_path / "e.npy", vectors.astype(np.float16))
+    out = stored_embeddings(section(tmp_path / "e.npy"), "b", NAMES, np.arange(6))
+    assert isinstance(out, np.memmap)
+    np.testing.assert_array_equal(out, vectors.astype(np.float16))
