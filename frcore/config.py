@@ -36,6 +36,11 @@ CENTER_FORMAT_MEANING = (
 )
 
 
+OfficialName = Literal[
+    "LFW", "CFP-FP", "AgeDB-30", "CALFW", "CPLFW", "IJB-B", "IJB-C", "none"
+]  # fmt: skip
+
+
 class Component(Section):
     """A head, sampler or backbone with its parameters.
 
@@ -234,7 +239,16 @@ class SyntheticTemplates(Section):
     difficulty: float = Field(1.0, ge=0, le=2)
 
 
-class LFWPairs(Section):
+class Official(Section):
+    """A benchmark of real faces, which others may have published figures of."""
+
+    published_as: OfficialName | None = Field(
+        None, description="Which official benchmark it is, so that published figures stand beside "
+        "the measured ones. Absent: by kind and file name."
+    )  # fmt: skip
+
+
+class LFWPairs(Official):
     """LFW verification: View 1's test list, or View 2's ten folds."""
 
     kind: Literal["lfw_pairs"]
@@ -242,7 +256,7 @@ class LFWPairs(Section):
     view: Literal[1, 2]
 
 
-class FolderPairs(Section):
+class FolderPairs(Official):
     """Pairs listed in LFW's format over a folder of images by identity."""
 
     kind: Literal["folder_pairs"]
@@ -250,7 +264,7 @@ class FolderPairs(Section):
     pairs: str = Field(description="The list, in the format of LFW's pairs.txt.")
 
 
-class PairList(Section):
+class PairList(Official):
     """The official pair lists of CFP-FP, CFP-FF, CALFW and CPLFW, over aligned images."""
 
     kind: Literal["pair_list"]
@@ -262,7 +276,7 @@ class PairList(Section):
     pairs: str = Field(description="The list; for CFP the folder `Protocol`.")
 
 
-class InsightFaceBin(Section):
+class InsightFaceBin(Official):
     """A verification set as InsightFace packs it: one pickle, read in place and without running it.
 
     Ten folds in list order. It names nobody: see docs/data.md.
@@ -272,7 +286,7 @@ class InsightFaceBin(Section):
     path: str = Field(description="The file, such as lfw.bin, cfp_fp.bin or agedb_30.bin.")
 
 
-class IJB(Section):
+class IJB(Official):
     """IJB-B or IJB-C, in the folder that its holders have. See `frcore.data.ijb_layout`."""
 
     kind: Literal["ijb"]
@@ -536,13 +550,13 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
-    def _stored_embeddings_are_of_benchmarks(self) -> Study:
+    def _models_name_benchmarks(self) -> Study:
         for index, model in enumerate(self.models):
-            files = getattr(model, "files", {})
-            unknown = sorted(set(files) - set(self.benchmarks))
-            if unknown:
-                raise ValueError(
-                    f"models[{index}].files: '{unknown[0]}' is no benchmark of the study; allowed "
-                    f"are {', '.join(self.benchmarks)}"
-                )
+            for key in ("files", "published"):
+                unknown = sorted(set(getattr(model, key, {})) - set(self.benchmarks))
+                if unknown:
+                    raise ValueError(
+                        f"models[{index}].{key}: '{unknown[0]}' is no benchmark of the study; "
+                        f"allowed are {', '.join(self.benchmarks)}"
+                    )
         return self

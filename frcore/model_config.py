@@ -27,6 +27,10 @@ class ModelSection(Section):
     )
     source: str = Field("", description="Where the file is from, printed.")
     licence: str = Field("", description="Its licence, printed.")
+    published: dict[Label, Annotated[float, Field(gt=0, le=100)]] = Field(
+        {}, description="Benchmark of pairs -> accuracy in percent that `source` publishes, shown "
+        "beside the measured one."
+    )  # fmt: skip
 
     @property
     def paths(self) -> dict[str, str]:

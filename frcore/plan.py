@@ -14,6 +14,7 @@ from frcore.config import (
     Evaluation,
     Image,
     Measurement,
+    Official,
     Section,
     Study,
     TrainData,
@@ -125,10 +126,13 @@ def train_data(study: Study) -> TrainDataSpec:
 
 def benchmarks(study: Study) -> dict[str, BenchmarkSpec]:
     """The study's benchmarks by name."""
-    return {
-        name: BenchmarkSpec(name=name, image=study.image, data=data)
-        for name, data in study.benchmarks.items()
-    }
+    specs = {}
+    for name, data in study.benchmarks.items():
+        if isinstance(data, Official):
+            # It is about the report: saying it must not prepare the data again.
+            data = data.model_copy(update={"published_as": None})
+        specs[name] = BenchmarkSpec(name=name, image=study.image, data=data)
+    return specs
 
 
 def runs(study: Study) -> dict[str, RunSpec]:
@@ -152,7 +156,11 @@ def runs(study: Study) -> dict[str, RunSpec]:
 
 def models(study: Study) -> dict[str, ModelSpec]:
     """The study's models trained elsewhere by label."""
-    return {model.label: ModelSpec(model=model) for model in study.models}
+    # What was published is about the report: saying it must not judge the model again.
+    return {
+        model.label: ModelSpec(model=model.model_copy(update={"published": {}}))
+        for model in study.models
+    }
 
 
 def model_benchmarks(study: Study) -> list[tuple[str, str]]:

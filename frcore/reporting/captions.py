@@ -88,6 +88,12 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "How far each head and sampler is below the best of each benchmark, over the same pairs "
         "and seeds, and whether the data at hand tell the two apart.",
     ),
+    "published": (
+        "Published beside measured",
+        "What papers and repositories have published of the same head and sampler on the same "
+        "benchmark, beside the measured number with its 95 % interval, and which conditions are "
+        "known to differ.",
+    ),
     "cost": (
         "Speed and memory",
         "Time, throughput and memory of one training step's last layer, for each number of "

@@ -21,7 +21,12 @@ KEPT = (
 )  # fmt: skip
 """What is kept of `results/<study>`: small text files."""
 
-KEPT_IF_THERE = ("tables/differences.md", "tables/conflicts.md", "tables/passive_updates.md")
+KEPT_IF_THERE = (
+    "tables/differences.md",
+    "tables/published.md",
+    "tables/conflicts.md",
+    "tables/passive_updates.md",
+)
 
 
 def markers(study: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from frcore.reporting.table import Table
 from frcore.reporting.table_accuracy import accuracy_table, differences_table
 from frcore.reporting.table_centers import conflicts_table, passive_table
 from frcore.reporting.table_cost import cost_table, missing_table
+from frcore.reporting.table_published import published_table
 
 
 def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
@@ -21,6 +22,7 @@ def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
     tables = (
         accuracy_table(summary, root),
         differences_table(summary),
+        published_table(summary),
         cost_table(summary.study, summary.rows),
         passive_table(summary),
         conflicts_table(summary),
