@@ -18,7 +18,10 @@ SCHEMA_FILE = "workflow/schemas/study.schema.json"
 BEYOND_A_SCHEMA = {
     # Relations between keys, and whether something exists, are for `load_study`.
     "contradiction", "same label", "reserved benchmark name", "unknown module", "unknown class",
-    "unknown input", "split centres, whole matrix", "split centres, whole matrix, measured",
+    "unknown input", "a measurement of models", "deviation in terms of 0 to 1",
+    "mean in terms of 0 to 1", "a label of two", "a head's label", "embeddings of no benchmark",
+    "names of no embeddings", "published figure of no benchmark",
+    "split centres, whole matrix", "split centres, whole matrix, measured",
 }  # fmt: skip
 
 

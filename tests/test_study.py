@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from frcore import plan
 from frcore.errors import UserError
 from frcore.study import load_study, study_to_yaml
 from tests.tiny_study import TINY, write_study
@@ -66,6 +67,9 @@ def test_a_list_of_pairs_is_found_below_its_root(tmp_path):
 
 
 # What is wrong, and what the message must say about it: the key, and the way out.
+ONNX = {"label": "m", "kind": "onnx", "file": "m.onnx", "colour": "RGB", "mean": 127.5, "std": 128}
+NO_TRAINING = dict.fromkeys(("train", "backbones", "heads", "samplers", "training", "measurement"))
+
 MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown key": ({"hads": ["arcface"]}, ("hads", "did you mean 'heads'", "Allowed")),
     "unknown key in a section": (
@@ -98,6 +102,53 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "wrong choice": (
         {"training": {**TINY["training"], "device": "gpu"}},
         ("training.device", "'cpu' or 'cuda'"),
+    ),
+    "nothing to do": (NO_TRAINING, ("train, backbones, heads, samplers, training", "`models:`")),
+    "half a training": ({"samplers": None}, ("samplers: missing", "only judges `models`")),
+    "no heads": ({"heads": []}, ("heads: missing",)),
+    "a measurement of models": (
+        {**NO_TRAINING, "models": [ONNX], "measurement": TINY["measurement"]},
+        ("measurement", "without heads and samplers"),
+    ),
+    "unknown kind of model": (
+        {"models": [{**ONNX, "kind": "onxn"}]},
+        ("models[0].kind", "did you mean 'onnx'", "torchscript"),
+    ),
+    "no colour": (
+        {"models": [{key: ONNX[key] for key in ONNX if key != "colour"}]},
+        ("models[0].colour", "missing"),
+    ),
+    "deviation in terms of 0 to 1": (
+        {"models": [{**ONNX, "mean": 0.5, "std": 0.5}]},
+        ("models[0]", "multiplied by 255", "123.675"),
+    ),
+    "mean in terms of 0 to 1": (
+        {"models": [{**ONNX, "mean": [0.485, 0.456, 0.406], "std": 1}]},
+        ("models[0]", "multiplied by 255"),
+    ),
+    "no hash": ({"models": [{**ONNX, "sha256": "b7120c"}]}, ("models[0].sha256", "'b7120c'")),
+    "a label of two": ({"models": [ONNX, ONNX]}, ("models", "label 'm' stands twice")),
+    "a head's label": ({"models": [{**ONNX, "label": "adacos"}]}, ("models", "is a head's too")),
+    "embeddings of no benchmark": (
+        {"models": [{"label": "e", "kind": "embeddings", "files": {"par": "e.npy"}}]},
+        ("models[0].files", "'par' is no benchmark", "pairs"),
+    ),
+    "names of no embeddings": (
+        {
+            "models": [
+                {
+                    "label": "e",
+                    "kind": "embeddings",
+                    "files": {"pairs": "e.npy"},
+                    "names": {"par": "n.txt"},
+                }
+            ]
+        },
+        ("models[0].names", "'par' is not under files"),
+    ),
+    "published figure of no benchmark": (
+        {"models": [{**ONNX, "published": {"par": 99.0}}]},
+        ("models[0].published", "'par' is no benchmark"),
     ),
     "not a list": ({"heads": "arcface"}, ("heads", "'arcface' given", "list")),
     "no name": ({"heads": [{"nme": "arcface"}]}, ("heads[0].name", "missing")),
@@ -264,3 +315,34 @@ def test_an_input_fills_its_placeholder(tmp_path, monkeypatch):
     assert study.inputs == {"faces": str(tmp_path / "faces")}
     copy = yaml.safe_load(study_to_yaml(study))
     assert copy["train"]["root"] == str(tmp_path / "faces/a")
+
+
+def test_models_alone_are_a_study_and_files_are_asked_for(tmp_path):
+    model = tmp_path / "m.onnx"
+    path = write_study(tmp_path, **NO_TRAINING, inputs={"model": None},
+                       models=[{**ONNX, "file": "${model}"}])  # fmt: skip
+    assert "a file 'model'" in refusal(path)
+    assert "--config model=FILE" in refusal(path)
+    message = refusal(path, {"model": str(model)})
+    assert f"models[0].file: '{model}' does not exist" in message
+    model.touch()
+    study = load_study(path, {"model": str(model)})
+    assert not study.trains
+    assert study.models[0].file == str(model)
+    assert plan.runs(study) == {}
+    assert plan.model_benchmarks(study) == [("m", "pairs")]
+    assert (plan.evaluation(study).device, plan.evaluation(study).threads) == ("cpu", 1)
+    with pytest.raises(UserError, match="trains nothing"):
+        plan.train_data(study)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(study_to_yaml(study), encoding="utf-8")
+    assert load_study(copy) == study
+
+
+def test_evaluations_run_where_training_does_unless_told(tmp_path):
+    training = {**TINY["training"], "threads": 2}
+    study = load_study(write_study(tmp_path, training=training))
+    assert plan.evaluation(study).threads == 2
+    evaluation = {**TINY["evaluation"], "threads": 3}
+    study = load_study(write_study(tmp_path, training=training, evaluation=evaluation))
+    assert plan.evaluation(study).threads == 3
