@@ -193,10 +193,11 @@ class Tree:
         arrays = self.scores(name, benchmark)
         protocol = "pairs" if benchmark.startswith("pairs") else "templates"
         rows = numbers(protocol, arrays)
-        judged = (plan.models(self.study) | plan.runs(self.study))[name]
+        models = plan.models(self.study)
+        judged = {"run_spec_hash": models[name].hash} if name in models else {}
         self.json(
             f"evaluation/{name}/{benchmark}.json",
-            {"run": name, "run_spec_hash": judged.hash, "benchmark": benchmark,
+            {"run": name, **judged, "benchmark": benchmark,
              "spec_hash": plan.evaluation(self.study).hash, "protocol": protocol, "rows": rows,
              "notes": list(self.notes), "data": {"content_sha256": "b" * 64},
              "environment": ENVIRONMENT},
