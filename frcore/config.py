@@ -186,8 +186,8 @@ class RecordIO(Section):
     kind: Literal["recordio"]
     root: str = Field(description="Folder with `train.rec` (or with one `.rec`), or the file.")
     identities: int | None = Field(
-        None, ge=2, description="How many there are: labels must be below. Absent: "
-        "`property` beside the file says."
+        None, ge=2, description="How many there are: labels must be below, and may then have gaps. "
+        "Absent: what `property` beside the file says, else the labels."
     )  # fmt: skip
     names: str | None = Field(
         None, description="A `.lst` (below the folder, or a path) whose image folders name the "

@@ -1,8 +1,10 @@
 """Encoded images to RGB pixels: strict about damage, and bounded before anything is decoded.
 
 JPEG is decoded by OpenCV, which is the fastest of the libraries at hand, and all else by Pillow.
-OpenCV fills a truncated JPEG with grey and says nothing, so the file is walked first: from its
-marker segments (ITU-T T.81, B.1.1) come its size and whether its end is there. A JPEG that OpenCV
+What OpenCV does with a truncated JPEG depends on its version and on how it is called: it may fill
+it with grey and say nothing. So the file is walked first: from its marker segments (ITU-T T.81,
+B.1.1) come its size and whether its end is there. Damage inside of the coded data that ends where
+it should is not seen by any decoder; `content_sha256` is there for that. A JPEG that OpenCV
 and Pillow may read differently (an EXIF orientation, four colour components, lossless or
 arithmetic coding) goes to Pillow too; on the others their pixels are equal, which the tests hold.
 """
@@ -35,8 +37,8 @@ _BASELINE_EXTENDED_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 """Markers without a length: TEM and the restart markers."""
-_MARKER = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
-_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
 class BadImageError(Exception):
@@ -67,7 +69,6 @@ def decode_rgb(encoded: Encoded) -> NDArray[np.uint8]:
     if bytes(encoded[:2]) != b"\xff\xd8":
         return _by_pillow(encoded)
     jpeg = read_jpeg(encoded)
-    _refuse_large(jpeg.width, jpeg.height)
     if not jpeg.is_plain or jpeg.components not in (1, 3):
         return _by_pillow(encoded)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -84,7 +85,8 @@ def read_jpeg(encoded: Encoded) -> Jpeg:
     """Walk the segments of a JPEG file to its end, without decoding.
 
     Raises:
-        BadImageError: a segment does not end in the file, or there is no frame, scan or end.
+        BadImageError: a segment does not end in the file, there is no frame, scan or end, or
+            decoding would take too much.
     """
     at, scans = 2, 0
     found: Jpeg | None = None
@@ -106,6 +108,7 @@ def read_jpeg(encoded: Encoded) -> Jpeg:
             if found is not None:
                 raise BadImageError("a damaged JPEG: it has two frame headers")
             found = _frame(encoded[body:at], marker)
+            _refuse_large(found.width, found.height)
         elif marker == _EXIF and bytes(encoded[body : body + 4]) == b"Exif":
             has_exif = True
         elif marker == _SCAN:

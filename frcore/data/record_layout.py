@@ -139,10 +139,12 @@ def images_with_index(
         )  # fmt: skip
         return rows, []
     beyond = _first_identity(file, int(offsets[0]))
+    places = keys[rows].astype(np.float32)
     # Of more than 2²⁴ images the float32 in the header record is only nearly their number.
+    wrong = places >= beyond if beyond < EXACT else places > beyond
     refuse_rows(
         f"images of {file.path} have keys that its header record gives to identities",
-        rows[keys[rows].astype(np.float32) >= beyond],
+        rows[wrong],
         lambda row: f"record {keys[row]}, but images are 1 to {beyond - 1:.0f}",
         "The index belongs to another .rec: copy both again, or move the .idx away to scan",
     )

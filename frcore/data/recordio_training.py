@@ -22,7 +22,11 @@ _NUMBERED = (
 def write_recordio(spec: RecordIO, image: Image, out: Path, about: dict[str, Any],
                    workers: int | None) -> None:  # fmt: skip
     """Write a training set that is read from a `.rec` file to the folder `out`."""
-    data = RecordIODataset(spec.root, num_classes=spec.identities, label=spec.label, relabel=True)
+    # Gaps in the labels are meant where the number of identities is given, as in other formats.
+    is_given = spec.identities is not None
+    data = RecordIODataset(
+        spec.root, num_classes=spec.identities, label=spec.label, relabel=is_given
+    )
     if spec.names is None:
         numbers = pd.Series(data.stored).astype("str")
         identities = f"{data.path.parent.name}/{data.path.stem}/" + numbers
