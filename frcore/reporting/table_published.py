@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from frcore.config import Component, Study
 from frcore.reporting.published import backbone_family, figures, official_benchmark
-from frcore.reporting.records import Record
+from frcore.reporting.records import Record, read_record
 from frcore.reporting.summary import Column, Method, Number, Summary
 from frcore.reporting.table import Cell, Heading, Table
 from frcore.reporting.table_accuracy import interval_text, method_cells, method_headings, percent
@@ -25,8 +25,15 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def published_table(summary: Summary) -> Table:
-    """Each measured number of an official benchmark, with what others have published of it."""
+def published_table(summary: Summary, root: Path) -> Table:
+    """Each measured number of an official benchmark, with what others have published of it.
+
+    Args:
+        summary: the study's numbers.
+        root: `results/<study>`, whose prepared benchmarks say whether they are synthetic.
+    """
+    official = {name: _official(name, data, root)
+                for name, data in summary.study.benchmarks.items()}  # fmt: skip
     headings = [
         *method_headings(summary.study),
         Heading("benchmark", numeric=False),
@@ -40,13 +47,27 @@ def published_table(summary: Summary) -> Table:
     body: list[list[Cell]] = []
     hidden = 0
     for method, column, number in _measured(summary):
-        found = list(_beside(summary.study, method, column, number))
+        found = list(_beside(summary.study, method, column, number, official[column.benchmark]))
         records += found
         hidden += len(found[SHOWN:])
         body += [_cells(summary.study, method, column, number, row) for row in found[:SHOWN]]
     data = pd.DataFrame(records, columns=COLUMNS)
     title = "Published beside measured"
-    return Table("published", title, headings, body, _notes(summary, records, hidden), data)
+    return Table("published", title, headings, body, _notes(official, records, hidden), data)
+
+
+SYNTHETIC = "synthetic"
+
+
+def _official(name: str, data: Any, root: Path) -> str | None:
+    """The official benchmark's name, `SYNTHETIC`, or None where it is not known.
+
+    A folder in IJB's layout may be a synthetic one: only the prepared data tell.
+    """
+    manifest = read_record(root / "data" / name / "manifest.json").record
+    if data.kind.startswith("synthetic") or manifest.get("synthetic"):
+        return SYNTHETIC
+    return official_benchmark(name, data)
 
 
 def _measured(summary: Summary) -> Iterator[tuple[Method, Column, Number]]:
@@ -58,9 +79,10 @@ def _measured(summary: Summary) -> Iterator[tuple[Method, Column, Number]]:
                     yield method, column, number
 
 
-def _beside(study: Study, method: Method, column: Column, number: Number) -> Iterator[Record]:
+def _beside(
+    study: Study, method: Method, column: Column, number: Number, official: str | None
+) -> Iterator[Record]:
     """The published figures of a measured number, those under the most alike conditions first."""
-    official = official_benchmark(column.benchmark, study.benchmarks[column.benchmark])
     common = {
         "benchmark": column.benchmark, "official": official, "metric": column.metric,
         "far": column.far, "backbone": method.backbone, "head": method.head,
@@ -68,8 +90,8 @@ def _beside(study: Study, method: Method, column: Column, number: Number) -> Ite
     }  # fmt: skip
     if method.is_model:
         yield from ({**common, **own} for own in _own(study, method, column))
-    elif official is not None:
-        frame = figures(official, column.metric, column.far)
+    elif official not in (None, SYNTHETIC):
+        frame = figures(str(official), column.metric, column.far)
         names = [_name(study.heads, method.head), _name(study.samplers, method.sampler)]
         frame = frame[(frame["head"] == names[0]) & (frame["sampler"] == names[1])]
         ours = backbone_family(_name(study.backbones, method.backbone))
@@ -148,14 +170,9 @@ def _cells(study: Study, method: Method, column: Column, number: Number, row: Re
     ]  # fmt: skip
 
 
-def _notes(summary: Summary, records: list[Record], hidden: int) -> list[str]:
-    study = summary.study
-    synthetic, unknown = [], []
-    for name, data in study.benchmarks.items():
-        if data.kind.startswith("synthetic"):
-            synthetic.append(name)
-        elif official_benchmark(name, data) is None:
-            unknown.append(name)
+def _notes(official: Mapping[str, str | None], records: list[Record], hidden: int) -> list[str]:
+    synthetic = [name for name, found in official.items() if found == SYNTHETIC]
+    unknown = [name for name, found in official.items() if found is None]
     notes = []
     if records:
         notes.append(
@@ -175,6 +192,6 @@ def _notes(summary: Summary, records: list[Record], hidden: int) -> list[str]:
             f"{', '.join(unknown)}: not known which official benchmark it is; `published_as:` of "
             "the benchmark says so."
         )
-    if not records and len(synthetic) + len(unknown) < len(study.benchmarks):
+    if not records and len(synthetic) + len(unknown) < len(official):
         notes.append("No published figure was seen for these methods on these benchmarks.")
     return notes

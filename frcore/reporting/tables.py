@@ -22,7 +22,7 @@ def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
     tables = (
         accuracy_table(summary, root),
         differences_table(summary),
-        published_table(summary),
+        published_table(summary, root),
         cost_table(summary.study, summary.rows),
         passive_table(summary),
         conflicts_table(summary),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +40,7 @@ def table_of(root: Path, **changes) -> tuple[Study, Table]:
     for label, benchmark in plan.model_benchmarks(study):
         tree.evaluate(label, benchmark)
     rows = collect(study, root)
-    return study, published_table(Summary(study, rows, Scores(root, rows, 100)))
+    return study, published_table(Summary(study, rows, Scores(root, rows, 100)), root)
 
 
 @pytest.fixture(scope="module")
@@ -198,10 +199,31 @@ def test_a_model_stands_beside_its_own_figure(lfw):
     assert "99.48" in [cell.text for cell in cells]
 
 
-def test_the_far_rule_is_named_for_ijbc(tmp_path):
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_synthetic_folder_in_ijbs_layout_has_no_published_figures(tmp_path, synthetic):
+    study = make_study(benchmarks={"ijbc": {**IJBC, "fars": [1e-4]}}, heads=["arcface"],
+                       samplers=["full"], seeds=[0], measurement=None)  # fmt: skip
+    tree = Tree(study, tmp_path)
+    tree.everything()
+    tree.json("data/ijbc/manifest.json", {"synthetic": synthetic})
+    name = next(iter(plan.runs(study)))
+    path = tmp_path / f"evaluation/{name}/ijbc.json"
+    record = json.loads(path.read_text())
+    record["rows"] = [{**row, "value": 0.5} for row in record["rows"] if row["far"] == 1e-4]
+    path.write_text(json.dumps(record))
+    rows = collect(study, tmp_path)
+    table = published_table(Summary(study, rows, Scores(tmp_path, rows, 100)), tmp_path)
+    assert (len(table.data) == 0) == synthetic
+    assert any("ijbc: synthetic" in note for note in table.notes) == synthetic
+    if not synthetic:
+        assert table.data["conditions"].str.contains("FAR rule").all()
+        assert set(table.data["official"]) == {"IJB-C"}
+
+
+def test_what_was_not_resolved_has_nothing_beside_it(tmp_path):
     _, table = table_of(tmp_path, benchmarks={"ijbc": {**IJBC, "fars": [1e-4]}}, seeds=[0],
                         measurement=None, samplers=["full"], heads=["arcface"])  # fmt: skip
-    # The toy's 1e-4 is not resolved, so nothing was measured and nothing is shown.
+    # The toy has too few impostors for 1e-4, and papers have no 1e-1.
     assert len(table.data) == 0
     assert any("No published figure" in note for note in table.notes)
 
