@@ -49,6 +49,9 @@ PUBLISHED: Mapping[str, Published] = {
 InsightFace, and the line counts that users of the lists give."""
 
 CROPS = "loose_crop"
+SYNTHETIC_MARK = "synthetic.json"
+"""In a folder of this layout that was drawn and shows nobody."""
+
 
 IMAGE_COLUMNS: Mapping[str, Kind] = {"image": "name", "template": "id", "medium": "id"}
 LANDMARK_COLUMNS: Mapping[str, Kind] = {

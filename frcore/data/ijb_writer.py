@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from frcore.data.faces.streams import stream
 from frcore.data.ijb_embeddings import write_embeddings
 from frcore.data.ijb_faces import render_crops
-from frcore.data.ijb_layout import CROPS, PUBLISHED, Name, meta_file
+from frcore.data.ijb_layout import CROPS, PUBLISHED, SYNTHETIC_MARK, Name, meta_file
 from frcore.data.ijb_simulation import Protocol, simulate
 from frcore.errors import UserError
 from frcore.files import atomic_directory, write_json
@@ -77,7 +77,7 @@ def write_synthetic(
             landmarks, score = _detections(protocol, seed)
             write_embeddings(folder / "embeddings.npy", protocol, score, seed, dim, dtype)
         _write_lists(folder, name, protocol, landmarks, score)
-        write_json(folder / "synthetic.json", {
+        write_json(folder / SYNTHETIC_MARK, {
             "what": "synthetic, in the layout of " + PUBLISHED[name].title, "source": source,
             "scale": scale, "seed": seed, **protocol.sizes._asdict(),
         })  # fmt: skip

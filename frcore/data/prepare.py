@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frcore.data.folder import write_folder
+from frcore.data.ijb_layout import SYNTHETIC_MARK
 from frcore.data.ijb_prepare import write_ijb
 from frcore.data.image_list import write_list
 from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
@@ -39,6 +40,13 @@ _WRITERS: dict[str, Callable[..., None]] = {
 manifest's entries that depend on the spec alone, and the number of processes."""
 
 
+def _is_synthetic(data: Any) -> bool:
+    """Whether nobody real is on the images: drawn here, or before by `frcore simulate-ijb`."""
+    if data.kind == "ijb":
+        return (Path(data.root) / SYNTHETIC_MARK).is_file()
+    return bool(data.kind.startswith("synthetic"))
+
+
 def prepare(
     spec: TrainDataSpec | BenchmarkSpec, out: str | Path, *, workers: int | None = None
 ) -> Manifest:
@@ -57,7 +65,7 @@ def prepare(
         "spec": spec.model_dump(mode="json"),
         "spec_hash": spec.hash,
         "alignment": spec.image.alignment,
-        "synthetic": spec.data.kind.startswith("synthetic"),
+        "synthetic": _is_synthetic(spec.data),
     }
     _WRITERS[spec.data.kind](spec.data, spec.image, Path(out), about, workers)
     return Prepared.open(out).manifest

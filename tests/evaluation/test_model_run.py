@@ -170,6 +170,20 @@ def test_useless_embeddings_are_refused_by_image(root, tmp_path):
     assert data.index["name"][row] in refusal(model, root / "pairs", tmp_path / "x.json")
 
 
+def test_a_folder_drawn_in_ijbs_layout_is_judged_and_known_to_be_synthetic(tmp_path):
+    from frcore.config import IJB
+    from frcore.data.ijb_writer import write_synthetic
+
+    write_synthetic(tmp_path / "sim", scale=0.002, dim=16, workers=1)
+    data = IJB(kind="ijb", root=str(tmp_path / "sim"), name="ijbc", images=False, fars=(0.1,))
+    spec = BenchmarkSpec(name="ijbc", image=IMAGE, data=data)
+    assert prepare(spec, tmp_path / "ijbc", workers=1).synthetic
+    model = embeddings_model(files={"ijbc": str(tmp_path / "sim/embeddings.npy")})
+    result = evaluate_model(evaluation_spec(), model, tmp_path / "ijbc", tmp_path / "e.json")
+    (row,) = [row for row in result["rows"] if row["metric"] == "tar"]
+    assert row["value"] > 0.5  # rows in another order would be at 0.1
+
+
 def test_a_benchmark_without_stored_embeddings_is_refused(root, tmp_path):
     np.save(tmp_path / "e.npy", np.ones((3, 4), np.float32))
     model = embeddings_model(files={"pairs": str(tmp_path / "e.npy")})
