@@ -300,6 +300,17 @@ def test_a_header_record_of_another_file(tmp_path):
     assert more.notes == ["6 images are in its header record, 2 in its index"]
 
 
+@pytest.mark.parametrize("images", [42_474_557, 42_474_559, 2**24, 2**24 + 2])
+def test_more_images_than_a_float32_counts(tmp_path, images):
+    # WebFace42M: its header record says 42,474,560 where it means 42,474,558.
+    header = packed([images + 1, images + 3], b"")
+    records = [(images - 1, packed(0, JPEGS[0])), (images, packed(1, JPEGS[1])),
+               (images + 9, packed([1, 2], b"")), (0, header)]  # fmt: skip
+    data = RecordIODataset(write_rec(tmp_path / "a.rec", records))
+    assert data.images.keys.tolist() == [images - 1, images]
+    assert data.notes == []
+
+
 # --- processes -----------------------------------------------------------------------------------
 
 
