@@ -36,7 +36,7 @@ REPLICATES = (32, 512)
 """Fewest and most replicates that are drawn at once."""
 
 UNITS = 2**20
-"""Counts (units × replicates) to draw at once, where they are fewer than the fewest."""
+"""Counts (units × replicates) that are drawn at once, within these bounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,11 +187,11 @@ class CoupleWeights:
         return _product(np.stack([self.people.by_couple(row) for row in values_KP]), self.drawn_SR)
 
 
-def _product(values_KS: Values, counts_SR: Array, block: int = 2**16) -> Values:
+def _product(values_KS: Values, counts_SR: Array) -> Values:
     """values @ counts in double precision, without a copy of all counts in it."""
     total = np.zeros((len(values_KS), counts_SR.shape[1]))
-    for start in range(0, len(counts_SR), block):
-        part = slice(start, start + block)
+    for start in range(0, len(counts_SR), 2**16):
+        part = slice(start, start + 2**16)
         # Sparse, as most couples have no pair in most sets.
         total += sparse.csr_array(values_KS[:, part]) @ counts_SR[part].astype(np.float64)
     return total

@@ -51,14 +51,24 @@ class Scores:
     replicates: int = 1000
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
     _bootstraps: dict[tuple[Column, bool], SharedReplicates | None] = field(default_factory=dict)
+    _protocols: dict[str, Arrays] = field(default_factory=dict)
     _reasons: dict[Column, str] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
         """The arrays of one run; None where the file is missing or broken."""
         key = (run, benchmark)
         if key not in self._files:
-            self._files[key] = load_scores(self.root / "evaluation" / run / f"{benchmark}.npz")
+            found = load_scores(self.root / "evaluation" / run / f"{benchmark}.npz")
+            self._files[key] = found and self._shared(found, benchmark)
         return self._files[key]
+
+    def _shared(self, arrays: Arrays, benchmark: str) -> Arrays:
+        """`arrays`, with what is equal in all runs of a benchmark held in memory once."""
+        first = self._protocols.setdefault(benchmark, arrays)
+        for name in (*PROTOCOL_ARRAYS, "search_person", "search_mated", "search_gallery"):
+            if name in arrays and name in first and np.array_equal(arrays[name], first[name]):
+                arrays[name] = first[name]
+        return arrays
 
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
         """The mean over runs with its 95 % interval; None where the scores do not give it."""

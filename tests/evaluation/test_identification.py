@@ -208,6 +208,8 @@ def test_coverage_is_near_nominal_and_drawing_searches_is_too_sure(metric, rng):
             runs, metrics={"run": metric}, replicates=200, rng_seed=simulation
         ).mean(["run"])
         held += not estimate.excludes(truth)
+        if simulation >= 60:
+            continue
         values = []
         for _ in range(200):
             rows = rng.integers(0, 240, 240)
@@ -216,4 +218,4 @@ def test_coverage_is_near_nominal_and_drawing_searches_is_too_sure(metric, rng):
         naive += low <= truth <= high
     # Three standard errors of the count are 0.041.
     assert 0.905 <= held / 250 <= 0.99
-    assert naive < held
+    assert naive / 60 < held / 250 - 0.03
