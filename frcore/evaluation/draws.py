@@ -69,27 +69,21 @@ class Weights(Protocol):
     @property
     def replicates(self) -> int:
         """How many."""
-        ...
 
     def genuine(self, pairs: IntArray) -> Array:
         """Weights of these genuine pairs (n, r); a new array."""
-        ...
 
     def impostor(self, pairs: IntArray) -> Array:
         """Weights of these impostor pairs (n, r); a new array."""
-        ...
 
     def impostor_sum(self, pairs: PairSet) -> Values:
         """The sum of the weights of these impostor pairs (r,)."""
-        ...
 
     def genuine_sums(self, values_KP: Array) -> Values:
         """Σ values · weight over the genuine pairs (K, r)."""
-        ...
 
     def impostor_sums(self, values_KP: Array) -> Values:
         """Σ values · weight over the impostor pairs (K, r)."""
-        ...
 
 
 @dataclass
