@@ -204,3 +204,24 @@ def render(reports: Sequence[Report], console: Console) -> None:
             console.print("".join(f"    {escape(line)}\n" for line in report.study.splitlines()))
         verdict = f"[bold red]{report.wrong:,} problems[/]" if report.wrong else "[green]whole[/]"
         console.print(f"  {verdict}")
+
+
+def same_picture(digests: NDArray[np.uint64], who: NDArray[np.str_], names: NDArray[np.str_],
+                 report: Report) -> None:  # fmt: skip
+    """Add a note where one picture is of several people: at least one label is wrong.
+
+    Args:
+        digests: of the images' contents (N,), as `Report.images` gives them.
+        who: the identity of each (N,).
+        names: of the images (N,).
+        report: where to.
+    """
+    order = np.argsort(digests, kind="stable")
+    same = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] > 0)
+    differs = np.flatnonzero(same & (who[order][1:] != who[order][:-1]))
+    if len(differs):
+        first, second = names[order[differs[0]]], names[order[differs[0] + 1]]
+        report.notes.append(
+            f"{len(differs)} pictures are under two identities, byte for byte; the first is "
+            f"{first} and {second}: one of them has a wrong label"
+        )

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frcore.data.check import Checker, Report
-from frcore.data.checkers_training import TRAINING, same_picture
+from frcore.data.check import Checker, Report, same_picture
+from frcore.data.checkers_recordio import RECORDIO
+from frcore.data.checkers_shards import SHARDS
 from frcore.data.encoded import EncodedFiles
 from frcore.data.folder import ImageFolder
 from frcore.data.ijb import read_lists
@@ -21,7 +22,6 @@ from frcore.data.lfw import IMAGES, PROTOCOL, find_numbered
 from frcore.data.lists import Pair, Person, read_pairs, read_people
 from frcore.data.pair_lists import READERS, Listed
 from frcore.data.prepared import MANIFEST, Prepared
-from frcore.data.shard_checkers import SHARD_CHECKERS
 from frcore.data.verification_bin import VerificationBin
 from frcore.errors import UserError
 
@@ -268,10 +268,10 @@ CHECKERS: tuple[Checker, ...] = (
         _cfp,
     ),
     Checker("IJB-B or IJB-C", lambda path: bool(_ijb_name(path)), _ijb),
-    *TRAINING,
+    RECORDIO,
     Checker("a verification set of InsightFace (.bin)", lambda path: path.suffix == ".bin", _bin),
     Checker("a list of pairs or people (.txt)", lambda path: path.suffix == ".txt", _list),
-    *SHARD_CHECKERS,
+    *SHARDS,
     Checker("a folder of images by identity", _has_images_by_identity, _folder),
 )
 """Every format, the more special first: the first that recognises a path checks it."""

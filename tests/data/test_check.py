@@ -164,7 +164,7 @@ def people(tmp_path) -> list[Path]:
 
 def readable(report: dict, out: Path) -> None:
     """The lines that the report gives make the training set that it counted."""
-    assert report["counts"] == {"images": 9, "identities": 3}
+    assert {"images": 9, "identities": 3}.items() <= report["counts"].items()
     made = train(out, image=Image(size=16, crop=18, alignment="none"),
                  **yaml.safe_load(report["study"])["train"])  # fmt: skip
     assert (made.manifest.images, made.manifest.identities) == (9, 3)

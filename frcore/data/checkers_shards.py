@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from frcore.config import ImageList, ParquetImages, TarImages
-from frcore.data.check import Checker, Report
+from frcore.data.check import Checker, Report, same_picture
 from frcore.data.columnar import image_path, open_columns
 from frcore.data.encoded import EncodedFiles
 from frcore.data.image_list import read_list, refuse_missing
@@ -29,8 +32,13 @@ def _study(path: Path, settings: dict[str, str]) -> str:
     return f'train: {{{inside.removeprefix(", ")}, root: "{path}"}}'
 
 
-def _identities(report: Report, labels: Labels) -> None:
+def _identities(
+    report: Report, labels: Labels, names: pd.Series, digests: NDArray[np.uint64] | None
+) -> None:
     report.counts["identities"] = len(labels.identities)
+    if digests is not None:
+        who = labels.identities.to_numpy(str)[labels.codes]
+        same_picture(digests, who, names.to_numpy(str), report)
     if not labels.are_named:
         report.notes.append("identities have numbers and no names")
 
@@ -51,9 +59,11 @@ def _tar(path: Path, report: Report) -> None:
     if not found.labels.str.fullmatch(_NUMBER).all():
         settings["labels"] = "name"
     report.study = _study(path, settings)
-    report.images(found.images, hashed=True)
+    digests = report.images(found.images, hashed=True)
     spec = TarImages.model_validate(settings | {"root": str(path)})
-    _identities(report, of_texts(found.labels, spec, lambda row: found.images.names[row], "tar"))
+    names = found.images.names
+    labels = of_texts(found.labels, spec, lambda row: names[row], "tar")
+    _identities(report, labels, names, digests)
 
 
 def _columns(path: Path, report: Report) -> None:
@@ -65,8 +75,8 @@ def _columns(path: Path, report: Report) -> None:
     source = ColumnImages.of(files, spec.image)
     report.counts |= {"files": len(files), "row groups": sum(len(c.starts) - 1
                                                              for c in source.columns)}  # fmt: skip
-    report.images(source, hashed=True)
-    _identities(report, read_labels(source, spec))
+    digests = report.images(source, hashed=True)
+    _identities(report, read_labels(source, spec), source.names, digests)
 
 
 def _columns_of(file: Path) -> dict[str, str]:
@@ -108,13 +118,21 @@ def _list(path: Path, report: Report) -> None:
     spec = ImageList.model_validate(settings | {"root": str(path.parent)})
     report.counts["images"] = len(entries.paths)
     report.study = _study(path.parent, settings)
+    digests = None
     if (path.parent / entries.paths.iloc[0]).is_file():
         refuse_missing(path.parent, path, entries)
-        report.images(EncodedFiles(path.parent, entries.paths))
+        digests = report.images(EncodedFiles(path.parent, entries.paths))
     else:
         report.notes.append("its images do not lie beside it; they are looked for below `root`")
     where = entries.lines
-    _identities(report, of_texts(entries.labels, spec, lambda row: f"{path}:{where[row]}", "list"))
+    labels = of_texts(entries.labels, spec, lambda row: f"{path}:{where[row]}", "list")
+    _identities(report, labels, entries.paths, digests)
+
+
+def _is_list(path: Path) -> bool:
+    # A .lst beside a .rec is what the .rec was made from: the images are inside.
+    packed = path.with_suffix(".rec").is_file()
+    return path.is_file() and path.suffix in (".lst", ".csv", ".tsv") and not packed
 
 
 def _is_or_holds(path: Path, suffixes: tuple[str, ...]) -> bool:
@@ -127,11 +145,11 @@ def _is_or_holds(path: Path, suffixes: tuple[str, ...]) -> bool:
     )
 
 
-SHARD_CHECKERS: tuple[Checker, ...] = (
+SHARDS: tuple[Checker, ...] = (
     Checker("tar shards in WebDataset's layout", lambda path: _is_or_holds(path, ("tar",)), _tar),
     Checker(
         "Parquet or Arrow files of encoded images", lambda path: _is_or_holds(path, _COLUMNAR),
         _columns,
     ),
-    Checker("a list of images with labels (.lst)", lambda path: path.suffix == ".lst", _list),
+    Checker("a list of images with labels (.lst, .csv, .tsv)", _is_list, _list),
 )  # fmt: skip
