@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 
-from frcore.config import Image
 from frcore.data import loader
 from frcore.data.decoding import decode_rgb
 from frcore.data.in_place import InPlaceImages
@@ -26,6 +25,7 @@ from frcore.data.loader import Batches
 from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
 from frcore.data.recordio import RecordIODataset
+from frcore.data_config import Image
 from frcore.plan import TrainDataSpec
 from tests.data.rec_writer import insightface, write_rec
 

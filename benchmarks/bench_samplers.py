@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from frcore.config import Component, Image, Measurement
+from frcore.config import Component, Measurement
+from frcore.data_config import Image
 from frcore.measurement.steps import TrainingStep
 from frcore.plan import MeasurementSpec
 

@@ -8,18 +8,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from frcore.config import (
-    Benchmark,
-    Component,
-    Evaluation,
-    Image,
-    Measurement,
-    Official,
-    Section,
-    Study,
-    TrainData,
-    Training,
-)
+from frcore.config import Component, Evaluation, Measurement, Section, Study, Training
+from frcore.data_config import Benchmark, Image, Official, TrainData
 from frcore.errors import UserError
 from frcore.files import sha256_of_json
 from frcore.model_config import Model

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from frcore.config import Image
 from frcore.data.check import Checker, Report, same_picture
 from frcore.data.in_place import InPlaceImages
 from frcore.data.prepared import Prepared
+from frcore.data_config import Image
 from frcore.errors import UserError
 from frcore.plan import TrainDataSpec
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from frcore.config import ImageList, ParquetImages, TarImages
 from frcore.data.check import Checker, Report, same_picture
 from frcore.data.columnar import image_path, open_columns
 from frcore.data.encoded import EncodedFiles
@@ -20,6 +19,7 @@ from frcore.data.parquet import ColumnImages, read_labels
 from frcore.data.shards import find_shards
 from frcore.data.tar_index import members
 from frcore.data.tar_shards import key_of, read_shards
+from frcore.data_config import ImageList, ParquetImages, TarImages
 from frcore.errors import UserError
 
 _NUMBER = r"-?\d+(?:\.0*)?"

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from frcore.config import Folder, Image
 from frcore.data.draft import Draft, written
 from frcore.data.encoded import EncodedFiles
 from frcore.data.images import SUFFIXES, read_all, refuse
 from frcore.data.prepared import Skipped
 from frcore.data.training_set import write_training_in_place
+from frcore.data_config import Folder, Image
 from frcore.errors import UserError
 
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frcore.config import IJB, Image
 from frcore.data.draft import BareDraft, written_absent, written_in_place
 from frcore.data.encoded import EncodedFiles
 from frcore.data.ijb import IJBLists, read_lists
@@ -18,6 +17,7 @@ from frcore.data.ijb_layout import CROPS, PUBLISHED
 from frcore.data.ijb_people import People, people_of
 from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
+from frcore.data_config import IJB, Image
 from frcore.errors import UserError
 
 _ALIGNMENT = "arcface-112"

@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Image, ImageList
 from frcore.data.encoded import EncodedFiles
 from frcore.data.images import refuse
 from frcore.data.labels import of_texts, write_labelled
+from frcore.data_config import Image, ImageList
 from frcore.errors import UserError
 
 _BLOCK_BYTES = 2**24

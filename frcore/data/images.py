@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from frcore.config import Image
 from frcore.data.decoding import BadImageError, decode_rgb
+from frcore.data_config import Image
 from frcore.errors import UserError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))

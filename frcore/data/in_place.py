@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frcore.config import Image
 from frcore.data.align import align_face
 from frcore.data.decoding import BadImageError, decode_rgb
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import fit, refuse
+from frcore.data_config import Image
 from frcore.errors import UserError
 
 _PARTS_PER_THREAD = 4

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Image, LabelledImages
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import refuse_rows
 from frcore.data.training_set import write_training_in_place
+from frcore.data_config import Image, LabelledImages
 from frcore.errors import UserError
 
 LONGEST = 1000

@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from frcore.config import FolderPairs, Image, LFWPairs, LFWPeople
 from frcore.data.draft import written
 from frcore.data.folder import ImageFolder, Source, enough, write_sources
 from frcore.data.images import refuse
 from frcore.data.lists import Pair, read_pairs, read_people
+from frcore.data_config import FolderPairs, Image, LFWPairs, LFWPeople
 from frcore.errors import UserError
 
 IMAGES, PROTOCOL = "aligned-112", "protocol"

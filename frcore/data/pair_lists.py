@@ -27,13 +27,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from frcore.config import Image, PairList
 from frcore.data.draft import written_in_place
 from frcore.data.encoded import EncodedFiles
 from frcore.data.folder import normalised
 from frcore.data.images import SUFFIXES, refuse
 from frcore.data.in_place import InPlaceImages
 from frcore.data.lists import Lines
+from frcore.data_config import Image, PairList
 from frcore.errors import UserError
 
 FOLDS = 10

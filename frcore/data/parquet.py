@@ -22,13 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from frcore.config import Image, ParquetImages
 from frcore.data.columnar import Columns, open_columns
 from frcore.data.decoding import BadImageError
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import refuse_rows
 from frcore.data.labels import LONGEST, Labels, by_name, by_number, of_texts, write_labelled
 from frcore.data.shards import find_shards, shard_names
+from frcore.data_config import Image, ParquetImages
 from frcore.errors import UserError
 
 CACHE_BYTES = 2**30

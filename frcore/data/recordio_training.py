@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from frcore.config import Image, RecordIO
 from frcore.data.images import refuse
 from frcore.data.lst import identity_names
 from frcore.data.recordio import RecordIODataset
 from frcore.data.training_set import write_training_in_place
+from frcore.data_config import Image, RecordIO
 
 _NUMBERED = (
     "identities have numbers and no names, so people of a benchmark who are also trained on are "

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frcore.config import Image
 from frcore.data.encoded import open_encoded
 from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
+from frcore.data_config import Image
 from frcore.errors import UserError
 from frcore.files import read_json, write_json
 

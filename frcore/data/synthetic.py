@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
 from frcore.data import pairing
 from frcore.data.draft import Draft, written
 from frcore.data.faces.streams import stream
 from frcore.data.rendering import Shots, render_all
+from frcore.data_config import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
 from frcore.errors import UserError
 
 VIDEO_FRAMES = 4

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from frcore.config import Image, TarImages
 from frcore.data.decoding import BadImageError
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import SUFFIXES, refuse
 from frcore.data.labels import of_texts, write_labelled
 from frcore.data.shards import find_shards, shard_names
 from frcore.data.tar_index import Member, members
+from frcore.data_config import Image, TarImages
 from frcore.errors import UserError
 
 _OPEN_SHARDS = 128

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Check, Image
 from frcore.data.draft import written_in_place
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import refuse_rows
 from frcore.data.in_place import InPlaceImages
 from frcore.data.prepared import Skipped
+from frcore.data_config import Check, Image
 from frcore.errors import UserError
 
 

@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Image, InsightFaceBin
 from frcore.data.decoding import BadImageError
 from frcore.data.draft import written_in_place
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
 from frcore.data.pickles import Array, Blob, Buffer, PickleReader, RefusedPickleError
+from frcore.data_config import Image, InsightFaceBin
 from frcore.errors import UserError
 
 FOLDS = 10

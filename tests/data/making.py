@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from frcore.config import Image
 from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
+from frcore.data_config import Image
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 
 SYNTHETIC = Image(size=16, alignment="synthetic")

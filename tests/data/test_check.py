@@ -17,9 +17,9 @@ import yaml
 from typer.testing import CliRunner
 
 from frcore.cli import app
-from frcore.config import Image
 from frcore.data.checkers import CHECKERS
 from frcore.data.ijb_writer import write_synthetic
+from frcore.data_config import Image
 from frcore.files import read_json, write_json
 from tests.data.making import PLAIN, benchmark, train, write_person
 from tests.data.people import write_people

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from frcore.config import Image
 from frcore.data.decoding import BadImageError
 from frcore.data.images import fit, read_image, refuse
+from frcore.data_config import Image
 from frcore.errors import UserError
 from tests.data.making import pixels
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
-from frcore.config import Image
 from frcore.data.align import template
 from frcore.data.decoding import decode_rgb
 from frcore.data.draft import written_absent, written_in_place
@@ -15,6 +14,7 @@ from frcore.data.encoded import EncodedFiles, open_encoded
 from frcore.data.images import fit, read_image
 from frcore.data.in_place import InPlaceImages
 from frcore.data.prepared import Prepared
+from frcore.data_config import Image
 from frcore.errors import UserError
 from tests.data.making import pixels, write_person
 

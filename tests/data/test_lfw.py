@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from frcore.config import Image
 from frcore.data.images import read_image
+from frcore.data_config import Image
 from frcore.errors import UserError
 from tests.data.making import PLAIN, benchmark, train, write_person
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from frcore.config import Image
 from frcore.data import loader
 from frcore.data.loader import Batches
 from frcore.data.recordio import RecordIODataset
+from frcore.data_config import Image
 from frcore.errors import UserError
 from tests.data.making import PLAIN, train, write_person
 from tests.data.rec_writer import insightface, write_rec

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from frcore import plan
-from frcore.config import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
 from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
+from frcore.data_config import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
 from frcore.errors import UserError
 from frcore.evaluation.model_run import evaluate_model
 from frcore.evaluation.run import evaluate
@@ -171,8 +171,8 @@ def test_useless_embeddings_are_refused_by_image(root, tmp_path):
 
 
 def test_a_folder_drawn_in_ijbs_layout_is_judged_and_known_to_be_synthetic(tmp_path):
-    from frcore.config import IJB
     from frcore.data.ijb_writer import write_synthetic
+    from frcore.data_config import IJB
 
     write_synthetic(tmp_path / "sim", scale=0.002, dim=16, workers=1)
     data = IJB(kind="ijb", root=str(tmp_path / "sim"), name="ijbc", images=False, fars=(0.1,))

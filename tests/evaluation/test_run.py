@@ -13,18 +13,18 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from frcore.config import (
-    Evaluation,
+from frcore.config import Evaluation
+from frcore.data.draft import written
+from frcore.data.loader import to_network
+from frcore.data.prepare import prepare
+from frcore.data.prepared import Prepared
+from frcore.data_config import (
     Image,
     InsightFaceBin,
     SyntheticFaces,
     SyntheticPairs,
     SyntheticTemplates,
 )
-from frcore.data.draft import written
-from frcore.data.loader import to_network
-from frcore.data.prepare import prepare
-from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.metrics import tar_at_far
 from frcore.evaluation.run import evaluate

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from frcore.config import Component, Image, Schedule, SyntheticFaces, Training
+from frcore.config import Component, Schedule, Training
 from frcore.data.prepare import prepare
+from frcore.data_config import Image, SyntheticFaces
 from frcore.plan import RunSpec, TrainDataSpec
 from frcore.training.loop import Trainer
 from frcore.training.run import train

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from frcore.classifier import Classifier
-from frcore.config import SyntheticFaces
 from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
+from frcore.data_config import SyntheticFaces
 from frcore.errors import UserError
 from frcore.heads.base import Head
 from frcore.plan import TrainDataSpec

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 
-from frcore.config import IJB, Image, SyntheticFaces
 from frcore.data.align import align_face, similarities
 from frcore.data.ijb_faces import SPLIT, loose_crop
 from frcore.data.ijb_simulation import simulate
@@ -18,6 +17,7 @@ from frcore.data.loader import to_network
 from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
 from frcore.data.rendering import Shots, render_shot
+from frcore.data_config import IJB, Image, SyntheticFaces
 from frcore.evaluation.run import evaluate
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 from frcore.training.checkpoint import load_backbone

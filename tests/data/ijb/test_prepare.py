@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from frcore.config import Image
 from frcore.data.align import align_face
 from frcore.data.images import read_image
+from frcore.data_config import Image
 from frcore.errors import UserError
 from tests.data.ijb import folder
 from tests.data.making import benchmark, pixels

@@ -1,0 +1,154 @@
+"""What there is to choose from, what it would take, and whether this machine can."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from frcore.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from frcore.catalogue import Catalogue
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="These in full; also a class of your own, module:Class.")
+]
+
+
+def _list(catalogue: Catalogue[Any], names: list[str] | None, as_json: bool) -> None:
+    described = catalogue.describe(*names or ())
+    if as_json:
+        sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+        return
+    from frcore.listing import details, overview
+
+    if not names:
+        overview(described, Console())
+    for item in described if names else ():
+        details(item, Console())
+
+
+def heads(names: NamesArgument = None, as_json: JsonOption = False) -> None:
+    """List the heads with their parameters.
+
+    Example: frcore heads arcface
+    """
+    from frcore.heads import HEADS
+
+    _list(HEADS, names, as_json)
+
+
+def samplers(names: NamesArgument = None, as_json: JsonOption = False) -> None:
+    """List the samplers with their parameters.
+
+    Example: frcore samplers partial_fc
+    """
+    from frcore.samplers import SAMPLERS
+
+    _list(SAMPLERS, names, as_json)
+
+
+def docs(
+    to: Annotated[
+        Path, typer.Argument(help="The folder of the documentation, with its templates.")
+    ] = Path("docs"),
+) -> None:
+    """Write docs/heads.md, its figure and the table of docs/samplers.md from the code.
+
+    Example: frcore docs
+    """
+    from frcore.reporting.component_docs import write_docs
+
+    write_docs(to)
+
+
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(help="A file, such as workflow/schemas/study.schema.json.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a study, for editors; made from the models and the catalogues."""
+    from frcore.files import write_text
+    from frcore.schema import study_schema
+
+    text = json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+
+
+def plan_command(
+    identities: Annotated[float, typer.Option(help="Class centres; 30e6 is 30 million.")],
+    gpus: Annotated[int, typer.Option(help="GPUs that the classes are divided over.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images on each GPU.")] = 1024,
+    dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
+    rate: Annotated[float, typer.Option(help="Share of the centres in each step's softmax.")] = 1.0,
+    state: Annotated[str, typer.Option(help="How centres and momentum are stored.")] = "fp32",
+    update: Annotated[
+        str, typer.Option(help="Of centres that a step does not sample: sparse, lazy, dense.")
+    ] = "sparse",
+    queue: Annotated[int, typer.Option(help="Rows of BroadFace's queue.")] = 0,
+    head: Annotated[str, typer.Option(help="AdaCos needs a pass more than others.")] = "arcface",
+    backend: Annotated[str, typer.Option(help="fused, or dense.")] = "fused",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of the products: bf16, tf32, fp32. [default: bf16; dense: fp32]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="The GPU's ceilings.")] = "h200",
+    tflops: Annotated[float | None, typer.Option(help="Your GPU's, in its place.")] = None,
+    tb_per_second: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
+    memory_gib: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
+    link_gb_per_second: Annotated[float | None, typer.Option(help="Between GPUs.")] = None,
+    reference: Annotated[
+        Path, typer.Option(help="Folder of measured rows to compare with.")
+    ] = Path("results/reference"),
+    figure: Annotated[
+        Path | None, typer.Option(help="Also draw measured steps over the bound: FILE.svg.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict memory and time of the last layer's training step, beside what was measured.
+
+    Example: frcore plan --identities 30e6 --gpus 8 --batch 1024 --rate 0.1
+    """
+    from frcore.planning.command import plan_and_compare
+    from frcore.planning.show import as_record, render
+
+    plan, rows, comparisons = plan_and_compare(
+        {"identities": identities, "gpus": gpus, "batch": batch, "dim": dim, "rate": rate,
+         "state": state, "update": update, "queue": queue, "backend": backend,
+         "precision": precision},
+        head=head,
+        device=device,
+        ceilings={"tflops": tflops, "tb_per_second": tb_per_second, "memory_gib": memory_gib,
+                  "link_gb_per_second": link_gb_per_second},
+        reference=reference,
+    )  # fmt: skip
+    if figure is not None:
+        from frcore.planning.figure import write_figure
+
+        write_figure(plan, rows, figure)
+    if as_json:
+        record = as_record(plan, rows, comparisons)
+        sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    else:
+        render(plan, rows, comparisons, Console())
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Check this machine, and which studies in config/ it can run; exit 1 if something is wrong."""
+    from frcore.doctor import diagnose, render
+
+    report = diagnose(sorted(Path("config").glob("*.yaml")))
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        render(report, Console())
+    if not report.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,48 @@
+"""A study under way, and one that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from frcore.commands.options import ConfigOption, StudyOption
+
+if TYPE_CHECKING:
+    pass
+
+
+def watch(
+    study: StudyOption = None,
+    config: ConfigOption = None,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option(help="Show it once and return.")] = False,
+) -> None:
+    """Show a study while it runs: finished, running, waiting, failed and why, expected end.
+
+    Example: frcore watch --study config/quick.yaml
+    """
+    from frcore import arguments
+    from frcore.reporting.watch import watch as go
+
+    workflow = arguments.workflow(study, config)
+    with contextlib.suppress(KeyboardInterrupt):
+        go(workflow.study, workflow.root, Path("logs") / workflow.name, every=every, once=once)
+
+
+def reference(
+    root: Annotated[Path, typer.Option(help="A finished study, results/NAME.")],
+    to: Annotated[Path, typer.Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],
+    page: Annotated[Path | None, typer.Option(help="Also renew the table in this file.")] = None,
+) -> None:
+    """Keep a finished study's rows and tables as committed reference figures.
+
+    Example: frcore reference --root results/quick --to results/reference/cpu/quick
+    """
+    from frcore.reporting.reference import keep, update_page
+
+    keep(root, to)
+    if page is not None:
+        update_page(page, to)

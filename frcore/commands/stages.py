@@ -1,0 +1,272 @@
+"""The stages of a study: prepare, train, evaluate, measure, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
+from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+def prepare(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="With --study: this benchmark, not the training set.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The data set's folder.")] = None,
+    config: ConfigOption = None,
+    align: Annotated[
+        Path | None, typer.Option(help="Instead: align this folder of images into --out.")
+    ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="With --align: lines `path x1 y1 … x5 y5`.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="With --align: side of a face in pixels.")] = 112,
+    encoding: Annotated[str, typer.Option(help="With --align: jpeg95, jpeg100 or png.")] = "jpeg95",
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Prepare nothing: say what this file or folder is, and what is wrong."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a data set, or bring one into the format that training and evaluation read.
+
+    With --check PATH: read all of it, name the first ten problems, exit 1 if there is one.
+
+    Example: frcore prepare --study config/quick.yaml --benchmark pairs
+    """
+    if check is not None:
+        _check(check, as_json)
+        return
+    from frcore import arguments, plan
+
+    if align is not None:
+        from frcore.data.align_command import align_folder
+
+        given = arguments.need("--landmarks", landmarks), arguments.need("--out", out)
+        count = align_folder(align, *given, size=size, encoding=encoding)
+        Console().print(f"{count:,} faces in {out}")
+        return
+    chosen: plan.TrainDataSpec | plan.BenchmarkSpec
+    if spec is not None:
+        chosen = arguments.parse_data(spec)
+        out = arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        if benchmark is not None:
+            chosen = arguments.pick("benchmark", benchmark, workflow.benchmarks)
+        else:
+            chosen = plan.train_data(workflow.study)
+        out = out or workflow.root / "data" / (benchmark or "train")
+
+    from frcore.data.prepare import prepare as go
+
+    go(chosen, out)
+
+
+def _check(path: Path, as_json: bool) -> None:
+    from frcore.data.check import check, render
+
+    reports = check(path)
+    if as_json:
+        described = [report.as_dict() for report in reports]
+        sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    else:
+        render(reports, Console(soft_wrap=True))
+    if any(report.wrong for report in reports):
+        raise typer.Exit(1)
+
+
+def simulate_ijb(
+    out: Annotated[Path, typer.Argument(help="The folder, as holders of IJB have it.")],
+    name: Annotated[str, typer.Option(help="ijbb or ijbc.")] = "ijbc",
+    scale: Annotated[float, typer.Option(help="Of all counts; 1 for the released ones.")] = 0.01,
+    source: Annotated[
+        str, typer.Option(help="embeddings (no pictures), or faces that are rendered.")
+    ] = "embeddings",
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
+    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+) -> None:
+    """Write a synthetic folder in the layout of IJB-B or IJB-C, for those who hold neither.
+
+    Example: frcore simulate-ijb data/ijbc-small --scale 0.002 --source faces
+    """
+    from frcore.data.ijb_writer import write_synthetic
+
+    protocol = write_synthetic(
+        out, name=name, scale=scale, source=source, seed=seed, dim=dim, dtype=dtype
+    )
+    Console().print(
+        f"{len(protocol.template):,} images in {len(protocol.ids):,} templates, "
+        f"{len(protocol.a):,} pairs in {out}"
+    )
+
+
+def train(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    run: Annotated[str | None, typer.Option(help="With --study: the run's name.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The prepared training set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Train one backbone × head × sampler × seed; a run that was cut off goes on.
+
+    Example: frcore train --study config/quick.yaml --run tiny-arcface-full-s0
+    """
+    from frcore import arguments
+    from frcore.plan import RunSpec
+
+    if spec is not None:
+        chosen = arguments.parse(RunSpec, spec)
+        data, out = arguments.need("--data", data), arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen = arguments.pick("run", run, workflow.runs)
+        data = data or workflow.root / "data/train"
+        out = out or workflow.root / "runs" / chosen.id
+
+    from frcore.training.run import train as go
+
+    go(chosen, data, out)
+
+
+def evaluate(
+    run: Annotated[
+        str | None, typer.Option(help="The trained run's folder; with --study its name.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead: a model trained elsewhere, as JSON; with --study its label."),
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A prepared benchmark's folder, repeatable; with --study names, absent: all."
+        ),
+    ] = None,
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    train_data: Annotated[
+        Path | None, typer.Option(help="The prepared training set, to tell unseen people.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the JSON files, named after the benchmarks.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Judge one trained run, or a model trained elsewhere, on benchmarks, with intervals.
+
+    Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0
+    """
+    from frcore import arguments, plan
+
+    if (run is None) == (model is None):
+        raise UserError("give either --run, of a training, or --model, trained elsewhere")
+    other: plan.ModelSpec | None = None
+    if spec is not None:
+        chosen = arguments.parse(plan.EvaluationSpec, spec)
+        benchmarks = [Path(folder) for folder in benchmark or ()]
+        out = arguments.need("--out", out)
+        if model is not None:
+            other = arguments.parse(plan.ModelSpec, model)
+        else:
+            train_data = arguments.need("--train-data", train_data)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen = plan.evaluation(workflow.study)
+        names = benchmark or list(workflow.benchmarks)
+        if model is not None:
+            other = arguments.pick("model", model, workflow.models)
+            names = benchmark or [name for name in names if other.model.judges(name)]
+        else:
+            run = arguments.pick("run", run, workflow.runs).id
+        specs = [arguments.pick("benchmark", name, workflow.benchmarks) for name in names]
+        benchmarks = [workflow.root / "data" / item.name for item in specs]
+        train_data = train_data or workflow.root / "data/train"
+        out = out or workflow.root / "evaluation" / (other.id if other else str(run))
+        run = str(workflow.root / "runs" / str(run))
+
+    from frcore.devices import lease_gpu
+    from frcore.evaluation.model_run import evaluate_model
+    from frcore.evaluation.run import evaluate as evaluate_run
+
+    # One process for all: importing the libraries takes longer than judging a small benchmark.
+    # One lease for all too: once CUDA runs, a process can choose no other board.
+    with lease_gpu(chosen.device, exclusive=False):
+        for folder in benchmarks:
+            file = out / f"{folder.name}.json"
+            if other is not None:
+                evaluate_model(chosen, other, folder, file)
+            else:
+                evaluate_run(chosen, Path(str(run)), folder, Path(str(train_data)), file)
+
+
+def measure(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    head: Annotated[str | None, typer.Option(help="With --study: the head's label.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="With --study: the sampler's label.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON file.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Measure speed, memory and energy of one head × sampler; nothing else should run meanwhile.
+
+    Example: frcore measure --study config/quick.yaml --head arcface --sampler full
+    """
+    from frcore import arguments
+    from frcore.plan import MeasurementSpec
+
+    if spec is not None:
+        chosen = arguments.parse(MeasurementSpec, spec)
+        out = arguments.need("--out", out)
+    else:
+        workflow = arguments.workflow(study, config)
+        if not workflow.measurements:
+            raise UserError(f"{study} measures nothing; add a section `measurement:`")
+        by_label = {c.label: c for c in workflow.study.heads}
+        labels = [arguments.pick("head", head, by_label).label]
+        by_label = {c.label: c for c in workflow.study.samplers}
+        labels.append(arguments.pick("sampler", sampler, by_label).label)
+        chosen = workflow.measurements["-".join(labels)]
+        out = out or workflow.root / "measurement" / f"{chosen.id}.json"
+
+    from frcore.measurement.run import measure as go
+
+    go(chosen, out)
+
+
+def report(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write rows, tables, figures and the page from what there is; what is missing is listed.
+
+    Example: frcore report --study config/quick.yaml
+    """
+    from frcore import arguments
+    from frcore.config import Study
+
+    if spec is not None:
+        chosen = arguments.parse(Study, spec)
+        root = arguments.need("--root", root)
+    else:
+        workflow = arguments.workflow(study, config)
+        chosen, root = workflow.study, root or workflow.root
+
+    from frcore.reporting.run import report as go
+
+    go(chosen, root)
