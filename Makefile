@@ -22,9 +22,10 @@ tables: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
 
 # All that needs no GPU, one process per core; the fast tests come first (tests/conftest.py). A file
-# stays in one process, because its tests share what is costly to set up.
+# stays in one process, because its tests share what is costly to set up; and each process has one
+# thread, because more would wait for one another.
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not gpu" -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 install: $(INSTALLED)
 

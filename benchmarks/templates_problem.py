@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from frcore.data.prepared import Prepared
 from frcore.evaluation.judge import tar_rows
 from frcore.evaluation.protocol import pooled_templates, rows_needed, score_templates
 from frcore.evaluation.scoring import score_rows
+from frcore.measurement.process import peak_rss_bytes
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -145,7 +145,7 @@ class Clock:
         self.parts[name] = {
             "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_mib": peak_rss_bytes() / 2**20,
         }
 
 

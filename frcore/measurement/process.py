@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from pathlib import Path
@@ -30,6 +31,20 @@ def _status_bytes(key: str) -> int:
 def rss_bytes() -> int:
     """The resident memory of this process now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident memory of this program so far.
+
+    The kernel's VmHWM where there is one: `ru_maxrss` also has what the parent held at the fork.
+    """
+    try:
+        return _status_bytes("VmHWM")
+    except OSError:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def reset_peak() -> bool:

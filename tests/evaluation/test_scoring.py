@@ -104,10 +104,11 @@ def test_what_has_no_tar_is_refused():
 
 
 IN_A_FRESH_PROCESS = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np
 from frcore.evaluation.scoring import all_pairs_tar
 from frcore.evaluation.templates import normalise
+from frcore.measurement.process import peak_rss_bytes
 start = time.process_time()
 vectors = normalise(np.load(sys.argv[1], mmap_mode="r"))
 with open(sys.argv[2]) as file:
@@ -116,7 +117,7 @@ points = all_pairs_tar(vectors, people, [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
 print(json.dumps({
     "points": [vars(point) for point in points],
     "cpu_s": time.process_time() - start,
-    "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_mib": peak_rss_bytes() / 2**20,
 }))
 """
 
