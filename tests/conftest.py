@@ -43,3 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
 
     items.sort(key=tier)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests for a GPU skip with the reason where torch sees none."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no NVIDIA GPU")
