@@ -21,3 +21,8 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str], *, where: str = 
     hint = f"; did you mean '{near[0]}'?" if near else "."
     place = f"{where}: " if where else ""
     return UserError(f"{place}unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another library's message, which may be followed by its own traceback."""
+    return str(error).strip().partition("\n")[0]

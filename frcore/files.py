@@ -88,6 +88,12 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def sha256_of_file(path: str | Path) -> str:
+    """The sha256 of a file, in hexadecimal digits, as `sha256sum` gives it."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sha256_of_json(value: Any) -> str:
     """A hash of a JSON-able value that does not depend on key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -33,9 +34,9 @@ class ModelSection(Section):
     )  # fmt: skip
 
     @property
+    @abstractmethod
     def paths(self) -> dict[str, str]:
         """Key -> path of every file that the section names."""
-        raise NotImplementedError
 
     def judges(self, benchmark: str) -> bool:
         """Whether the model can be judged on the benchmark of that name."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
 from frcore.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 def prepare(

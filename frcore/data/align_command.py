@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 import pyarrow.compute
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from frcore.data.align import align_face, unusable_landmarks
 from frcore.data.decoding import BadImageError
 from frcore.data.images import read_image, refuse
+from frcore.data.progress import progress_bar
 from frcore.data.text_table import Kind, TextTable, unsafe_names
 from frcore.errors import UserError
 from frcore.files import atomic_directory
@@ -122,7 +121,7 @@ def _write_all(
         _, code = cv2.imencode(suffix, cv2.cvtColor(face, cv2.COLOR_RGB2BGR), options)
         target.write_bytes(code.tobytes())
 
-    with ThreadPoolExecutor(threads) as pool, _progress() as progress:
+    with ThreadPoolExecutor(threads) as pool, progress_bar() as progress:
         bar = progress.add_task("aligning faces", total=len(names))
         # In parts: the pool would otherwise queue millions of images at once.
         for start in range(0, len(names), _PART):
@@ -131,10 +130,3 @@ def _write_all(
     found = [f"{table.path}:{row + 1}: {images / names[row]}: {why}"
              for row, why in sorted(problems.items())]  # fmt: skip
     refuse("images cannot be aligned", found, "Replace the images, or remove their lines")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from frcore.data.decoding import BadImageError, decode_rgb
 from frcore.data.encoded import EncodedImages
+from frcore.data.progress import progress_bar
 from frcore.errors import UserError
+from frcore.files import sha256_of_file
 
 SHOWN = 10
 """Problems that are named; the others are counted."""
@@ -74,8 +75,7 @@ class Report:
 
     def file_hash(self, path: Path) -> None:
         """Take the sha256 of one file, as `sha256sum` gives it."""
-        with path.open("rb") as file:
-            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.sha256 = sha256_of_file(path)
 
     def images(self, source: EncodedImages, *, hashed: bool = False) -> NDArray[np.uint64]:
         """Read and decode every image of `source`, with a progress bar.
@@ -135,14 +135,6 @@ def _about_sizes(sizes: Counter[tuple[int, int]]) -> list[str]:
     if odd:
         notes.append(f"{odd:,} images are not square: a study needs `image: {{crop: ...}}`")
     return notes
-
-
-def progress_bar() -> Progress:
-    """A bar on a terminal's standard error; nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def check(path: str | Path) -> list[Report]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from frcore.data.encoded import EncodedFiles
 from frcore.data.images import refuse
 from frcore.data.labels import of_texts, write_labelled
+from frcore.data.text_table import is_number
 from frcore.data_config import Image, ImageList
 from frcore.errors import UserError
 
@@ -120,7 +121,7 @@ class _Layout(NamedTuple):
                 tabs.add(text.count("\t"))
                 commas = commas and "," in text
                 if numeric and text.count("\t") >= 2:
-                    numeric = _is_number(text.split("\t")[1])
+                    numeric = is_number(text.split("\t")[1])
         if not count:
             raise UserError(f"{path} is empty; a list has a line `path label` for each image")
         if min(tabs) >= 2 and numeric:
@@ -146,14 +147,6 @@ class _Layout(NamedTuple):
                 return "the image is not aligned (the first field is not 1)"
             path, label = parts[self.path].strip(), parts[self.label].strip()
         return _why_outside(path) or (path.removeprefix("./"), label)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _why_outside(path: str) -> str | None:

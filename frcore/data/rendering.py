@@ -18,13 +18,12 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.data.faces.identity import Identity, identity
 from frcore.data.faces.nuisance import Nuisance, nuisance
 from frcore.data.faces.render import render
+from frcore.data.progress import progress_bar
 
 T = TypeVar("T")
 
@@ -117,7 +116,7 @@ def over_cores(
     """
     if workers is None:
         workers = available_cores() if pictures > _SERIAL else 1
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("rendering faces", total=pictures)
         share = pictures / max(1, len(tasks))
         if min(workers, len(tasks)) <= 1:
@@ -153,10 +152,3 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(threads)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -233,7 +233,7 @@ def _problem(text: str, columns: Mapping[str, Kind], number: int, separator: str
         return _wrong_count(text, len(fields), names, separator)
     for name, field in zip(names, fields, strict=False):
         wrong = _wrong_field(field, columns[name])
-        if wrong and number == 1 and not any(_is_number(field) for field in fields):
+        if wrong and number == 1 and not any(is_number(field) for field in fields):
             return f"the first line looks like a header; the list has none ({name} {wrong})"
         if wrong:
             return f"{name} {wrong}"
@@ -251,7 +251,8 @@ def _wrong_count(text: str, count: int, names: list[str], separator: str) -> str
     return f"{due}, not {count}"
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
+    """Whether Python reads a field as a number."""
     try:
         float(field)
     except ValueError:
@@ -263,7 +264,7 @@ def _wrong_field(field: str, kind: Kind) -> str | None:
     if kind == "name":
         return None
     if kind == "number":
-        right = _is_number(field) and np.isfinite(float(field))
+        right = is_number(field) and np.isfinite(float(field))
         return None if right else "must be a finite number"
     limit = 1 if kind == "flag" else _LARGEST_ID
     right = field.isascii() and field.isdigit() and len(field) < 20 and int(field) <= limit

@@ -97,7 +97,7 @@ def replicates_of(
             people,
             replicates,
             _rng(over_couples),
-            _pairs_alone(bound, of_couples),
+            _pairs_alone(of_couples.values()),
             [window.above for window in of_couples.values() if window],
         )
         couple_values = _evaluate(bound, of_couples, draws)
@@ -126,12 +126,12 @@ def _evaluate(
 
 
 def _pairs_alone(
-    bound: Mapping[str, BoundMetric], windows: Mapping[str, Window | None]
+    windows: Iterable[Window | None],
 ) -> IntArray | None:
     """The pairs whose own weights some metric asks for; None: sums of all."""
     found = []
-    for run, window in windows.items():
+    for window in windows:
         if window is None:
             return None
-        found.append(bound[run].pairs(window))
+        found.append(window.alone)
     return np.concatenate(found)

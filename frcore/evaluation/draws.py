@@ -63,8 +63,8 @@ class NotDrawn(Exception):  # noqa: N818 - not an error: the draws are made agai
     """A weight was asked for that was not drawn on its own."""
 
 
-class Weights(Protocol):
-    """Integer weights of pairs in r replicates."""
+class ThresholdWeights(Protocol):
+    """Integer weights of pairs in r replicates, as a search for a threshold asks for them."""
 
     @property
     def replicates(self) -> int:
@@ -78,6 +78,10 @@ class Weights(Protocol):
 
     def impostor_sum(self, pairs: PairSet) -> Values:
         """The sum of the weights of these impostor pairs (r,)."""
+
+
+class Weights(ThresholdWeights, Protocol):
+    """Also sums of given values, as a metric without a threshold of its own asks for."""
 
     def genuine_sums(self, values_KP: Array) -> Values:
         """Σ values · weight over the genuine pairs (K, r)."""
@@ -196,7 +200,7 @@ def draw_people(
 ) -> Iterator[PeopleWeights]:
     """People drawn with replacement, a few replicates at a time."""
     for count in _portions(replicates, people.count):
-        drawn = _counts(rng, people.count, np.full(count, people.count))
+        drawn = draw_counts(rng, people.count, np.full(count, people.count))
         yield PeopleWeights(people, drawn.astype(np.float32))
 
 
@@ -237,7 +241,7 @@ def draw_couples(
         inside = np.full(count, couples)
         if groups is not None:
             inside = rng.binomial(couples, needed.size / couples, size=count)
-        drawn = _counts(rng, needed.size, inside)
+        drawn = draw_counts(rng, needed.size, inside)
         sums = _product(values_KS, drawn)
         if groups is not None:
             sums += groups.sums(rng, couples - inside)
@@ -288,7 +292,7 @@ def _portions(total: int, units: int) -> Iterator[int]:
         yield min(size, total - start)
 
 
-def _counts(rng: np.random.Generator, units: int, draws: IntArray) -> Array:
+def draw_counts(rng: np.random.Generator, units: int, draws: IntArray) -> Array:
     """How often each of `units` comes up in so many draws, with replacement: (units, r)."""
     counts = np.empty((draws.size, units), dtype=np.uint8)
     for row, number in enumerate(draws):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from frcore.errors import UserError
 from frcore.evaluation.embed import embed_with, refuse_useless
 from frcore.evaluation.protocol import rows_needed
 from frcore.evaluation.run import Subject, computing, judge_embeddings, scores_beside
+from frcore.files import sha256_of_file
 from frcore.model_config import (
     CheckpointModel,
     FileModel,
@@ -27,8 +27,6 @@ from frcore.models.networks import CheckpointNetwork, TorchScriptNetwork
 from frcore.models.onnx_session import OnnxSession
 from frcore.models.stored import stored_embeddings
 from frcore.plan import EvaluationSpec, ModelSpec
-
-_PART = 8 * 2**20
 
 
 def evaluate_model(
@@ -102,15 +100,6 @@ def open_network(
         return TorchScriptNetwork(section, device=device)
     assert isinstance(section, CheckpointModel), "the kinds of `frcore.model_config.Model`"
     return CheckpointNetwork(section, device=device)
-
-
-def sha256_of_file(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_PART):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _checked_files(section: Model, benchmark: str) -> dict[str, str]:

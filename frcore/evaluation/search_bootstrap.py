@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
-from frcore.evaluation.draws import ALL, PairSet, Values
+from frcore.evaluation.draws import ALL, PairSet, Values, draw_counts
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
 from frcore.evaluation.identification import Searches, rank_share, refuse_fpir
 from frcore.evaluation.ranked import Ranked
@@ -66,7 +66,7 @@ SearchMetric = RankShare | TpirAt
 
 @dataclass
 class SearchWeights:
-    """Weights of searches, as `frcore.evaluation.draws.Weights` gives those of pairs."""
+    """Weights of searches, as `frcore.evaluation.draws.ThresholdWeights` gives those of pairs."""
 
     drawn_IR: NDArray[np.float32]
     person: IntArray
@@ -88,14 +88,6 @@ class SearchWeights:
         rows = np.flatnonzero(~self.mated) if searches is ALL else searches.pairs
         counts = np.bincount(self.person[rows], minlength=len(self.drawn_IR))
         return counts.astype(np.float64) @ self.drawn_IR
-
-    def genuine_sums(self, values_KQ: NDArray[Any]) -> Values:
-        """Σ values · weight over the mated searches (K, r)."""
-        return (values_KQ * self.mated) @ self.drawn_IR[self.person].astype(np.float64)
-
-    def impostor_sums(self, values_KQ: NDArray[Any]) -> Values:
-        """Σ values · weight over the non-mated searches (K, r)."""
-        return (values_KQ * ~self.mated) @ self.drawn_IR[self.person].astype(np.float64)
 
 
 class SearchBootstrap(SharedReplicates):
@@ -160,10 +152,7 @@ def _refuse_other_searches(searches: Mapping[str, Sequence[Searches]]) -> None:
 
 def _draw(people: int, replicates: int, rng_seed: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(np.random.SeedSequence(rng_seed).spawn(1)[0])
-    drawn = np.empty((replicates, people), dtype=np.float32)
-    for row in drawn:
-        row[:] = np.bincount(rng.integers(people, size=people), minlength=people)
-    return np.ascontiguousarray(drawn.T)
+    return draw_counts(rng, people, np.full(replicates, people)).astype(np.float32)
 
 
 def _units(people: Sequence[IntArray], searches: Sequence[Searches]) -> Units:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
-from frcore.evaluation.draws import ALL, PairSet, Values, Weights
+from frcore.evaluation.draws import ALL, PairSet, ThresholdWeights, Values, Weights
 from frcore.evaluation.metrics import allowed_false_accepts
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import People
@@ -36,11 +36,13 @@ class Window:
 
     Attributes:
         first, last: from rank `first` on, up to `last`, pairs are weighed one by one.
+        alone: these pairs.
         above: the pairs before `first`, of which only the sum is asked for.
     """
 
     first: int
     last: int
+    alone: IntArray
     above: PairSet
 
 
@@ -51,10 +53,6 @@ class BoundMetric(Protocol):
 
     def windows(self, people: People) -> tuple[Window, Window] | None:
         """Where to look with people drawn and with couples drawn; None: it asks for sums of all."""
-        ...
-
-    def pairs(self, window: Window) -> IntArray:
-        """The impostor pairs in a window."""
         ...
 
     def __call__(self, weights: Weights, window: Window | None = None) -> Values:
@@ -123,10 +121,6 @@ class _BoundAccuracy:
     def windows(self, people: People) -> None:
         """See `BoundMetric`."""
 
-    def pairs(self, window: Window) -> IntArray:
-        """See `BoundMetric`."""
-        raise NotImplementedError("accuracy has no window")
-
     def __call__(self, weights: Weights, window: Window | None = None) -> Values:
         genuine = weights.genuine_sums(self._genuine)
         impostor = weights.impostor_sums(self._impostor)
@@ -145,7 +139,7 @@ class TarAt:
 
     far: float
 
-    def bind(self, scores: ArrayLike | Ranked, same: ArrayLike) -> BoundMetric:
+    def bind(self, scores: ArrayLike | Ranked, same: ArrayLike) -> _BoundTar:
         """See `Metric.bind`. Raises UnresolvableFAR where the impostors are too few."""
         if not self.far < 1:
             raise UserError(f"FAR {self.far} was asked for; it must be below 1, e.g. 1e-3")
@@ -178,18 +172,18 @@ class _BoundTar:
         reach = int(REACH * float(np.sqrt(np.square(excess).sum()))) + MARGIN
         first = max(0, self._allowed - reach)
         last = min(self._allowed + reach, self._ranked.impostors)
-        return Window(first, last, PairSet(self._ranked.tail(last)[:first]))
+        return self._window_of(first, last)
 
-    def pairs(self, window: Window) -> IntArray:
-        """See `BoundMetric`."""
-        return self._ranked.tail(window.last)[window.first : window.last]
+    def _window_of(self, first: int, last: int) -> Window:
+        tail = self._ranked.tail(last)
+        return Window(first, last, alone=tail[first:last], above=PairSet(tail[:first]))
 
-    def __call__(self, weights: Weights, window: Window | None = None) -> Values:
+    def __call__(self, weights: ThresholdWeights, window: Window | None = None) -> Values:
         total = weights.impostor_sum(ALL)
         allowed = np.floor(self._far * total)
         with np.errstate(invalid="ignore", divide="ignore"):
             allowed += (allowed + 1) / total <= self._far
-        window = window or Window(0, self._allowed + MARGIN, ALL)
+        window = window or self._window_of(0, self._allowed + MARGIN)
         barred = self._barred_scores(weights, allowed, total > 0, window)
         accepted = self._above.size - np.searchsorted(self._above, barred, side="right")
         above, every = self._genuine_sums(weights, accepted)
@@ -197,7 +191,7 @@ class _BoundTar:
             return np.where(total > 0, above / every, np.nan)
 
     def _barred_scores(
-        self, weights: Weights, allowed: Values, usable: BoolArray, window: Window
+        self, weights: ThresholdWeights, allowed: Values, usable: BoolArray, window: Window
     ) -> NDArray[np.floating]:
         """The highest impostor score that may not be accepted, for each replicate (r,)."""
         barred = np.full(allowed.size, np.inf, dtype=self._ranked.scores.dtype)
@@ -223,7 +217,7 @@ class _BoundTar:
             passed, start = after, start + pairs.size
         return barred
 
-    def _genuine_sums(self, weights: Weights, accepted: IntArray) -> tuple[Values, Values]:
+    def _genuine_sums(self, weights: ThresholdWeights, accepted: IntArray) -> tuple[Values, Values]:
         """The weight of the `accepted` (r,) highest genuine pairs, and of all: (r,) each."""
         above, every = np.zeros(accepted.size), np.zeros(accepted.size)
         size = max(1, CHUNK // weights.replicates)

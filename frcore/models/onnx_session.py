@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 from frcore.model_config import OnnxModel
 from frcore.models.onnx_file import read_onnx
 from frcore.models.pixels import Layout, Pixels, check_embeddings, check_size, embeddings_of
@@ -59,7 +59,7 @@ class OnnxSession:
         try:
             (out,) = self._session.run([self._output.name], given)
         except Exception as error:  # onnxruntime raises kinds of its own for each failure
-            raise UserError(f"{self.path} cannot be run: {_first_line(error)}") from error
+            raise UserError(f"{self.path} cannot be run: {first_line(error)}") from error
         return check_embeddings(str(self.path), np.asarray(out), len(values))
 
 
@@ -84,13 +84,9 @@ def _session(source: Path | bytes, path: Path, device: str, threads: int) -> Any
     except Exception as error:  # as above
         raise UserError(
             f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: "
-            f"{_first_line(error)}; export the model again, with an older opset if this one is "
+            f"{first_line(error)}; export the model again, with an older opset if this one is "
             "not known"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _image_input(session: Any, path: Path) -> tuple[Any, list[Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 
 LARGEST = 16 * 2**30
 """Bytes of all records, unpacked."""
@@ -68,7 +68,7 @@ def check_archive(path: Path) -> None:
         names = reader.get_all_records()
         sizes = {name: int(reader.get_record_size(name)) for name in names}
     except RuntimeError as error:
-        raise UserError(f"{path} is a damaged archive: {_first_line(error)}; {EXPORT}") from error
+        raise UserError(f"{path} is a damaged archive: {first_line(error)}; {EXPORT}") from error
     code = [name for name in names if name.startswith("code/")]
     if "model.json" in sizes or not {"data.pkl", "constants.pkl"} <= set(sizes) or not code:
         raise UserError(
@@ -159,7 +159,3 @@ def _nodes(block: Any) -> Iterator[Any]:
         for node in waiting.pop().nodes():
             yield node
             waiting += node.blocks()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
