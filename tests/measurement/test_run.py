@@ -111,17 +111,19 @@ def test_memory_of_the_streamed_backend_does_not(tmp_path):
 
 
 def test_split_centres_take_fewer_bytes_and_are_named(tmp_path):
-    rows = {}
+    bytes_per_class = {}
+    few, many = 100_000, 800_000
     for form in ("fp32", "split"):
-        spec = make_spec(identities=[200_000], dim=64, backend="streamed", center_format=form)
-        (rows[form],) = measure(spec, tmp_path / "m.json")["rows"]
-    assert [(row["backend"], row["center_format"]) for row in rows.values()] == [
-        ("streamed", "fp32"),
-        ("streamed", "split"),
-    ]
-    # 8 against 6 bytes for each entry of centres and momentum, less a tile that joins the halves.
-    saved_mib = rows["fp32"]["rss_peak_mib"] - rows["split"]["rss_peak_mib"]
-    assert 0.5 < saved_mib / (200_000 * 64 * 2 / 2**20) < 1.1
+        spec = make_spec(identities=[few, many], dim=64, backend="streamed", center_format=form)
+        rows = measure(spec, tmp_path / "m.json")["rows"]
+        named = {(row["backend"], row["center_format"]) for row in rows}
+        assert named == {("streamed", form)}
+        # Of two sizes: what a tile, the libraries and the allocator take is in both.
+        grown_mib = rows[1]["rss_peak_mib"] - rows[0]["rss_peak_mib"]
+        bytes_per_class[form] = grown_mib * 2**20 / (many - few)
+    # 8 and 6 bytes for each entry of centres and momentum.
+    assert bytes_per_class["fp32"] == pytest.approx(64 * 8, rel=0.1)
+    assert bytes_per_class["split"] == pytest.approx(64 * 6, rel=0.1)
 
 
 @pytest.mark.slow
