@@ -242,6 +242,10 @@ class Study(Section):
     training: Training | None = None
     evaluation: Evaluation
     measurement: Measurement | None = None
+    show_faces: bool = Field(
+        False, description="Show some training faces of real people on the page, which is then "
+        "not to be handed on more freely than the data themselves. Synthetic ones always are."
+    )  # fmt: skip
 
     @field_validator("seeds")
     @classmethod

@@ -3,24 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from frcore import plan
 from frcore.reporting.cost import MEMORY, comparable_identities, memory_column
-from frcore.reporting.summary import Column, Summary
+from frcore.reporting.summary import Column, Method, Summary
 from frcore.reporting.table_accuracy import interval_text, percent
 from frcore.reporting.table_cost import significant
 
+NAMED = 5
+"""So many are named in a sentence; of more, the number."""
 
-def answer(summary: Summary) -> list[str]:
-    """A sentence per benchmark on who is most accurate, one on cost, and what it all rests on."""
-    accuracy = [_accuracy(summary, column) for column in summary.main_columns()]
-    if not accuracy:
-        accuracy = ["No benchmark has a number yet."]
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader in a hurry reads.
+
+    Attributes:
+        sentences: who is most accurate, what it costs, and what all of it rests on.
+        details: a line per benchmark; empty where the first sentence says the same.
+    """
+
+    sentences: tuple[str, ...]
+    details: tuple[str, ...] = ()
+
+
+def answer(summary: Summary) -> Answer:
+    """The answer to the study's question as far as the rows have one."""
+    columns = summary.main_columns()
+    details = tuple(_accuracy(summary, column) for column in columns)
+    if len(details) > 1:
+        first = _over_all(summary, columns)
+    else:
+        (first,), details = details or ("No benchmark has a number yet.",), ()
     if not summary.study.trains:
-        return [*accuracy, _basis_of_models(summary)]
-    return [*accuracy, _cost(summary), _basis(summary)]
+        return Answer((first, _basis_of_models(summary)), details)
+    return Answer((first, _cost(summary), _basis(summary)), details)
+
+
+def _over_all(summary: Summary, columns: Sequence[Column]) -> str:
+    """Who is the best, or not told apart from the best, on every benchmark."""
+    ranked = [m for m in summary.ranked if any(_valued(summary, m, c) for c in columns)]
+    if not ranked:
+        return f"No run of the study has a number yet.{_elsewhere(summary)}"
+    if len(ranked) == 1:
+        return f"{summary.name(ranked[0])} is the only one with a number.{_elsewhere(summary)}"
+    on_top = {
+        method: sum(_verdict(summary, method, c) in ("best", "not told apart") for c in columns)
+        for method in ranked
+    }
+    leaders = [method for method in ranked if on_top[method] == len(columns)]
+    benchmarks = f"all {len(columns)} benchmarks" if len(columns) > 2 else "both benchmarks"
+    kind = "methods" if summary.study.trains else "models"
+    if len(leaders) == len(ranked):
+        return (
+            f"On {benchmarks}, none of the {len(ranked)} {kind} is told apart from the one with "
+            "the highest number: at this size the differences are noise."
+        )
+    if not leaders:
+        most = max(on_top.values())
+        names = [summary.name(method) for method in ranked if on_top[method] == most]
+        verb = "are" if len(names) > 1 else "is"
+        return (
+            f"None of the {len(ranked)} {kind} is the highest, or not told apart from the highest, "
+            f"on {benchmarks}: {_few(names, '')} {verb} on {most}."
+        )
+    names = [summary.name(method) for method in leaders]
+    if len(names) == 1:
+        return (
+            f"{names[0]} alone is the highest, or not told apart from the highest, on "
+            f"{benchmarks}, of {len(ranked)} {kind}."
+        )
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED + 1 else ""
+    who = f"{', '.join(names[:NAMED])}{rest}" if rest else listed(names)
+    return (
+        f"On {benchmarks}, {len(leaders)} of {len(ranked)} {kind} are the highest or not told "
+        f"apart from the highest: {who}."
+    )
+
+
+def _valued(summary: Summary, method: Method, column: Column) -> bool:
+    return summary.cell(method, column).value is not None
+
+
+def _verdict(summary: Summary, method: Method, column: Column) -> str:
+    found = (d.verdict for d in summary.differences(column) if d.method == method)
+    return next(found, "without a number")
+
+
+def _elsewhere(summary: Summary) -> str:
+    names = [model.label for model in summary.study.models] if summary.study.trains else []
+    return f" Beside the study, models trained elsewhere: {listed(names)}." if names else ""
 
 
 def listed(names: Sequence[str]) -> str:
@@ -88,7 +163,7 @@ def _basis_of_models(summary: Summary) -> str:
 def _few(names: list[str], everyone: str) -> str:
     if everyone and len(names) > 2:
         return f"{everyone} ({len(names)})"
-    if len(names) > 5:
+    if len(names) > NAMED:
         return f"{len(names)} others"
     return listed(names)
 

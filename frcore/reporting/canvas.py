@@ -90,11 +90,22 @@ def same_range(axes: Iterable[Axes]) -> None:
         ax.set_ylim(min(lows), max(highs))
 
 
+class Message(Figure):
+    """A figure that says why there is nothing to see; the page says it in words.
+
+    Attributes:
+        message: the reason.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(figsize=(WIDTH, 1.2))
+        self.message = message
+        self.text(0.5, 0.5, message, ha="center", va="center", color=MUTED, wrap=True)
+
+
 def message(text: str) -> Figure:
     """A figure that says why there is nothing to see."""
-    figure = Figure(figsize=(WIDTH, 1.2))
-    figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, wrap=True)
-    return figure
+    return Message(text)
 
 
 def legend(figure: Figure, palette: Palette, heads: list[str], samplers: list[str]) -> None:

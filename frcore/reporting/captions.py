@@ -77,22 +77,26 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 }
 
 TABLES: Mapping[str, tuple[str, str]] = {
+    "overview": (
+        "Accuracy and cost",
+        "The main numbers of each benchmark with 95 % intervals, and what a training step costs. "
+        "Marked: the highest of a column, and what is not told apart from it by the paired "
+        "difference over the same pairs and seeds.",
+    ),
     "accuracy": (
         "Accuracy",
-        "Each head and sampler on each benchmark, with 95 % intervals. Marked: the highest of a "
-        "column, and what is not told apart from it by the paired difference over the same pairs "
-        "and seeds.",
+        "Every metric of every benchmark, with 95 % intervals, marked as in the first table.",
     ),
     "differences": (
         "Difference from the best",
-        "How far each head and sampler is below the best of each benchmark, over the same pairs "
-        "and seeds, and whether the data at hand tell the two apart.",
+        "How far each is below the best of a benchmark, over the same pairs and seeds, and whether "
+        "the data at hand tell the two apart.",
     ),
     "published": (
         "Published beside measured",
-        "What papers and repositories have published of the same head and sampler on the same "
-        "benchmark, beside the measured number with its 95 % interval, and which conditions are "
-        "known to differ.",
+        "What papers and repositories have published of the same head and sampler, or model, on "
+        "the same benchmark, beside the measured number with its 95 % interval, and which "
+        "conditions are known to differ.",
     ),
     "cost": (
         "Speed and memory",

@@ -16,16 +16,19 @@ from frcore.reporting import (
     plot_samplers,
     plot_training,
 )
-from frcore.reporting.canvas import look, save
+from frcore.reporting.canvas import Message, look, save
 from frcore.reporting.summary import Summary
 
 
-def write_figures(summary: Summary, root: Path) -> None:
+def write_figures(summary: Summary, root: Path) -> dict[str, str]:
     """Draw every figure of `frcore.reporting.outputs.FIGURES` and write it as SVG and PNG.
 
     Args:
         summary: the study's numbers and scores.
         root: `results/<study>`.
+
+    Returns:
+        Of the figures that have nothing to show: name -> why.
     """
     study, rows = summary.study, summary.rows
     curves = plot_training.read_curves(study, root, rows)
@@ -43,6 +46,11 @@ def write_figures(summary: Summary, root: Path) -> None:
         "center_angles": lambda: plot_angles.center_angles(study, curves),
     }
     files = outputs.paths(root)
+    absent = {}
     with look():
         for name in outputs.FIGURES:
-            save(draw[name](), files[f"figure_{name}_svg"], files[f"figure_{name}_png"])
+            figure = draw[name]()
+            if isinstance(figure, Message):
+                absent[name] = figure.message
+            save(figure, files[f"figure_{name}_svg"], files[f"figure_{name}_png"])
+    return absent

@@ -16,7 +16,10 @@ FIGURES = (
 )  # fmt: skip
 """Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""
 
-TABLES = ("accuracy", "differences", "published", "cost", "passive_updates", "conflicts", "missing")
+TABLES = (
+    "overview", "accuracy", "differences", "published", "cost", "passive_updates", "conflicts",
+    "missing",
+)  # fmt: skip
 """Each is `tables/<name>.csv`, `.md` and `.tex`, and has `workflow/report/table_<name>.rst`."""
 
 ROWS = ("evaluation", "training", "measurement", "diagnostics")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,38 @@ from frcore.reporting.canvas import inline
 from frcore.reporting.dark import dark_variables
 from frcore.reporting.records import Record, read_record
 from frcore.reporting.samples import samples
+from frcore.reporting.sections import SECTIONS, shown
 from frcore.reporting.summary import Summary
 from frcore.reporting.table import Table, to_html, to_latex
 from frcore.study import study_to_yaml
+
+LAST = ("published", "missing")
+"""The sections after the faces."""
+ALWAYS = ("overview", "accuracy", "missing")
+"""Tables that are shown even without a row."""
 
 DENSE = 6
 """Tables with more columns have their intervals below the numbers instead of beside them."""
 
 
-def write_page(summary: Summary, tables: Mapping[str, Table], root: Path) -> None:
-    """Write `report.html` under `root`; tables and figures must have been written before."""
+def write_page(
+    summary: Summary, tables: Mapping[str, Table], no_figures: Mapping[str, str], root: Path
+) -> None:
+    """Write `report.html` under `root`; tables and figures must have been written before.
+
+    Args:
+        summary: the study's numbers.
+        tables: by name.
+        no_figures: the figures with nothing to show, and why.
+        root: `results/<study>`.
+    """
     style, script = _asset("static", "report.css"), _asset("static", "report.js")
-    svgs = _svgs(root)
+    svgs = _svgs(root, no_figures)
+    sections = shown({*_keys("figure", no_figures), *_keys("table", _empty(tables))})
     context: dict[str, Any] = {
+        "before": [section for section in sections if section.id not in LAST],
+        "after": [section for section in sections if section.id in LAST],
+        "absent": _absent(no_figures, _empty(tables)),
         "study": summary.study,
         "answer": answer(summary),
         "tables": {name: _table(table) for name, table in tables.items()},
@@ -66,10 +85,38 @@ def _template() -> jinja2.Template:
     return environment.from_string(_asset("templates", "report.html.j2"))
 
 
-def _svgs(root: Path) -> dict[str, str]:
+def _empty(tables: Mapping[str, Table]) -> dict[str, str]:
+    """The tables without a row, and why there is none."""
+    return {
+        name: " ".join(table.notes)
+        for name, table in tables.items()
+        if not table.rows and name not in ALWAYS
+    }
+
+
+def _keys(kind: str, names: Iterable[str]) -> list[str]:
+    return [f"{kind} {name}" for name in names]
+
+
+def _absent(figures: Mapping[str, str], tables: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the page leaves out and why, in the order of its sections."""
+    why = dict(zip(_keys("figure", figures), figures.values(), strict=True))
+    why |= dict(zip(_keys("table", tables), tables.values(), strict=True))
+    titles = {"figure": captions.FIGURES, "table": captions.TABLES}
+    return [
+        (titles[part.kind][part.name][0], why[f"{part.kind} {part.name}"])
+        for section in SECTIONS
+        for part in section.parts
+        if f"{part.kind} {part.name}" in why
+    ]
+
+
+def _svgs(root: Path, absent: Collection[str]) -> dict[str, str]:
     places = outputs.paths(root)
     return {
-        name: places[f"figure_{name}_svg"].read_text(encoding="utf-8") for name in outputs.FIGURES
+        name: places[f"figure_{name}_svg"].read_text(encoding="utf-8")
+        for name in outputs.FIGURES
+        if name not in absent
     }
 
 

@@ -34,6 +34,6 @@ def report(study: Study, root: Path) -> Path:
     tables = all_tables(summary, root)
     for table in tables.values():
         write_table(table, root)
-    write_figures(summary, root)
-    write_page(summary, tables, root)
+    absent = write_figures(summary, root)
+    write_page(summary, tables, absent, root)
     return outputs.paths(root)["page"]

@@ -1,4 +1,4 @@
-"""A sheet of the training faces, for the page. Only of synthetic people."""
+"""A sheet of the training faces, for the page; of real people only where the study says so."""
 
 from __future__ import annotations
 
@@ -21,31 +21,47 @@ FACE = 96
 
 @dataclass(frozen=True)
 class Samples:
-    """A picture as a `data:` address, or why there is none."""
+    """A picture as a `data:` address, or why there is none.
+
+    Attributes:
+        data: the address; empty without a picture.
+        text: what it shows, or why there is none.
+        alt: the same for those who do not see it.
+        shown: whether the page has anything to say of faces: not where nothing is trained.
+    """
 
     data: str = ""
     text: str = ""
+    alt: str = ""
+    shown: bool = True
 
 
 def samples(study: Study, root: Path) -> Samples:
     """Some identities (columns) with some images each (rows); a reason instead for real people."""
     if study.train is None:
-        return Samples(text="The study trains nothing.")
+        return Samples(shown=False)
     try:
         data = Prepared.open(root / "data" / "train")
+        # Whoever is not known to be synthetic is taken for a real person.
+        synthetic = study.train.kind == "synthetic" and data.manifest.synthetic is True
+        if not (synthetic or study.show_faces):
+            return Samples(
+                text="The training data show real people; their pictures are not embedded unless "
+                "the study says `show_faces: true`."
+            )
+        sheet = _sheet(data)
     except (UserError, OSError, ValueError) as error:
         return Samples(text=f"The training data are not at hand: {error}")
-    # Whoever is not known to be synthetic is taken for a real person.
-    if study.train.kind != "synthetic" or data.manifest.synthetic is not True:
-        return Samples(text="The training data show real people; their pictures are not embedded.")
-    sheet = _sheet(data)
     done, buffer = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not done:
         return Samples(text="The faces could not be encoded as PNG.")
     encoded = base64.b64encode(buffer.tobytes()).decode("ascii")
     columns = sheet.shape[1] // FACE
-    text = f"{columns} synthetic identities of the training set, one per column."
-    return Samples(f"data:image/png;base64,{encoded}", text)
+    kind = "synthetic" if synthetic else "real"
+    text = f"{columns} {kind} identities of the training set, one per column."
+    if not synthetic:
+        text += " The study says `show_faces: true`: the terms of the data hold for this page too."
+    return Samples(f"data:image/png;base64,{encoded}", text, f"Sheet of {kind} training faces")
 
 
 def _sheet(data: Prepared) -> np.ndarray:

@@ -13,6 +13,11 @@ from frcore.reporting.rows import NONE
 from frcore.reporting.summary import Column, Difference, Method, Number, Summary
 from frcore.reporting.table import Cell, Heading, Table
 
+SPREAD = (
+    "±, where there is one: the standard error in points from the choice of test people, and from "
+    "that of seeds."
+)
+
 
 def percent(value: float) -> str:
     """A proportion as a percentage with two decimals, without its sign.
@@ -52,20 +57,28 @@ def accuracy_table(summary: Summary, root: Path) -> Table:
     headings = method_headings(study)
     headings += [Heading(f"{column.text} [%]", column.benchmark) for column in columns]
     rows = [
-        method_cells(study, method) + [_number_cell(summary, method, column) for column in columns]
+        method_cells(study, method) + [number_cell(summary, method, column) for column in columns]
         for method in summary.methods
     ]
-    data = pd.DataFrame([_accuracy_record(summary, method) for method in summary.methods])
-    notes = [*accuracy_notes(summary), *_unresolved(summary), *protocol_notes(summary, root)]
+    data = pd.DataFrame(
+        [accuracy_record(summary, method, summary.columns) for method in summary.methods]
+    )
+    notes = [
+        *accuracy_notes(summary, summary.columns),
+        SPREAD,
+        *_unresolved(summary),
+        *protocol_notes(summary, root),
+    ]
     return Table("accuracy", "Accuracy with 95 % intervals", headings, rows, notes, data)
 
 
-def _number_cell(summary: Summary, method: Method, column: Column) -> Cell:
+def number_cell(summary: Summary, method: Method, column: Column, *, brief: bool = False) -> Cell:
+    """A number with its interval and mark; without its sources of uncertainty where `brief`."""
     number = summary.cell(method, column)
     if number.value is None:
         return Cell("—", "" if number.why in _resolution_notes(summary, column) else number.why)
     text = percent(number.value)
-    detail = interval_text(number) + _spread_text(number)
+    detail = interval_text(number) + ("" if brief else _spread_text(number))
     if not method.is_model and len(number.seeds) < len(summary.study.seeds):
         detail += f" ({len(number.seeds)} of {len(summary.study.seeds)} seeds)"
     return Cell(text, detail.strip(), summary.marked(method, column))
@@ -101,13 +114,14 @@ def _spread_text(number: Number) -> str:
     return f" ± {percent(number.se_test)} people, {percent(number.se_seed)} seeds"
 
 
-def _accuracy_record(summary: Summary, method: Method) -> Record:
+def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Record:
+    """A method's numbers in `columns`, for machines."""
     record: Record = {
         "backbone": method.backbone,
         "head": method.head,
         "sampler": method.sampler,
     }
-    for column in summary.columns:
+    for column in columns:
         number = summary.cell(method, column)
         record |= {
             f"{column.key}.value": number.value,
@@ -123,10 +137,10 @@ def _accuracy_record(summary: Summary, method: Method) -> Record:
     return record
 
 
-def accuracy_notes(summary: Summary) -> list[str]:
-    """How to read the numbers: n, interval method, seeds, and what the marks mean."""
+def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
+    """How to read the numbers of `columns`: n, interval method, seeds, what the marks mean."""
     notes = []
-    numbers = {c: [summary.cell(m, c) for m in summary.methods] for c in summary.columns}
+    numbers = {c: [summary.cell(m, c) for m in summary.methods] for c in columns}
     counts = unique(
         f"{number.n:,} {number.n_unit} ({column.benchmark})"
         for column, cells in numbers.items()
@@ -145,8 +159,7 @@ def accuracy_notes(summary: Summary) -> list[str]:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
             "seeds. The spread over seeds is estimated from all methods of a column together and "
-            "taken to be the same for each. ±: the standard error in points from the choice of "
-            "test people, and from that of seeds."
+            "taken to be the same for each."
         )
     if summary.study.models and summary.trained:
         names = ", ".join(model.label for model in summary.study.models)

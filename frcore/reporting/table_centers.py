@@ -27,6 +27,8 @@ UPDATE_COLUMNS = {
 }
 """Quantity -> heading."""
 
+SHARES = ("precision", "recall")
+
 INDEX = ["backbone", "head", "sampler"]
 
 
@@ -91,11 +93,7 @@ def conflicts_table(summary: Summary) -> Table:
     if (split > 0).any():
         cosines = sorted(pairs["cosine"].unique())
         rows = _by_method(means, "cosine")
-        headings += [
-            Heading(text, f"cosine > {cosine:g}")
-            for cosine in cosines
-            for text in ("pairs", "precision [%]", "recall [%]")
-        ]
+        headings += [Heading(f"cosine > {cosine:g}", "pairs of centres") for cosine in cosines]
         body = [
             [*method_cells(summary.study, method), *_conflict_cells(rows, method, cosines)]
             for method in summary.methods
@@ -112,9 +110,8 @@ def _conflict_cells(
     cells = []
     for cosine in cosines:
         row = rows[method, cosine]
-        shares = (row["precision"], row["recall"])
-        cells.append(Cell(_figure(row["pairs"])))
-        cells += [Cell("—" if pd.isna(share) else percent(share)) for share in shares]
+        shares = ("—" if pd.isna(row[name]) else percent(row[name]) for name in SHARES)
+        cells.append(Cell(_figure(row["pairs"]), " · ".join(shares)))
     return cells
 
 
@@ -136,9 +133,10 @@ def _conflict_notes(split: pd.Series, frame: pd.DataFrame) -> list[str]:
         f"{pairs} one person, which training does not know (the person of a label is whom most of "
         f"its images show). A pair drawn by chance is one of them with a "
         f"probability of {percent(chance)} %.",
-        "Pairs: of class centres after training with a cosine above the threshold. Precision: the "
-        "share of them that are one person; a dash where there is no pair. Recall: the share of "
-        "the pairs that are one person which is found. Means over seeds.",
+        "The number of pairs of class centres after training with a cosine above the threshold, "
+        "and below it two shares in percent: precision (of them, how many are one person; a dash "
+        "where there is no pair) · recall (of the pairs that are one person, how many are among "
+        "them). Means over seeds.",
         *said,
     ]
 

@@ -39,14 +39,18 @@ def _cost_cells(row: pd.Series, optional: list[str]) -> list[Cell]:
     if row["status"] != "ok":
         text = {"oom": "out of memory"}.get(row["status"], str(row["status"]))
         return [*cells, Cell(text), *(Cell("—") for _ in ("images/s", *optional))]
-    spread = ""
-    if pd.notna(row["step_ms_low"]) and pd.notna(row["step_ms_high"]):
-        spread = f"[{significant(row['step_ms_low'])}, {significant(row['step_ms_high'])}]"
     cells += [
-        Cell(significant(row["step_ms"]), spread),
+        Cell(significant(row["step_ms"]), spread_text(row)),
         Cell(significant(row["images_per_second"])),
     ]
     return cells + [Cell(significant(row[name])) for name in optional]
+
+
+def spread_text(row: pd.Series) -> str:
+    """'[20th, 80th percentile]' of a measurement's step time; empty where it has none."""
+    if pd.isna(row["step_ms_low"]) or pd.isna(row["step_ms_high"]):
+        return ""
+    return f"[{significant(row['step_ms_low'])}, {significant(row['step_ms_high'])}]"
 
 
 def significant(value: float) -> str:

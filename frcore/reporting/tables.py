@@ -9,6 +9,7 @@ from frcore.reporting.table import Table
 from frcore.reporting.table_accuracy import accuracy_table, differences_table
 from frcore.reporting.table_centers import conflicts_table, passive_table
 from frcore.reporting.table_cost import cost_table, missing_table
+from frcore.reporting.table_overview import overview_table
 from frcore.reporting.table_published import published_table
 
 
@@ -20,6 +21,7 @@ def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
         root: `results/<study>`, for the protocol notes of the evaluation files.
     """
     tables = (
+        overview_table(summary),
         accuracy_table(summary, root),
         differences_table(summary),
         published_table(summary, root),

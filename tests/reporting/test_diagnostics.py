@@ -111,11 +111,10 @@ def test_conflicts_are_means_over_seeds(small: tuple[Study, Path]):
     table = tables_of(*small)["conflicts"]
     [row] = texts(table)
     # At 0.5 only seed 0 has a pair, so it alone has a precision; at 0.6 there is none at all.
-    assert row == [
-        "arcface", "full", "4", "25.00", "100.00", "2", "50.00", "100.00", "0.500", "0.00", "0.00",
-        "0", "—", "0.00",
-    ]  # fmt: skip
-    assert [h.group for h in table.headings[2::3]] == [
+    assert row == ["arcface", "full", "4", "2", "0.500", "0"]
+    shares = [cell.detail for cell in table.rows[0][2:]]
+    assert shares == ["25.00 · 100.00", "50.00 · 100.00", "0.00 · 0.00", "— · 0.00"]
+    assert [h.text for h in table.headings[2:]] == [
         "cosine > 0.3", "cosine > 0.4", "cosine > 0.5", "cosine > 0.6"
     ]  # fmt: skip
     # One of 8 · 7 / 2 pairs.

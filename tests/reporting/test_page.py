@@ -4,9 +4,10 @@ from html.parser import HTMLParser
 
 import pytest
 import yaml
+from markupsafe import escape
 
 from frcore.config import Study
-from frcore.reporting import outputs
+from frcore.reporting import captions, outputs
 from frcore.reporting.samples import samples
 from tests.reporting.conftest import HOSTILE, Made
 
@@ -61,7 +62,8 @@ def test_ids_are_unique_and_references_resolve(made: Made):
 def test_those_who_do_not_see_the_figures_are_told_what_they_are(made: Made):
     reader = Reader(made.page)
     svgs = [found for tag, found in reader.tags if tag == "svg"]
-    assert len(svgs) == len(outputs.FIGURES)
+    shown = [found["id"] for tag, found in reader.tags if tag == "figure" and "data-name" in found]
+    assert len(svgs) == len(shown) > 6
     assert all(found["role"] == "img" and found["aria-label"] for found in svgs)
     assert all(found.get("alt") for tag, found in reader.tags if tag == "img")
     assert all(found.get("scope") for tag, found in reader.tags if tag == "th")
@@ -100,8 +102,25 @@ def test_downloads_inside_the_page_are_the_files(made: Made):
         for address in reader.attributes("href")
         if address.startswith("data:text/csv")
     ]
-    beside = [(made.root / f"tables/{name}.csv").read_text() for name in outputs.TABLES]
+    there = set(reader.attributes("id"))
+    beside = [
+        (made.root / f"tables/{name}.csv").read_text()
+        for name in outputs.TABLES
+        if f"table-{name}" in there
+    ]
     assert sorted(inside) == sorted(beside)
+    assert len(inside) > 4
+
+
+def test_every_part_is_on_the_page_or_said_to_be_absent(made: Made):
+    reader = Reader(made.page)
+    there = {id for id in reader.attributes("id") if id.startswith(("figure-", "table-"))}
+    titles = {f"figure-{name}": title for name, (title, _) in captions.FIGURES.items()}
+    titles |= {f"table-{name}": title for name, (title, _) in captions.TABLES.items()}
+    told = made.page.partition("Not on this page")[2].partition("Protocol, environment")[0]
+    assert set(titles) - there
+    for id, title in titles.items():
+        assert (id in there) != (f"<dt>{escape(title)}</dt>" in told), id
 
 
 def test_faces_are_embedded_only_where_they_are_synthetic(complete: Made, broken: Made):

@@ -13,7 +13,7 @@ from frcore.evaluation.search_bootstrap import RankShare, SearchBootstrap, TpirA
 from frcore.reporting.rows import collect
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Column, Method, Summary
-from frcore.reporting.table_accuracy import accuracy_table
+from frcore.reporting.table_accuracy import SPREAD, accuracy_table
 from tests.reporting.tree import Tree, make_study
 
 RANK = Column("templates", "rank", None, "all", rank=1)
@@ -97,4 +97,4 @@ def test_where_the_uncertainty_comes_from_stands_in_the_table(searched):
     assert text in table.rows[0][place].detail
     assert table.data[f"{TPIR.key}.se_test"][0] == number.se_test
     assert table.data[f"{TPIR.key}.se_seed"][0] == number.se_seed
-    assert any("±: the standard error" in note for note in table.notes)
+    assert SPREAD in table.notes

@@ -52,7 +52,7 @@ def test_one_seed_is_said_to_be_one_seed(broken: Made, broken_summary: Summary):
     notes = "\n".join(all_tables(broken_summary, broken.root)["accuracy"].notes)
     assert "One seed per method" in notes
     assert HOSTILE in notes
-    assert "one seed each" in answer(broken_summary)[-1]
+    assert "one seed each" in answer(broken_summary).sentences[-1]
 
 
 def test_cost_table_shows_medians_with_spread(complete: Made, summary: Summary):
@@ -103,7 +103,9 @@ def test_missing_table_of_a_complete_study_is_empty(complete: Made, summary: Sum
 
 
 def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
-    accuracy, _, cost, basis = answer(summary)
+    told = answer(summary)
+    _, cost, basis = told.sentences
+    accuracy, _ = told.details
     best = summary.differences(ACCURACY)[0].method
     twin = "full" if best.sampler == "partial_fc" else "partial_fc"
     value = f"{100 * summary.cell(best, ACCURACY).value:.2f}\u00a0%"

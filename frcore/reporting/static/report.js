@@ -57,6 +57,38 @@ for (const canvas of document.querySelectorAll("[data-filter]")) {
   canvas.before(label);
 }
 
+// The page may travel alone, without the files beside it: a figure is saved from the page itself.
+for (const link of document.querySelectorAll("[data-svg]")) {
+  const figure = link.closest("figure");
+  link.download = `${figure.dataset.name}.svg`;
+  link.addEventListener("click", () => {
+    const svg = figure.querySelector("svg").cloneNode(true);
+    const { width, height } = svg.viewBox.baseVal;
+    svg.setAttribute("width", `${width}pt`);
+    svg.setAttribute("height", `${height}pt`);
+    // The page's colours are variables that fall back to the figure's own.
+    const text = new XMLSerializer()
+      .serializeToString(svg)
+      .replace(/var\(--c[0-9a-f]+, (#[0-9a-f]+)\)/g, "$1");
+    URL.revokeObjectURL(link.href);
+    link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+  });
+}
+
+// On paper nothing can be unfolded.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details:not([open])")) {
+    folded.open = true;
+    folded.dataset.folded = "";
+  }
+});
+addEventListener("afterprint", () => {
+  for (const folded of document.querySelectorAll("[data-folded]")) {
+    folded.open = false;
+    delete folded.dataset.folded;
+  }
+});
+
 const themes = ["auto", "light", "dark"];
 const theme = document.getElementById("theme");
 theme.hidden = !CSS.supports("color", "light-dark(#000, #fff)");

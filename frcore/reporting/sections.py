@@ -1,0 +1,91 @@
+"""What stands where on the page: the figures and tables of a report in their reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Part:
+    """A figure or table in its section.
+
+    Attributes:
+        kind: which of the two.
+        name: as in `frcore.reporting.outputs`.
+        heading: above it; nothing where the section's own says enough.
+        fold: what a closed long table says of itself; an empty one never closes.
+    """
+
+    kind: Literal["figure", "table"]
+    name: str
+    heading: str = ""
+    fold: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page and its entry in the navigation."""
+
+    id: str
+    title: str
+    entry: str
+    parts: tuple[Part, ...]
+
+
+def _figure(name: str, heading: str = "") -> Part:
+    return Part("figure", name, heading)
+
+
+def _table(name: str, heading: str = "", fold: str = "") -> Part:
+    return Part("table", name, heading, fold)
+
+
+SECTIONS = (
+    Section("results", "Accuracy and cost", "Results", (
+        _table("overview"),
+        _table("accuracy", "Every metric", "All metrics of all benchmarks, and their protocol"),
+        _table("differences", "Differences", "How far from the best, and is it noise?"),
+    )),
+    Section("accuracy-cost", "Accuracy against cost", "Trade-off", (_figure("accuracy_cost"),)),
+    Section("roc", "ROC", "ROC", (_figure("roc"),)),
+    Section("cost", "Speed and memory against identities", "Speed and memory", (
+        _figure("memory", "Memory"),
+        _figure("throughput", "Throughput"),
+        _figure("roofline", "Over the roofline"),
+        _table("cost", "Every measurement", "All measurements"),
+    )),
+    Section("training", "Angles and scale over training", "Training", (
+        _figure("training"),
+        _figure("head_state", "State of the heads"),
+        _figure("angle_distributions", "Distribution of angles over training"),
+        _figure("angle_histograms", "Distribution of angles in the last epoch"),
+    )),
+    Section("samplers", "Accuracy against a sampler's parameter", "Samplers", (
+        _figure("sampler_curves"),
+    )),
+    Section("centers", "Class centres", "Class centres", (
+        _figure("center_angles"),
+        _table("conflicts", "Classes that may be one person"),
+        _table("passive_updates", "Passive updates",
+               "How often is a centre pulled, and how often only pushed?"),
+    )),
+    Section("published", "Published beside measured", "Published", (_table("published"),)),
+    Section("missing", "What failed or is missing", "Missing", (_table("missing"),)),
+)  # fmt: skip
+"""In the order in which they are read; the page's own parts (the answer, the faces, how to repeat
+it) stand around them."""
+
+
+def shown(absent: Set[str] | Mapping[str, str]) -> list[Section]:
+    """The sections without the parts in `absent` ("figure roc", "table published").
+
+    A section whose parts are all absent is absent too.
+    """
+    sections = []
+    for section in SECTIONS:
+        parts = tuple(part for part in section.parts if f"{part.kind} {part.name}" not in absent)
+        if parts:
+            sections.append(Section(section.id, section.title, section.entry, parts))
+    return sections
