@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from frcore.commands.options import ConfigOption, StudyOption
-
-if TYPE_CHECKING:
-    pass
 
 
 def watch(

@@ -62,6 +62,7 @@ def write_page(
         "samples": samples(summary.study, root),
         "facts": _facts(summary, root),
         "environment": _environment(summary),
+        "commit": _commit(summary),
         "yaml": study_to_yaml(summary.study),
         "yaml_uri": _data_uri("application/yaml", study_to_yaml(summary.study)),
         "style": Markup(style),
@@ -225,6 +226,15 @@ def _environment(summary: Summary) -> list[tuple[str, str]]:
     versions = [str(name) for name in frame if str(name).startswith("version_")]
     lines += [(name.removeprefix("version_"), _values(frame[name])) for name in versions]
     return [(title, text) for title, text in lines if text]
+
+
+def _commit(summary: Summary) -> str:
+    """The commit that all rows come from; empty where there are several, or none."""
+    trains = summary.study.trains
+    frame = summary.rows.training if trains else summary.rows.evaluation
+    found = set(frame["commit"].dropna()) if "commit" in frame else set()
+    (commit,) = found if len(found) == 1 else ("",)
+    return "" if str(commit).endswith("+") else str(commit)
 
 
 def _values(column: Any) -> str:

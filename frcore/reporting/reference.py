@@ -22,6 +22,7 @@ KEPT = (
 """What is kept of `results/<study>`: small text files."""
 
 KEPT_IF_THERE = (
+    "tables/overview.md",
     "tables/differences.md",
     "tables/published.md",
     "tables/conflicts.md",
@@ -65,7 +66,10 @@ def block(reference: Path, link: str) -> str:
     begin, end = markers(reference.name)
     rows = pd.read_csv(reference / "training.csv")
     first = rows.iloc[0]
-    table = (reference / "accuracy.md").read_text(encoding="utf-8").strip()
+    # Folders kept before there was an overview have the table of accuracy alone.
+    first_table = reference / "overview.md"
+    first_table = first_table if first_table.exists() else reference / "accuracy.md"
+    table = first_table.read_text(encoding="utf-8").strip()
     machine = f"{first['cpu']}, torch {first['version_torch']}, commit {first['commit']}"
     seconds = rows["seconds"].median()
     measured = len(pd.read_csv(reference / "measurement.csv")) > 0

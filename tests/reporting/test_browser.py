@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
+from xml.etree import ElementTree
 
 import pytest
 
@@ -144,6 +147,36 @@ def test_a_table_downloads_as_csv(show: Any, complete: Made):
     text = waiting.value.path().read_text(encoding="utf-8")
     assert text == (complete.root / "tables/accuracy.csv").read_text(encoding="utf-8")
     assert {row["head"] for row in csv.DictReader(io.StringIO(text))} == {"arcface", "softmax"}
+
+
+def test_a_figure_is_saved_from_a_page_that_travels_alone(
+    show: Any, complete: Made, tmp_path: Path
+):
+    shutil.copyfile(complete.root / "report.html", tmp_path / "report.html")
+    page = show(Made(complete.study, tmp_path, complete.page), scheme="dark").page
+    with page.expect_download() as waiting:
+        page.locator("#figure-roc [data-svg]").click()
+    assert waiting.value.suggested_filename == "toy-roc.svg"
+    saved = ElementTree.parse(waiting.value.path())
+    beside = ElementTree.parse(complete.root / "figures/roc.svg")
+    texts = [[e.text for e in t.iter() if e.tag.endswith("}text")] for t in (saved, beside)]
+    assert texts[0] == texts[1] != []
+    # The colours of paper, not the page's in the dark.
+    colours = [set(re.findall(r"#[0-9a-f]{6}", ElementTree.tostring(t.getroot(), "unicode")))
+               for t in (saved, beside)]  # fmt: skip
+    assert colours[0] == colours[1] != set()
+    assert "var(" not in ElementTree.tostring(saved.getroot(), "unicode")
+
+
+def test_nothing_is_folded_on_paper(show: Any, complete: Made):
+    page = show(complete).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    folded = "document.querySelectorAll('details:not([open])').length"
+    assert page.evaluate(folded) > 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(folded) == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(folded) > 0
 
 
 def test_the_keyboard_reaches_the_answer_and_the_tables(show: Any, complete: Made):

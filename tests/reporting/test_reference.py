@@ -44,6 +44,13 @@ def test_the_readme_is_renewed_and_keeps_its_other_text(finished: Path, tmp_path
     assert readme.read_text() == text
 
 
+def test_the_first_table_is_shown_where_it_was_kept(finished: Path, tmp_path: Path):
+    (finished / "tables" / "overview.md").write_text("accuracy and cost")
+    keep(finished, tmp_path / "quick")
+    assert "accuracy and cost" in block(tmp_path / "quick", "quick")
+    assert "content of tables/accuracy.md" not in block(tmp_path / "quick", "quick")
+
+
 def test_an_unfinished_study_is_not_kept(finished: Path, tmp_path: Path):
     (finished / "complete").unlink()
     with pytest.raises(UserError, match="must have run to its end"):
