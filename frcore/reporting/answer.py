@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,37 +51,54 @@ def _over_all(summary: Summary, columns: Sequence[Column]) -> str:
     if len(ranked) == 1:
         return f"{summary.name(ranked[0])} is the only one with a number.{_elsewhere(summary)}"
     on_top = {
-        method: sum(_verdict(summary, method, c) in ("best", "not told apart") for c in columns)
+        summary.name(method): sum(
+            _verdict(summary, method, column) in ("best", "not told apart") for column in columns
+        )
         for method in ranked
     }
-    leaders = [method for method in ranked if on_top[method] == len(columns)]
-    benchmarks = f"all {len(columns)} benchmarks" if len(columns) > 2 else "both benchmarks"
     kind = "methods" if summary.study.trains else "models"
-    if len(leaders) == len(ranked):
+    return over_all(on_top, len(columns), kind)
+
+
+def over_all(on_top: Mapping[str, int], count: int, kind: str) -> str:
+    """Who is the highest, or not told apart from the highest, on every benchmark.
+
+    Args:
+        on_top: name -> on how many benchmarks; two names or more.
+        count: of the benchmarks.
+        kind: what they are, in the plural.
+
+    >>> over_all({"a": 3, "b": 1}, 3, "methods")
+    'Of 2 methods, a alone is the highest, or not told apart from the highest, on all 3 benchmarks.'
+    """
+    benchmarks = f"all {count} benchmarks" if count > 2 else "both benchmarks"
+    leaders = [name for name, led in on_top.items() if led == count]
+    others = [name for name in on_top if name not in leaders]
+    if not others:
         return (
-            f"On {benchmarks}, none of the {len(ranked)} {kind} is told apart from the one with "
+            f"On {benchmarks}, none of the {len(on_top)} {kind} is told apart from the one with "
             "the highest number: at this size the differences are noise."
         )
     if not leaders:
         most = max(on_top.values())
-        names = [summary.name(method) for method in ranked if on_top[method] == most]
+        names = [name for name, led in on_top.items() if led == most]
         verb = "are" if len(names) > 1 else "is"
         return (
-            f"None of the {len(ranked)} {kind} is the highest, or not told apart from the highest, "
+            f"None of the {len(on_top)} {kind} is the highest, or not told apart from the highest, "
             f"on {benchmarks}: {_few(names, '')} {verb} on {most}."
         )
-    names = [summary.name(method) for method in leaders]
-    if len(names) == 1:
+    if len(leaders) == 1:
         return (
-            f"{names[0]} alone is the highest, or not told apart from the highest, on "
-            f"{benchmarks}, of {len(ranked)} {kind}."
+            f"Of {len(on_top)} {kind}, {leaders[0]} alone is the highest, or not told apart from "
+            f"the highest, on {benchmarks}."
         )
-    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED + 1 else ""
-    who = f"{', '.join(names[:NAMED])}{rest}" if rest else listed(names)
-    return (
-        f"On {benchmarks}, {len(leaders)} of {len(ranked)} {kind} are the highest or not told "
-        f"apart from the highest: {who}."
-    )
+    start = f"On {benchmarks}, {len(leaders)} of {len(on_top)} {kind}"
+    end = "are the highest or not told apart from the highest"
+    if len(others) < min(len(leaders), NAMED):
+        return f"{start} {end}: all but {listed(others)}."
+    if len(leaders) > NAMED:
+        return f"{start} {end}: {', '.join(leaders[:NAMED])} and {len(leaders) - NAMED} more."
+    return f"{start} {end}: {listed(leaders)}."
 
 
 def _valued(summary: Summary, method: Method, column: Column) -> bool:

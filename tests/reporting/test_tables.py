@@ -1,10 +1,11 @@
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
-from frcore.reporting.answer import answer
+from frcore.reporting.answer import answer, over_all
 from frcore.reporting.summary import Summary
 from frcore.reporting.table_cost import cost_table, significant
 from frcore.reporting.tables import all_tables
@@ -104,7 +105,9 @@ def test_missing_table_of_a_complete_study_is_empty(complete: Made, summary: Sum
 
 def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
     told = answer(summary)
-    _, cost, basis = told.sentences
+    first, cost, basis = told.sentences
+    assert first.startswith("On both benchmarks, 2 of 4 methods are the highest or not told apart")
+    assert first.endswith("arcface + full and arcface + partial_fc.")
     accuracy, _ = told.details
     best = summary.differences(ACCURACY)[0].method
     twin = "full" if best.sampler == "partial_fc" else "partial_fc"
@@ -125,3 +128,21 @@ def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
 )
 def test_three_significant_digits(value, text):
     assert significant(value).rstrip(".") == text.rstrip(".")
+
+
+@pytest.mark.parametrize(
+    ("on_top", "told"),
+    [
+        ({"a": 3, "b": 3}, "none of the 2 methods is told apart"),
+        (
+            {"a": 2, "b": 1, "c": 2},
+            "None of the 3 methods .* on all 3 benchmarks: a and c are on 2",
+        ),
+        ({"a": 0, "b": 1}, "None of the 2 methods .*: b is on 1"),
+        ({"a": 3, "b": 3, "c": 3, "d": 1}, "3 of 4 methods .*: all but d[.]"),
+        ({"a": 3, "b": 3, "c": 0, "d": 1}, "2 of 4 methods .*: a and b[.]"),
+        (dict.fromkeys("abcdef", 3) | dict.fromkeys("ghijklm", 0), ": a, b, c, d, e and 1 more[.]"),
+    ],
+)
+def test_the_answer_over_all_benchmarks(on_top, told):
+    assert re.search(told, over_all(on_top, 3, "methods"))
