@@ -7,6 +7,7 @@ nothing, and the next one with --resume goes on. See docs/measuring.md.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from benchmarks.session.peers import unavailable
 from benchmarks.session.table import DONE, Table, slug
 from frcore.devices import lease_gpu
 from frcore.errors import UserError
+from frcore.measurement.attempts import until_clean
 from frcore.measurement.child import Method, Outcome, run_in_child
 from frcore.measurement.nvml import describe_gpu
 
@@ -77,21 +79,31 @@ class Session:
         Returns:
             Its status; None if the session's end cut it off, which is no result.
         """
-        limit = self.options.limit if seconds is None else min(self.options.limit, seconds)
-        fields = asdict(self.options) | {"limit": limit}
+        # A second attempt is for when there is time: other cases have had none yet.
+        attempts = self.options.attempts
+        if seconds is not None and seconds < attempts * self.longest:
+            attempts = 1
         start = time.monotonic()
-        outcome = run_in_child(
-            measure_case, case.as_dict(), fields, method=start_method(self.options.device)
-        )
-        self.longest = max(self.longest, time.monotonic() - start)
-        row = row_of(outcome, case, limit)
-        if row["status"] == "timeout" and limit < self.options.limit:
+
+        def once() -> dict[str, Any]:
+            left = math.inf if seconds is None else seconds - (time.monotonic() - start)
+            limit = min(self.options.limit, left)
+            fields = asdict(self.options) | {"limit": limit}
+            method = start_method(self.options.device)
+            outcome = run_in_child(measure_case, case.as_dict(), fields, method=method)
+            row = row_of(outcome, limit)
+            cut_off = row["status"] == "timeout" and limit < self.options.limit
+            return row | {"status": "cut off"} if cut_off else row
+
+        row, _ = until_clean(once, attempts)
+        self.longest = max(self.longest, (time.monotonic() - start) / row["attempts"])
+        if row["status"] == "cut off":
             return None
         self.table(case).put(case, {"device": self.options.device, **row})
         return str(row["status"])
 
 
-def row_of(outcome: Outcome, case: Case, limit: float) -> dict[str, Any]:
+def row_of(outcome: Outcome, limit: float) -> dict[str, Any]:
     """The row of what became of a child."""
     if outcome.error is None:
         return dict(outcome.value)

@@ -197,8 +197,13 @@ class Measurement(Section):
     identities: tuple[Annotated[int, Field(ge=3)], ...]
     batch_size: int = Field(ge=1)
     dim: int = Field(512, ge=2)
-    warmup: int = Field(3, ge=1, description="Steps before the clock starts.")
+    warmup: int = Field(3, ge=1, description="Least steps before the clock starts; more follow "
+        "until step times are steady, but few.")  # fmt: skip
     steps: int = Field(20, ge=5, description="Timed steps.")
+    attempts: int = Field(3, ge=1, description="A row that was disturbed (by other programs, by "
+        "clocks held back) is measured again, up to so many times in all.")  # fmt: skip
+    cooldown: float = Field(30.0, ge=0, description="GPU: the longest wait in seconds before a "
+        "row for the board to cool.")  # fmt: skip
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
     backend: Backend = Field("auto", description=BACKEND_MEANING)

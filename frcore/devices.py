@@ -32,6 +32,9 @@ from frcore.measurement.visible import visible_boards, visible_entries
 log = logging.getLogger(__name__)
 
 LOCK_FOLDER = "frcore-gpu-leases"
+COMMON_FOLDER = Path("/tmp")
+"""POSIX's folder for temporary files (IEEE Std 1003.1, 10.1): there for all, the same for all."""
+
 POLL_SECONDS = 0.5
 SAY_SECONDS = 60.0
 
@@ -45,16 +48,22 @@ _held: list[str] = []
 def lock_folder() -> Path:
     """The folder of the locks, made on first use, which all users of the machine share.
 
-    It is in the system's folder for temporary files, or is FRCORE_LEASES where jobs have temporary
-    folders of their own.
+    It is in the system's folder for temporary files, whatever TMPDIR says: workflows and users set
+    it, and must see each other's locks all the same. FRCORE_LEASES is for machines on which jobs
+    see system folders of their own.
     """
     given = os.environ.get("FRCORE_LEASES")
-    folder = Path(given) if given else Path(tempfile.gettempdir()) / LOCK_FOLDER
+    folder = Path(given) if given else _common_folder() / LOCK_FOLDER
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)
         # Sticky, as the temporary folder itself: all may add files, none may remove another's.
         folder.chmod(0o777 | stat.S_ISVTX)
     return folder
+
+
+def _common_folder() -> Path:
+    """Where every user of the machine may write."""
+    return COMMON_FOLDER if os.access(COMMON_FOLDER, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def enumerate_gpus(library: Any = pynvml) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,10 +23,13 @@ from tests.measurement.simulated import SimulatedBoard, SimulatedNvml
 BOARDS = ["GPU-a", "GPU-b"]
 
 HOLDER = """
-import os, sys, time
+import fcntl, os, sys
 from pathlib import Path
 from frcore.devices import lease_gpu
 
+if sys.argv[4:]:  # after the imports: another user may not be able to read this Python
+    os.setgid(int(sys.argv[4]))
+    os.setuid(int(sys.argv[4]))
 folder, boards, exclusive = Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3] == "exclusive"
 with lease_gpu(exclusive=exclusive, gpus=lambda: boards, folder=folder) as uuid:
     print(uuid, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
@@ -35,9 +40,12 @@ with lease_gpu(exclusive=exclusive, gpus=lambda: boards, folder=folder) as uuid:
 class Holder:
     """Another process that holds a lease, or waits for one."""
 
-    def __init__(self, folder: Path, boards=BOARDS, kind: str = "exclusive"):
+    def __init__(
+        self, folder: Path, boards=BOARDS, kind: str = "exclusive", user: int | None = None
+    ):
+        become = [] if user is None else [str(user)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(folder), ",".join(boards), kind],
+            [sys.executable, "-c", HOLDER, str(folder), ",".join(boards), kind, *become],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -151,6 +159,41 @@ def test_the_folder_is_the_machines_and_not_a_users(monkeypatch):
     folder = devices.lock_folder()
     assert folder.is_dir()
     assert str(os.getuid()) not in folder.name
+
+
+def test_another_workflows_tmpdir_changes_nothing(monkeypatch, tmp_path):
+    monkeypatch.delenv("FRCORE_LEASES", raising=False)
+    before = devices.lock_folder()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert Path(tempfile.gettempdir()) == tmp_path
+    assert devices.lock_folder() == before
+
+
+NOBODY = 65534
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_lease_of_one_user_binds_another():
+    """Root makes and holds the lock, another user waits for it, gets it, and binds root with it."""
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        folder = Path(parent) / "locks"
+        folder.mkdir()
+        folder.chmod(0o1777)
+        with lease_gpu(gpus=lambda: ["GPU-a"], folder=folder) as uuid:
+            other = Holder(folder, ["GPU-a"], user=NOBODY)
+            time.sleep(4 * devices.POLL_SECONDS)
+            assert (uuid, other.process.poll()) == ("GPU-a", None)  # it waits
+            assert not select.select([other.process.stdout], [], [], 0)[0]
+        try:
+            assert other.board() == "GPU-a"
+            assert devices._try_lock(folder / "GPU-a.lock", exclusive=True) is None
+        finally:
+            other.kill()
+        handle = devices._try_lock(folder / "GPU-a.lock", exclusive=True)
+        assert handle is not None
+        os.close(handle)
 
 
 def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path):

@@ -20,7 +20,14 @@ TINY: dict[str, Any] = {
     "seeds": [0],
     "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.1},
     "evaluation": {"flip": "none", "bootstrap": 100},
-    "measurement": {"identities": [50], "batch_size": 8, "dim": 16, "warmup": 1, "steps": 5},
+    "measurement": {
+        "identities": [50],
+        "batch_size": 8,
+        "dim": 16,
+        "warmup": 1,
+        "steps": 5,
+        "attempts": 1,
+    },
 }
 
 

@@ -16,10 +16,11 @@ from benchmarks.session.peers import InsightfaceStep, PeerStep
 from benchmarks.session.steps import OurStep, Step
 from frcore.loss.triton_tuning import tuning_mode
 from frcore.measurement import process
-from frcore.measurement.nvml import MIB, Board, Nvml
-from frcore.measurement.row import bytes_asked, is_out_of_memory
-from frcore.measurement.timing import StepTimes, observe_window, time_on_cpu, time_on_cuda
-from frcore.measurement.visible import board_of
+from frcore.measurement.board import MIB, Board
+from frcore.measurement.cooling import cool_down
+from frcore.measurement.row import bytes_asked, is_out_of_memory, median_of
+from frcore.measurement.warmup import warm_up
+from frcore.measurement.watch import opened_board, time_steps, why_missing
 from frcore.planning import DEVICES, Shape, plan_step
 from frcore.planning.measured import DENSE
 from frcore.provenance import environment
@@ -39,7 +40,9 @@ class Options:
         seconds: of timed steps, within the limits of their number.
         energy_seconds: of the window in which energy is taken; GPU only.
         limit: seconds after which the process ends itself.
-        warmup: steps before all else; kernels are compiled in them.
+        warmup: least steps before all else; kernels are compiled in them.
+        cooldown: longest wait in seconds for a board to cool.
+        attempts: how often a disturbed case is measured in all.
         steps: least and most timed steps.
         threads: of the CPU.
         checkout: of insightface.
@@ -51,6 +54,8 @@ class Options:
     energy_seconds: float = 5.0
     limit: float = 120.0
     warmup: int = 5
+    cooldown: float = 10.0
+    attempts: int = 2
     steps: tuple[int, int] = (10, 100)
     threads: int = 1
     checkout: str | None = None
@@ -77,7 +82,7 @@ def measure_case(case_fields: dict[str, Any], option_fields: dict[str, Any]) -> 
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        asked = bytes_asked(str(error))
+        asked = row["bytes_asked"] = bytes_asked(str(error))
         row["status"] = "oom"
         row["error"] = "out of memory" + ("" if asked is None else f": {asked} bytes more")
     row |= surroundings(options)
@@ -108,83 +113,45 @@ def _measure(case: Case, options: Options) -> dict[str, Any]:
     before = process.rss_bytes()
     if cuda:
         row["allocated_start_mib"] = torch.cuda.memory_allocated(step.device) / MIB
-    for _ in range(options.warmup):
-        step()
-    step.synchronize()
-    with process.PeakMemory() as peak:
-        seconds = _memory_pass(row, step)
-    row["rss_peak_mib"] = peak.peak_bytes / MIB
-    row["rss_extra_mib"] = max(0, peak.peak_bytes - before) / MIB
-    least, most = options.steps
-    count = int(min(most, max(least, options.seconds / max(seconds, 1e-9))))
-    times = time_on_cuda(step, count, step.device) if cuda else time_on_cpu(step, count)
-    row |= _times(times, count, case)
-    if cuda:
-        row |= look_at_board(step, options)
-        if case.backend in ("triton", "auto") and tuning_mode() != "off":
-            notes = [row.get("notes"), f"FRCORE_TUNE: {tuning_mode()}"]
-            row["notes"] = "; ".join(note for note in notes if note)
+    with opened_board(step.device) as (board, reason):
+        if board is not None:
+            row["cooldown_seconds"] = cool_down(board, options.cooldown)
+        warm = warm_up(median_of(step), options.warmup)
+        row |= {"warmup_steps": warm.steps, "steady": warm.steady}
+        with process.PeakMemory() as peak:
+            seconds = _memory_pass(row, step)
+        row["rss_peak_mib"] = peak.peak_bytes / MIB
+        row["rss_extra_mib"] = max(0, peak.peak_bytes - before) / MIB
+        least, most = options.steps
+        row["steps"] = int(min(most, max(least, options.seconds / max(seconds, 1e-9))))
+        row |= time_steps(
+            step, row["steps"], board, threads=options.threads,
+            reserved_mib=row.get("reserved_peak_mib"), energy_seconds=options.energy_seconds,
+        )  # fmt: skip
+        row["images_per_second"] = 1e3 * case.batch_size / row["step_ms"]
+        row["notes"] = "; ".join(_notes(case, board, reason)) or None
     return row
+
+
+def _notes(case: Case, board: Board | None, reason: str | None) -> list[str]:
+    """Why columns are empty, and how a kernel was tuned."""
+    notes = [] if reason is None else [reason]
+    if board is not None:
+        notes += why_missing(board)
+        if case.backend in ("triton", "auto") and tuning_mode() != "off":
+            notes.append(f"FRCORE_TUNE: {tuning_mode()}")
+    return notes
 
 
 def _memory_pass(row: dict[str, Any], step: Step) -> float:
     """Take the peaks of some steps; gives the seconds of one."""
     if step.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(step.device)
-        times = time_on_cuda(step, MEMORY_STEPS, step.device)
+    median_ms = median_of(step)(MEMORY_STEPS)
+    if step.device.type == "cuda":
         row["allocated_peak_mib"] = torch.cuda.max_memory_allocated(step.device) / MIB
         row["reserved_peak_mib"] = torch.cuda.max_memory_reserved(step.device) / MIB
-    else:
-        times = time_on_cpu(step, MEMORY_STEPS)
-    return times.median / 1e3
-
-
-def _times(times: StepTimes, count: int, case: Case) -> dict[str, Any]:
-    return {
-        "step_ms": times.median,
-        "step_ms_low": times.low,
-        "step_ms_high": times.high,
-        "cpu_ms_per_step": times.cpu,
-        "images_per_second": 1e3 * case.batch_size / times.median,
-        "steps": count,
-    }
-
-
-def look_at_board(step: Step, options: Options) -> dict[str, Any]:
-    """Memory, energy, clocks and their limits, as far as NVML tells."""
-    reason = Nvml.why_not()
-    if reason is not None:
-        return {"notes": reason}
-    with Nvml() as nvml:
-        board = board_of(nvml, str(step.device))
-        if board is None:
-            return {"notes": f"NVML has no board for {step.device}"}
-        row = _board(board)
-        window = observe_window(step, step.synchronize, board, seconds=options.energy_seconds)
-        row |= {
-            "power_watts": window.power_watts,
-            "energy_mj_per_step": window.energy_mj_per_step,
-            "energy_seconds": window.seconds,
-            "clock_mhz": window.clock_mhz,
-            "temperature_celsius": board.read().temperature_celsius,
-        }
-        if window.throttle_reasons is not None:
-            row["throttle_reasons"] = ", ".join(window.throttle_reasons) or "none"
-        notes = [f"{key}: {why}" for key, why in sorted(board.missing.items())]
-        others = (board.process_count() or 1) - 1
-        if others > 0:
-            notes.append(f"{others} other processes use the board: its energy is theirs too")
-        return row | {"notes": "; ".join(notes) or None}
-
-
-def _board(board: Board) -> dict[str, Any]:
-    reading = board.read()
-    own, used = reading.process_memory_bytes, reading.memory_used_bytes
-    return {
-        "nvml_process_mib": None if own is None else own / MIB,
-        "nvml_device_mib": None if used is None else used / MIB,
-        "power_limit_watts": reading.power_limit_watts,
-    }
+    return median_ms / 1e3
 
 
 def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from benchmarks.session.cases import KEY, Case
 from frcore.files import atomic_file
 
 MEASURED = (
-    "device", "gpu_name", "status", "error", "step_ms", "step_ms_low", "step_ms_high", "steps",
-    "images_per_second", "cpu_ms_per_step", "plan_ms", "plan_is_lower_bound", "plan_gib",
-    "rss_peak_mib", "rss_extra_mib", "allocated_start_mib", "allocated_peak_mib",
-    "reserved_peak_mib", "nvml_process_mib", "nvml_device_mib", "power_watts",
-    "power_limit_watts", "energy_mj_per_step", "energy_seconds", "clock_mhz",
-    "temperature_celsius", "throttle_reasons", "notes", "inside_timer", "threads", "commit",
+    "device", "gpu_name", "status", "error", "bytes_asked", "disturbed", "attempts",
+    "warmup_steps", "steady", "cooldown_seconds", "step_ms", "step_ms_low", "step_ms_high", "steps",
+    "images_per_second", "cpu_ms_per_step", "others_cores", "waited_percent", "plan_ms",
+    "plan_is_lower_bound", "plan_gib", "rss_peak_mib", "rss_extra_mib", "allocated_start_mib",
+    "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib", "nvml_device_mib", "power_watts",
+    "power_limit_watts", "energy_mj_per_step", "energy_seconds", "utilisation_percent",
+    "clock_mhz", "temperature_start_celsius", "temperature_celsius", "throttle_reasons",
+    "throttled_ms", "other_processes", "notes", "inside_timer", "threads", "commit",
     "python", "torch", "triton", "cuda", "driver", "cpu", "platform", "measured_at",
 )  # fmt: skip
 COLUMNS = (*KEY, *MEASURED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 CLOCK_EVENTS = {
     0x1: "gpu_idle",
     0x2: "applications_clocks_setting",
@@ -18,6 +20,17 @@ CLOCK_EVENTS = {
 NOT_THROTTLING = frozenset({"gpu_idle"})
 """A board without work lowers its clocks; that slows nothing down."""
 
+HARMLESS = NOT_THROTTLING | {
+    "sw_power_cap",
+    "applications_clocks_setting",
+    "display_clock_setting",
+    "sync_boost",
+}
+"""Events that repeating a measurement does not mend and that belong to how the board is set up.
+
+Full load on a board at its power limit is `sw_power_cap` and nothing else; the others are settings.
+"""
+
 
 def decode_clock_events(bits: int) -> tuple[str, ...]:
     """Names of the set bits; a bit newer than this table keeps its number.
@@ -27,3 +40,14 @@ def decode_clock_events(bits: int) -> tuple[str, ...]:
     """
     single = (1 << place for place in range(bits.bit_length()) if bits >> place & 1)
     return tuple(CLOCK_EVENTS.get(bit, f"unknown_0x{bit:x}") for bit in single)
+
+
+def disturbing(events: Iterable[str]) -> tuple[str, ...]:
+    """The events after which a measurement is not what the board does when all is well.
+
+    Heat, the power brake, the hardware's own slowdown, and any event that this table does not know.
+
+    >>> disturbing(("sw_power_cap", "hw_thermal_slowdown", "gpu_idle"))
+    ('hw_thermal_slowdown',)
+    """
+    return tuple(sorted(set(events) - HARMLESS))

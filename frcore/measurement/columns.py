@@ -19,15 +19,23 @@ class Row:
     steps: int
     status: str = "ok"
     error: str | None = None
+    bytes_asked: int | None = None
+    disturbed: str | None = None
+    attempts: int = 1
     backend: str | None = None
     loss_precision: str | None = None
     center_format: str = "fp32"
     inside_timer: str | None = None
+    warmup_steps: int | None = None
+    steady: bool | None = None
+    cooldown_seconds: float | None = None
     step_ms: float | None = None
     step_ms_low: float | None = None
     step_ms_high: float | None = None
     images_per_second: float | None = None
     cpu_ms_per_step: float | None = None
+    others_cores: float | None = None
+    waited_percent: float | None = None
     rss_peak_mib: float | None = None
     rss_extra_mib: float | None = None
     allocated_peak_mib: float | None = None
@@ -35,9 +43,16 @@ class Row:
     nvml_process_mib: float | None = None
     nvml_device_mib: float | None = None
     power_watts: float | None = None
+    power_limit_watts: float | None = None
     energy_mj_per_step: float | None = None
+    energy_seconds: float | None = None
+    utilisation_percent: float | None = None
     clock_mhz: float | None = None
+    temperature_start_celsius: float | None = None
+    temperature_celsius: float | None = None
     throttle_reasons: str | None = None
+    throttled_ms: float | None = None
+    other_processes: int | None = None
     notes: str | None = None
 
     @classmethod

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import torch
 
 from frcore.measurement import process
+from frcore.measurement.board import MIB
 from frcore.measurement.columns import Row
-from frcore.measurement.nvml import MIB, Board, Nvml
+from frcore.measurement.cooling import cool_down
 from frcore.measurement.steps import TrainingStep
-from frcore.measurement.timing import observe_window, time_on_cpu, time_on_cuda
-from frcore.measurement.visible import board_of
+from frcore.measurement.timing import time_on_cpu, time_on_cuda
+from frcore.measurement.warmup import warm_up
+from frcore.measurement.watch import (
+    Steps,
+    board_disturbances,
+    opened_board,
+    time_steps,
+    why_missing,
+)
 from frcore.plan import MeasurementSpec
 
 MEMORY_STEPS = 3
@@ -35,11 +44,21 @@ def measure_row(spec: MeasurementSpec, identities: int) -> Row:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        asked = bytes_asked(str(error))
         row = Row.of(spec, identities)
-        row.status = "oom"
+        row.status, row.bytes_asked = "oom", bytes_asked(str(error))
+        asked = row.bytes_asked
         row.error = "out of memory" + ("" if asked is None else f": {asked} bytes were asked for")
+        _look_for_company(row)
     return row
+
+
+def _look_for_company(row: Row) -> None:
+    """Whether others hold memory of a board that had not enough."""
+    with opened_board(torch.device(row.device)) as (board, _):
+        if board is not None:
+            row.other_processes = board.other_processes()
+            found = board_disturbances((), None, row.other_processes)
+            row.disturbed = "; ".join(found) or None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -69,25 +88,42 @@ def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:
     step = TrainingStep(spec, identities)
     row.inside_timer = step.inside_timer
     row.dim = step.classifier.centers.shape[1]
-    before = process.rss_bytes()
-    for _ in range(given.warmup):
-        step()
-    step.synchronize()
-    row.backend = step.classifier.backend_name
-    with process.PeakMemory() as peak:
-        _memory_pass(row, step)
-    row.rss_peak_mib = peak.peak_bytes / MIB
-    row.rss_extra_mib = max(0, peak.peak_bytes - before) / MIB
-    if peak.method != "kernel":
-        row.notes = "rss_peak_mib was sampled every 2 ms: shorter peaks can be missed"
-    if step.device.type == "cuda":
-        times = time_on_cuda(step, given.steps, step.device)
-        _look_at_the_board(row, step)
-    else:
-        times = time_on_cpu(step, given.steps)
-    row.step_ms, row.step_ms_low, row.step_ms_high = times.median, times.low, times.high
-    row.cpu_ms_per_step = times.cpu
-    row.images_per_second = 1e3 * given.batch_size / times.median
+    with opened_board(step.device) as (board, reason):
+        if board is not None:
+            row.cooldown_seconds = cool_down(board, given.cooldown)
+        before = process.rss_bytes()
+        warm = warm_up(median_of(step), given.warmup)
+        row.warmup_steps, row.steady = warm.steps, warm.steady
+        row.backend = step.classifier.backend_name
+        with process.PeakMemory() as peak:
+            _memory_pass(row, step)
+        row.rss_peak_mib = peak.peak_bytes / MIB
+        row.rss_extra_mib = max(0, peak.peak_bytes - before) / MIB
+        measured = time_steps(
+            step, given.steps, board, threads=given.threads, reserved_mib=row.reserved_peak_mib
+        )
+        for name, value in measured.items():
+            setattr(row, name, value)
+        row.images_per_second = 1e3 * given.batch_size / measured["step_ms"]
+        notes = [] if reason is None else [reason]
+        if peak.method != "kernel":
+            notes.append("rss_peak_mib was sampled every 2 ms: shorter peaks can be missed")
+        if not warm.steady:
+            notes.append(f"step times had not settled after {warm.steps} steps of warm-up")
+        if board is not None:
+            notes += why_missing(board)
+        row.notes = "; ".join(notes) or None
+
+
+def median_of(step: Steps) -> Callable[[int], float]:
+    """Runs so many steps and gives the median of their times in milliseconds."""
+
+    def median_ms(count: int) -> float:
+        if step.device.type == "cuda":
+            return time_on_cuda(step, count, step.device).median
+        return time_on_cpu(step, count).median
+
+    return median_ms
 
 
 def _load_kernels(spec: MeasurementSpec) -> None:
@@ -105,44 +141,3 @@ def _memory_pass(row: Row, step: TrainingStep) -> None:
     if step.device.type == "cuda":
         row.allocated_peak_mib = torch.cuda.max_memory_allocated(step.device) / MIB
         row.reserved_peak_mib = torch.cuda.max_memory_reserved(step.device) / MIB
-
-
-def _look_at_the_board(row: Row, step: TrainingStep) -> None:
-    reason = Nvml.why_not()
-    if reason is not None:
-        row.notes = reason
-        return
-    with Nvml() as nvml:
-        board = board_of(nvml, str(step.device))
-        if board is None:
-            row.notes = f"NVML has no board for {step.device}"
-            return
-        _board_memory(row, board)
-        window = observe_window(step, step.synchronize, board)
-        row.power_watts = window.power_watts
-        row.energy_mj_per_step = window.energy_mj_per_step
-        row.clock_mhz = window.clock_mhz
-        if window.throttle_reasons is not None:
-            row.throttle_reasons = ", ".join(window.throttle_reasons) or "none"
-        row.notes = _notes(board)
-
-
-def _board_memory(row: Row, board: Board) -> None:
-    reading = board.read()
-    if reading.memory_used_bytes is not None:
-        row.nvml_device_mib = reading.memory_used_bytes / MIB
-    if reading.process_memory_bytes is not None:
-        in_mib = reading.process_memory_bytes / MIB
-        # In a container NVML can list another process under this one's number.
-        if in_mib >= (row.reserved_peak_mib or 0):
-            row.nvml_process_mib = in_mib
-        else:
-            board.missing["process_memory"] = "less than torch has reserved: not this process"
-
-
-def _notes(board: Board) -> str | None:
-    notes = [f"{key}: {why}" for key, why in sorted(board.missing.items())]
-    processes = board.process_count() or 1
-    if processes > 1:
-        notes.append(f"{processes - 1} other processes use the board: its energy is theirs too")
-    return "; ".join(notes) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from frcore.devices import lease_gpu
 from frcore.errors import UserError
 from frcore.files import write_json
 from frcore.measurement import process
+from frcore.measurement.attempts import Columns, until_clean
 from frcore.measurement.child import Method, run_in_child
 from frcore.measurement.columns import Row
 from frcore.plan import MeasurementSpec
@@ -35,45 +37,56 @@ def measure(spec: MeasurementSpec, out: Path) -> dict[str, Any]:
         UserError: unknown head or sampler, parameters that they do not take, no GPU for 'cuda'.
     """
     with lease_gpu(spec.measurement.device, exclusive=True):
+        rows, others = _rows(spec)
         record = {
             "id": spec.id,
             "spec_hash": spec.hash,
             "head": spec.head.label,
             "sampler": spec.sampler.label,
-            "rows": [row.as_dict() for row in _rows(spec)],
+            "rows": rows,
+            "other_attempts": others,
             "environment": environment(spec.measurement.device),
         }
     write_json(out, record)
     return record
 
 
-def _rows(spec: MeasurementSpec) -> list[Row]:
+def _rows(spec: MeasurementSpec) -> tuple[list[Columns], list[Columns]]:
+    """The rows that stand, and the attempts that do not."""
     method: Method = "forkserver"
     if spec.measurement.device == "cuda" or method not in multiprocessing.get_all_start_methods():
         method = "spawn"
     checked = run_in_child(check, spec.model_dump_json(), method=method)
     if checked.user_error:
         raise UserError(checked.error)
-    rows = []
+    rows: list[Columns] = []
+    others: list[Columns] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(spec.id, total=len(spec.measurement.identities))
         for identities in spec.measurement.identities:
             progress.update(task, description=f"{spec.id}: {identities:,} identities")
-            rows.append(_row_of_a_child(spec, identities, method))
+            kept, rest = until_clean(
+                partial(_row_of_a_child, spec, identities, method), spec.measurement.attempts
+            )
+            if kept["disturbed"] is not None:
+                log.warning("%s, %d identities: disturbed in each of %d attempts: %s",
+                            spec.id, identities, kept["attempts"], kept["disturbed"])  # fmt: skip
+            rows.append(kept)
+            others += rest
             progress.advance(task)
-    return rows
+    return rows, others
 
 
-def _row_of_a_child(spec: MeasurementSpec, identities: int, method: Method) -> Row:
+def _row_of_a_child(spec: MeasurementSpec, identities: int, method: Method) -> Columns:
     outcome = run_in_child(in_child, spec.model_dump_json(), identities, method=method)
     if outcome.error is None:
-        return Row(**outcome.value)
+        return dict(outcome.value)
     row = Row.of(spec, identities)
     row.status = "oom" if outcome.out_of_memory else "failed"
     row.error = outcome.error
     log.warning("%s, %d identities: %s", spec.id, identities, outcome.error)
-    return row
+    return row.as_dict()
 
 
 def check(spec_json: str) -> None:

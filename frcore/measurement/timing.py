@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from frcore.measurement.nvml import Reading
+from frcore.measurement.board import Reading
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 20, 80
 
@@ -52,11 +52,24 @@ def time_on_cpu(step: Callable[[], None], steps: int) -> StepTimes:
     return StepTimes.of(milliseconds, time.process_time() - cpu_start)
 
 
-def time_on_cuda(step: Callable[[], None], steps: int, device: torch.device) -> StepTimes:
+def time_on_cuda(
+    step: Callable[[], None],
+    steps: int,
+    device: torch.device,
+    *,
+    look: Callable[[], object] = lambda: None,
+) -> StepTimes:
     """Time `steps` calls with CUDA events in the stream, back to back as in training.
 
     There is one synchronisation, at the end: one for each step would leave the GPU idle while the
     host prepares the next.
+
+    Args:
+        step: queues one step.
+        steps: how many.
+        device: a GPU.
+        look: called once when all steps are queued and the GPU is still at them, so that looking
+            takes nothing from them.
     """
     stream = torch.cuda.current_stream(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]
@@ -67,6 +80,7 @@ def time_on_cuda(step: Callable[[], None], steps: int, device: torch.device) -> 
         step()
         event.record(stream)
     cpu_seconds = time.process_time() - cpu_start
+    look()
     torch.cuda.synchronize(device)
     milliseconds = [before.elapsed_time(after) for before, after in pairwise(events)]
     return StepTimes.of(milliseconds, cpu_seconds)
@@ -92,8 +106,6 @@ class EnergyWindow:
     steps: int
     energy_mj_per_step: float | None
     power_watts: float | None
-    clock_mhz: float | None
-    throttle_reasons: tuple[str, ...] | None
 
 
 def observe_window(
@@ -106,9 +118,9 @@ def observe_window(
 ) -> EnergyWindow:
     """Run steps back to back for at least `seconds` and take the energy from end to end.
 
-    The board is looked at while steps are queued, so that clocks and throttle reasons are those of
-    the work. Energy is the whole board's, idle power included; the mean power is energy over time
-    where there is an energy counter, and otherwise the mean of the looks.
+    The board is looked at while steps are queued, so that what it says is of the work. Energy is
+    the whole board's, idle power included; the mean power is energy over time where there is an
+    energy counter, and otherwise the mean of the looks.
     """
     synchronize()
     looks: list[Reading] = []
@@ -135,20 +147,8 @@ def observe_window(
         steps=done,
         energy_mj_per_step=None if energy is None else energy / done,
         power_watts=power,
-        clock_mhz=_median([look.sm_clock_mhz for look in looks]),
-        throttle_reasons=_union([look.throttle_reasons for look in looks]),
     )
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return statistics.fmean(values) if values else None
-
-
-def _median(values: Sequence[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(statistics.median(known)) if known else None
-
-
-def _union(looks: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    known = [look for look in looks if look is not None]
-    return tuple(sorted(set().union(*known))) if known else None

@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-from frcore.measurement.nvml import Board, Nvml
+from frcore.measurement.board import Board
+from frcore.measurement.nvml import Nvml
 
 
 def visible_entries(environ: Mapping[str, str] = os.environ) -> list[str] | None:

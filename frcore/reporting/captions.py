@@ -12,7 +12,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "Accuracy against cost",
         "The main number of each benchmark against the median time of one training step. Up and to "
         "the left is better. Vertical bars: 95 % interval over test people and seeds. Horizontal "
-        "bars: 20th to 80th percentile of the step time.",
+        "bars: 20th to 80th percentile of the step time. Hollow: something else held the machine "
+        "up during the measurement.",
     ),
     "roc": (
         "ROC",
@@ -30,19 +31,22 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "memory": (
         "Memory against identities",
         "Peak memory of a training step's last layer against the number of identities, both "
-        "logarithmic. A cross at the top: out of memory.",
+        "logarithmic. A cross at the top: out of memory. Hollow: something else held the machine "
+        "up during the measurement.",
     ),
     "throughput": (
         "Throughput against identities",
         "Images per second through a training step's last layer against the number of identities, "
-        "both logarithmic. A cross at the top: out of memory.",
+        "both logarithmic. A cross at the top: out of memory. Hollow: something else held the "
+        "machine up during the measurement.",
     ),
     "roofline": (
         "Step time over the roofline",
-        "Measured time of a training step's last layer (points; a cross at the top: out of memory) "
-        "against the number of identities, both logarithmic, over the time that the GPU needs at "
-        "least (grey line): two passes over the class centres with 16-bit matrix products, each as "
-        "fast as its arithmetic or its memory allows. Nothing is planned for a CPU.",
+        "Measured time of a training step's last layer (points; a cross at the top: out of memory; "
+        "hollow: something else held the machine up during the measurement) against the number of "
+        "identities, both logarithmic, over the time that the GPU needs at least (grey line): two "
+        "passes over the class centres with 16-bit matrix products, each as fast as its "
+        "arithmetic or its memory allows. Nothing is planned for a CPU.",
     ),
     "training": (
         "Scale and angles over training",
@@ -101,7 +105,7 @@ TABLES: Mapping[str, tuple[str, str]] = {
     "cost": (
         "Speed and memory",
         "Time, throughput and memory of one training step's last layer, for each number of "
-        "identities.",
+        "identities, and which rows something else held up.",
     ),
     "passive_updates": (
         "Pulled and pushed class centres",

@@ -24,8 +24,11 @@ OPTIONAL: Mapping[str, str] = {
     "nvml_process_mib": "NVML process [MiB]",
     "nvml_device_mib": "NVML device [MiB]",
     "power_watts": "power [W]",
+    "power_limit_watts": "power limit [W]",
     "energy_mj_per_step": "energy [mJ/step]",
+    "utilisation_percent": "utilisation [%]",
     "clock_mhz": "clock [MHz]",
+    "temperature_celsius": "temperature [°C]",
 }
 """Columns of the cost table that stand in it only where some device could tell them."""
 
@@ -38,6 +41,43 @@ def memory_column(measured: pd.DataFrame) -> str | None:
 def optional_columns(measured: pd.DataFrame) -> dict[str, str]:
     """Those of `OPTIONAL` that at least one row has a value for, with their headings."""
     return {name: title for name, title in OPTIONAL.items() if measured[name].notna().any()}
+
+
+def out_of_memory(points: pd.DataFrame) -> tuple[str, str]:
+    """What is said of points of one size that had not enough memory: where, and what was asked.
+
+    >>> asked = [5_120_000_000, 2_560_000_000]
+    >>> out_of_memory(pd.DataFrame({"identities": 10**7, "bytes_asked": asked[:1]}))
+    ('OOM at C = 10,000,000', '(5,120,000,000 bytes asked)')
+    >>> out_of_memory(pd.DataFrame({"identities": 10**7, "bytes_asked": asked}))[1]
+    '(2,560,000,000 to 5,120,000,000 bytes asked)'
+    """
+    where, asked = f"OOM at C = {points['identities'].iloc[0]:,}", points["bytes_asked"].dropna()
+    if asked.empty:
+        return where, ""
+    ends = dict.fromkeys((int(asked.min()), int(asked.max())))
+    return where, f"({' to '.join(f'{count:,}' for count in ends)} bytes asked)"
+
+
+def conditions(row: pd.Series) -> str:
+    """What a reader must know of how a row was taken; empty where all went well."""
+    attempts = row.get("attempts")
+    many = attempts is not None and pd.notna(attempts) and attempts > 1
+    found = []
+    if is_disturbed(row):
+        found.append(f"disturbed{f' in all {attempts} attempts' if many else ''}: "
+                     f"{row['disturbed']}")  # fmt: skip
+    elif many:
+        found.append(f"undisturbed at attempt {attempts}")
+    if row.get("steady") is not None and pd.notna(row["steady"]) and not row["steady"]:
+        found.append(f"not steady after {row['warmup_steps']} steps of warm-up")
+    return "; ".join(found)
+
+
+def is_disturbed(row: pd.Series) -> bool:
+    """Whether something else was going on while the row was taken."""
+    text = row.get("disturbed")
+    return text is not None and bool(pd.notna(text))
 
 
 def comparable_identities(rows: Rows) -> int | None:

@@ -11,11 +11,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from frcore.config import Study
 from frcore.reporting.canvas import columns_for, hide_unused, hover, legend, message, panels
-from frcore.reporting.cost import MEMORY, comparable_identities, memory_column
+from frcore.reporting.cost import (
+    MEMORY,
+    comparable_identities,
+    is_disturbed,
+    memory_column,
+    out_of_memory,
+)
 from frcore.reporting.palette import MUTED, Palette
 from frcore.reporting.rows import Rows
 from frcore.reporting.summary import Column, Method, Summary
 from frcore.reporting.table_accuracy import interval_text, percent
+
+HOLLOW = "#ffffff"
+"""The inside of the marker of a disturbed measurement."""
 
 
 def memory(study: Study, rows: Rows) -> Figure:
@@ -62,6 +71,7 @@ def against_identities(
         for head in heads:
             points = frame[(frame["head"] == head) & (frame["sampler"] == sampler)]
             _line(ax, points.sort_values("identities"), column, palette, head, sampler)
+        _say_out_of_memory(ax, frame[frame["sampler"] == sampler])
         more(ax, sampler)
         ax.set_xscale("log")
         ax.set_yscale("log")
@@ -93,11 +103,24 @@ def _line(
         marker=palette.marker(sampler),
     )
     hover(line, f"{head} + {sampler}")
+    for _, row in usable[usable["disturbed"].notna()].iterrows():
+        (hollow,) = ax.plot(
+            float(row["identities"]), row[column], ls="", color=palette.heads[head],
+            marker=palette.marker(sampler), mfc=HOLLOW,
+        )  # fmt: skip
+        hover(hollow, f"{head} + {sampler}, disturbed: {row['disturbed']}")
     for identities in points[points["status"] == "oom"]["identities"].astype(float):
         ax.plot(identities, 0.97, marker="x", ms=8, mew=2, ls="", color=palette.heads[head],
                 transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
-        ax.annotate("out of memory", (identities, 0.9), xycoords=ax.get_xaxis_transform(),
-                    ha="right", va="top", fontsize="x-small", color=MUTED)  # fmt: skip
+
+
+def _say_out_of_memory(ax: Axes, points: pd.DataFrame) -> None:
+    """Under the crosses of each size: what was asked for, once for all heads."""
+    refused = points[points["status"] == "oom"]
+    for place, identities in enumerate(sorted(refused["identities"].unique())):
+        text = "\n".join(filter(None, out_of_memory(refused[refused["identities"] == identities])))
+        ax.annotate(text, (float(identities), 0.92 - 0.14 * place), va="top", ha="right",
+                    xycoords=ax.get_xaxis_transform(), fontsize="x-small", color=MUTED)  # fmt: skip
 
 
 def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
@@ -157,11 +180,13 @@ def _point(
         xerr=[[max(step - low, 0)], [max(high - step, 0)]], yerr=error,
         color=palette.heads[method.head], marker=palette.marker(method.sampler),
         ms=6, elinewidth=1, capsize=0, alpha=0.9,
+        mfc=HOLLOW if is_disturbed(time) else palette.heads[method.head],
     )  # fmt: skip
     runs = ", ".join(summary.part(method, column)["run"])
     interval = f" {interval_text(cell)}" if interval_text(cell) else ""
+    told = f" (disturbed: {time['disturbed']})" if is_disturbed(time) else ""
     hover(bars.lines[0], f"{summary.name(method)}: {percent(cell.value)} %{interval}, "
-          f"{step:.3g} ms a step. Runs: {runs}")  # fmt: skip
+          f"{step:.3g} ms a step{told}. Runs: {runs}")  # fmt: skip
 
 
 def plain_log(ax: Axes) -> None:

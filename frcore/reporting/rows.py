@@ -41,25 +41,31 @@ TRAINING_COLUMNS = (
 )  # fmt: skip
 MEASURED_COLUMNS = (
     "identities", "device", "batch_size", "dim", "backend", "loss_precision", "center_format",
-    "inside_timer", "steps", "step_ms", "step_ms_low", "step_ms_high", "images_per_second",
-    "cpu_ms_per_step", "rss_peak_mib", "rss_extra_mib", "allocated_peak_mib", "reserved_peak_mib",
-    "nvml_process_mib", "nvml_device_mib", "power_watts", "energy_mj_per_step", "clock_mhz",
-    "throttle_reasons",
+    "inside_timer", "disturbed", "attempts", "bytes_asked", "warmup_steps", "steady",
+    "cooldown_seconds", "steps", "step_ms", "step_ms_low", "step_ms_high", "images_per_second",
+    "cpu_ms_per_step", "others_cores", "waited_percent", "rss_peak_mib", "rss_extra_mib",
+    "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib", "nvml_device_mib",
+    "power_watts", "power_limit_watts", "energy_mj_per_step", "energy_seconds",
+    "utilisation_percent", "clock_mhz", "temperature_start_celsius", "temperature_celsius",
+    "throttle_reasons", "throttled_ms", "other_processes", "notes",
 )  # fmt: skip
 PROVENANCE_COLUMNS = tuple(provenance({}))
 
 TEXT = frozenset((
     "run", "backbone", "head", "sampler", "benchmark", "protocol", "metric", "subset", "method",
     "n_unit", "note", "backend", "loss_precision", "center_format", "status", "reason",
-    "measurement", "device", "inside_timer", "throttle_reasons", "spec_hash", "data_sha256",
-    "commit", "platform", "cpu", "gpu_name", "gpu_driver",
+    "measurement", "device", "inside_timer", "disturbed", "throttle_reasons", "notes",
+    "spec_hash", "data_sha256", "commit", "platform", "cpu", "gpu_name", "gpu_driver",
 ))  # fmt: skip
 """Columns that hold text even where every value is missing."""
 
 COUNTS = frozenset((
     "seed", "rank", "gallery", "n", "false_accepts", "impostors", "epochs", "steps", "parameters",
-    "identities", "batch_size", "dim", "cores",
+    "identities", "batch_size", "dim", "cores", "attempts", "bytes_asked", "warmup_steps",
+    "other_processes",
 ))  # fmt: skip
+
+FLAGS = frozenset(("steady",))
 
 
 @dataclass(frozen=True)
@@ -245,6 +251,8 @@ def _typed(column: pd.Series, name: str) -> pd.Series:
         return column.map(lambda cell: str(cell) if _present(cell) else None).astype("string")
     if name in COUNTS:
         return pd.to_numeric(column, errors="coerce").round().astype("Int64")
+    if name in FLAGS:
+        return column.map(lambda cell: cell if isinstance(cell, bool) else None).astype("boolean")
     if name.startswith("gpu_") and not all(map(_is_number, column.dropna())):
         return column.map(lambda cell: str(cell) if _present(cell) else None).astype("string")
     return pd.to_numeric(column, errors="coerce").astype("float64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from frcore.config import Study
-from frcore.reporting.cost import optional_columns
+from frcore.reporting.cost import conditions, is_disturbed, optional_columns, out_of_memory
 from frcore.reporting.records import Record
 from frcore.reporting.rows import NONE, Rows
 from frcore.reporting.table import Cell, Heading, Table
@@ -19,6 +19,7 @@ def cost_table(study: Study, rows: Rows) -> Table:
     """Head × sampler × identities: step time with spread, throughput, memory, energy."""
     frame = rows.measurement
     optional = optional_columns(rows.usable("measurement"))
+    remarks = [conditions(row) for _, row in frame.iterrows()]
     headings = [
         Heading("head", numeric=False),
         Heading("sampler", numeric=False),
@@ -28,6 +29,9 @@ def cost_table(study: Study, rows: Rows) -> Table:
         *(Heading(title) for title in optional.values()),
     ]
     body = [_cost_cells(row, list(optional)) for _, row in frame.iterrows()]
+    if any(remarks):
+        headings.append(Heading("conditions", numeric=False))
+        body = [[*cells, Cell(remark)] for cells, remark in zip(body, remarks, strict=True)]
     title = "Speed and memory of one step of the last layer"
     if study.measurement is not None and study.measurement.backbone is not None:
         title = f"Speed and memory of one step with the backbone {study.measurement.backbone.label}"
@@ -37,8 +41,9 @@ def cost_table(study: Study, rows: Rows) -> Table:
 def _cost_cells(row: pd.Series, optional: list[str]) -> list[Cell]:
     cells = [Cell(str(row["head"])), Cell(str(row["sampler"])), Cell(f"{row['identities']:,}")]
     if row["status"] != "ok":
-        text = {"oom": "out of memory"}.get(row["status"], str(row["status"]))
-        return [*cells, Cell(text), *(Cell("—") for _ in ("images/s", *optional))]
+        oom = row["status"] == "oom"
+        cell = Cell(*out_of_memory(row.to_frame().T)) if oom else Cell(str(row["status"]))
+        return [*cells, cell, *(Cell("—") for _ in ("images/s", *optional))]
     cells += [
         Cell(significant(row["step_ms"]), spread_text(row)),
         Cell(significant(row["images_per_second"])),
@@ -76,16 +81,31 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
     inside = unique(usable["inside_timer"].dropna())
     machines = unique((usable["gpu_name"].fillna(usable["cpu"])).dropna())
     notes = [
-        f"Median of {measurement.steps} steps after {measurement.warmup} to warm up, with the 20th "
-        f"and 80th percentile; batch {measurement.batch_size}, dimension {measurement.dim}, "
-        f"{measurement.precision}, {measurement.threads} CPU thread(s).",
+        f"Median of {measurement.steps} steps after at least {measurement.warmup} to warm up until "
+        "they are steady, with the 20th and 80th percentile; batch "
+        f"{measurement.batch_size}, dimension {measurement.dim}, {measurement.precision}, "
+        f"{measurement.threads} CPU thread(s).",
         *(f"Inside the timer: {what}." for what in inside),
         *_backends(usable),
         *_formats(usable),
         *(f"Device: {machine}." for machine in machines),
+        *_disturbances(usable),
+        *(f"Not told: {note}." for note in unique(usable["notes"].dropna())),
         "A dash is what the device cannot tell, or what was not measured.",
     ]
     return notes
+
+
+def _disturbances(usable: pd.DataFrame) -> list[str]:
+    """How many rows are not of the machine alone."""
+    count = sum(is_disturbed(row) for _, row in usable.iterrows())
+    if not count:
+        return []
+    return [
+        f"{count} of {len(usable)} rows were taken while something else held the machine up, in "
+        "each attempt; they say so, stand alone, and are no basis for a comparison "
+        "(docs/measuring.md)."
+    ]
 
 
 def _backends(usable: pd.DataFrame) -> list[str]:

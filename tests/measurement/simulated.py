@@ -27,6 +27,7 @@ class SimulatedBoard:
     clock: Any = 1980
     temperature: Any = 61
     clock_events: Any = 0
+    thermal_ns: Any = 0
     is_mig: Any = 0
     mig_mode: Any = pynvml.NVMLError_NotSupported
     processes: Any = field(default_factory=list)
@@ -50,6 +51,7 @@ class SimulatedNvml:
     NVMLError = pynvml.NVMLError
     NVML_CLOCK_SM = pynvml.NVML_CLOCK_SM
     NVML_TEMPERATURE_GPU = pynvml.NVML_TEMPERATURE_GPU
+    NVML_PERF_POLICY_THERMAL = pynvml.NVML_PERF_POLICY_THERMAL
 
     def __init__(self, *boards: SimulatedBoard, init_error: type[Exception] | None = None):
         self.boards = list(boards)
@@ -130,6 +132,11 @@ class SimulatedNvml:
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, board: SimulatedBoard) -> int:
         return self._checked(board, board.clock_events)
+
+    def nvmlDeviceGetViolationStatus(self, board: SimulatedBoard, policy: int) -> SimpleNamespace:
+        assert policy == pynvml.NVML_PERF_POLICY_THERMAL
+        held_back = self._checked(board, board.thermal_ns)
+        return SimpleNamespace(referenceTime=1, violationTime=held_back)
 
     def nvmlDeviceGetComputeRunningProcesses(self, board: SimulatedBoard) -> list[Any]:
         return self._checked(board, board.processes)

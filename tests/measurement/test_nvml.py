@@ -21,15 +21,17 @@ COUNTERS = {  # the board's attribute -> the reading's
 }
 
 
+ME = SimpleNamespace(pid=os.getpid(), usedGpuMemory=2 * GIB)
+
+
 def first_reading(library: SimulatedNvml, pid: int | None = None):
     with Nvml(library) as nvml:
         return nvml.boards()[0].read(pid)
 
 
 def test_a_reading_has_the_boards_values_in_the_units_of_their_names():
-    mine = SimpleNamespace(pid=os.getpid(), usedGpuMemory=2 * GIB)
     other = SimpleNamespace(pid=1, usedGpuMemory=7 * GIB)
-    reading = first_reading(SimulatedNvml(SimulatedBoard(processes=[other, mine])))
+    reading = first_reading(SimulatedNvml(SimulatedBoard(processes=[other, ME])))
     assert reading.power_watts == 350
     assert reading.power_limit_watts == 700
     assert reading.energy_mj == 5_000_000
@@ -40,6 +42,7 @@ def test_a_reading_has_the_boards_values_in_the_units_of_their_names():
     assert reading.sm_clock_mhz == 1980
     assert reading.temperature_celsius == 61
     assert reading.throttle_reasons == ()
+    assert reading.other_processes == 1
     assert reading.missing == {}
 
 
@@ -67,6 +70,30 @@ def test_a_driver_that_does_not_count_by_process_is_none_not_zero():
     reading = first_reading(SimulatedNvml(SimulatedBoard(processes=[mine])))
     assert reading.process_memory_bytes is None
     assert "process_memory" in reading.missing
+
+
+@pytest.mark.parametrize(
+    ("listed", "others"),
+    [([ME], 0), ([ME, ME], 1), ([SimpleNamespace(pid=77, usedGpuMemory=None)], 0), ([], None),
+     (pynvml.NVMLError_NoPermission, None)],
+)  # fmt: skip
+def test_company_on_the_board(listed, others):
+    """Whatever its number: in a container this process has another one than NVML lists."""
+    reading = first_reading(SimulatedNvml(SimulatedBoard(processes=listed)))
+    assert reading.other_processes == others
+    assert (others is None) == bool({"other_processes", "processes"} & set(reading.missing))
+
+
+def test_time_under_heat_is_counted_for_whole_boards_only():
+    for board, expected in [
+        (SimulatedBoard(thermal_ns=5_000_000), 5_000_000),
+        (SimulatedBoard(thermal_ns=pynvml.NVMLError_NotSupported), None),
+        (SimulatedBoard(thermal_ns=5_000_000, is_mig=1), None),
+    ]:
+        with Nvml(SimulatedNvml(board)) as nvml:
+            found = nvml.boards()[0]
+            assert found.thermal_ns() == expected
+            assert ("thermal_ns" in found.missing) == (expected is None)
 
 
 def test_a_mig_instance_has_no_power_or_energy_of_its_own():
@@ -153,4 +180,9 @@ def test_a_real_board_counts_energy_and_this_process():
         assert reading.memory_used_bytes >= size
         assert reading.process_memory_bytes is None or reading.process_memory_bytes >= size
         assert reading.power_watts is None or 10 < reading.power_watts < 2000
+        assert reading.temperature_celsius is None or 10 < reading.temperature_celsius < 110
+        assert reading.other_processes is None or reading.other_processes >= 0
+        first, again = board.thermal_ns(), board.thermal_ns()
+        assert (first is None) == ("thermal_ns" in board.missing)
+        assert first is None or first <= again
     assert keep.sum().item() > 0

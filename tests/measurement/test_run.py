@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from frcore.errors import UserError
 from frcore.files import read_json
 from frcore.heads import HEADS
+from frcore.measurement import attempts
+from frcore.measurement.load import cores
 from frcore.measurement.run import measure
 from frcore.plan import MeasurementSpec
 from frcore.samplers import SAMPLERS
@@ -15,7 +19,13 @@ from frcore.samplers import SAMPLERS
 SAMPLER_PARAMETERS = {"partial_fc": {"rate": 0.5}, "broadface": {"size": 12}}
 
 ONLY_ON_A_GPU = ("allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib", "nvml_device_mib",
-                 "power_watts", "energy_mj_per_step", "clock_mhz", "throttle_reasons")  # fmt: skip
+                 "power_watts", "power_limit_watts", "energy_mj_per_step", "energy_seconds",
+                 "utilisation_percent", "clock_mhz", "temperature_start_celsius",
+                 "temperature_celsius", "throttle_reasons", "throttled_ms", "other_processes",
+                 "cooldown_seconds")  # fmt: skip
+
+MAY_BE_ZERO = {"rss_extra_mib", "others_cores", "waited_percent", "steady"}
+"""What can be seen to be nothing, or is no number. All else is more than 0, or null."""
 
 DOOMED = """
 import os, signal
@@ -44,7 +54,7 @@ def make_spec(head="cosface", sampler="full", **measurement) -> MeasurementSpec:
             "image": {"size": 16, "alignment": "none"},
             "measurement": {
                 "identities": [40], "batch_size": 8, "dim": 16, "warmup": 1, "steps": 5,
-                **measurement,
+                "attempts": 1, **measurement,
             },
         }
     )  # fmt: skip
@@ -57,7 +67,7 @@ def columns(repository) -> set[str]:
     section = text.partition("## Measurement (")[2].partition("\n## ")[0]
     listed = section.partition("one row per number of\n")[2] or section
     names = set(re.findall(r"`([a-z_]+)`", listed.partition("What a device cannot tell")[0]))
-    return names - {"ok", "oom", "failed", "none"}
+    return names - {"ok", "oom", "failed", "none", "other_attempts"}
 
 
 # A process each: a head and a sampler at a time by default, the pairs in the slow tier.
@@ -89,6 +99,10 @@ def test_every_head_with_every_sampler(head, sampler, columns, tmp_path):
     assert row["cpu_ms_per_step"] > 0
     assert row["rss_peak_mib"] > row["rss_extra_mib"] >= 0
     assert [row[name] for name in ONLY_ON_A_GPU] == [None] * len(ONLY_ON_A_GPU)
+    assert [name for name in set(row) - MAY_BE_ZERO if row[name] in (0, "")] == []
+    assert row["warmup_steps"] >= 1 + 2  # two blocks at least, or there is nothing to compare
+    assert row["steady"] in (True, False)
+    assert row["attempts"] == 1
 
 
 def test_memory_grows_with_the_identities_by_what_the_matrices_take(tmp_path):
@@ -135,6 +149,26 @@ def test_one_child_for_each_row_leaves_no_history(tmp_path):
     assert abs(after["rss_peak_mib"] - alone["rss_peak_mib"]) < 4
 
 
+def test_a_disturbed_row_is_measured_again_in_a_fresh_process(tmp_path, monkeypatch):
+    """Real load: threads that spin take this machine's other cores and wait for this one's."""
+    spinners = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores())
+    ]
+    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    try:
+        record = measure(make_spec(attempts=2), tmp_path / "m.json")
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+    (row,), (other,) = record["rows"], record["other_attempts"]
+    assert (row["status"], row["attempts"]) == ("ok", 2)
+    for seen in (row, other):
+        assert "cores" in seen["disturbed"]
+        assert seen["others_cores"] > cores() / 8
+    assert row["waited_percent"] <= other["waited_percent"]
+
+
 def test_a_row_whose_process_dies_does_not_take_the_others_with_it(monkeypatch, tmp_path):
     (tmp_path / "doomed_head.py").write_text(DOOMED)
     monkeypatch.syspath_prepend(tmp_path)
@@ -151,6 +185,7 @@ def test_too_many_identities_are_a_row_with_the_bytes_that_were_asked(tmp_path):
     rows = measure(make_spec(identities=[10**12, 40]), tmp_path / "m.json")["rows"]
     assert [row["status"] for row in rows] == ["oom", "ok"]
     assert f"{10**12 * 16 * 4} bytes" in rows[0]["error"]
+    assert rows[0]["bytes_asked"] == 10**12 * 16 * 4
     assert rows[0]["step_ms"] is None
 
 
@@ -169,6 +204,9 @@ def test_a_wrong_name_or_parameter_stops_before_anything_is_measured(spec, told,
     assert not out.exists()
 
 
+MAY_BE_ZERO_ON_A_GPU = MAY_BE_ZERO | {"throttled_ms", "other_processes", "cooldown_seconds"}
+
+
 @pytest.mark.gpu
 def test_on_a_gpu(columns, tmp_path):
     spec = make_spec(identities=[1000, 20_000, 10**9], batch_size=64, dim=128, device="cuda")
@@ -181,6 +219,11 @@ def test_on_a_gpu(columns, tmp_path):
         assert row["reserved_peak_mib"] >= row["allocated_peak_mib"] > 0
         assert row["nvml_device_mib"] is None or row["nvml_device_mib"] > row["allocated_peak_mib"]
         assert row["power_watts"] is None or row["power_watts"] > 20
+        assert [name for name in set(row) - MAY_BE_ZERO_ON_A_GPU if row[name] == 0] == []
+        assert row["energy_seconds"] is None or row["energy_seconds"] >= 5
+        for name in ("temperature_celsius", "utilisation_percent", "power_limit_watts"):
+            assert row[name] is not None or name.split("_")[0] in row["notes"]
+        assert row["disturbed"] is None or row["attempts"] == spec.measurement.attempts
     least = 19_000 * (3 * 128 + 64) * 4 / 2**20  # centres, momentum, gradient, logits
     assert large["allocated_peak_mib"] - small["allocated_peak_mib"] > least
     assert beyond["status"] == "oom"

@@ -78,7 +78,8 @@ def test_cost_notes_name_an_unusual_format_of_the_centres(complete: Made, summar
 def test_out_of_memory_is_shown_as_such(broken: Made, broken_summary: Summary):
     table = all_tables(broken_summary, broken.root)["cost"]
     [row] = [r for r in table.rows if [c.text for c in r[:3]] == ["arcface", "full", "10,000"]]
-    assert row[3].text == "out of memory"
+    assert row[3].text == "OOM at C = 10,000"
+    assert row[3].detail == "(9,663,676,416 bytes asked)"
 
 
 def test_missing_table_lists_each_gap_once(broken: Made, broken_summary: Summary):

@@ -286,7 +286,12 @@ def measured(identities: int, slow: float, oom_at: int | None) -> dict[str, Any]
         "dim": 512, "inside_timer": "forward, backward, update", "steps": 20,
     }  # fmt: skip
     if oom_at is not None and identities >= oom_at:
-        return {**row, "status": "oom", "error": "out of memory: asked for 9 GiB"}
+        return {
+            **row,
+            "status": "oom",
+            "error": "out of memory: 9663676416 bytes were asked for",
+            "bytes_asked": 9 * 2**30,
+        }
     step = slow * (2 + identities / 1000)
     return {
         **row, "step_ms": step, "step_ms_low": 0.95 * step, "step_ms_high": 1.1 * step,

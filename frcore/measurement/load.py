@@ -1,0 +1,98 @@
+"""What other programs took of the processors while something was timed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+"""Of `psutil.cpu_times`, in seconds of all processors. "steal" is what other guests of the same
+host took; "user" has the time of own guests already."""
+
+WATCH_SECONDS = 0.5
+"""The system counts processor time in ticks of 10 ms: over less time it would count those."""
+
+OTHERS_SHARE = 1 / 8
+"""Others that take more than this share of the machine's processors disturb: a quarter of a core
+on two cores."""
+
+WAITED_PERCENT = 10.0
+"""A row disturbs whose threads were ready to run, but on no processor, for more of the time."""
+
+TASKS = Path("/proc/self/task")
+
+
+@dataclass(frozen=True)
+class HostLoad:
+    """What others did to a process for some time. None: the system does not tell.
+
+    Attributes:
+        others_cores: processor time of all other programs, over the time.
+        waited_percent: time that this process's threads were ready to run and did not, over the
+            time and the threads.
+    """
+
+    others_cores: float | None
+    waited_percent: float | None
+
+    def disturbances(self) -> list[str]:
+        """Why times taken under this load are not those of the machine alone."""
+        found = []
+        if self.others_cores is not None and self.others_cores > OTHERS_SHARE * cores():
+            found.append(f"other programs took {self.others_cores:.2g} of {cores()} cores")
+        if self.waited_percent is not None and self.waited_percent > WAITED_PERCENT:
+            found.append(f"waited {self.waited_percent:.0f} % of the time for a processor")
+        return found
+
+
+def cores() -> int:
+    """Logical processors of the machine."""
+    return psutil.cpu_count() or 1
+
+
+class HostWatch:
+    """From its making on, what others do."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._own = time.process_time()
+        self._busy = _busy_seconds()
+        self._waited = _waited_seconds()
+
+    def seconds(self) -> float:
+        """Since the watch began."""
+        return time.perf_counter() - self._start
+
+    def load(self, threads: int) -> HostLoad:
+        """What others did until now, to a process that computes with so many threads."""
+        seconds, own = self.seconds(), time.process_time() - self._own
+        busy = _busy_seconds() - self._busy
+        others = None
+        # Some containers show processors that never do anything: not even this process's work.
+        if busy >= own / 2:
+            others = max(0.0, busy - own) / seconds
+        waited = _waited_seconds()
+        percent = None
+        if waited is not None and self._waited is not None:
+            percent = 100 * max(0.0, waited - self._waited) / (seconds * threads)
+        return HostLoad(others, percent)
+
+
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(sum(getattr(times, name, 0.0) for name in BUSY))
+
+
+def _waited_seconds() -> float | None:
+    """Time this process's threads were ready to run without a processor; Linux only."""
+    waited: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in TASKS.iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may just end
+                # proc(5): time on a processor and time waiting for one (ns), and how often.
+                waited.append(int((task / "schedstat").read_text().split()[1]))
+    return sum(waited) / 1e9 if waited else None

@@ -1,0 +1,92 @@
+"""Disturbed rows and lack of memory, in the table of cost, in figures and in the answer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from frcore.reporting.answer import answer
+from frcore.reporting.cost import conditions, is_disturbed
+from frcore.reporting.plot_cost import HOLLOW, accuracy_cost, memory, throughput
+from frcore.reporting.rows import Rows
+from frcore.reporting.summary import Summary
+from frcore.reporting.table_cost import cost_table
+from tests.reporting.conftest import Made
+
+WHY = "other programs took 1.5 of 2 cores"
+
+
+@pytest.fixture(scope="module")
+def disturbed(complete: Made) -> Rows:
+    """The complete study, with arcface over all centres disturbed at 10,000 identities."""
+    frame = complete.rows.measurement.copy()
+    held_up = (frame["measurement"] == "arcface-full") & (frame["identities"] == 10_000)
+    frame["disturbed"] = frame["disturbed"].mask(held_up, WHY)
+    frame["attempts"] = frame["attempts"].mask(held_up, 3)
+    assert held_up.sum() == 1
+    return dataclasses.replace(complete.rows, measurement=frame)
+
+
+def hollow_points(figure) -> list[tuple[float, float]]:
+    return [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for ax in figure.axes
+        for line in ax.get_lines()
+        if line.get_markerfacecolor() == HOLLOW and len(line.get_xdata())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"disturbed": None, "attempts": 1, "steady": True}, ""),
+        ({"disturbed": pd.NA, "attempts": pd.NA, "steady": pd.NA}, ""),  # rows of older versions
+        ({}, ""),
+        ({"disturbed": WHY, "attempts": 3}, f"disturbed in all 3 attempts: {WHY}"),
+        ({"disturbed": WHY, "attempts": 1}, f"disturbed: {WHY}"),
+        ({"disturbed": None, "attempts": 2}, "undisturbed at attempt 2"),
+        ({"steady": False, "warmup_steps": 21}, "not steady after 21 steps of warm-up"),
+    ],
+)
+def test_conditions(row, told):
+    assert conditions(pd.Series(row, dtype=object)) == told
+    assert is_disturbed(pd.Series(row, dtype=object)) == ("disturbed" in told.split(":")[0].split())
+
+
+def test_the_table_says_which_rows_are_disturbed(complete: Made, disturbed: Rows):
+    clean = cost_table(complete.study, complete.rows)
+    assert "conditions" not in [heading.text for heading in clean.headings]
+    table = cost_table(complete.study, disturbed)
+    assert table.headings[-1].text == "conditions"
+    told = {tuple(c.text for c in row[:3]): row[-1].text for row in table.rows}
+    assert told.pop(("arcface", "full", "10,000")) == f"disturbed in all 3 attempts: {WHY}"
+    assert set(told.values()) == {""}
+    assert any(note.startswith(f"1 of {len(table.rows)} rows were taken") for note in table.notes)
+
+
+def test_disturbed_points_are_hollow(complete: Made, disturbed: Rows, summary: Summary):
+    frame = disturbed.measurement
+    [row] = frame[frame["disturbed"].notna()].to_dict("records")
+    for figure, column in ((memory, "rss_extra_mib"), (throughput, "images_per_second")):
+        assert hollow_points(figure(complete.study, complete.rows)) == []
+        found = hollow_points(figure(complete.study, disturbed))
+        assert found == [(10_000, pytest.approx(row[column]))]
+    figure = accuracy_cost(complete.study, disturbed, summary)
+    times = [x for x, _ in hollow_points(figure)]
+    assert times == [pytest.approx(row["step_ms"])] * len(figure.axes)
+    assert hollow_points(accuracy_cost(complete.study, complete.rows, summary)) == []
+
+
+def test_the_answer_says_how_many_times_are_disturbed(
+    complete: Made, disturbed: Rows, summary: Summary
+):
+    assert "held the machine up" not in " ".join(answer(summary))
+    told = Summary(complete.study, disturbed, summary.scores)
+    assert "1 of these 4 times were taken while something else" in " ".join(answer(told))
+
+
+def test_a_figure_says_what_was_asked_where_memory_ended(broken: Made):
+    texts = [text.get_text() for ax in memory(broken.study, broken.rows).axes for text in ax.texts]
+    assert texts == ["OOM at C = 10,000\n(9,663,676,416 bytes asked)"]
