@@ -89,14 +89,14 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
         *_backends(usable),
         *_formats(usable),
         *(f"Device: {machine}." for machine in machines),
-        *_disturbances(usable),
+        *disturbances(usable),
         *(f"Not told: {note}." for note in unique(usable["notes"].dropna())),
         "A dash is what the device cannot tell, or what was not measured.",
     ]
     return notes
 
 
-def _disturbances(usable: pd.DataFrame) -> list[str]:
+def disturbances(usable: pd.DataFrame) -> list[str]:
     """How many rows are not of the machine alone."""
     count = sum(is_disturbed(row) for _, row in usable.iterrows())
     if not count:

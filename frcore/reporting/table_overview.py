@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from frcore.reporting.cost import MEMORY, comparable_identities, memory_column
+from frcore.reporting.cost import (
+    MEMORY,
+    comparable_identities,
+    is_disturbed,
+    memory_column,
+    out_of_memory,
+)
 from frcore.reporting.records import Record
 from frcore.reporting.summary import Column, Method, Summary
 from frcore.reporting.table import Cell, Heading, Table
@@ -17,7 +23,7 @@ from frcore.reporting.table_accuracy import (
     method_headings,
     number_cell,
 )
-from frcore.reporting.table_cost import significant, spread_text
+from frcore.reporting.table_cost import disturbances, significant, spread_text
 
 FEW = 2
 """With so many benchmarks each has its accuracy and its hardest TAR; with more, its main number."""
@@ -76,9 +82,11 @@ def _cost_cells(row: pd.Series | None, memory: str | None) -> list[Cell]:
     if row is None:
         return [Cell("—"), *empty]
     if row["status"] != "ok":
-        text = {"oom": "out of memory"}.get(str(row["status"]), str(row["status"]))
+        oom = row["status"] == "oom"
+        text = out_of_memory(row.to_frame().T)[0] if oom else str(row["status"])
         return [Cell("—", text), *empty]
-    cells = [Cell(significant(row["step_ms"]), spread_text(row))]
+    detail = f"{spread_text(row)}{' disturbed' if is_disturbed(row) else ''}"
+    cells = [Cell(significant(row["step_ms"]), detail)]
     return cells + ([Cell(significant(row[memory]))] if memory else [])
 
 
@@ -91,7 +99,7 @@ def _record(
 ) -> Record:
     record = accuracy_record(summary, method, columns)
     row = costs.get((method.head, method.sampler))
-    names = ["identities", "status", "step_ms", "step_ms_low", "step_ms_high"]
+    names = ["identities", "status", "step_ms", "step_ms_low", "step_ms_high", "disturbed"]
     names += [memory] if memory else []
     return record | ({f"cost.{name}": None if row is None else row[name] for name in names}
                      if costs else {})  # fmt: skip
@@ -108,4 +116,4 @@ def _cost_notes(summary: Summary, identities: int | None, memory: str | None) ->
     text = f"Time: median of a training step of {what}, batch {measurement.batch_size}"
     text += ", with its 20th and 80th percentile"
     text += f"; memory: {MEMORY[memory]}" if memory else ""
-    return [f"{text} ({', '.join(machines)})."]
+    return [f"{text} ({', '.join(machines)}).", *disturbances(usable)]

@@ -13,6 +13,7 @@ from frcore.reporting.plot_cost import HOLLOW, accuracy_cost, memory, throughput
 from frcore.reporting.rows import Rows
 from frcore.reporting.summary import Summary
 from frcore.reporting.table_cost import cost_table
+from frcore.reporting.table_overview import overview_table
 from tests.reporting.conftest import Made
 
 WHY = "other programs took 1.5 of 2 cores"
@@ -82,9 +83,19 @@ def test_disturbed_points_are_hollow(complete: Made, disturbed: Rows, summary: S
 def test_the_answer_says_how_many_times_are_disturbed(
     complete: Made, disturbed: Rows, summary: Summary
 ):
-    assert "held the machine up" not in " ".join(answer(summary))
+    assert "held the machine up" not in " ".join(answer(summary).sentences)
     told = Summary(complete.study, disturbed, summary.scores)
-    assert "1 of these 4 times were taken while something else" in " ".join(answer(told))
+    assert "1 of the 4 times were taken while something else" in answer(told).sentences[1]
+
+
+def test_the_first_table_marks_disturbed_times(complete: Made, disturbed: Rows, summary: Summary):
+    table = overview_table(Summary(complete.study, disturbed, summary.scores))
+    marked = [row for row in table.rows if any("disturbed" in cell.detail for cell in row)]
+    assert [[cell.text for cell in row[:2]] for row in marked] == [["arcface", "full"]]
+    assert any(note.startswith("1 of 12 rows were taken") for note in table.notes)
+    assert table.data["cost.disturbed"].notna().sum() == 1
+    clean = overview_table(summary)
+    assert "disturbed" not in str(clean.rows)
 
 
 def test_a_figure_says_what_was_asked_where_memory_ended(broken: Made):
