@@ -39,7 +39,9 @@ IJB_MIB = 4000
 
 def compact_json(spec: Section) -> str:
     """A spec or study as the JSON that `frcore ... --spec` takes, on one line."""
-    return spec.model_dump_json()
+    # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
+    # with the text "</script>" could end it there. Such a letter stands in strings only.
+    return spec.model_dump_json().replace("<", r"\u003c")
 
 
 def _module(catalogue: Catalogue[Any], name: str) -> str:

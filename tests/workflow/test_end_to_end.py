@@ -155,12 +155,26 @@ def test_another_bootstrap_evaluates_again_without_training(place):
     assert place.planned() == {"report_study", *(f"evaluate_run {run}" for run in RUNS)}
 
 
-def test_snakemakes_own_report_holds_page_figures_and_tables(finished):
-    done = finished.call("--report", "report.zip")
+HOSTILE_RST = (
+    "`x <javascript:alert(1)>`_\\n\n.. raw:: html\n\n   </script><script>alert(2)</script>\n"
+)
+
+
+def test_snakemakes_own_report_holds_page_figures_and_tables(place):
+    write_study(place.folder, question=HOSTILE_RST)
+    done = place.call("--report", "report.zip")
     assert done.code == 0, done.text
-    with zipfile.ZipFile(finished.folder / "report.zip") as archive:
+    with zipfile.ZipFile(place.folder / "report.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
+        [own] = [name for name in archive.namelist() if Path(name).match("*/report.html")
+                 and "data" not in Path(name).parts]  # fmt: skip
+        page = archive.read(own).decode()
     assert {"report.html", "accuracy_cost.svg", "accuracy.csv"} <= names
+    assert "Accuracy against cost" in page
+    assert "System Message" not in page, "the texts are proper reStructuredText"
+    assert "javascript:alert(1)" in page, "the question is shown as it stands"
+    assert "<script>alert" not in page, "nor do the rules' parameters end a script"
+    assert 'href="javascript' not in page
 
 
 def test_one_broken_head_leaves_the_others_and_a_report(place):
