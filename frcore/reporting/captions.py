@@ -83,9 +83,9 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 TABLES: Mapping[str, tuple[str, str]] = {
     "overview": (
         "Accuracy and cost",
-        "The main numbers of each benchmark with 95 % intervals, and what a training step costs. "
-        "Marked: the highest of a column, and what is not told apart from it by the paired "
-        "difference over the same pairs and seeds.",
+        "The main numbers of each benchmark with 95 % intervals and, where something is trained, "
+        "what a training step costs. Marked: the highest of a column, and what is not told apart "
+        "from it by the paired difference over the same pairs and seeds.",
     ),
     "accuracy": (
         "Accuracy",

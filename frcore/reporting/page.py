@@ -54,7 +54,7 @@ def write_page(
     context: dict[str, Any] = {
         "before": [section for section in sections if section.id not in LAST],
         "after": [section for section in sections if section.id in LAST],
-        "absent": _absent(no_figures, _empty(tables)),
+        "absent": _absent(summary.study, no_figures, _empty(tables)),
         "study": summary.study,
         "answer": answer(summary),
         "tables": {name: _table(table) for name, table in tables.items()},
@@ -99,17 +99,23 @@ def _keys(kind: str, names: Iterable[str]) -> list[str]:
     return [f"{kind} {name}" for name in names]
 
 
-def _absent(figures: Mapping[str, str], tables: Mapping[str, str]) -> list[tuple[str, str]]:
+def _absent(
+    study: Study, figures: Mapping[str, str], tables: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """What the page leaves out and why, in the order of its sections."""
     why = dict(zip(_keys("figure", figures), figures.values(), strict=True))
     why |= dict(zip(_keys("table", tables), tables.values(), strict=True))
     titles = {"figure": captions.FIGURES, "table": captions.TABLES}
-    return [
+    found = [
         (titles[part.kind][part.name][0], why[f"{part.kind} {part.name}"])
         for section in SECTIONS
+        if study.trains or not section.needs_training
         for part in section.parts
         if f"{part.kind} {part.name}" in why
     ]
+    if not study.trains:
+        found.append(("Training", "The study trains nothing: no cost, curves or class centres."))
+    return found
 
 
 def _svgs(root: Path, absent: Collection[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -26,12 +26,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page and its entry in the navigation."""
+    """A section of the page and its entry in the navigation.
+
+    Attributes:
+        needs_training: whether it is empty by nature in a study that trains nothing.
+    """
 
     id: str
     title: str
     entry: str
     parts: tuple[Part, ...]
+    needs_training: bool = False
 
 
 def _figure(name: str, heading: str = "") -> Part:
@@ -48,29 +53,31 @@ SECTIONS = (
         _table("accuracy", "Every metric", "All metrics of all benchmarks, and their protocol"),
         _table("differences", "Differences", "How far from the best, and is it noise?"),
     )),
-    Section("accuracy-cost", "Accuracy against cost", "Trade-off", (_figure("accuracy_cost"),)),
+    Section("accuracy-cost", "Accuracy against cost", "Trade-off", (
+        _figure("accuracy_cost"),
+    ), needs_training=True),
     Section("roc", "ROC", "ROC", (_figure("roc"),)),
     Section("cost", "Speed and memory against identities", "Speed and memory", (
         _figure("memory", "Memory"),
         _figure("throughput", "Throughput"),
         _figure("roofline", "Over the roofline"),
         _table("cost", "Every measurement", "All measurements"),
-    )),
+    ), needs_training=True),
     Section("training", "Angles and scale over training", "Training", (
         _figure("training"),
         _figure("head_state", "State of the heads"),
         _figure("angle_distributions", "Distribution of angles over training"),
         _figure("angle_histograms", "Distribution of angles in the last epoch"),
-    )),
+    ), needs_training=True),
     Section("samplers", "Accuracy against a sampler's parameter", "Samplers", (
         _figure("sampler_curves"),
-    )),
+    ), needs_training=True),
     Section("centers", "Class centres", "Class centres", (
         _figure("center_angles"),
         _table("conflicts", "Classes that may be one person"),
         _table("passive_updates", "Passive updates",
                "How often is a centre pulled, and how often only pushed?"),
-    )),
+    ), needs_training=True),
     Section("published", "Published beside measured", "Published", (_table("published"),)),
     Section("missing", "What failed or is missing", "Missing", (_table("missing"),)),
 )  # fmt: skip
@@ -87,5 +94,5 @@ def shown(absent: Set[str] | Mapping[str, str]) -> list[Section]:
     for section in SECTIONS:
         parts = tuple(part for part in section.parts if f"{part.kind} {part.name}" not in absent)
         if parts:
-            sections.append(Section(section.id, section.title, section.entry, parts))
+            sections.append(replace(section, parts=parts))
     return sections

@@ -170,11 +170,12 @@ def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
     methods = unique(number.method for cells in numbers.values() for number in cells)
     if methods:
         notes.append(f"Intervals: 95 %, {'; or '.join(m for m in methods if m)}.")
-    notes.append(
-        "Bold: the highest of a column. Underlined (italics in Markdown): not told apart from it, "
-        "since the interval of the paired difference over the same pairs and seeds contains 0; "
-        "the differences of a column hold together with 95 % (Bonferroni)."
-    )
+    if len(summary.ranked) > 1:
+        notes.append(
+            "Bold: the highest of a column. Underlined (italics in Markdown): not told apart from "
+            "it, since the interval of the paired difference over the same pairs and seeds "
+            "contains 0; the differences of a column hold together with 95 % (Bonferroni)."
+        )
     return notes
 
 
@@ -220,7 +221,8 @@ def differences_table(summary: Summary) -> Table:
     rows: list[Sequence[Cell]] = []
     records: list[Record] = []
     for column in summary.main_columns():
-        for difference in summary.differences(column):
+        differences = summary.differences(column)
+        for difference in differences if len(differences) > 1 else ():
             number = summary.cell(difference.method, column)
             rows.append(
                 [
@@ -240,6 +242,8 @@ def differences_table(summary: Summary) -> Table:
         "'Not told apart' means that the data at hand do not separate the two, not that they are "
         "equal.",
     ]
+    if not rows:
+        notes = ["No benchmark has the numbers of two methods."]
     data = pd.DataFrame(records, columns=DIFFERENCE_COLUMNS)
     return Table("differences", "Difference from the best", headings, rows, notes, data)
 
