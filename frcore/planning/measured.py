@@ -104,7 +104,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     subject = _text(record, "subject", "frcore")
     if subject == "frcore":
         subject = _text(record, "backend", "dense")
-    precision = _text(record, "precision", _precision_in_a_study(record, subject))
+    precision = _text(record, "precision", loss_precision(record, subject))
     rate = _number(record, "rate", 1.0)
     # A study's rows name their sampler, and only the full softmax has a known rate.
     if step_ms is None or rate is None or record.get("sampler", "full") != "full":
@@ -128,7 +128,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     return Measured(subject, head, shape, step_ms, memory, source)
 
 
-def _precision_in_a_study(record: Record, subject: str) -> str:
+def loss_precision(record: Record, subject: str) -> str:
     """Of the loss's operands: what the study asked for, or the backend's own on a GPU."""
     return _text(record, "loss_precision", "bf16" if subject == "triton" else "fp32")
 

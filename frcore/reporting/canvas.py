@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ WIDTH = 8.4
 """Inches; the page scales figures to its own width."""
 
 PANEL_HEIGHT = 2.5
+
+LETTER, HANDLE, LINE = 0.072, 0.7, 0.205
+"""Inches: about the width of a letter of a legend, of what stands before a label with the gap
+behind it, and the height of a line."""
+
+LEGEND_SPACE = 0.6
+"""Inches of a figure's height that `panels` leaves for a legend."""
 
 
 @contextmanager
@@ -68,7 +75,7 @@ def look() -> Iterator[None]:
 def panels(rows: int, columns: int, *, height: float = PANEL_HEIGHT, **options: Any) -> Any:
     """A figure and its (rows, columns) array of axes."""
     layout = ConstrainedLayoutEngine(h_pad=0.08)
-    figure = Figure(figsize=(WIDTH, height * rows + 0.7), layout=layout)
+    figure = Figure(figsize=(WIDTH, height * rows + LEGEND_SPACE), layout=layout)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -108,21 +115,76 @@ def message(text: str) -> Figure:
     return Message(text)
 
 
-def legend(figure: Figure, palette: Palette, heads: list[str], samplers: list[str]) -> None:
-    """One legend below the panels: heads or models by colour, samplers by marker and line."""
+def legend(
+    figure: Figure, palette: Palette, heads: list[str], samplers: list[str], *extra: Line2D
+) -> None:
+    """One legend below the panels.
+
+    Args:
+        figure: gets it.
+        palette: of the study.
+        heads: heads or models, by colour and marker.
+        samplers: by line and by filling of the marker.
+        extra: handles of what else is drawn.
+    """
     colours = palette.models | palette.heads
-    handles = [Line2D([], [], color=colours[h], lw=3, label=h) for h in heads]
-    handles += [
-        Line2D([], [], color=MUTED, marker=palette.marker(s), ls=palette.line(s), label=s)
-        for s in samplers
+    of_heads = [
+        Line2D([], [], color=colours[h], lw=2, marker=palette.marker(h), ms=6, label=h)
+        for h in heads
     ]
-    if handles:
-        figure.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=min(len(handles), 6),
-            handlelength=2.6,
-        )
+    of_samplers = [
+        Line2D([], [], color=MUTED, marker="o", ms=6, fillstyle=palette.fill(s),
+               ls=palette.line(s), label=s)
+        for s in samplers
+    ]  # fmt: skip
+    put_legend(figure, of_heads, of_samplers, extra)
+
+
+def put_legend(figure: Figure, *groups: Sequence[Any], **options: Any) -> None:
+    """A legend below the panels with as many columns as fit, filled line by line.
+
+    Args:
+        figure: gets it, and grows by what it needs.
+        groups: artists with labels; each group begins a line.
+        options: of `Figure.legend`.
+    """
+    longest = max((len(group) for group in groups), default=0)
+    if not longest:
+        return
+    for columns in range(longest, 0, -1):
+        handles = [handle for group in groups for handle in _filled(group, columns)]
+        by_column = [handles[column::columns] for column in range(columns)]
+        width = sum(HANDLE + LETTER * max(map(_letters, column)) for column in by_column)
+        if width <= WIDTH:
+            break
+    # More lines must not take their space from the panels.
+    lines = len(handles) // columns
+    figure.set_figheight(figure.get_figheight() + max(0.0, LINE * (lines + 1) - LEGEND_SPACE))
+    # Matplotlib fills columns; people read lines.
+    ordered = [handle for column in by_column for handle in column]
+    figure.legend(
+        handles=ordered, loc="outside lower center", ncols=columns, handlelength=2.6, **options
+    )
+
+
+def _letters(handle: Any) -> int:
+    return len(handle.get_label())
+
+
+def _filled(group: Sequence[Any], columns: int) -> list[Any]:
+    """The group, with invisible handles up to the end of its last line."""
+    blanks = -len(group) % columns
+    return [*group, *(Line2D([], [], ls="", label=" ") for _ in range(blanks))]
+
+
+RING = 12
+"""Points: the size of a ring around a marker."""
+
+
+def ring(ax: Axes, x: float, y: float) -> Line2D:
+    """A ring around a point that is to be read with care."""
+    (around,) = ax.plot(x, y, marker="o", ms=RING, mfc="none", mec=INK, mew=0.7, ls="", alpha=0.8)
+    return around
 
 
 def hide_unused(axes: list[Axes], used: int) -> None:

@@ -12,14 +12,26 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "Accuracy against cost",
         "The main number of each benchmark against the median time of one training step. Up and to "
         "the left is better. Vertical bars: 95 % interval over test people and seeds. Horizontal "
-        "bars: 20th to 80th percentile of the step time. Hollow: something else held the machine "
-        "up during the measurement.",
+        "bars: 20th to 80th percentile of the step time. Dashed: the Pareto front, where nothing "
+        "measured is both as fast and better. Full strength: the front, and what is not told apart "
+        "from the best method that is at least as fast, by the paired difference over the same "
+        "pairs and seeds (all of a panel together 95 %). Faint: behind it. Ringed: something else "
+        "held the machine up during the measurement. Point at a mark for its runs.",
     ),
     "roc": (
         "ROC",
         "Share of genuine pairs accepted (TAR) against the share of impostor pairs accepted (FAR, "
         "logarithmic), down to the FAR of a single false accept; left of that the benchmark cannot "
-        "tell. Line: mean over seeds. Band: from the lowest to the highest seed.",
+        "tell. Line: mean over seeds. Band: pointwise 95 % interval over test people (bootstrap, "
+        "200 replicates) and seeds (Student's t, spread pooled over methods); none where a "
+        "benchmark has too few people. Of more than six curves only the highest has its band.",
+    ),
+    "det": (
+        "DET",
+        "The same curves as errors: share of genuine pairs rejected (FNMR) against the share of "
+        "impostor pairs accepted (FMR), both logarithmic, which tells curves apart that a ROC "
+        "shows near 1. Nothing is drawn below a single false accept, nor where no genuine pair is "
+        "rejected. Lines and bands as in the ROC.",
     ),
     "sampler_curves": (
         "Accuracy against a sampler's parameter",
@@ -31,19 +43,28 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "memory": (
         "Memory against identities",
         "Peak memory of a training step's last layer against the number of identities, both "
-        "logarithmic. A cross at the top: out of memory. Hollow: something else held the machine "
-        "up during the measurement.",
+        "logarithmic. A cross at the top: out of memory (OOM). Ringed: something else held the "
+        "machine up during the measurement. Broad grey dashes: planned by `frcore plan`, where it "
+        "knows the step; of a CPU that of the dense backend alone. Open dark marks: published by "
+        "Partial FC's authors (8 V100 of 32 GB, ResNet-50, fp16, 1,024 images in all, as the "
+        "driver counts it), another experiment that has the backbone in it; drawn beside a GPU at "
+        "the same numbers of identities and the same sampling rate, and nowhere else.",
     ),
     "throughput": (
         "Throughput against identities",
         "Images per second through a training step's last layer against the number of identities, "
-        "both logarithmic. A cross at the top: out of memory. Hollow: something else held the "
-        "machine up during the measurement.",
+        "both logarithmic. A cross at the top: out of memory (OOM). Ringed: something else held "
+        "the machine up during the measurement. Broad grey dashes: planned by `frcore plan`, for a "
+        "GPU whose ceilings it knows: at most, where the step is fused, and an estimate for the "
+        "dense one. Open dark marks: published by Partial FC's authors (8 V100 of 32 GB, "
+        "ResNet-50, fp16, 1,024 images in all), another experiment that has the backbone in it; "
+        "drawn beside a GPU at the same numbers of identities and the same sampling rate, and "
+        "nowhere else.",
     ),
     "roofline": (
         "Step time over the roofline",
         "Measured time of a training step's last layer (points; a cross at the top: out of memory; "
-        "hollow: something else held the machine up during the measurement) against the number of "
+        "ringed: something else held the machine up during the measurement) against the number of "
         "identities, both logarithmic, over the time that the GPU needs at least (grey line): two "
         "passes over the class centres with 16-bit matrix products, each as fast as its "
         "arithmetic or its memory allows. Nothing is planned for a CPU.",

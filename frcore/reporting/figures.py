@@ -11,6 +11,7 @@ from frcore.reporting import (
     outputs,
     plot_angles,
     plot_cost,
+    plot_identities,
     plot_roc,
     plot_roofline,
     plot_samplers,
@@ -32,12 +33,14 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
     """
     study, rows = summary.study, summary.rows
     curves = plot_training.read_curves(study, root, rows)
+    rates = plot_roc.read_curves(summary)
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, summary),
-        "roc": lambda: plot_roc.roc(study, summary.scores, summary),
+        "roc": lambda: plot_roc.roc(study, rates, summary),
+        "det": lambda: plot_roc.det(study, rates, summary),
         "sampler_curves": lambda: plot_samplers.sampler_curves(study, summary),
-        "memory": lambda: plot_cost.memory(study, rows),
-        "throughput": lambda: plot_cost.throughput(study, rows),
+        "memory": lambda: plot_identities.memory(study, rows),
+        "throughput": lambda: plot_identities.throughput(study, rows),
         "roofline": lambda: plot_roofline.roofline(study, rows),
         "training": lambda: plot_training.training(study, curves),
         "head_state": lambda: plot_training.head_state(study, curves),

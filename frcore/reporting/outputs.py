@@ -11,7 +11,7 @@ from pathlib import Path
 PAGE = "report.html"
 
 FIGURES = (
-    "accuracy_cost", "roc", "sampler_curves", "memory", "throughput", "roofline", "training",
+    "accuracy_cost", "roc", "det", "sampler_curves", "memory", "throughput", "roofline", "training",
     "head_state", "angle_distributions", "angle_histograms", "center_angles",
 )  # fmt: skip
 """Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from frcore import plan
 from frcore.config import Study
-from frcore.reporting.canvas import columns_for, hide_unused, message, panels
+from frcore.reporting.canvas import columns_for, hide_unused, message, panels, put_legend
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.plot_training import curve, curve_legend, label_bottoms
 from frcore.reporting.records import Record
@@ -195,9 +194,10 @@ def center_angles(study: Study, curves: dict[str, list[Record]]) -> Figure:
     hide_unused(list(axes.flat), len(heads))
     label_bottoms(axes, len(heads), 1, "epoch")
     samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
-    colours = [palette.heads[head] for head in heads[:4]]
-    quantities: dict[str, Any] = {
-        "centre and nearest other": tuple(Line2D([], [], color=c, lw=4) for c in colours),
+    quantities = {
+        "centre and nearest other (head's colour)": Line2D(
+            [], [], color=palette.heads[heads[0]], lw=4
+        ),
         "centre and any other (grey)": Line2D([], [], color=MUTED, lw=4),
         "centre and its embeddings (dots)": Line2D([], [], color=INK, marker="."),
     }
@@ -236,4 +236,4 @@ def _patch_legend(figure: Figure) -> None:
         Line2D([], [], color=INK, lw=5, alpha=0.6, label="to the own class centre (head's colour)"),
         Line2D([], [], color=MUTED, lw=5, alpha=0.5, label="to the other class centres (grey)"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    put_legend(figure, handles)

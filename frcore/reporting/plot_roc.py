@@ -1,62 +1,82 @@
-"""The ROC figure: TAR against FAR, one row per benchmark and one panel per sampler."""
+"""The ROC and DET figures: one row per benchmark, and one panel per sampler."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from numpy.typing import NDArray
+from matplotlib.ticker import NullLocator
 
 from frcore.config import Study
-from frcore.evaluation.metrics import tar_at_fars
-from frcore.reporting.canvas import columns_for, legend, message, panels
-from frcore.reporting.palette import MUTED, Palette
-from frcore.reporting.scores import Arrays, Scores
+from frcore.reporting.canvas import columns_for, hover, legend, message, panels
+from frcore.reporting.curves import Curve, benchmark_curves
+from frcore.reporting.palette import MOST_BANDS, MUTED, Palette
 from frcore.reporting.summary import Method, Summary
+from frcore.reporting.ticks import plain_ticks
 
-GRID_POINTS = 60
+Curves = Mapping[str, Mapping[Method, Curve]]
+"""Benchmark -> method -> its curve."""
+
+MARKERS_A_CURVE = 5
 
 
-def roc(study: Study, scores: Scores, summary: Summary) -> Figure:
-    """ROC curves: mean over seeds, with a band from the lowest to the highest seed."""
-    curves = {
-        (benchmark, method): found
-        for benchmark in study.benchmarks
-        for method in summary.methods
-        if (found := _curves(summary, scores, benchmark, method)) is not None
-    }
+def read_curves(summary: Summary) -> Curves:
+    """The curves of every benchmark that some method has scores on; for both figures."""
+    found = {name: benchmark_curves(summary, name) for name in summary.study.benchmarks}
+    return {name: curves for name, curves in found.items() if curves}
+
+
+def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
+    """TAR against FAR."""
     if not curves:
         return message("ROC: no run has scores yet.")
-    shown = [b for b in study.benchmarks if any(b == benchmark for benchmark, _ in curves)]
+    figure, axes = _panels(study, curves, summary, error=False)
+    for row in axes:
+        row[0].set_ylabel("TAR")
+    for ax in axes[-1]:
+        ax.set_xlabel("FAR")
+    return figure
+
+
+def det(study: Study, curves: Curves, summary: Summary) -> Figure:
+    """FNMR against FMR, both logarithmic: what a ROC hides where TAR is near 1."""
+    if not curves:
+        return message("DET: no run has scores yet.")
+    figure, axes = _panels(study, curves, summary, error=True)
+    for row in axes:
+        row[0].set_ylabel("FNMR (1 − TAR)")
+    for ax in axes[-1]:
+        ax.set_xlabel("FMR (FAR)")
+    return figure
+
+
+def _panels(
+    study: Study, curves: Curves, summary: Summary, *, error: bool
+) -> tuple[Figure, np.ndarray]:
     tracks = list(dict.fromkeys(_track(method) for method in summary.methods))
     width = columns_for(len(tracks), 4)
     per_benchmark = -(-len(tracks) // width)
     palette = Palette(study)
-    figure, axes = panels(len(shown) * per_benchmark, width, height=2.6, sharey="row")
-    for row, benchmark in enumerate(shown):
+    figure, axes = panels(len(curves) * per_benchmark, width, height=2.6, sharey="row")
+    for row, (benchmark, of_benchmark) in enumerate(curves.items()):
         for place in range(per_benchmark * width):
             ax = axes[row * per_benchmark + place // width, place % width]
             if place >= len(tracks):
                 ax.set_axis_off()
                 continue
-            own = {m: c for (b, m), c in curves.items()
-                   if b == benchmark and _track(m) == tracks[place]}  # fmt: skip
-            _panel(ax, own, palette)
+            own = {m: curve for m, curve in of_benchmark.items() if _track(m) == tracks[place]}
+            _panel(ax, own, palette, summary, error=error)
             backbone, sampler = tracks[place]
             behind = f" · {backbone}" if len(study.backbones) > 1 and backbone else ""
             ax.set_title(f"{benchmark} · {sampler}{behind}")
-            if place % width == 0:
-                ax.set_ylabel("TAR")
-    for ax in axes[-1]:
-        ax.set_xlabel("FAR")
-    present = {method.backbone if method.is_model else method.head for _, method in curves}
+        if error:
+            _shared_floor(axes[row * per_benchmark : (row + 1) * per_benchmark].flat, of_benchmark)
+    present = {m.backbone if m.is_model else m.head for own in curves.values() for m in own}
     named = [one.label for one in (*study.heads, *study.models) if one.label in present]
     legend(figure, palette, named, [])
-    return figure
+    return figure, axes
 
 
 def _track(method: Method) -> tuple[str, str]:
@@ -65,56 +85,49 @@ def _track(method: Method) -> tuple[str, str]:
 
 
 def _panel(
-    ax: Axes, curves: dict[Method, tuple[NDArray[Any], NDArray[Any]]], palette: Palette
+    ax: Axes, curves: Mapping[Method, Curve], palette: Palette, summary: Summary, *, error: bool
 ) -> None:
     if not curves:
         ax.text(0.5, 0.5, "no scores yet", color=MUTED, ha="center", transform=ax.transAxes)
         ax.set_xticks([])
         return
-    for method, (far, tar_SF) in curves.items():
-        model = method.is_model
-        colour = palette.models[method.backbone] if model else palette.heads[method.head]
-        line = "-" if model else palette.line(method.sampler)
-        ax.plot(far, tar_SF.mean(axis=0), color=colour, ls=line, lw=1.5)
-        if len(tar_SF) > 1:
-            low, high = tar_SF.min(axis=0), tar_SF.max(axis=0)
-            ax.fill_between(far, low, high, color=colour, alpha=0.15, lw=0)
+    with_band = set(curves)
+    if len(curves) > MOST_BANDS:
+        with_band = {max(curves, key=lambda m: float(curves[m].tar.mean()))}
+    for number, (method, curve) in enumerate(curves.items()):
+        _draw(ax, method, curve, palette, summary, error, method in with_band, number)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(base=10, numticks=6))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
+    plain_ticks(ax.xaxis)
+    if error:
+        ax.set_yscale("log")
 
 
-def _curves(
-    summary: Summary, scores: Scores, benchmark: str, method: Method
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """A FAR grid (F,) and the TAR of each seed on it (S, F)."""
-    frame = summary.rows.usable("evaluation")
-    runs = frame[
-        (frame["backbone"] == method.backbone)
-        & (frame["head"] == method.head)
-        & (frame["sampler"] == method.sampler)
-        & (frame["benchmark"] == benchmark)
-    ]["run"].unique()
-    loaded = [a for run in sorted(runs) if (a := scores.load(str(run), benchmark)) is not None]
-    loaded = [a for a in loaded if a["same"].any() and not a["same"].all()]
-    if not loaded:
-        return None
-    far = far_grid(int((~loaded[0]["same"]).sum()))
-    return far, np.stack([_tar(arrays, far) for arrays in loaded])
+def _draw(
+    ax: Axes, method: Method, curve: Curve, palette: Palette, summary: Summary, error: bool,
+    with_band: bool, number: int,
+) -> None:  # fmt: skip
+    name = method.backbone if method.is_model else method.head
+    colour = (palette.models if method.is_model else palette.heads)[name]
+    line_style = "-" if method.is_model else palette.line(method.sampler)
+    values = 1 - curve.tar if error else curve.tar
+    # Zero errors have no place on a logarithmic axis.
+    shown = np.where(values > 0, values, np.nan) if error else values
+    # Markers of different curves stand at different FARs.
+    every = max(1, curve.far.size // MARKERS_A_CURVE)
+    (line,) = ax.plot(
+        curve.far, shown, color=colour, ls=line_style, lw=1.4, marker=palette.marker(name), ms=4,
+        markevery=(number * 3 % every, every),
+    )  # fmt: skip
+    hover(line, f"{summary.name(method)}. Runs: {', '.join(curve.runs)}")
+    if with_band and curve.low is not None and curve.high is not None:
+        low, high = (1 - curve.high, 1 - curve.low) if error else (curve.low, curve.high)
+        ax.fill_between(curve.far, low, high, color=colour, alpha=0.16, lw=0)
 
 
-def _tar(arrays: Arrays, far: Sequence[float] | NDArray[Any]) -> NDArray[Any]:
-    genuine, impostor = arrays["scores"][arrays["same"]], arrays["scores"][~arrays["same"]]
-    return np.array([point.tar for point in tar_at_fars(genuine, impostor, far)])
-
-
-def far_grid(impostors: int) -> NDArray[np.float64]:
-    """FARs from the lowest that `impostors` pairs resolve (one false accept) up to below 1.
-
-    >>> grid = far_grid(100)
-    >>> float(grid[0]), bool(grid[-1] < 1)
-    (0.01, True)
-    """
-    counts = np.unique(np.geomspace(1, max(impostors - 1, 1), GRID_POINTS).round())
-    return np.asarray(counts / impostors, dtype=np.float64)
+def _shared_floor(axes: np.ndarray, curves: Mapping[Method, Curve]) -> None:
+    """End the logarithmic axes of errors at the least one that is drawn, and label them."""
+    errors = np.concatenate([1 - curve.tar for curve in curves.values()])
+    for ax in axes:
+        ax.set_ylim(errors[errors > 0].min(initial=1.0) / 1.5, 1.15)
+        plain_ticks(ax.yaxis)
+        ax.yaxis.set_minor_locator(NullLocator())

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.config import Component, Measurement, Study
-from frcore.errors import UserError
-from frcore.planning import DEVICES, Device, Plan, Shape, plan_step
+from frcore.config import Study
+from frcore.planning import Device, Plan, Shape, plan_step
 from frcore.planning.measured import Measured
-from frcore.reporting.canvas import columns_for, hide_unused, message, panels
+from frcore.reporting.canvas import columns_for, hide_unused, message, panels, put_legend
 from frcore.reporting.palette import INK, MUTED
-from frcore.reporting.plot_cost import against_identities, plain_log
+from frcore.reporting.planned import POINTS, known_device, planned_shape
+from frcore.reporting.plot_identities import against_identities
 from frcore.reporting.rows import Rows
-
-POINTS = 60
-"""Of a planned line."""
+from frcore.reporting.ticks import plain_log
 
 SUBJECTS = {
     "triton": ("#d55e00", "o"),
@@ -38,42 +35,22 @@ def roofline(study: Study, rows: Rows) -> Figure:
     usable = rows.usable("measurement")
     if study.measurement is None or usable["step_ms"].notna().sum() == 0:
         return message("Step time over the roofline: not measured.")
-    names = set(usable["gpu_name"].dropna())
-    known = [d for d in DEVICES.values() if any(d.is_board(name) for name in names)]
+    found = map(known_device, usable["gpu_name"].dropna().unique())
+    known = list({device.name: device for device in found if device is not None}.values())
     given = study.measurement
     samplers = {sampler.label: sampler for sampler in study.samplers}
 
-    def bound(ax: Axes, sampler: str) -> None:
+    def bound(ax: Axes, sampler: str) -> tuple[Line2D, ...]:
         line = planned_shape(samplers[sampler], given)
         if len(known) != 1 or line is None:
             where = "this device" if not known else "this sampler"
             ax.annotate(f"nothing is planned for {where}", (0.97, 0.04), ha="right",
                         xycoords="axes fraction", fontsize="x-small", color=MUTED)  # fmt: skip
-            return
-        draw_bound(ax, line, known[0], (min(given.identities), max(given.identities)))
+        else:
+            draw_bound(ax, line, known[0], (min(given.identities), max(given.identities)))
+        return ()
 
     return against_identities(study, rows, "step_ms", "time of one step [ms]", bound)
-
-
-def planned_shape(sampler: Component, measurement: Measurement) -> Shape | None:
-    """What a sampler's step is planned as; None where that is not known."""
-    given = sampler.parameters
-    if "over" in given:
-        return None
-    changes: dict[str, dict[str, Any]] = {
-        "full": {},
-        "interclass_filter": {},
-        "partial_fc": {"rate": given.get("rate"), "update": given.get("update", "sparse")},
-        "broadface": {"queue": given.get("size")},
-    }
-    if sampler.name not in changes:
-        return None
-    state = {"split": "split"}.get(getattr(measurement, "center_format", "fp32"), "fp32")
-    try:
-        return Shape(1, batch=measurement.batch_size, dim=measurement.dim, state=state,
-                     **changes[sampler.name])  # fmt: skip
-    except (TypeError, UserError):
-        return None  # a rate of 0, or a size left to the sampler
 
 
 def draw_bound(ax: Axes, shape: Shape, device: Device, limits: tuple[float, float]) -> None:
@@ -141,5 +118,4 @@ def _legend(figure: Figure, rows: Sequence[Measured]) -> None:
     for subject in sorted({row.subject for row in rows}):
         colour, marker = SUBJECTS.get(subject, (INK, "x"))
         handles.append(Line2D([], [], color=colour, marker=marker, ls="", label=subject))
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
+    put_legend(figure, handles)

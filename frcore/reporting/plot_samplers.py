@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from frcore.config import Component, Study
 from frcore.reporting.canvas import hover, legend, message, panels
 from frcore.reporting.palette import Palette
-from frcore.reporting.plot_cost import short_number
 from frcore.reporting.summary import Column, Method, Number, Summary
+from frcore.reporting.ticks import short_number
 
 NEUTRAL = {"rate": 1.0, "size": 0.0}
 """The value of a parameter at which the sampler does what `full` does."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 
 from frcore import plan
 from frcore.config import Study
-from frcore.reporting.canvas import columns_for, hide_unused, message, panels, same_range
+from frcore.reporting.canvas import (
+    columns_for,
+    hide_unused,
+    message,
+    panels,
+    put_legend,
+    same_range,
+)
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.records import Record, read_events
 from frcore.reporting.rows import Rows
@@ -121,19 +126,13 @@ def curve(
 
 
 def curve_legend(
-    figure: Figure, palette: Palette, samplers: list[str], quantities: Mapping[str, Any]
+    figure: Figure, palette: Palette, samplers: list[str], quantities: Mapping[str, Line2D]
 ) -> None:
-    """Samplers by line, then what is drawn: handles, or tuples of them side by side."""
-    lines = {name: Line2D([], [], color=INK, ls=palette.line(name)) for name in samplers}
-    handles = {**lines, **quantities}
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
-        loc="outside lower center",
-        ncols=3,
-        handlelength=2.6,
-    )
+    """Samplers by line, then what is drawn."""
+    lines = [Line2D([], [], color=INK, ls=palette.line(name), label=name) for name in samplers]
+    for name, handle in quantities.items():
+        handle.set_label(name)
+    put_legend(figure, lines, list(quantities.values()))
 
 
 def head_state(study: Study, curves: dict[str, list[Record]]) -> Figure:

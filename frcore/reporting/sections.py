@@ -56,7 +56,7 @@ SECTIONS = (
     Section("accuracy-cost", "Accuracy against cost", "Trade-off", (
         _figure("accuracy_cost"),
     ), needs_training=True),
-    Section("roc", "ROC", "ROC", (_figure("roc"),)),
+    Section("roc", "ROC and DET", "ROC and DET", (_figure("roc"), _figure("det"))),
     Section("cost", "Speed and memory against identities", "Speed and memory", (
         _figure("memory", "Memory"),
         _figure("throughput", "Throughput"),

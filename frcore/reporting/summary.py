@@ -310,9 +310,10 @@ class Summary:
         ranked = sorted(valued, key=lambda m: -(self.cell(m, column).value or 0.0))
         best = ranked[0]
         found = [Difference(best, "best", seeds=self.cell(best, column).seeds)]
-        return found + [self._difference(column, best, other) for other in ranked[1:]]
+        return found + [self.difference(column, best, other) for other in ranked[1:]]
 
-    def _difference(self, column: Column, best: Method, other: Method) -> Difference:
+    def difference(self, column: Column, best: Method, other: Method) -> Difference:
+        """`best` minus `other`, at the level of `comparison_level`."""
         if best.is_model:
             runs = ([best.backbone], [other.backbone])
             return self._verdict(column, other, *runs, ())

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from frcore.reporting.answer import answer
+from frcore.reporting.canvas import RING
 from frcore.reporting.cost import conditions, is_disturbed
-from frcore.reporting.plot_cost import HOLLOW, accuracy_cost, memory, throughput
+from frcore.reporting.plot_cost import accuracy_cost
+from frcore.reporting.plot_identities import memory, throughput
 from frcore.reporting.rows import Rows
 from frcore.reporting.summary import Summary
 from frcore.reporting.table_cost import cost_table
@@ -30,12 +32,12 @@ def disturbed(complete: Made) -> Rows:
     return dataclasses.replace(complete.rows, measurement=frame)
 
 
-def hollow_points(figure) -> list[tuple[float, float]]:
+def ringed_points(figure) -> list[tuple[float, float]]:
     return [
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
         for ax in figure.axes
         for line in ax.get_lines()
-        if line.get_markerfacecolor() == HOLLOW and len(line.get_xdata())
+        if line.get_markersize() == RING and len(line.get_xdata())
     ]
 
 
@@ -67,17 +69,17 @@ def test_the_table_says_which_rows_are_disturbed(complete: Made, disturbed: Rows
     assert any(note.startswith(f"1 of {len(table.rows)} rows were taken") for note in table.notes)
 
 
-def test_disturbed_points_are_hollow(complete: Made, disturbed: Rows, summary: Summary):
+def test_disturbed_points_are_ringed(complete: Made, disturbed: Rows, summary: Summary):
     frame = disturbed.measurement
     [row] = frame[frame["disturbed"].notna()].to_dict("records")
     for figure, column in ((memory, "rss_extra_mib"), (throughput, "images_per_second")):
-        assert hollow_points(figure(complete.study, complete.rows)) == []
-        found = hollow_points(figure(complete.study, disturbed))
+        assert ringed_points(figure(complete.study, complete.rows)) == []
+        found = ringed_points(figure(complete.study, disturbed))
         assert found == [(10_000, pytest.approx(row[column]))]
     figure = accuracy_cost(complete.study, disturbed, summary)
-    times = [x for x, _ in hollow_points(figure)]
+    times = [x for x, _ in ringed_points(figure)]
     assert times == [pytest.approx(row["step_ms"])] * len(figure.axes)
-    assert hollow_points(accuracy_cost(complete.study, complete.rows, summary)) == []
+    assert ringed_points(accuracy_cost(complete.study, complete.rows, summary)) == []
 
 
 def test_the_answer_says_how_many_times_are_disturbed(

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from frcore.heads import HEADS
 from frcore.reporting.dark import contrast, dark_of
 from frcore.reporting.palette import GRID, HEAD_COLOURS, INK, MUTED, Palette
 from tests.reporting.tree import make_study
@@ -66,9 +67,16 @@ def test_variants_and_own_heads_get_colours_of_their_own():
     assert alone["arc03"] == HEAD_COLOURS["arcface"]
 
 
-def test_samplers_differ_in_marker_and_line():
+def test_samplers_differ_in_filling_and_line():
     samplers = ["full", "partial_fc", "broadface", {"name": "partial_fc", "label": "pfc01"}]
     palette = Palette(make_study(samplers=samplers))
     labels = ("full", "partial_fc", "broadface", "pfc01")
-    assert len({palette.marker(label) for label in labels}) == 4
+    assert len({palette.fill(label) for label in labels}) == 4
     assert len({palette.line(label) for label in labels}) == 4
+
+
+def test_heads_of_the_catalogue_differ_in_colour_and_in_shape():
+    names = list(HEADS)
+    palette = Palette(make_study(heads=names))
+    assert len({palette.heads[name] for name in names}) == len(names)
+    assert len({palette.marker(name) for name in names}) == len(names)  # for grey print

@@ -13,7 +13,8 @@ from frcore.errors import UserError
 from frcore.planning import Shape, get_device, plan_step
 from frcore.planning.figure import write_figure
 from frcore.planning.measured import Measured
-from frcore.reporting.plot_roofline import POINTS, planned_shape, roofline, session_roofline
+from frcore.reporting.planned import POINTS, planned_shape
+from frcore.reporting.plot_roofline import roofline, session_roofline
 from frcore.reporting.rows import Rows, collect
 from tests.reporting.tree import Tree, make_study
 
