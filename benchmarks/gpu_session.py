@@ -167,7 +167,8 @@ def numbers(row: dict[str, str] | None, status: str) -> str:
         return f"  ({row['error']})"
     memory = row["allocated_peak_mib"] or row["rss_extra_mib"]
     plan = f" (planned {row['plan_ms']})" if row["plan_ms"] else ""
-    return f"  {row['step_ms']} ms{plan}, {memory} MiB"
+    disturbed = f", disturbed: {row['disturbed']}" if row["disturbed"] else ""
+    return f"  {row['step_ms']} ms{plan}, {memory} MiB{disturbed}"
 
 
 def main(

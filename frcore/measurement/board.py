@@ -65,6 +65,13 @@ class Board:
         self.missing.pop(counter, None)
         return value
 
+    def _positive(self, counter: str, value: T | None) -> T | None:
+        """The same value, or None for a 0 that can only be a counter which is not kept."""
+        if value == 0:
+            self.missing[counter] = "reads 0, which a board at work never is"
+            return None
+        return value
+
     def _ask_whole_board(self, counter: str, question: Callable[[], T]) -> T | None:
         """Ask what only the whole board has: it says nothing about one of its MIG instances."""
         if self.is_mig:
@@ -115,9 +122,10 @@ class Board:
 
     def power_limit_watts(self) -> float | None:
         """The limit that is enforced now, in watts."""
-        return self._ask_whole_board(
+        limit = self._ask_whole_board(
             "power_limit", lambda: self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
         )
+        return self._positive("power_limit", limit)
 
     def memory_bytes(self) -> tuple[int | None, int | None]:
         """(total, used) of the device by all processes."""
@@ -193,24 +201,25 @@ class Board:
         utilisation = self._ask_whole_board(
             "utilisation", lambda: nvml.nvmlDeviceGetUtilizationRates(handle)
         )
+        power = self._ask_whole_board("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+        clock = self._ask(
+            "sm_clock", lambda: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        )
+        celsius = self._ask(
+            "temperature",
+            lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        )
         return Reading(
             memory_total_bytes=total,
             memory_used_bytes=used,
             process_memory_bytes=self._memory_of(os.getpid() if pid is None else pid, running),
             other_processes=self._others(running),
-            power_watts=self._ask_whole_board(
-                "power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3
-            ),
+            power_watts=self._positive("power", power),
             power_limit_watts=self.power_limit_watts(),
             energy_mj=self.energy_mj(),
             utilisation_percent=None if utilisation is None else int(utilisation.gpu),
-            sm_clock_mhz=self._ask(
-                "sm_clock", lambda: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
-            ),
-            temperature_celsius=self._ask(
-                "temperature",
-                lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            ),
+            sm_clock_mhz=self._positive("sm_clock", clock),
+            temperature_celsius=self._positive("temperature", celsius),
             clock_events=self.clock_events(),
             missing=dict(self.missing),
         )

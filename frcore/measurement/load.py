@@ -60,7 +60,7 @@ class HostWatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._own = time.process_time()
-        self._busy = _busy_seconds()
+        self._busy, self._all = _processor_seconds()
         self._waited = _waited_seconds()
 
     def seconds(self) -> float:
@@ -70,10 +70,11 @@ class HostWatch:
     def load(self, threads: int) -> HostLoad:
         """What others did until now, to a process that computes with so many threads."""
         seconds, own = self.seconds(), time.process_time() - self._own
-        busy = _busy_seconds() - self._busy
+        busy, everything = _processor_seconds()
+        busy, everything = busy - self._busy, everything - self._all
         others = None
-        # Some containers show processors that never do anything: not even this process's work.
-        if busy >= own / 2:
+        # Some containers show processors that stand still: not even this process's work is theirs.
+        if everything > 0 and busy >= own / 2:
             others = max(0.0, busy - own) / seconds
         waited = _waited_seconds()
         percent = None
@@ -82,17 +83,20 @@ class HostWatch:
         return HostLoad(others, percent)
 
 
-def _busy_seconds() -> float:
+def _processor_seconds() -> tuple[float, float]:
+    """Time of all processors so far: busy, and busy or idle."""
     times = psutil.cpu_times()
-    return float(sum(getattr(times, name, 0.0) for name in BUSY))
+    return float(sum(getattr(times, name, 0.0) for name in BUSY)), float(sum(times))
 
 
 def _waited_seconds() -> float | None:
     """Time this process's threads were ready to run without a processor; Linux only."""
-    waited: list[int] = []
+    ran = waited = 0
     with contextlib.suppress(OSError):
         for task in TASKS.iterdir():
-            with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may just end
-                # proc(5): time on a processor and time waiting for one (ns), and how often.
-                waited.append(int((task / "schedstat").read_text().split()[1]))
-    return sum(waited) / 1e9 if waited else None
+            with contextlib.suppress(OSError, ValueError):  # a thread may just end
+                # Of the kernel's sched-stats: ns on a processor, ns waiting for one, how often.
+                on_processor, waiting, _ = (task / "schedstat").read_text().split()
+                ran, waited = ran + int(on_processor), waited + int(waiting)
+    # A kernel that does not count shows zeros, also for the thread that is reading them.
+    return waited / 1e9 if ran else None

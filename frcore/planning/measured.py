@@ -98,6 +98,8 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     name = record["gpu_name"]
     if record["status"] != "ok" or not isinstance(name, str) or not device.is_board(name):
         return None
+    if _text(record, "disturbed", ""):
+        return None  # how far a plan is off cannot be seen where something else took its share
     step_ms = _number(record, "step_ms")
     # A study's rows have the format of their centres, always with momentum.
     state = _text(record, "state", _text(record, "center_format", "fp32"))

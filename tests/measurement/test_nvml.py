@@ -58,6 +58,13 @@ def test_a_counter_that_is_not_there_is_none_and_said_so(counter, error):
     assert all(getattr(reading, other) is not None for other in others)
 
 
+@pytest.mark.parametrize("counter", ["power", "power_limit", "clock", "temperature"])
+def test_a_zero_that_cannot_be_is_none_and_said_so(counter):
+    reading = first_reading(SimulatedNvml(SimulatedBoard(**{counter: 0})))
+    assert getattr(reading, COUNTERS[counter]) is None
+    assert "reads 0" in " ".join(reading.missing.values())
+
+
 def test_a_process_that_a_container_hides_is_none_not_zero():
     board = SimulatedBoard(processes=[SimpleNamespace(pid=999_999_999, usedGpuMemory=GIB)])
     reading = first_reading(SimulatedNvml(board))

@@ -35,6 +35,7 @@ def test_usable_rows_of_the_device_alone(tmp_path):
         {"gpu_name": "NVIDIA A100-SXM4-80GB"},
         {"gpu_name": None},
         {"state": "a format of tomorrow"},
+        {"disturbed": "1 other process on the board"},
     )
     (row,) = measured_rows(tmp_path, H200)
     assert row.shape == Shape(10**6, state="split")
