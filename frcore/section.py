@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,3 +17,24 @@ class Section(BaseModel):
     """A part of the study: unknown keys are refused, values cannot change once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def dotted(settings: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Nested settings with their whole names.
+
+    Args:
+        settings: mappings in mappings.
+        without: keys left out of inner mappings.
+
+    >>> dotted({"rate": 0.1, "over": {"name": "partial_fc", "label": "p"}}, without=["label"])
+    {'rate': 0.1, 'over.name': 'partial_fc'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            inner = {key: kept for key, kept in value.items() if key not in without}
+            found |= {f"{name}.{key}": kept
+                      for key, kept in dotted(inner, without=without).items()}  # fmt: skip
+        else:
+            found[name] = value
+    return found

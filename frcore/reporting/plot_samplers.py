@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from frcore.reporting.canvas import hover, legend, message, panels
 from frcore.reporting.palette import Palette
 from frcore.reporting.summary import Column, Method, Number, Summary
 from frcore.reporting.ticks import short_number
+from frcore.section import dotted
 
 NEUTRAL = {"rate": 1.0, "size": 0.0}
 """The value of a parameter at which the sampler does what `full` does."""
@@ -46,7 +46,7 @@ def sweeps(samplers: tuple[Component, ...]) -> list[Sweep]:
     """
     groups: dict[tuple[str, str, str], dict[float, str]] = {}
     for sampler in samplers:
-        flat = _flat(sampler.parameters)
+        flat = dotted(sampler.parameters, without=["label"])
         for parameter, value in flat.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
@@ -58,16 +58,6 @@ def sweeps(samplers: tuple[Component, ...]) -> list[Sweep]:
         for (name, parameter, _), labels in groups.items()
         if len(labels) > 1
     ]
-
-
-def _flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in parameters.items():
-        if isinstance(value, Mapping):
-            flat |= _flat({k: v for k, v in value.items() if k != "label"}, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _full_name(sampler: Component) -> str:

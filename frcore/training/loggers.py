@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from frcore.errors import UserError
 from frcore.files import read_json, write_json
 from frcore.plan import RunSpec
+from frcore.section import dotted
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class MLflow(Tracker):
             self._mlflow.set_experiment("frcore")
         run = self._mlflow.start_run(run_id=known_id, run_name=None if known_id else spec.id)
         if known_id is None:
-            self._mlflow.log_params(_flat(spec.model_dump(mode="json")))
+            self._mlflow.log_params(dotted(spec.model_dump(mode="json")))
         return str(run.info.run_id)
 
     def figures(self, values: Mapping[str, float], step: int) -> None:
@@ -211,14 +212,3 @@ def _figures(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
         for name, value in flat.items()
         if isinstance(value, (int, float)) and name != "step" and abs(value) < float("inf")
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `training.schedule.kind` -> value."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
