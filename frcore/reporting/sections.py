@@ -48,7 +48,7 @@ def _table(name: str, heading: str = "", fold: str = "") -> Part:
 
 
 SECTIONS = (
-    Section("results", "Accuracy and cost", "Results", (
+    Section("results", "Results", "Results", (
         _table("overview"),
         _table("accuracy", "Every metric", "All metrics of all benchmarks, and their protocol"),
         _table("differences", "Differences", "How far from the best, and is it noise?"),
