@@ -25,7 +25,7 @@ WIDTH = 8.4
 
 PANEL_HEIGHT = 2.5
 
-LETTER, HANDLE, LINE = 0.072, 0.7, 0.205
+LETTER, HANDLE, LINE = 0.068, 0.7, 0.205
 """Inches: about the width of a letter of a legend, of what stands before a label with the gap
 behind it, and the height of a line."""
 

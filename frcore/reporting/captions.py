@@ -99,6 +99,22 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "classes: between an embedding and its own centre, during the epoch (dots). Line: mean "
         "over seeds. Band: from the lowest to the highest seed.",
     ),
+    "center_cosines": (
+        "Cosines between class centres",
+        "Distribution of the cosine between the centres of two labels after training, seeds "
+        "together: of labels that are one person, as far as the data tell (coloured), and of any "
+        "two labels (grey). Both areas are equal, since pairs of one person are few. Where the two "
+        "lie apart, a threshold finds the labels to join.",
+    ),
+    "long_tail": (
+        "Classes with many and with few images",
+        "Top: angle between an identity's embeddings and its class centre, mean over the last "
+        "epoch's rows, against images per identity (logarithmic). Points: means over the "
+        "identities with most, middling and fewest images, about a third of them each. Bars: from "
+        "the 5th to the 95th percentile over these identities. Bottom: passive updates, in which a "
+        "centre was pushed by others and not pulled, for each image of its own that was seen. "
+        "Means over seeds; samplers are moved apart sideways a little.",
+    ),
 }
 
 TABLES: Mapping[str, tuple[str, str]] = {

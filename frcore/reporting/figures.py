@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from frcore.reporting import (
     outputs,
     plot_angles,
+    plot_classes,
     plot_cost,
     plot_identities,
     plot_roc,
@@ -33,6 +34,7 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
     """
     study, rows = summary.study, summary.rows
     curves = plot_training.read_curves(study, root, rows)
+    center_pairs = plot_classes.read_center_pairs(study, root, rows)
     rates = plot_roc.read_curves(summary)
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, summary),
@@ -47,6 +49,8 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
         "angle_distributions": lambda: plot_angles.angle_distributions(study, curves),
         "angle_histograms": lambda: plot_angles.angle_histograms(study, curves),
         "center_angles": lambda: plot_angles.center_angles(study, curves),
+        "center_cosines": lambda: plot_classes.center_cosines(study, center_pairs),
+        "long_tail": lambda: plot_classes.long_tail(study, rows),
     }
     files = outputs.paths(root)
     absent = {}

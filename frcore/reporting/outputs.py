@@ -13,6 +13,7 @@ PAGE = "report.html"
 FIGURES = (
     "accuracy_cost", "roc", "det", "sampler_curves", "memory", "throughput", "roofline", "training",
     "head_state", "angle_distributions", "angle_histograms", "center_angles",
+    "center_cosines", "long_tail",
 )  # fmt: skip
 """Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from frcore import plan
 from frcore.config import Study
 from frcore.reporting.canvas import columns_for, hide_unused, message, panels, put_legend
+from frcore.reporting.grids import label_bottoms, method_grid
 from frcore.reporting.palette import INK, MUTED, Palette
-from frcore.reporting.plot_training import curve, curve_legend, label_bottoms
+from frcore.reporting.plot_training import curve, curve_legend
 from frcore.reporting.records import Record
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -68,7 +69,7 @@ def angle_histograms(study: Study, curves: dict[str, list[Record]]) -> Figure:
     if not histograms:
         return message("Angle histograms: no finished run has any.")
     palette = Palette(study)
-    figure, grid = _method_grid(study, set(histograms), "angle [°]", 1.35)
+    figure, grid = method_grid(study, set(histograms), "angle [°]", 1.35)
     for (head, sampler), ax in grid.items():
         ax.set_yticks([])
         ax.grid(visible=False)
@@ -88,7 +89,7 @@ def angle_distributions(study: Study, curves: dict[str, list[Record]]) -> Figure
     if not histograms:
         return message("Angles over training: no finished run has any.")
     palette = Palette(study)
-    figure, grid = _method_grid(study, set(histograms), "epoch", 1.6)
+    figure, grid = method_grid(study, set(histograms), "epoch", 1.6)
     for (head, sampler), ax in grid.items():
         ax.yaxis.set_major_locator(MultipleLocator(45))
         if ax.get_ylabel():
@@ -100,34 +101,6 @@ def angle_distributions(study: Study, curves: dict[str, list[Record]]) -> Figure
             _fan(ax, found.edges, found.target, palette.heads[head], inner=True)
     _patch_legend(figure)
     return figure
-
-
-def _method_grid(
-    study: Study, present: set[tuple[str, str]], xlabel: str, height: float
-) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """One panel per head (across) and sampler (down), in the study's order, on common axes."""
-    heads = [h.label for h in study.heads if any(head == h.label for head, _ in present)]
-    samplers = [s.label for s in study.samplers if any(name == s.label for _, name in present)]
-    palette = Palette(study)
-    n_columns = columns_for(len(heads), 5)
-    blocks = -(-len(heads) // n_columns)
-    rows = blocks * len(samplers)
-    figure, axes = panels(rows, n_columns, height=height, sharex=True, sharey=True)
-    grid = {}
-    for position, head in enumerate(heads):
-        block, column = divmod(position, n_columns)
-        for row, sampler in enumerate(samplers):
-            ax = axes[block * len(samplers) + row, column]
-            grid[head, sampler] = ax
-            if row == 0:
-                ax.set_title(head, color=palette.heads[head])
-            if column == 0:
-                ax.set_ylabel(sampler)
-    last = len(heads) - (blocks - 1) * n_columns
-    for row in range(len(samplers)):
-        hide_unused(list(axes[(blocks - 1) * len(samplers) + row]), last)
-    label_bottoms(axes, len(heads), len(samplers), xlabel)
-    return figure, grid
 
 
 def quantile_of_counts(

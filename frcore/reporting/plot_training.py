@@ -21,6 +21,7 @@ from frcore.reporting.canvas import (
     put_legend,
     same_range,
 )
+from frcore.reporting.grids import label_bottoms
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.records import Record, read_events
 from frcore.reporting.rows import Rows
@@ -76,16 +77,6 @@ def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
     }
     curve_legend(figure, palette, samplers, quantities)
     return figure
-
-
-def label_bottoms(axes: np.ndarray, panels_used: int, rows: int, label: str) -> None:
-    """Label the horizontal axis of the lowest panel in use of each column."""
-    n_columns = axes.shape[1]
-    for column in range(min(n_columns, panels_used)):
-        block = (panels_used - 1 - column) // n_columns
-        lowest = axes[(block + 1) * rows - 1, column]
-        lowest.set_xlabel(label)
-        lowest.tick_params(labelbottom=True)
 
 
 def _curve_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:

@@ -28,6 +28,9 @@ GROUP_UNITS = {
     "passive": "steps per class",
     "passive_per_positive": "steps per row",
     **{name: unit for name, unit in CENTER_UNITS.items() if name != "mean_angle"},
+    "target_angle_mean": "degrees",
+    "target_angle_p5": "degrees",
+    "target_angle_p95": "degrees",
 }
 CONFLICT_UNITS = {
     "pairs": "pairs of centres",

@@ -74,8 +74,10 @@ SECTIONS = (
     ), needs_training=True),
     Section("centers", "Class centres", "Class centres", (
         _figure("center_angles"),
-        _table("conflicts", "Classes that may be one person"),
-        _table("passive_updates", "Passive updates",
+        _figure("center_cosines", "Classes that may be one person"),
+        _table("conflicts"),
+        _figure("long_tail", "Long tail and passive updates"),
+        _table("passive_updates", "",
                "How often is a centre pulled, and how often only pushed?"),
     ), needs_training=True),
     Section("published", "Published beside measured", "Published", (_table("published"),)),

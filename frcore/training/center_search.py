@@ -25,23 +25,32 @@ class CenterSearch:
         mean_angle: mean over all pairs of centres; NaN where there is none.
         pairs: for each threshold, how many pairs of centres have a cosine above it.
         same_person: how many of these pairs have the same entry in `person_C`; None without it.
+        histogram: pairs of centres with a cosine in each bin; empty without edges.
+        same_histogram: how many of these have the same entry in `person_C`; None without it.
     """
 
     nearest_C: Tensor
     mean_angle: float
     pairs: tuple[int, ...]
     same_person: tuple[int, ...] | None
+    histogram: tuple[int, ...]
+    same_histogram: tuple[int, ...] | None
 
 
 @torch.no_grad()
 def search_centers(
-    center_CD: Tensor, *, thresholds: Sequence[float] = (), person_C: Tensor | None = None
+    center_CD: Tensor,
+    *,
+    thresholds: Sequence[float] = (),
+    edges: Sequence[float] = (),
+    person_C: Tensor | None = None,
 ) -> CenterSearch:
     """Compare every centre with every other: C² D / 2 multiplications, O(tile × C) memory.
 
     Args:
         center_CD: the centres; only their directions matter. One of norm 0 is at 90° to all.
         thresholds: cosines.
+        edges: of the bins of a histogram of cosines, evenly far apart.
         person_C: an integer for each centre; equal where two centres are one person.
     """
     unit_CD = unit_rows(center_CD)
@@ -51,6 +60,9 @@ def search_centers(
     angle_sum = torch.zeros((), dtype=torch.float64, device=device)
     above_T = torch.zeros(len(thresholds), dtype=torch.int64, device=device)
     same_T = torch.zeros_like(above_T)
+    bins = max(len(edges) - 1, 0)
+    pairs_B = torch.zeros(bins, dtype=torch.int64, device=device)
+    same_B = torch.zeros_like(pairs_B)
     for first, cosine_RK in _upper_tiles(unit_CD):
         # Columns are the centres from `first` on; pairs met before are −∞, whose angle is not 0.
         rows = slice(first, first + len(cosine_RK))
@@ -63,13 +75,29 @@ def search_centers(
             above_T[k] += above_RK.count_nonzero()
             if same_RK is not None:
                 same_T[k] += (above_RK & same_RK).count_nonzero()
+        if bins:
+            pairs_B += _histogram(cosine_RK, edges)
+            if same_RK is not None:
+                same_B += _histogram(cosine_RK[same_RK], edges)
     number = count * (count - 1) // 2
     return CenterSearch(
         nearest_C=_exact_angles(center_CD, neighbour_C).cpu(),
         mean_angle=math.degrees(angle_sum.item() / number) if number else math.nan,
         pairs=tuple(above_T.tolist()),
         same_person=None if person_C is None else tuple(same_T.tolist()),
+        histogram=tuple(pairs_B.tolist()),
+        same_histogram=None if person_C is None else tuple(same_B.tolist()),
     )
+
+
+def _histogram(cosine: Tensor, edges: Sequence[float]) -> Tensor:
+    """Counts per bin, int64; −∞, of pairs met before, is in none.
+
+    The counts of `histc` are float32, which hold every count of a tile: it has 2**24 entries.
+    """
+    # Rounding makes cosines of 1 + 1e-7.
+    inside = torch.where(cosine.isinf(), cosine, cosine.clamp(edges[0], edges[-1]))
+    return inside.float().histc(len(edges) - 1, edges[0], edges[-1]).long()
 
 
 def _upper_tiles(unit_CD: Tensor) -> Iterator[tuple[int, Tensor]]:

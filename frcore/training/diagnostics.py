@@ -25,6 +25,9 @@ from frcore.training.touches import CenterTouches
 CONFLICT_COSINES = (0.3, 0.4, 0.5, 0.6)
 """Thresholds above which two centres are suspected to be one person."""
 
+HISTOGRAM_EDGES = tuple(round(-1 + 0.05 * k, 2) for k in range(41))
+"""Bins of the cosines between centres; evenly wide."""
+
 LARGEST_SEARCH = 131_072
 """Centres that are searched at a run's end: about six minutes on one CPU core at dimension 512.
 MS1MV2's 85 742 fit."""
@@ -115,9 +118,20 @@ def epoch_figures(classifier: Classifier) -> dict[str, float | None] | None:
 
 
 def diagnose_run(
-    classifier: Classifier, touches: CenterTouches, classes: TrainingClasses
+    classifier: Classifier,
+    touches: CenterTouches,
+    classes: TrainingClasses,
+    angle_C: Tensor | None = None,
 ) -> dict[str, Any]:
-    """The content of `diagnostics.json` without the run's name; see docs/formats.md."""
+    """The content of `diagnostics.json` without the run's name; see docs/formats.md.
+
+    Args:
+        classifier: after training.
+        touches: counted over the run.
+        classes: of the training set.
+        angle_C: mean angle of each class's embeddings to its centre, degrees, NaN where there was
+            none; None: not recorded.
+    """
     count = classifier.num_classes
     record: dict[str, Any] = {"classes": count, "centers": None, "notes": []}
     search = None
@@ -127,6 +141,7 @@ def diagnose_run(
         search = search_centers(
             classifier.read_centers(),
             thresholds=CONFLICT_COSINES,
+            edges=HISTOGRAM_EDGES,
             person_C=None if person_C is None else person_C.to(classifier.centers.device),
         )
         record["centers"] = _angle_figures(search)
@@ -135,7 +150,7 @@ def diagnose_run(
             f"Angles between centres and conflicts were not computed: {count:,} classes, and the "
             f"exact search over all pairs stops at {LARGEST_SEARCH:,}."
         )
-    record["groups"] = _groups(touches, classes, search)
+    record["groups"] = _groups(touches, classes, search, angle_C)
     record["conflicts"] = None if search is None else _conflicts(search, classes)
     return record
 
@@ -157,12 +172,26 @@ def _nearest_figures(nearest_C: Tensor) -> dict[str, float | None]:
     }
 
 
+def _target_figures(angle_C: Tensor | None, mask_C: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Mean, 5th and 95th percentile over classes of the angle to the own centre."""
+    names = ("target_angle_mean", "target_angle_p5", "target_angle_p95")
+    angles = np.empty(0) if angle_C is None else angle_C.numpy()[mask_C]
+    angles = angles[np.isfinite(angles)]
+    if not angles.size:
+        return dict.fromkeys(names)
+    values = (angles.mean(), np.percentile(angles, 5), np.percentile(angles, 95))
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
 def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
 def _groups(
-    touches: CenterTouches, classes: TrainingClasses, search: CenterSearch | None
+    touches: CenterTouches,
+    classes: TrainingClasses,
+    search: CenterSearch | None,
+    angle_C: Tensor | None,
 ) -> list[dict[str, Any]]:
     """Means per class of each frequency group."""
     count_C = {name: count.cpu().numpy() for name, count in touches.state().items()}
@@ -187,6 +216,7 @@ def _groups(
                 "passive": float(passive.mean()),
                 "passive_per_positive": float(passive.sum() / total) if total else None,
                 **_nearest_figures(nearest_C),
+                **_target_figures(angle_C, mask_C),
             }
         )
     return rows
@@ -207,4 +237,10 @@ def _conflicts(search: CenterSearch, classes: TrainingClasses) -> dict[str, Any]
                 "recall": same / known if same is not None and known else None,
             }
         )
-    return {"split_pairs": known, "rows": rows}
+    of_one = search.same_histogram
+    histogram = {
+        "edges": list(HISTOGRAM_EDGES),
+        "pairs": list(search.histogram),
+        "same_person": None if of_one is None else list(of_one),
+    }
+    return {"split_pairs": known, "rows": rows, "histogram": histogram}

@@ -22,6 +22,7 @@ from frcore.heads import build_head
 from frcore.loss import LossOutput
 from frcore.plan import RunSpec
 from frcore.samplers import build_sampler
+from frcore.training.class_angles import ClassAngles
 from frcore.training.diagnostics import epoch_figures
 from frcore.training.metrics import AngleStatistics, MetricsFile, head_state
 from frcore.training.schedule import learning_rate_factor
@@ -146,6 +147,7 @@ class Trainer:
         self.classifier = classifier.to(self.device).train()
         self.touches = CenterTouches(num_classes, self.device)
         self.classifier.backend = self.touches.around(self.classifier.backend)
+        self.last_angles = ClassAngles(num_classes, self.device)
         self.backbone_optimizer = torch.optim.SGD(
             [*self.backbone.parameters(), *self.classifier.head.parameters()],
             lr=training.learning_rate,
@@ -223,6 +225,9 @@ class Trainer:
             output, embedding_ND = self.train_step(images, label_N)
             self.step += 1
             log.add(output)
+            if self.epoch + 1 == self.spec.training.epochs:
+                # A checkpoint is never of the last epoch's end, so none has to keep these.
+                self.last_angles.add(output.target_cosine_N, label_N)
             is_logged = (k + 1) % every == 0 or k + 1 == len(self.batches)
             # Reading a value waits for a GPU; a CPU has it at hand.
             if is_logged or self.device.type == "cpu":

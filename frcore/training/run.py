@@ -104,7 +104,8 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
             )
         loss = _epochs(trainer, metrics, checkpoint, key, console)
     save_model(out / "model.pt", spec, trainer.backbone)
-    found = diagnose_run(trainer.classifier, trainer.touches, TrainingClasses.of(prepared))
+    classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
+    found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
     record = {"id": spec.id, "spec_hash": spec.hash, "steps": trainer.step, **found}
     write_json(out / "diagnostics.json", record)
     images = trainer.step * min(training.batch_size, prepared.manifest.images)

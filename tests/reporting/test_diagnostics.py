@@ -26,7 +26,8 @@ from frcore.reporting.table import Table
 from frcore.reporting.tables import all_tables
 from frcore.training.run import train
 from tests.reporting.conftest import Made
-from tests.reporting.tree import Tree, diagnosed, make_study
+from tests.reporting.told import diagnosed
+from tests.reporting.tree import Tree, make_study
 
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:

@@ -13,6 +13,7 @@ import pandas as pd
 from frcore import plan
 from frcore.config import Study
 from frcore.data.prepared import FORMAT
+from tests.reporting.told import diagnosed
 
 ENVIRONMENT = {
     "versions": {"python": "3.12.0", "frcore": "0.1.0", "torch": "2.9.0", "numpy": "2.3.0"},
@@ -213,32 +214,6 @@ class Tree:
             {"id": name, "spec_hash": spec.hash, "head": spec.head.label,
              "sampler": spec.sampler.label, "rows": rows, "environment": ENVIRONMENT},
         )  # fmt: skip
-
-
-def diagnosed(seed: int) -> dict[str, Any]:
-    """Eight classes, of which two are one person; the figures differ by seed as the tests say."""
-    angles = {"nearest_angle_mean": 60.0, "nearest_angle_p5": 50.0, "nearest_angle_min": 40.0}
-    common = {"classes": 4, "images_low": 2, "images_high": 9, **angles}
-    found = [(0.3, 4, 1), (0.4, 2, 1), (0.5, 1 - seed, 0), (0.6, 0, 0)]
-    return {
-        "classes": 8,
-        "centers": {**angles, "mean_angle": 90.0},
-        "groups": [
-            {**common, "group": "head", "images": 8.0, "positive": 24.0 + seed, "queue": 0.0,
-             "passive": 12.0, "passive_per_positive": 0.5},
-            {**common, "group": "tail", "images": 2.0, "positive": 6.0, "queue": 1.5,
-             "passive": 30.0 + 4 * seed, "passive_per_positive": 5.0 + seed},
-        ],
-        "conflicts": {
-            "split_pairs": 1,
-            "rows": [
-                {"cosine": cosine, "pairs": pairs, "same_person": same,
-                 "precision": same / pairs if pairs else None, "recall": float(same)}
-                for cosine, pairs, same in found
-            ],
-        },
-        "notes": [],
-    }  # fmt: skip
 
 
 def numbers(protocol: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from frcore.training import center_search
 from frcore.training.center_search import search_centers
 
 THRESHOLDS = (-0.5, 0.0, 0.3, 0.9)
+EDGES = tuple(np.linspace(-1, 1, 21))
 
 
 def brute_force(center_CD: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -36,6 +37,7 @@ def test_search_is_the_brute_force(tile_rows: int, monkeypatch: pytest.MonkeyPat
     found = search_centers(
         torch.tensor(center_CD, dtype=torch.float32),
         thresholds=THRESHOLDS,
+        edges=EDGES,
         person_C=torch.from_numpy(person_C),
     )
     angle_CC = brute_force(center_CD.astype(np.float32).astype(np.float64))
@@ -48,6 +50,12 @@ def test_search_is_the_brute_force(tile_rows: int, monkeypatch: pytest.MonkeyPat
         assert found.same_person is not None
         assert found.same_person[k] == same.sum()
     assert found.pairs[1] > found.same_person[1] > 0, "the case must tell the two apart"
+    upper = np.triu_indices(count, 1)
+    cosines = np.cos(np.radians(angle_CC))[upper]
+    of_one = (person_C[:, None] == person_C[None])[upper]
+    assert found.histogram == tuple(np.histogram(cosines, EDGES)[0])
+    assert found.same_histogram == tuple(np.histogram(cosines[of_one], EDGES)[0])
+    assert sum(found.histogram) == count * (count - 1) // 2
 
 
 def test_small_angles_keep_their_digits():
@@ -67,3 +75,10 @@ def test_lone_zero_and_no_thresholds():
     np.testing.assert_allclose(dead.nearest_C, [90, 0, 0], atol=1e-9)
     np.testing.assert_allclose(dead.mean_angle, 60)
     assert (dead.pairs, dead.same_person) == ((), None)
+
+
+def test_cosines_of_one_and_a_bit_are_in_the_last_bin():
+    center_CD = torch.nn.functional.normalize(torch.full((40, 7), 0.3), dim=1)
+    center_CD[0] *= -1
+    found = search_centers(center_CD, edges=(-1.0, 0.0, 1.0))
+    assert found.histogram == (39, 39 * 38 // 2)

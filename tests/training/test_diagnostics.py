@@ -19,6 +19,7 @@ from frcore.errors import UserError
 from frcore.heads.base import Head
 from frcore.plan import TrainDataSpec
 from frcore.training import diagnostics
+from frcore.training.class_angles import ClassAngles
 from frcore.training.diagnostics import TrainingClasses, diagnose_run, frequency_groups
 from frcore.training.metrics import head_state
 from frcore.training.run import train
@@ -155,6 +156,35 @@ def test_a_run_on_split_people_finds_them(split_data: Path, tmp_path: Path):
     assert rows["tail"]["images"] < rows["middle"]["images"] < rows["head"]["images"]
     assert rows["tail"]["passive_per_positive"] > rows["head"]["passive_per_positive"]
     assert record["centers"]["nearest_angle_min"] <= record["centers"]["nearest_angle_p5"]
+
+
+def test_angles_inside_classes_are_those_of_the_last_epoch(tiny_data: Path, tmp_path: Path):
+    # Every batch is logged and every class has as many rows, so the epoch's own mean is the same.
+    train(run_spec(), tiny_data, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    first, *_, last = (line["target_angle"] for line in lines if line["event"] == "epoch")
+    [group] = json.loads((tmp_path / "diagnostics.json").read_text())["groups"]
+    assert group["target_angle_mean"] == pytest.approx(last, rel=1e-5)
+    assert group["target_angle_mean"] != pytest.approx(first, rel=1e-3)
+    assert group["target_angle_p5"] < group["target_angle_mean"] < group["target_angle_p95"]
+
+
+def test_class_angles_are_means_over_rows():
+    angles = ClassAngles(4, CPU)
+    angles.add(torch.tensor([1.0, 0.5, 0.0]), torch.tensor([0, 1, 1]))
+    angles.add(torch.tensor([-1.0000001, 0.5]), torch.tensor([3, 1]))
+    mean = angles.mean().tolist()
+    assert mean[0] == 0
+    assert mean[1] == pytest.approx((60 + 90 + 60) / 3)
+    assert np.isnan(mean[2])
+    assert mean[3] == pytest.approx(180)
+    # Of a group, a class without rows counts for nothing.
+    record = diagnose_run(
+        Classifier(4, 2, head="softmax"), CenterTouches(4, CPU), classes_of([["a"]] * 4),
+        angles.mean(),
+    )  # fmt: skip
+    [group] = record["groups"]
+    assert group["target_angle_mean"] == pytest.approx((0 + 70 + 180) / 3)
 
 
 @pytest.mark.parametrize("update", ["sparse", "lazy"])
