@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from frcore.catalogue import find_modules_here
-from frcore.commands import catalogue, results, stages
+from frcore.commands import catalogue, comparison, results, stages
 from frcore.errors import UserError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command()(stages.train)
 app.command()(stages.evaluate)
 app.command()(stages.measure)
 app.command()(stages.report)
+app.command()(comparison.compare)
 app.command()(results.watch)
 app.command()(results.reference)
 app.command()(catalogue.heads)

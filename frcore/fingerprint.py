@@ -19,9 +19,9 @@ from frcore.provenance import PACKAGE
 PLUMBING = frozenset(
     f"frcore.{name}"
     for name in (
-        "backbones", "catalogue", "config", "devices", "errors", "files", "fingerprint", "heads",
-        "model_config", "plan", "provenance", "samplers", "section", "study", "study_errors",
-        "workflow",
+        "backbones", "catalogue", "component_code", "config", "devices", "errors", "files",
+        "fingerprint", "heads", "model_config", "plan", "provenance", "samplers", "section",
+        "study", "study_errors", "workflow",
     )
 )  # fmt: skip
 """Modules that only carry values: what they decide is visible in a spec. `frcore.heads` and its

@@ -38,3 +38,10 @@ def dotted(settings: Mapping[str, Any], *, without: Collection[str] = ()) -> dic
         else:
             found[name] = value
     return found
+
+
+def compact_json(spec: Section) -> str:
+    """A spec or study as the JSON that `frcore ... --spec` takes, on one line."""
+    # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
+    # with the text "</script>" could end it there. Such a letter stands in strings only.
+    return spec.model_dump_json().replace("<", r"\u003c")

@@ -113,7 +113,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 # --- overrides and inputs ------------------------------------------------------------------------
 
 
-def _typed(value: Any) -> Any:
+def typed(value: Any) -> Any:
     """`value` with the numbers and truth values inside its lists and mappings parsed.
 
     Snakemake reads `--config 'seeds=[0, 1]'` as a list of strings.
@@ -127,7 +127,7 @@ def _typed(value: Any) -> Any:
 
 def _typed_scalar(value: Any) -> Any:
     if not isinstance(value, str):
-        return _typed(value)
+        return typed(value)
     try:
         parsed = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
@@ -152,7 +152,7 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
         elif key in Study.model_fields:
             # Snakemake turns `--config name=2024` into a number.
             text = key in ("name", "title", "question")
-            raw = {**raw, key: str(value) if text else _merged(raw.get(key), _typed(value))}
+            raw = {**raw, key: str(value) if text else _merged(raw.get(key), typed(value))}
         else:
             allowed = [*inputs, *Study.model_fields]
             raise unknown_name("key", str(key), allowed, where="--config")

@@ -7,6 +7,7 @@ the jobs it belongs to; beside it stand the fingerprint of the code and the vers
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from frcore import plan
-from frcore.backbones import BACKBONES
-from frcore.catalogue import Catalogue, find_modules_here
-from frcore.config import Component, Section, Study
+from frcore.catalogue import find_modules_here
+from frcore.comparison.rules import Compared
+from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
+from frcore.component_code import component_modules, run_code
+from frcore.config import Study
 from frcore.files import read_json, sha256_of_json, write_json
 from frcore.fingerprint import code_fingerprint
-from frcore.heads import HEADS
 from frcore.provenance import RUNTIMES, versions
-from frcore.samplers import SAMPLERS
+from frcore.section import compact_json
 from frcore.study import load_study, with_checked_components
 
 DEFAULT_STUDY = Path("config/quick.yaml")
@@ -35,32 +37,6 @@ PROCESS_MIB = 1500
 IJB_MIB = 4000
 """The lists of IJB-C, or 469,375 embeddings of 512 float32 with the scores of its pairs."""
 """What Python with torch and its workers takes before any data."""
-
-
-def compact_json(spec: Section) -> str:
-    """A spec or study as the JSON that `frcore ... --spec` takes, on one line."""
-    # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
-    # with the text "</script>" could end it there. Such a letter stands in strings only.
-    return spec.model_dump_json().replace("<", r"\u003c")
-
-
-def _module(catalogue: Catalogue[Any], name: str) -> str:
-    """The module behind a component's name, without importing it."""
-    return catalogue.get(name, name).partition(":")[0]
-
-
-def component_modules(
-    *, backbone: Component | None = None, head: Component | None = None,
-    sampler: Component | None = None,
-) -> list[str]:  # fmt: skip
-    """The modules that implement the given components, and what a sampler stands over."""
-    modules = [_module(BACKBONES, backbone.name)] if backbone else []
-    modules += [_module(HEADS, head.name)] if head else []
-    while sampler is not None:
-        modules.append(_module(SAMPLERS, sampler.name))
-        over = sampler.parameters.get("over")
-        sampler = Component.model_validate(over) if isinstance(over, str | Mapping) else None
-    return modules
 
 
 def _checked_once(study: Study) -> Study:
@@ -88,29 +64,31 @@ def _checked_once(study: Study) -> Study:
     return checked
 
 
-def run_code(spec: plan.RunSpec) -> str:
-    """Fingerprint of all code that a run's result depends on; no other head's."""
-    parts = component_modules(backbone=spec.backbone, head=spec.head, sampler=spec.sampler)
-    return code_fingerprint(["frcore.training.run", *parts])
-
-
 @dataclass(frozen=True)
 class Workflow:
     """One study as the rules see it. Names are those of `frcore.plan`, which are file names."""
 
     study: Study
+    comparison: ComparisonSpec | None = None
 
     @classmethod
     def load(cls, files: Iterable[str | Path], overrides: Mapping[str, Any]) -> Workflow:
         """The study in the last of `files`, or the default one, with `overrides`.
 
+        With settings of a comparison among them it has the compared heads alone.
+
         Raises:
-            UserError: something in the study is wrong.
+            UserError: something in the study or the comparison is wrong.
         """
         find_modules_here()
         given = list(files)
         path = given[-1] if given else DEFAULT_STUDY
-        return cls(load_study(path, overrides, check=_checked_once))
+        settings, overrides = split_settings(overrides)
+        study = load_study(path, overrides, check=_checked_once)
+        if not settings:
+            return cls(study)
+        comparison = comparison_of(study, settings, check=_checked_once)
+        return cls(comparison.study, comparison)
 
     @property
     def name(self) -> str:
@@ -121,6 +99,35 @@ class Workflow:
     def root(self) -> Path:
         """Where the study's results are, relative to the working directory."""
         return Path("results") / self.name
+
+    @property
+    def compared(self) -> Compared:
+        """The comparison, for its rules."""
+        return Compared(self.root, self.comparison)
+
+    @property
+    def page(self) -> Path:
+        """What a person looks at in the end."""
+        if self.comparison is not None:
+            return self.comparison.file(self.root, "html")
+        return self.root / "report.html"
+
+    @property
+    def targets(self) -> list[Path]:
+        """What is there when all went well."""
+        if self.comparison is not None:
+            return [self.comparison.file(self.root, "passed")]
+        return [self.root / "complete", self.page]
+
+    @property
+    def after_failure(self) -> str:
+        """A shell command that shows what worked; `complete` is gone until everything has."""
+        root, quoted = shlex.quote(str(self.root)), shlex.quote
+        if self.comparison is not None:
+            spec = quoted(compact_json(self.comparison))
+            return f"frcore compare --spec {spec} --root {root} --no-fail > /dev/null || true"
+        spec = quoted(self.study_spec())
+        return f"rm -f {root}/complete; frcore report --spec {spec} --root {root} || true"
 
     @property
     def commands(self) -> Path:

@@ -167,7 +167,7 @@ def test_each_rule_calls_frcore_and_says_what_it_needs(path, name):
 def test_snakefiles_are_short_and_hold_no_logic():
     for path in (ROOT / "Snakefile", ROOT / "workflow/Snakefile"):
         lines = path.read_text(encoding="utf-8").splitlines()
-        assert len(lines) <= 60
+        assert len(lines) <= 70
     for path in RULES:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"^\s*(def|if|import|from|run:)\b", text, re.MULTILINE), path.name

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from frcore.component_code import component_modules
 from frcore.config import Study
 from frcore.errors import UserError
 from frcore.plan import RunSpec
-from frcore.workflow import Workflow, component_modules
+from frcore.workflow import Workflow
 from tests.tiny_study import TINY, write_study
 
 ARCFACE, ADACOS = TINY["heads"]

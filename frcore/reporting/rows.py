@@ -271,6 +271,11 @@ def _strays(study: Study, root: Path) -> tuple[str, ...]:
         "runs": set(plan.runs(study)),
         "measurement": {f"{name}.json" for name in plan.measurements(study)},
     }
+    for path in (root / "comparison").glob("*.json"):
+        # What `frcore compare` used has a report of its own.
+        record = read_record(path).record
+        expected["runs"].update(record.get("runs") or ())
+        expected["measurement"].update(f"{n}.json" for n in record.get("measurements") or ())
     return tuple(
         f"{folder}/{path.name}"
         for folder, known in expected.items()

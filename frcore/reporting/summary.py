@@ -314,26 +314,29 @@ class Summary:
 
     def difference(self, column: Column, best: Method, other: Method) -> Difference:
         """`best` minus `other`, at the level of `comparison_level`."""
-        if best.is_model:
-            runs = ([best.backbone], [other.backbone])
-            return self._verdict(column, other, *runs, ())
-        common = sorted({*self.cell(best, column).seeds} & {*self.cell(other, column).seeds})
-        if not common:
-            return Difference(other, "not compared", why="no seed in common with the best")
-        runs_best = self._runs(best, column, common)
-        runs_other = self._runs(other, column, common)
-        return self._verdict(column, other, runs_best, runs_other, tuple(common))
-
-    def _verdict(
-        self, column: Column, other: Method, runs_best: list[str], runs_other: list[str],
-        seeds: tuple[int, ...],
-    ) -> Difference:  # fmt: skip
         level = self.comparison_level(column)
-        estimate = self.scores.difference(column, runs_best, runs_other, level=level)
+        estimate, seeds, why = self.paired(column, best, other, level=level)
         if estimate is None:
-            return Difference(other, "not compared", why=self.scores.why_not(column))
+            return Difference(other, "not compared", why=why)
         verdict: Verdict = "lower" if estimate.low > 0 else "not told apart"
         return Difference(other, verdict, estimate, seeds)
+
+    def paired(
+        self, column: Column, one: Method, other: Method, *, level: float
+    ) -> tuple[Estimate | None, tuple[int, ...], str]:
+        """`one` − `other` over the seeds that both have, these seeds, and why there is none."""
+        seeds: tuple[int, ...] = ()
+        if one.is_model:
+            runs = ([one.backbone], [other.backbone])
+        else:
+            seeds = tuple(
+                sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
+            )
+            if not seeds:
+                return None, (), "no seed in common"
+            runs = (self._runs(one, column, seeds), self._runs(other, column, seeds))
+        estimate = self.scores.difference(column, *runs, level=level)
+        return estimate, seeds, "" if estimate else self.scores.why_not(column)
 
     def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
         part = self.part(method, column).set_index("seed")

@@ -80,7 +80,8 @@ def write_table(table: Table, root: str | Path) -> None:
 # --- Markdown ----------------------------------------------------------------------------------
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it stands, on one line."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
     return " ".join(text.split())
@@ -91,18 +92,18 @@ def to_markdown(table: Table) -> str:
     around = {"": "", "best": "**", "tied": "*"}
 
     def cell_text(cell: Cell) -> str:
-        text = f"{around[cell.mark]}{_escape_markdown(cell.text)}{around[cell.mark]}"
-        return f"{text} {_escape_markdown(cell.detail)}".strip()
+        text = f"{around[cell.mark]}{escape_markdown(cell.text)}{around[cell.mark]}"
+        return f"{text} {escape_markdown(cell.detail)}".strip()
 
-    titles = [_escape_markdown(f"{h.group} {h.text}".strip()) for h in table.headings]
+    titles = [escape_markdown(f"{h.group} {h.text}".strip()) for h in table.headings]
     lines = [
-        f"**{_escape_markdown(table.title)}**",
+        f"**{escape_markdown(table.title)}**",
         "",
         f"| {' | '.join(titles)} |",
         f"|{'|'.join('---:' if h.numeric else ':---' for h in table.headings)}|",
         *(f"| {' | '.join(map(cell_text, row))} |" for row in table.rows),
         "",
-        *(f"- {_escape_markdown(note)}" for note in table.notes),
+        *(f"- {escape_markdown(note)}" for note in table.notes),
     ]
     return "\n".join(lines) + "\n"
 

@@ -66,7 +66,7 @@ def accuracy_table(summary: Summary, root: Path) -> Table:
     notes = [
         *accuracy_notes(summary, summary.columns),
         SPREAD,
-        *_unresolved(summary),
+        *unresolved(summary),
         *protocol_notes(summary, root),
     ]
     return Table("accuracy", "Accuracy with 95 % intervals", headings, rows, notes, data)
@@ -91,7 +91,7 @@ def _resolution_notes(summary: Summary, column: Column) -> list[str]:
     return unique(part["note"].dropna())
 
 
-def _unresolved(summary: Summary) -> list[str]:
+def unresolved(summary: Summary) -> list[str]:
     """One line for each metric that the benchmark could not give, with its reason."""
     return [
         f"{column.title}: no value, {'; '.join(_resolution_notes(summary, column))}"

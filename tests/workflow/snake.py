@@ -33,7 +33,7 @@ class Snake:
             names = re.findall(
                 r"(?:run|dataset|measurement)=([^,\n]+)", wildcards[1] if wildcards else ""
             )
-            if rule[1] not in ("all", "tables"):
+            if rule[1] not in ("all", "tables", "compare"):
                 found.add(" ".join([rule[1], *names]))
         return found
 

@@ -202,3 +202,65 @@ def test_one_broken_head_leaves_the_others_and_a_report(place):
     assert again.code == 0, again.text
     assert again.jobs == {"report_study"}
     assert "broken on purpose" not in (root / "report.html").read_text(encoding="utf-8")
+
+
+# --- comparisons ---------------------------------------------------------------------------------
+
+MINE = """\
+from frcore.heads.arcface import ArcFace
+
+
+class Mine(ArcFace):
+    \"\"\"Not another formula.\"\"\"
+"""
+AGAINST_ARCFACE = ("compare", "--config", "baseline=arcface")
+
+
+def test_a_comparison_trains_the_candidate_alone(place):
+    (place.folder / "my_heads.py").write_text(MINE)
+    mine = "candidate={name: my_heads:Mine, scale: 16, margin: 0.1}"
+    new = {
+        "train_backbone tiny-Mine-full-s0", "train_backbone tiny-Mine-partial_fc-s0",
+        "evaluate_run tiny-Mine-full-s0", "evaluate_run tiny-Mine-partial_fc-s0",
+        "measure_step Mine-full", "measure_step Mine-partial_fc",
+    }  # fmt: skip
+    ours = {"compare_heads", "judge_comparison"}
+    assert place.planned(*AGAINST_ARCFACE, mine) == new | ours
+    # A head that the study has costs no training at all.
+    assert place.planned(*AGAINST_ARCFACE, "candidate=adacos") == ours
+
+
+def test_a_comparison_that_fails_is_written_and_fails_again_until_it_passes(place):
+    root = place.folder / "results/tiny"
+    page = (root / "report.html").read_bytes()
+    given = (*AGAINST_ARCFACE, "candidate=adacos")
+    strict = ("strict=true", "tolerance=0.1")  # so few pairs rule out no such loss
+    done = place.call("--cores", "2", *given, *strict)
+    assert done.code != 0
+    assert done.jobs == {"compare_heads", "judge_comparison"}
+    assert "adacos against arcface: failed" in done.text, "the verdict is shown"
+    folder = root / "comparison"
+    assert json.loads((folder / "adacos-vs-arcface.json").read_text())["exit_code"] == 3
+    assert "Why it failed" in (folder / "adacos-vs-arcface.html").read_text()
+    assert not (folder / "adacos-vs-arcface.passed").exists()
+    assert place.planned(*given, *strict) == {"judge_comparison"}
+
+    # The study is as it was: its page, its completeness, and nothing of it is stale.
+    assert (root / "report.html").read_bytes() == page
+    assert (root / "complete").is_file()
+    assert place.planned() == set()
+
+    done = place.call("--cores", "2", *given, "tolerance=99")
+    assert done.code == 0, done.text
+    assert (folder / "adacos-vs-arcface.passed").is_file()
+    assert place.planned(*given, "tolerance=99") == set()
+
+
+def test_a_changed_candidate_is_trained_again(place):
+    (place.folder / "my_heads.py").write_text(MINE)
+    given = (*AGAINST_ARCFACE, "candidate=my_heads:Mine", "samplers=[full]", "measurement=")
+    done = place.call("--until", "train_backbone", "--cores", "1", *given)
+    assert done.code == 0, done.text
+    assert "train_backbone tiny-Mine-full-s0" not in place.planned(*given)
+    (place.folder / "my_heads.py").write_text(MINE + "\n    first = 1\n")
+    assert "train_backbone tiny-Mine-full-s0" in place.planned(*given)

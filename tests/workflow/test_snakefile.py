@@ -96,3 +96,56 @@ def test_the_slurm_profile_plans_without_cores(tmp_path):
     assert done.code == 0, done.text
     measurement = done.text[done.text.index("rule measure_step") :].partition("rule ")[2]
     assert "slurm_partition=main" in measurement.split("rule ")[0]
+
+
+def test_a_comparison_of_the_quick_study_needs_two_heads_alone(tmp_path):
+    (tmp_path / "my_heads.py").write_text(
+        "from frcore.heads.arcface import ArcFace\n\n\nclass Mine(ArcFace):\n    pass\n"
+    )
+    given = (
+        "compare",
+        "--cores",
+        "2",
+        "--dry-run",
+        "--configfile",
+        REPOSITORY / "config/quick.yaml",
+    )
+    done = snakemake(tmp_path, *given, "--config", "candidate=my_heads:Mine", "baseline=arcface")
+    assert done.code == 0, done.text
+    # 2 heads × 3 samplers × 2 seeds.
+    counts = {"train_backbone": 12, "evaluate_run": 12, "measure_step": 6, "report_study": 0,
+              "compare_heads": 1, "judge_comparison": 1, "prepare_data": 3}  # fmt: skip
+    for rule, count in counts.items():
+        assert sum(job.split()[0] == rule for job in done.jobs) == count, rule
+
+
+def test_kept_rows_are_compared_with_one_head_or_all(tmp_path):
+    write_study(tmp_path)
+    given = ("compare", "--dry-run", "--configfile", "study.yaml", "--config")
+    kept = f"against={REPOSITORY / 'results/reference/cpu/quick'}"
+    one = snakemake(tmp_path, *given, kept, "candidate=arcface")
+    assert "train_backbone tiny-arcface-full-s0" in one.jobs
+    assert not any("adacos" in job for job in one.jobs)
+    every = snakemake(tmp_path, *given, kept)
+    assert "train_backbone tiny-adacos-full-s0" in every.jobs
+    assert "results/tiny/comparison/all-vs-reference.json" in every.text
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ([], "nothing to compare: add --config candidate=NAME"),
+        (
+            ["candidate=arcfase", "baseline=adacos"],
+            "unknown head 'arcfase'; did you mean 'arcface'?",
+        ),
+        (["candidate=adacos"], "a comparison needs a baseline"),
+        (["candidate=adacos", "baseline=arcface", "tolerance=x"], "tolerance = 'x'"),
+    ],
+)
+def test_a_comparison_that_is_no_comparison_is_told(tmp_path, config, expected):
+    write_study(tmp_path)
+    given = ("compare", "--dry-run", "--configfile", "study.yaml")
+    done = snakemake(tmp_path, *given, *(["--config", *config] if config else []))
+    assert done.code != 0
+    assert expected in done.text

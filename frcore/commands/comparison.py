@@ -1,0 +1,125 @@
+"""Is a head better than another, or than it was?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
+from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    from frcore.comparison.spec import ComparisonSpec
+
+WIDTH = 120
+"""Columns of the tables where the output is no terminal, such as in the log of a CI's job."""
+
+
+def compare(
+    spec: SpecOption = None,
+    study: StudyOption = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            help="A head of the study or of `frcore heads`, package.module:Class, or a "
+            "mapping as under a study's `heads:`."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="What it is compared with, likewise.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of a baseline: rows kept by `frcore reference`. Without a "
+            "candidate every head is compared with its own."
+        ),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Percentage points that may be lost. [default: 0]")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option(help="Also fail where a larger loss cannot be ruled out.")
+    ] = False,
+    max_slowdown: Annotated[
+        float | None, typer.Option(help="Fail where a step takes more than so many times as long.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="The number that counts; repeatable. [default: all]")
+    ] = None,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Show the comparison that was written, and exit as it.")
+    ] = False,
+    no_fail: Annotated[bool, typer.Option("--no-fail", help="Exit with 0 in any case.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a head with another, or with what it was: better, worse, or not told apart?
+
+    From evaluated runs, which `snakemake --cores all compare` makes. Writes Markdown, JSON and a
+    page into results/STUDY/comparison. Exit code 3: a regression, or what else was asked not to be;
+    4: not everything was compared.
+
+    Example: frcore compare --study config/quick.yaml --candidate cosface --baseline arcface
+    """
+    from frcore import arguments
+    from frcore.comparison.spec import ComparisonSpec
+
+    if spec is not None:
+        chosen = arguments.parse(ComparisonSpec, spec)
+        root = arguments.need("--root", root)
+    else:
+        given = {
+            "candidate": _yaml("--candidate", candidate), "baseline": _yaml("--baseline", baseline),
+            "against": against and str(against), "tolerance": tolerance, "strict": strict or None,
+            "max_slowdown": max_slowdown, "metrics": metric or None,
+        }  # fmt: skip
+        chosen, own_root = _from_study(study, config, given)
+        root = root or own_root
+
+    from frcore.comparison.run import compare as go
+    from frcore.comparison.run import read
+
+    found = read(chosen, root) if judge else go(chosen, root)
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_record(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        from frcore.comparison.output import render
+
+        console = Console()
+        render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
+    raise typer.Exit(0 if no_fail else int(found.outcome.code))
+
+
+def _from_study(
+    study: Path | None, config: list[str] | None, given: dict[str, Any]
+) -> tuple[ComparisonSpec, Path]:
+    """The comparison that the options mean, and where the study's results are."""
+    from frcore import arguments
+    from frcore.comparison.spec import comparison_of
+    from frcore.study import with_checked_components
+
+    workflow = arguments.workflow(study, config)
+    settings = {key: value for key, value in given.items() if value is not None}
+    comparison = comparison_of(workflow.study, settings, check=with_checked_components)
+    return comparison, workflow.root
+
+
+def _yaml(option: str, value: str | None) -> Any:
+    """A name as it is; a mapping in braces read."""
+    if value is None or not value.lstrip().startswith("{"):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"{option} '{value}': {error}; write a mapping such as '{{name: arcface, margin: 0.3, "
+            "label: arc03}'"
+        ) from error

@@ -1,0 +1,91 @@
+"""What the candidate's step costs, in shares of the baseline's, from measured rows.
+
+A ratio is that of two medians. Its span goes from the 20th percentile of the one over the 80th of
+the other to the reverse: it says how far the steps of each measurement lie apart. It is no
+confidence interval, as steps that follow one another on one machine are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from frcore.comparison.results import Cost
+from frcore.comparison.verdict import judge_pace
+from frcore.reporting.cost import MEMORY, is_disturbed, memory_column
+
+SAME = ("device", "cpu", "gpu_name", "batch_size", "dim", "loss_precision", "inside_timer")
+"""What two measurements must have in common for their ratio to tell of the heads."""
+
+
+def costs(
+    candidate: pd.DataFrame, baseline: pd.DataFrame, max_slowdown: float | None
+) -> list[Cost]:
+    """One per sampler and number of identities of the candidate's.
+
+    Args:
+        candidate: rows of measurement of one head.
+        baseline: rows of measurement that they are divided by, also of one head.
+        max_slowdown: as in `frcore.comparison.spec.Rule`.
+    """
+    found = []
+    for _, row in candidate.iterrows():
+        other = baseline[
+            (baseline["sampler"] == row["sampler"]) & (baseline["identities"] == row["identities"])
+        ]
+        found.append(_cost(row, other, max_slowdown))
+    return found
+
+
+def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Cost:
+    cost = Cost(str(row["head"]), str(row["sampler"]), int(row["identities"]))
+    if found.empty:
+        return replace(cost, why="the baseline was not measured there")
+    other = found.iloc[0]
+    cost = replace(cost, candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
+    for side, measured in (("candidate", row), ("baseline", other)):
+        if measured["status"] != "ok":
+            return replace(cost, why=f"{side}: {measured['reason'] or measured['status']}")
+    if differing := [name for name in SAME if not _equal(row.get(name), other.get(name))]:
+        return replace(cost, why=f"measured with another {', '.join(differing)}")
+    return _with_memory(_with_time(cost, row, other, max_slowdown), pd.DataFrame([row, other]))
+
+
+def _with_time(cost: Cost, row: pd.Series, other: pd.Series, max_slowdown: float | None) -> Cost:
+    times = [
+        _value(side, f"step_ms{end}") for side in (row, other) for end in ("", "_low", "_high")
+    ]
+    if None in times or not all(times):
+        return replace(cost, why="no step time")
+    median, low, high, other_median, other_low, other_high = (float(time or 0) for time in times)
+    span = low / other_high, high / other_low
+    cost = replace(cost, ratio=median / other_median, low=span[0], high=span[1])
+    for side, measured in (("candidate", row), ("baseline", other)):
+        if is_disturbed(measured):
+            return replace(cost, why=f"{side} disturbed: {measured['disturbed']}")
+    return replace(cost, verdict=judge_pace(*span, max_slowdown))
+
+
+def _with_memory(cost: Cost, both: pd.DataFrame) -> Cost:
+    column = memory_column(both)
+    values: Sequence[Any] = both[column].tolist() if column is not None else ()
+    if not all(value > 0 for value in values) or not values:
+        return cost
+    return replace(
+        cost, memory=MEMORY[str(column)], candidate_mib=float(values[0]),
+        baseline_mib=float(values[1]), memory_ratio=float(values[0] / values[1]),
+    )  # fmt: skip
+
+
+def _value(row: pd.Series, name: str) -> float | None:
+    value = row.get(name)
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def _equal(one: object, other: object) -> bool:
+    """Whether two cells say the same; what neither tells is no difference."""
+    absent = [cell is None or bool(pd.isna(cell)) for cell in (one, other)]  # type: ignore[call-overload]
+    return all(absent) if any(absent) else one == other

@@ -1,0 +1,146 @@
+"""The files of a comparison, and how it looks in a terminal."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import rich.table
+from markupsafe import Markup
+from rich.console import Console
+from rich.text import Text
+
+from frcore.comparison.figure import forest
+from frcore.comparison.results import Comparison
+from frcore.comparison.spec import ComparisonSpec
+from frcore.comparison.tables import cost_table, numbers_table, sentences, title
+from frcore.files import write_json, write_text
+from frcore.reporting.canvas import inline, look, save_svg
+from frcore.reporting.dark import dark_variables
+from frcore.reporting.table import Table, escape_markdown, to_html, to_markdown
+
+STYLES = {
+    "regression": "bold red", "too slow": "bold red", "lower": "yellow", "slower": "yellow",
+    "better": "green", "faster": "green", "within tolerance": "green",
+}  # fmt: skip
+
+
+def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
+    """Write JSON, Markdown, figure and page; the JSON last, as it is what is judged."""
+    svg = spec.file(root, "svg")
+    svg.parent.mkdir(parents=True, exist_ok=True)
+    with look():
+        save_svg(forest(comparison, spec), svg)
+    write_text(spec.file(root, "md"), markdown(comparison, spec))
+    write_text(spec.file(root, "html"), page(comparison, spec, svg.read_text(encoding="utf-8")))
+    write_json(spec.file(root, "json"), comparison.as_record())
+
+
+def tables(comparison: Comparison, spec: ComparisonSpec) -> list[Table]:
+    """Accuracy, and speed where it was measured."""
+    found = [numbers_table(comparison, spec)]
+    return found + ([cost_table(comparison, spec)] if comparison.costs else [])
+
+
+def markdown(comparison: Comparison, spec: ComparisonSpec) -> str:
+    """For a pull request or a job's summary."""
+    parts = [f"## {escape_markdown(title(comparison, spec))}"]
+    parts += [escape_markdown(sentence) for sentence in sentences(comparison, spec)]
+    parts += [to_markdown(table) for table in tables(comparison, spec)]
+    for heading, lines in _lists(comparison).items():
+        parts.append(
+            f"**{heading}**\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in lines)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _lists(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    """What there is to tell besides the tables."""
+    found = {
+        "Why it failed": tuple(comparison.outcome.failures),
+        "Not compared": tuple(comparison.outcome.gaps),
+        "What differs besides the head": tuple(comparison.conditions),
+    }
+    return {heading: lines for heading, lines in found.items() if lines}
+
+
+def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
+    """One HTML file that needs no network and runs no script."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    heading = title(comparison, spec)
+    context: dict[str, Any] = {
+        "study": spec.study,
+        "title": heading,
+        "answer": sentences(comparison, spec),
+        "figure": Markup(inline(svg, "forest", f"Differences with intervals; {heading}")),
+        "tables": [
+            {"table": table, "html": to_html(table, row_heads=1)}
+            for table in tables(comparison, spec)
+        ],
+        "lists": _lists(comparison),
+        "facts": _facts(comparison, spec),
+        "style": Markup(_asset("static", "report.css")),
+        "dark": Markup(dark_variables([svg])),
+    }
+    return environment.from_string(_asset("templates", "comparison.html.j2")).render(context)
+
+
+def _asset(folder: str, name: str) -> str:
+    return files("frcore.reporting").joinpath(folder, name).read_text(encoding="utf-8")
+
+
+def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
+    """What was compared, and under which rule."""
+    rule = spec.rule
+    facts = {
+        side.capitalize(): _parameters(comparison.facts.get(side))
+        for side in ("candidate", "baseline")
+        if comparison.facts.get(side)
+    }
+    facts |= {"Kept rows": spec.against} if spec.against else {}
+    slow = "not limited" if rule.max_slowdown is None else f"at most {rule.max_slowdown:g} times"
+    environment = comparison.facts.get("environment") or {}
+    return {
+        **facts,
+        "Study": f"{spec.study.name}, seeds {', '.join(map(str, spec.study.seeds))}",
+        "Tolerance": f"{rule.tolerance:g} points{', strict' if rule.strict else ''}",
+        "Time of a step": slow,
+        "Numbers that count": ", ".join(rule.metrics) or "all",
+        "Compared with": f"frcore at commit {environment.get('commit') or 'unknown'}",
+    }
+
+
+def _parameters(head: Any) -> str:
+    settings = ", ".join(f"{k} {v}" for k, v in head.items() if k not in ("name", "label"))
+    named = head["label"] if head["label"] == head["name"] else f"{head['label']} = {head['name']}"
+    return f"{named} ({settings})" if settings else named
+
+
+def render(comparison: Comparison, spec: ComparisonSpec, console: Console) -> None:
+    """The answer and the tables in a terminal."""
+    colour = {"passed": "green", "failed": "red", "incomplete": "yellow"}[comparison.outcome.word]
+    console.print(Text(title(comparison, spec), style=f"bold {colour}"))
+    for table in tables(comparison, spec):
+        console.print(_drawn(table))
+    for line in sentences(comparison, spec):
+        console.print(Text(line))
+    for heading, lines in _lists(comparison).items():
+        console.print(Text(f"{heading}:", style="bold"))
+        for line in lines:
+            console.print(Text(f"  {line}"))
+
+
+def _drawn(table: Table) -> rich.table.Table:
+    drawn = rich.table.Table(title=Text(table.title), title_justify="left")
+    for heading in table.headings:
+        drawn.add_column(Text(heading.text), justify="right" if heading.numeric else "left")
+    for row in table.rows:
+        drawn.add_row(
+            *(Text(f"{cell.text} {cell.detail}".strip(), style=STYLES.get(cell.text, ""))
+              for cell in row)
+        )  # fmt: skip
+    return drawn

@@ -1,0 +1,118 @@
+"""A candidate against a baseline of the same study: same data, samplers, seeds and test pairs.
+
+The interval of a difference is the differences table's (`Summary.paired`): the same draws of test
+people for both sides, and the spread over seeds pooled over both heads under all samplers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from frcore.comparison.results import Number
+from frcore.comparison.spec import ComparisonSpec, Rule
+from frcore.comparison.verdict import judge
+from frcore.errors import unknown_name
+from frcore.reporting.rows import Rows
+from frcore.reporting.scores import Scores
+from frcore.reporting.summary import LEVEL, Column, Method, Summary
+
+TAIL = 5
+"""Replicates that lie beyond an end of an interval, at least: with fewer the end is one draw."""
+
+Pair = tuple[Column, Method, Method]
+
+
+def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]:
+    """Every number that counts of the candidate minus the baseline's, judged.
+
+    Args:
+        spec: with a baseline.
+        rows: of `spec.study`.
+        root: `results/<study>`, for the scores.
+
+    Raises:
+        UserError: `rule.metrics` names a number that there is none of.
+    """
+    replicates = spec.study.evaluation.bootstrap
+    found = Summary(spec.study, rows, Scores(root, rows, replicates))
+    pairs = list(_pairs(found, spec))
+    compared = sum(_both(found, pair) for pair in pairs)
+    summary = Summary(spec.study, rows, Scores(root, rows, max(replicates, enough(compared))))
+    return [_number(summary, pair, family_level(compared), spec.rule) for pair in pairs]
+
+
+def family_level(compared: int) -> float:
+    """The level of each interval at which all of them hold together with 95 % (Bonferroni).
+
+    >>> round(family_level(10), 4)
+    0.995
+    """
+    return 1 - (1 - LEVEL) / max(compared, 1)
+
+
+def enough(compared: int) -> int:
+    """Replicates of which `TAIL` lie beyond each end of an interval of that level."""
+    return round(2 * TAIL / (1 - family_level(compared)))
+
+
+def counting(columns: list[Column], rule: Rule) -> list[Column]:
+    """The columns that count: those the rule names, else all that intervals are made for.
+
+    Raises:
+        UserError: the rule names one that there is none of.
+    """
+    # Of subsets, and by InsightFace's rules, there is the same number a second time.
+    own = {c.key: c for c in columns if c.subset == "all" and not c.metric.endswith("insightface")}
+    for key in rule.metrics:
+        if key not in own:
+            raise unknown_name("number", key, own, where="metrics")
+    return [own[key] for key in rule.metrics] or list(own.values())
+
+
+def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
+    """What to compare: where neither head has a value, the benchmark cannot give one."""
+    for column in counting(summary.columns, spec.rule):
+        for backbone in spec.study.backbones:
+            for sampler in spec.study.samplers:
+                heads = (str(spec.candidate), str(spec.baseline))
+                candidate, baseline = (
+                    Method(backbone.label, head, sampler.label) for head in heads
+                )
+                if any(_valued(summary, method, column) for method in (candidate, baseline)):
+                    yield column, candidate, baseline
+
+
+def _both(summary: Summary, pair: Pair) -> bool:
+    column, *methods = pair
+    return all(_valued(summary, method, column) for method in methods)
+
+
+def _valued(summary: Summary, method: Method, column: Column) -> bool:
+    return bool(summary.part(method, column)["value"].notna().any())
+
+
+def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
+    column, candidate, baseline = pair
+    cells = [summary.cell(method, column) for method in (candidate, baseline)]
+    number = Number(
+        candidate.backbone, candidate.head, candidate.sampler, column.key, column.title,
+        cells[0].value, cells[1].value, (len(cells[0].seeds), len(cells[1].seeds)),
+    )  # fmt: skip
+    absent = [cell.why for cell in cells if cell.value is None]
+    if absent:
+        return replace(number, why=absent[0])
+    estimate, seeds, why = summary.paired(column, candidate, baseline, level=level)
+    if estimate is None:
+        return replace(number, why=why)
+    return replace(
+        number,
+        seeds=(len(seeds), len(seeds)),
+        difference=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        level=estimate.level,
+        method=estimate.method,
+        verdict=judge(estimate.low, estimate.high, rule.tolerance / 100),
+    )

@@ -1,0 +1,210 @@
+"""Heads as they are now against the rows that a repository keeps of them.
+
+Of the earlier runs there are rows and no scores, so nothing is paired. What could come out
+differently in a repetition depends on the benchmark:
+
+- Its content is the same: so are its people, and the question is whether the *training* has become
+  worse. If it has not, both sides are draws of seeds from one distribution, judged on the same
+  people; the standard error is that of seeds alone, and test people add nothing to it.
+- Its content differs: the standard errors of test people on both sides are added to it.
+
+The spread over seeds is pooled over all methods of both sides, as in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from frcore.comparison.conditions import same_data
+from frcore.comparison.paired import counting, family_level
+from frcore.comparison.results import Number
+from frcore.comparison.rules import REFERENCE_FILES
+from frcore.comparison.spec import ComparisonSpec
+from frcore.comparison.verdict import judge
+from frcore.errors import UserError
+from frcore.evaluation.estimates import SeedSpread, seed_spread
+from frcore.reporting.rows import COUNTS, NUMBER_COLUMNS, Rows
+from frcore.reporting.summary import Column, Method
+
+METHOD = ["backbone", "head", "sampler"]
+NEEDED = {
+    "evaluation": (*METHOD, "seed", "benchmark", "status", "metric", "far", "subset", "value"),
+    "training": (*METHOD, "seed", "status", "spec_hash"),
+    "measurement": ("head", "sampler", "status", "identities", "step_ms"),
+}
+"""Columns without which rows are not those of a study; later ones may be missing in older rows."""
+
+
+def read_reference(folder: Path) -> Rows:
+    """The rows that `frcore reference` kept in a folder, also those of earlier versions.
+
+    Raises:
+        UserError: a file is missing or is not what the report writes.
+    """
+    frames = {Path(name).stem: _read(folder / name) for name in REFERENCE_FILES}
+    evaluation = frames["evaluation"]
+    for name in ("data_sha256", *NUMBER_COLUMNS):
+        if name not in evaluation:
+            evaluation[name] = None
+    return Rows(**frames, diagnostics=pd.DataFrame(), strays=())
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise UserError(
+            f"'{path}' cannot be read: {error}; give --against a folder that `frcore reference` "
+            "wrote, such as results/reference/cpu/quick"
+        ) from error
+    missing = [name for name in NEEDED[path.stem] if name not in frame]
+    if missing:
+        raise UserError(
+            f"'{path}' has no column {', '.join(missing)}; give --against a folder that `frcore "
+            "reference` wrote, such as results/reference/cpu/quick"
+        )
+    numeric = COUNTS | {"far", "fpir", "value", "low", "high", "se_test", "step_ms"}
+    for name in numeric & {*map(str, frame)}:
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    return frame
+
+
+@dataclass(frozen=True)
+class Side:
+    """One method's number on one side.
+
+    Attributes:
+        values: of its seeds.
+        se_test: standard error of one run from the choice of test people; None if not told.
+        trials: that it is a proportion of.
+    """
+
+    values: tuple[float, ...]
+    se_test: float | None
+    trials: float
+
+    @property
+    def mean(self) -> float | None:
+        """Over seeds."""
+        return float(np.mean(self.values)) if self.values else None
+
+
+def reference_numbers(
+    spec: ComparisonSpec, now: Rows, then: Rows, columns: list[Column]
+) -> list[Number]:
+    """Every number that counts, now minus then, judged.
+
+    Args:
+        spec: with `against`.
+        now: rows of `spec.study`.
+        then: kept rows.
+        columns: numbers of either side.
+
+    Raises:
+        UserError: `rule.metrics` names a number that there is none of.
+    """
+    frames = now.usable("evaluation"), then.usable("evaluation")
+    chosen = counting(columns, spec.rule)
+    found = [item for column in chosen for item in _methods(spec, frames, column)]
+    compared = sum(bool(one.values and other.values) for _, _, one, other in found)
+    level = family_level(compared)
+    pooled = {column: _pooled(frames, column) for column in chosen}
+    same = {c.benchmark: same_data(*frames, c.benchmark) for c in chosen}
+    return [
+        _number(spec, column, method, one, other, level, pooled[column], same[column.benchmark])
+        for column, method, one, other in found
+    ]
+
+
+def _methods(
+    spec: ComparisonSpec, frames: tuple[pd.DataFrame, pd.DataFrame], column: Column
+) -> Iterator[tuple[Column, Method, Side, Side]]:
+    """The study's methods that either side has a value of, with both sides."""
+    parts = [frame[column.rows_in(frame)] for frame in frames]
+    for backbone in spec.study.backbones:
+        for head in spec.study.heads:
+            for sampler in spec.study.samplers:
+                method = Method(backbone.label, head.label, sampler.label)
+                sides = _side(parts[0], method), _side(parts[1], method)
+                if sides[0].values or sides[1].values:
+                    yield column, method, *sides
+
+
+def _side(part: pd.DataFrame, method: Method) -> Side:
+    names = [method.backbone, method.head, method.sampler]
+    own = part[(part[METHOD] == names).all(axis=1) & part["value"].notna()]
+    if own.empty:
+        return Side((), None, 0)
+    error = own["se_test"].astype("float64")
+    # Rows of earlier versions have an interval of 95 % and no standard error.
+    error = error.fillna((own["high"] - own["low"]).astype("float64") / (2 * special.ndtri(0.975)))
+    se_test = None if error.isna().any() else float(error.mean())
+    trials = pd.to_numeric(own["n"]).min()
+    return Side(tuple(own["value"].astype(float)), se_test, 0 if pd.isna(trials) else float(trials))
+
+
+def _pooled(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> SeedSpread | None:
+    """The spread over seeds in a column, of all methods on both sides."""
+    groups: list[list[float]] = []
+    for frame in frames:
+        part = frame[column.rows_in(frame) & frame["value"].notna()]
+        groups += [list(group.astype(float)) for _, group in part.groupby(METHOD)["value"]]
+    return seed_spread(groups)
+
+
+def _number(
+    spec: ComparisonSpec, column: Column, method: Method, now: Side, then: Side, level: float,
+    spread: SeedSpread | None, same_people: bool,
+) -> Number:  # fmt: skip
+    number = Number(
+        method.backbone, method.head, method.sampler, column.key, column.title,
+        now.mean, then.mean, (len(now.values), len(then.values)),
+    )  # fmt: skip
+    if number.candidate is None or number.baseline is None:
+        side = "now" if number.candidate is None else "in the reference"
+        return replace(number, why=f"no value {side}")
+    found = half_width(now, then, spread, level=level, same_people=same_people)
+    if found is None:
+        return replace(number, why="one seed on each side, and rows without standard errors")
+    half, how = found
+    difference = number.candidate - number.baseline
+    low, high = max(-1.0, difference - half), min(1.0, difference + half)
+    return replace(
+        number, difference=difference, low=low, high=high, level=level, method=how,
+        verdict=judge(low, high, spec.rule.tolerance / 100),
+    )  # fmt: skip
+
+
+def half_width(
+    now: Side, then: Side, spread: SeedSpread | None, *, level: float, same_people: bool
+) -> tuple[float, str] | None:
+    """Half the interval of a difference of two means, and how it was made; None: not known.
+
+    Args:
+        now, then: the two sides.
+        spread: over seeds; None where no method has two.
+        level: of the interval.
+        same_people: whether both were judged on the same benchmark.
+    """
+    upper = (1 + level) / 2
+    quantile, variance, parts = special.ndtri(upper), 0.0, []
+    if spread is not None:
+        # A proportion of n cannot show less than 1/n, so that much of a spread there may be.
+        deviation = max(spread.deviation, 1 / max(now.trials, then.trials, 1))
+        variance += deviation**2 * (1 / len(now.values) + 1 / len(then.values))
+        quantile = special.stdtrit(spread.freedom, upper)
+        parts.append(f"seeds, pooled over {spread.groups} groups, Student t")
+    if spread is None or not same_people:
+        if now.se_test is None or then.se_test is None:
+            return None
+        variance += now.se_test**2 + then.se_test**2
+        parts.append("test people of both sides, as if they were others")
+    return float(
+        quantile * np.sqrt(variance)
+    ), f"unpaired; standard errors of {' and of '.join(parts)}"

@@ -1,0 +1,61 @@
+"""What `workflow/rules/compare.smk` asks of a comparison, and of a study that has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from frcore.comparison.spec import ComparisonSpec
+from frcore.errors import UserError
+from frcore.fingerprint import code_fingerprint
+from frcore.section import compact_json
+
+REFERENCE_FILES = ("evaluation.csv", "training.csv", "measurement.csv")
+"""What is read of a folder of kept rows."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison as the rules see it.
+
+    Attributes:
+        root: `results/<study>`.
+        spec: None where the call of Snakemake names no candidate; the rules exist all the same.
+    """
+
+    root: Path
+    spec: ComparisonSpec | None
+
+    @property
+    def needed(self) -> ComparisonSpec:
+        """The spec.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.spec is None:
+            raise UserError(
+                "nothing to compare: add --config candidate=NAME baseline=NAME (heads of the "
+                "study, of `frcore heads`, or package.module:Class of your own), or --config "
+                "against=results/reference/cpu/quick; see docs/compare.md"
+            )
+        return self.spec
+
+    def target(self, wildcards: object) -> Path:
+        """The file that exists while the comparison passes; an input function of Snakemake's."""
+        return self.needed.file(self.root, "passed")
+
+    def json(self) -> str:
+        """For `frcore compare --spec`."""
+        return compact_json(self.needed)
+
+    @property
+    def references(self) -> list[Path]:
+        """The kept rows that are compared with, if any."""
+        if self.spec is None or self.spec.against is None:
+            return []
+        return [Path(self.spec.against) / name for name in REFERENCE_FILES]
+
+    def code(self) -> str:
+        """Of comparing."""
+        return code_fingerprint(["frcore.comparison.run"])

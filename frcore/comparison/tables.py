@@ -1,0 +1,162 @@
+"""A comparison as tables and sentences, for the page, Markdown and the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from frcore.comparison.results import Comparison, Cost, Number
+from frcore.comparison.spec import ComparisonSpec
+from frcore.reporting.answer import listed
+from frcore.reporting.table import Cell, Heading, Table
+from frcore.reporting.table_accuracy import percent
+from frcore.reporting.table_cost import significant
+
+NONE = "—"
+
+
+def names(spec: ComparisonSpec) -> tuple[str, str]:
+    """What the two sides are called."""
+    if spec.against is not None:
+        return f"{spec.candidate or 'now'}", "kept rows"
+    return str(spec.candidate), str(spec.baseline)
+
+
+def title(comparison: Comparison, spec: ComparisonSpec) -> str:
+    """Who is compared with whom, and what came of it."""
+    one, other = names(spec)
+    return f"{one} against {other}: {comparison.outcome.word}"
+
+
+def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
+    """The answer: what fails, what was found, and how large a loss may have gone unseen."""
+    numbers = [number for number in comparison.numbers if number.verdict != "not compared"]
+    counted = Counter(number.verdict for number in numbers)
+    plural = {"regression": "regressions"}
+    found = listed(
+        [
+            f"{count} {plural.get(verdict, verdict) if count > 1 else verdict}"
+            for verdict, count in counted.most_common()
+        ]
+    )
+    lines = [f"Of {len(numbers)} numbers: {found}." if numbers else "No number was compared."]
+    if comparison.outcome.failures:
+        lines.append(f"Failed: {_few(comparison.outcome.failures)}.")
+    if comparison.outcome.gaps:
+        lines.append(f"Incomplete: {_few(comparison.outcome.gaps)}.")
+    lows = [(number.low, number) for number in numbers if number.low is not None]
+    if lows:
+        low, number = min(lows, key=lambda pair: pair[0])
+        lines.append(
+            f"At worst, within these intervals, {number.title} is {percent(max(-low, 0.0))} points "
+            f"lower under {number.sampler}; tolerated are {spec.rule.tolerance:g}."
+        )
+    return [*lines, *_pace(comparison.costs)]
+
+
+def _few(lines: Sequence[str], most: int = 3) -> str:
+    shown = "; ".join(lines[:most])
+    return f"{shown}; and {len(lines) - most} more" if len(lines) > most else shown
+
+
+def _pace(costs: Sequence[Cost]) -> list[str]:
+    ratios = [c.ratio for c in costs if c.ratio is not None and c.verdict != "not compared"]
+    if not ratios:
+        return ["Speed was not compared."]
+    low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
+    span = low if low == high else f"{low} to {high}"
+    return [f"A step takes {span} times the baseline's."]
+
+
+def numbers_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
+    """One row per method × number."""
+    one, other = names(spec)
+    optional = _optional(comparison.numbers)
+    headings = [
+        Heading("number", numeric=False),
+        *(Heading(name, numeric=False) for name in optional),
+        Heading(f"{other} [%]"),
+        Heading(f"{one} [%]"),
+        Heading("difference [points]"),
+        Heading("verdict", numeric=False),
+    ]
+    rows = [_number_cells(number, optional) for number in comparison.numbers]
+    data = pd.DataFrame(comparison.as_record()["numbers"])
+    return Table("comparison", "Accuracy", headings, rows, comparison.notes, data)
+
+
+def _optional(numbers: Sequence[Number]) -> list[str]:
+    """The parts of a method that differ between rows, or tell under what they were found."""
+    several = [
+        name
+        for name in ("head", "backbone")
+        if len({getattr(number, name) for number in numbers}) > 1
+    ]
+    return ["sampler", *several]
+
+
+def _number_cells(number: Number, optional: Sequence[str]) -> list[Cell]:
+    cells = [Cell(number.title), *(Cell(str(getattr(number, name))) for name in optional)]
+    values = [number.baseline, number.candidate]
+    cells += [Cell(NONE if value is None else percent(value)) for value in values]
+    if number.difference is None or number.low is None or number.high is None:
+        return [*cells, Cell(NONE), Cell(number.verdict, number.why)]
+    interval = f"[{_points(number.low)}, {_points(number.high)}]"
+    return [*cells, Cell(_points(number.difference), interval), Cell(number.verdict)]
+
+
+def _points(value: float) -> str:
+    """A difference with its sign, in points, with a true minus.
+
+    >>> _points(-0.0123), _points(0.002)
+    ('−1.23', '+0.20')
+    """
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
+    """One row per measured point."""
+    one, other = names(spec)
+    heads = len({cost.head for cost in comparison.costs}) > 1
+    memory = next((cost.memory for cost in comparison.costs if cost.memory), "memory")
+    headings = [
+        *([Heading("head", numeric=False)] if heads else []),
+        Heading("sampler", numeric=False),
+        Heading("identities"),
+        Heading(f"{other} [ms]"),
+        Heading(f"{one} [ms]"),
+        Heading("ratio of times"),
+        Heading("verdict", numeric=False),
+        Heading(f"{other} [MiB]"),
+        Heading(f"{one} [MiB]"),
+        Heading("ratio of memory"),
+    ]
+    rows = [_cost_cells(cost, heads) for cost in comparison.costs]
+    notes = [
+        "Times: median of a step; the span of a ratio goes from the 20th percentile of the one "
+        "over the 80th of the other to the reverse: the spread of steps, no confidence interval.",
+        f"Memory: {memory}.",
+    ]
+    data = pd.DataFrame(comparison.as_record()["costs"])
+    return Table("comparison_cost", "Speed and memory of one step", headings, rows, notes, data)
+
+
+def _cost_cells(cost: Cost, heads: bool) -> list[Cell]:
+    cells = [Cell(cost.head)] if heads else []
+    cells += [Cell(cost.sampler), Cell(f"{cost.identities:,}")]
+    cells += [Cell(_or_dash(value)) for value in (cost.baseline_ms, cost.candidate_ms)]
+    if cost.ratio is None or cost.low is None or cost.high is None:
+        cells += [Cell(NONE), Cell(cost.verdict, cost.why)]
+    else:
+        cells += [
+            Cell(f"{cost.ratio:.2f}", f"[{cost.low:.2f}, {cost.high:.2f}]"),
+            Cell(cost.verdict, cost.why),
+        ]
+    cells += [Cell(_or_dash(value)) for value in (cost.baseline_mib, cost.candidate_mib)]
+    return [*cells, Cell(NONE if cost.memory_ratio is None else f"{cost.memory_ratio:.2f}")]
+
+
+def _or_dash(value: float | None) -> str:
+    return NONE if value is None else significant(value)

@@ -1,0 +1,116 @@
+"""From intervals to verdicts, and from verdicts to whether the run fails.
+
+The rule is that of docs/decisions/0013-what-fails-a-comparison.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from frcore.comparison.spec import Rule
+
+Verdict = Literal[
+    "better", "within tolerance", "not told apart", "lower", "regression", "not compared"
+]
+Pace = Literal["faster", "not told apart", "slower", "too slow", "not compared"]
+
+
+class Exit(IntEnum):
+    """Exit codes of `frcore compare`; 2 is a mistake of the user's, as everywhere."""
+
+    PASSED = 0
+    FAILED = 3
+    INCOMPLETE = 4
+
+
+def judge(low: float, high: float, tolerance: float) -> Verdict:
+    """What the interval of candidate − baseline says; all three are proportions.
+
+    `lower` is a loss that is told apart from nothing, and not from what is tolerated.
+
+    >>> [judge(*ends, 0.01) for ends in [(0.01, 0.03), (-0.005, 0.03), (-0.02, 0.03)]]
+    ['better', 'within tolerance', 'not told apart']
+    >>> [judge(*ends, 0.01) for ends in [(-0.03, -0.005), (-0.03, -0.011)]]
+    ['lower', 'regression']
+    """
+    if low > 0:
+        return "better"
+    if high < -tolerance:
+        return "regression"
+    if tolerance > 0 and low >= -tolerance:
+        return "within tolerance"
+    return "lower" if high < 0 else "not told apart"
+
+
+def judge_pace(low: float, high: float, max_slowdown: float | None) -> Pace:
+    """What the span of candidate / baseline says of the time of a step.
+
+    >>> [judge_pace(*span, 1.5) for span in [(0.7, 0.9), (0.9, 1.2), (1.1, 1.6), (1.6, 1.9)]]
+    ['faster', 'not told apart', 'slower', 'too slow']
+    """
+    if max_slowdown is not None and low > max_slowdown:
+        return "too slow"
+    if low > 1:
+        return "slower"
+    return "faster" if high < 1 else "not told apart"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a comparison passes.
+
+    Attributes:
+        code: of the process.
+        failures: why it failed, one sentence each.
+        gaps: what could not be compared.
+    """
+
+    code: Exit
+    failures: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """For people."""
+        return {Exit.PASSED: "passed", Exit.FAILED: "failed", Exit.INCOMPLETE: "incomplete"}[
+            self.code
+        ]
+
+
+def outcome(
+    accuracy: Sequence[tuple[str, Verdict]],
+    cost: Sequence[tuple[str, Pace]],
+    gaps: Sequence[str],
+    rule: Rule,
+) -> Outcome:
+    """All verdicts together.
+
+    Args:
+        accuracy: name and verdict of each number that counts.
+        cost: name and verdict of each measured point.
+        gaps: what should have been compared and could not be.
+        rule: what fails a comparison.
+    """
+    failures = [f"{name}: regression" for name, verdict in accuracy if verdict == "regression"]
+    if rule.strict:
+        failures += [
+            f"{name}: a loss above {rule.tolerance:g} points is not ruled out (strict)"
+            for name, verdict in accuracy
+            if verdict in ("lower", "not told apart")
+        ]
+    failures += [
+        f"{name}: a step takes more than {rule.max_slowdown:g} times the baseline's"
+        for name, pace in cost
+        if pace == "too slow"
+    ]
+    if rule.max_slowdown is not None:
+        # A limit that nothing was held against has not been kept.
+        gaps = [*gaps, *(f"{name}: speed not compared" for name, p in cost if p == "not compared")]
+        gaps += [] if cost else ["no speed was compared"]
+    if not any(verdict != "not compared" for _, verdict in accuracy):
+        gaps = [*gaps, "no number was compared"]
+    code = Exit.FAILED if failures else Exit.INCOMPLETE if gaps else Exit.PASSED
+    return Outcome(code, tuple(failures), tuple(gaps))
