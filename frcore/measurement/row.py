@@ -108,8 +108,6 @@ def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:
         notes = [] if reason is None else [reason]
         if peak.method != "kernel":
             notes.append("rss_peak_mib was sampled every 2 ms: shorter peaks can be missed")
-        if not warm.steady:
-            notes.append(f"step times had not settled after {warm.steps} steps of warm-up")
         if board is not None:
             notes += why_missing(board)
         row.notes = "; ".join(notes) or None
