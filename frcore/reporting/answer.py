@@ -206,12 +206,12 @@ def _cost(summary: Summary) -> str:
         span = f"{least} to {most}" if least != most else most
         text += f", with {span} MiB of {MEMORY[column]}"
     failed = int((summary.rows.measurement["status"] == "oom").sum())
-    text += f"; {failed} points ran out of memory" if failed else ""
+    text += f"; {failed} point{'s' if failed > 1 else ''} ran out of memory" if failed else ""
     held_up = int(at["disturbed"].notna().sum())
     if held_up:
         text += (
-            f"; {held_up} of the {len(at)} times were taken while something else held the machine "
-            "up, so differences may be its doing"
+            f"; something else held the machine up during {held_up} of the {len(at)} "
+            "measurements, so differences in time may be its doing"
         )
     return f"{text}."
 

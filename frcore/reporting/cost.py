@@ -59,19 +59,17 @@ def out_of_memory(points: pd.DataFrame) -> tuple[str, str]:
     return where, f"({' to '.join(f'{count:,}' for count in ends)} bytes asked)"
 
 
-def conditions(row: pd.Series) -> str:
-    """What a reader must know of how a row was taken; empty where all went well."""
-    attempts = row.get("attempts")
+def conditions(row: pd.Series) -> tuple[str, str]:
+    """What a reader must know of how a row was taken, and a detail; empty where all went well.
+
+    >>> conditions(pd.Series({"disturbed": "company", "attempts": 3, "steady": False}))
+    ('disturbed, not steady', '3 attempts')
+    """
+    attempts, steady = row.get("attempts"), row.get("steady")
+    found = ["disturbed"] if is_disturbed(row) else []
+    found += ["not steady"] if steady is not None and pd.notna(steady) and not steady else []
     many = attempts is not None and pd.notna(attempts) and attempts > 1
-    found = []
-    if is_disturbed(row):
-        found.append(f"disturbed{f' in all {attempts} attempts' if many else ''}: "
-                     f"{row['disturbed']}")  # fmt: skip
-    elif many:
-        found.append(f"undisturbed at attempt {attempts}")
-    if row.get("steady") is not None and pd.notna(row["steady"]) and not row["steady"]:
-        found.append(f"not steady after {row['warmup_steps']} steps of warm-up")
-    return "; ".join(found)
+    return ", ".join(found), f"{attempts} attempts" if many else ""
 
 
 def is_disturbed(row: pd.Series) -> bool:

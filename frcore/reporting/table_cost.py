@@ -12,7 +12,10 @@ from frcore.reporting.table import Cell, Heading, Table
 from frcore.reporting.table_accuracy import unique
 
 FEW = 4
-"""So many names stand in a row of the table of what is missing."""
+"""So many names stand in a row of the table of what is missing, or in notes."""
+
+BEHIND_TIME = 4
+"""Place of the column of conditions: beside the time, which they concern."""
 
 
 def cost_table(study: Study, rows: Rows) -> Table:
@@ -29,9 +32,10 @@ def cost_table(study: Study, rows: Rows) -> Table:
         *(Heading(title) for title in optional.values()),
     ]
     body = [_cost_cells(row, list(optional)) for _, row in frame.iterrows()]
-    if any(remarks):
-        headings.append(Heading("conditions", numeric=False))
-        body = [[*cells, Cell(remark)] for cells, remark in zip(body, remarks, strict=True)]
+    if any(map(any, remarks)):
+        headings.insert(BEHIND_TIME, Heading("conditions", numeric=False))
+        for cells, remark in zip(body, remarks, strict=True):
+            cells.insert(BEHIND_TIME, Cell(*remark))
     title = "Speed and memory of one step of the last layer"
     if study.measurement is not None and study.measurement.backbone is not None:
         title = f"Speed and memory of one step with the backbone {study.measurement.backbone.label}"
@@ -90,6 +94,7 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
         *_formats(usable),
         *(f"Device: {machine}." for machine in machines),
         *disturbances(usable),
+        *_reasons(rows.measurement),
         *(f"Not told: {note}." for note in unique(usable["notes"].dropna())),
         "A dash is what the device cannot tell, or what was not measured.",
     ]
@@ -106,6 +111,17 @@ def disturbances(usable: pd.DataFrame) -> list[str]:
         "each attempt; they say so, stand alone, and are no basis for a comparison "
         "(docs/measuring.md)."
     ]
+
+
+def _reasons(measured: pd.DataFrame) -> list[str]:
+    """What held up the first of the disturbed rows; the CSV has it for all."""
+    held_up = measured[measured["disturbed"].notna()]
+    notes = [
+        f"Disturbed: {row['head']} + {row['sampler']} at {row['identities']:,}: {row['disturbed']}."
+        for _, row in held_up.head(FEW).iterrows()
+    ]
+    more = len(held_up) - FEW
+    return [*notes, f"And {more} more, in the table's CSV file."] if more > 0 else notes
 
 
 def _backends(usable: pd.DataFrame) -> list[str]:
