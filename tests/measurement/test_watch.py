@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pynvml
@@ -153,20 +155,51 @@ def test_a_cpu_has_no_board_and_no_complaint():
         assert found == (None, None)
 
 
+class Products:
+    """Real work for a real board."""
+
+    device = torch.device("cuda", 0)
+
+    def __init__(self):
+        self.matrix = torch.randn(4096, 4096, device=self.device)
+
+    def __call__(self):
+        self.matrix @ self.matrix
+
+    def synchronize(self):
+        torch.cuda.synchronize(self.device)
+
+
+COMPANY = """
+import sys, torch
+keep = torch.ones(1 << 20, device="cuda")
+print("there", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.gpu
+def test_real_company_on_a_real_board_is_seen():
+    step = Products()
+    other = subprocess.Popen(
+        [sys.executable, "-c", COMPANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "there\n"
+        with opened_board(step.device) as (board, _):
+            columns = time_steps(step, 20, board, threads=1, energy_seconds=1.0)
+            notes = " ".join(why_missing(board))
+    finally:
+        other.communicate("\n")
+    if columns["other_processes"] is None:
+        assert "processes" in notes  # a container hides them, and the row says so
+    else:
+        assert columns["other_processes"] >= 1
+        assert "on the board" in columns["disturbed"]
+
+
 @pytest.mark.gpu
 def test_a_real_board_under_real_steps():
-    class Products:
-        device = torch.device("cuda", 0)
-
-        def __init__(self):
-            self.matrix = torch.randn(4096, 4096, device=self.device)
-
-        def __call__(self):
-            self.matrix @ self.matrix
-
-        def synchronize(self):
-            torch.cuda.synchronize(self.device)
-
     step = Products()
     with opened_board(step.device) as (board, reason):
         assert reason is None
