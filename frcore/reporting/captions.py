@@ -44,19 +44,19 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "Memory against identities",
         "Peak memory of a training step's last layer against the number of identities, both "
         "logarithmic. A cross at the top: out of memory (OOM). Ringed: something else held the "
-        "machine up during the measurement. Broad grey dashes: planned by `frcore plan`, where it "
-        "knows the step; of a CPU that of the dense backend alone. Open dark marks: published by "
-        "Partial FC's authors (8 V100 of 32 GB, ResNet-50, fp16, 1,024 images in all, as the "
-        "driver counts it), another experiment that has the backbone in it; drawn beside a GPU at "
-        "the same numbers of identities and the same sampling rate, and nowhere else.",
+        "machine up during the measurement. Broad grey dashes: planned by frcore plan, where it "
+        "knows the step; of a CPU that of the dense backend alone. Open marks without a line: "
+        "published by Partial FC's authors (8 V100 of 32 GB, ResNet-50, fp16, 1,024 images in all, "
+        "as the driver counts it), another experiment that has the backbone in it; drawn beside a "
+        "GPU at the same numbers of identities and the same sampling rate, and nowhere else.",
     ),
     "throughput": (
         "Throughput against identities",
         "Images per second through a training step's last layer against the number of identities, "
         "both logarithmic. A cross at the top: out of memory (OOM). Ringed: something else held "
-        "the machine up during the measurement. Broad grey dashes: planned by `frcore plan`, for a "
+        "the machine up during the measurement. Broad grey dashes: planned by frcore plan, for a "
         "GPU whose ceilings it knows: at most, where the step is fused, and an estimate for the "
-        "dense one. Open dark marks: published by Partial FC's authors (8 V100 of 32 GB, "
+        "dense one. Open marks without a line: published by Partial FC's authors (8 V100 of 32 GB, "
         "ResNet-50, fp16, 1,024 images in all), another experiment that has the backbone in it; "
         "drawn beside a GPU at the same numbers of identities and the same sampling rate, and "
         "nowhere else.",

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from frcore import plan
@@ -158,7 +159,7 @@ def center_cosines(study: Study, found: Mapping[tuple[str, str], CenterPairs]) -
     if all(one.same is not None and not one.same.any() for one in found.values()):
         return message("Conflicts: no person of the training set has two labels.")
     palette = Palette(study)
-    figure, grid = method_grid(study, set(found), "cosine of two class centres", 1.35)
+    figure, grid = method_grid(study, set(found), "cosine", 1.35)
     for (head, sampler), ax in grid.items():
         ax.set_yticks([])
         ax.grid(visible=False)
@@ -167,7 +168,10 @@ def center_cosines(study: Study, found: Mapping[tuple[str, str], CenterPairs]) -
             _outlines(ax, found[head, sampler], palette.heads[head])
     every = next(iter(found.values())).edges
     counted = np.flatnonzero(np.sum([one.pairs for one in found.values()], axis=0))
-    next(iter(grid.values())).set_xlim(every[counted[0]], every[counted[-1] + 1])
+    first = next(iter(grid.values()))
+    first.set_xlim(every[counted[0]], every[counted[-1] + 1])
+    # The outer labels of neighbouring panels would meet.
+    first.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     handles = [
         Line2D([], [], color=INK, lw=5, alpha=0.6, label="labels of one person (head's colour)"),
         Line2D([], [], color=MUTED, lw=5, alpha=0.5, label="any two labels (grey)"),

@@ -88,7 +88,7 @@ def _published(ax: Axes, points: Iterable[PublishedCost]) -> Iterable[Line2D]:
         look = {**PUBLISHED, "marker": PUBLISHED_MARKERS.get(one.method, "D")}
         (point,) = ax.plot(one.identities, one.value, **look)
         hover(point, one.text)
-        yield Line2D([], [], **look, label=f"published: {one.method}, {one.hardware}")
+        yield Line2D([], [], **look, label=f"published: {one.method}")
 
 
 def against_identities(

@@ -58,15 +58,10 @@ def draw_bound(ax: Axes, shape: Shape, device: Device, limits: tuple[float, floa
     identities = np.geomspace(limits[0], limits[1], POINTS).round().astype(int)
     plans = [plan_step(dataclasses.replace(shape, identities=int(n)), device) for n in identities]
     ax.plot(identities, [plan.step_ms for plan in plans], color=MUTED, lw=3, alpha=0.35, zorder=1)
-    middle = len(identities) // 2
     ax.annotate(
-        f"at least, {device.name}, {shape.precision}, state {shape.state}",
-        (identities[middle], plans[middle].step_ms),
-        xytext=(4, -10),
-        textcoords="offset points",
-        fontsize="x-small",
-        color=MUTED,
-    )
+        f"at least, {device.name}, {shape.precision},\nstate {shape.state}", (0.97, 0.04),
+        xycoords="axes fraction", ha="right", fontsize="x-small", color=MUTED,
+    )  # fmt: skip
 
 
 def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:

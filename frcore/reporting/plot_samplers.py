@@ -85,10 +85,9 @@ def sampler_curves(study: Study, summary: Summary) -> Figure:
         for column, ax in zip(mains, row, strict=True):
             _panel(ax, study, summary, sweep, column, palette)
             ax.set_xlabel(f"{sweep.parameter} of {sweep.name}")
+            ax.set_ylabel(f"{column.text} [%]")
     for column, ax in zip(mains, axes[0], strict=True):
         ax.set_title(column.title)
-    for row in axes:
-        row[0].set_ylabel("%")
     legend(figure, palette, [head.label for head in study.heads], [])
     return figure
 
@@ -111,7 +110,7 @@ def _panel(
         }
         aside = 0.012 * span * (place - (len(study.heads) * len(study.backbones) - 1) / 2)
         moved = {v * np.exp(aside) if is_log else v + aside: n for v, n in numbers.items()}
-        _curve(ax, moved, palette.heads[head], head)
+        _curve(ax, moved, palette, head)
         if full is not None and neutral is not None and neutral not in sweep.labels:
             reference = summary.cell(Method(backbone, head, full), column).value
             if reference is not None:
@@ -123,13 +122,15 @@ def _panel(
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
-def _curve(ax: Axes, numbers: Mapping[float, Number], colour: str, head: str) -> None:
+def _curve(ax: Axes, numbers: Mapping[float, Number], palette: Palette, head: str) -> None:
     known = {value: n for value, n in numbers.items() if n.value is not None}
     middle = [100 * (n.value or 0.0) for n in known.values()]
     low = [100 * max((n.value or 0.0) - _or(n.low, n.value), 0.0) for n in known.values()]
     high = [100 * max(_or(n.high, n.value) - (n.value or 0.0), 0.0) for n in known.values()]
-    bars = ax.errorbar(list(known), middle, yerr=[low, high], color=colour, marker="o", ms=4,
-                       elinewidth=1, lw=1.2, alpha=0.9)  # fmt: skip
+    bars = ax.errorbar(
+        list(known), middle, yerr=[low, high], color=palette.heads[head],
+        marker=palette.marker(head), ms=5, elinewidth=1, lw=1.2, alpha=0.9,
+    )  # fmt: skip
     hover(bars.lines[0], head)
 
 

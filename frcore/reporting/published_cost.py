@@ -38,7 +38,6 @@ class PublishedCost:
         quantity: one of `QUANTITIES`' values.
         method: how the classes were divided, without their number.
         sampler, rate: what it is here; no rate with the full softmax.
-        hardware: as the source names it.
         text: all of it, in words.
     """
 
@@ -48,7 +47,6 @@ class PublishedCost:
     method: str
     sampler: str
     rate: float | None
-    hardware: str
     text: str
 
 
@@ -60,8 +58,7 @@ def published_costs() -> tuple[PublishedCost, ...]:
     for row in frame[frame["benchmark"].isin(QUANTITIES.values())].itertuples():
         counted = IDENTITIES.fullmatch(str(row.train_data))
         method = str(row.method)
-        board = re.search(r"(\d+)x(\w+)", str(row.backbone))
-        if counted is None or board is None or method not in METHODS:
+        if counted is None or method not in METHODS:
             continue
         each = " per GPU" if row.benchmark == "GPU memory" else ""
         text = (
@@ -77,7 +74,6 @@ def published_costs() -> tuple[PublishedCost, ...]:
                 quantity,
                 method,
                 *METHODS[method],
-                f"{board[1]} × {board[2]}",
                 text,
             )
         )
