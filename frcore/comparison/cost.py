@@ -48,7 +48,8 @@ def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Co
     cost = replace(cost, candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
     for side, measured in (("candidate", row), ("baseline", other)):
         if measured["status"] != "ok":
-            return replace(cost, why=f"{side}: {measured['reason'] or measured['status']}")
+            told = measured["reason"] if measured["status"] in ("oom", "failed") else ""
+            return replace(cost, why=f"{side}: {told or measured['status']}")
     if differing := [name for name in SAME if not _equal(row.get(name), other.get(name))]:
         return replace(cost, why=f"measured with another {', '.join(differing)}")
     return _with_memory(_with_time(cost, row, other, max_slowdown), pd.DataFrame([row, other]))

@@ -126,6 +126,8 @@ def render(comparison: Comparison, spec: ComparisonSpec, console: Console) -> No
     console.print(Text(title(comparison, spec), style=f"bold {colour}"))
     for table in tables(comparison, spec):
         console.print(_drawn(table))
+        for note in table.notes if table.name == "comparison_cost" else ():
+            console.print(Text(note, style="dim"))
     for line in sentences(comparison, spec):
         console.print(Text(line))
     for heading, lines in _lists(comparison).items():

@@ -6,20 +6,27 @@ people for both sides, and the spread over seeds pooled over both heads under al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+
+import numpy as np
 
 from frcore.comparison.results import Number
 from frcore.comparison.spec import ComparisonSpec, Rule
 from frcore.comparison.verdict import judge
 from frcore.errors import unknown_name
+from frcore.evaluation.estimates import Estimate
 from frcore.reporting.rows import Rows
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import LEVEL, Column, Method, Summary
 
 TAIL = 5
 """Replicates that lie beyond an end of an interval, at least: with fewer the end is one draw."""
+
+MEAN = "mean over samplers"
+"""Stands in the place of a sampler; no label has a space."""
 
 Pair = tuple[Column, Method, Method]
 
@@ -37,10 +44,16 @@ def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]
     """
     replicates = spec.study.evaluation.bootstrap
     found = Summary(spec.study, rows, Scores(root, rows, replicates))
-    pairs = list(_pairs(found, spec))
-    compared = sum(_both(found, pair) for pair in pairs)
+    groups = [list(pairs) for _, pairs in groupby(_pairs(found, spec), key=_column_and_backbone)]
+    compared = sum(_both(found, pair) for pairs in groups for pair in pairs)
+    compared += sum(_has_mean(found, pairs) for pairs in groups)
     summary = Summary(spec.study, rows, Scores(root, rows, max(replicates, enough(compared))))
-    return [_number(summary, pair, family_level(compared), spec.rule) for pair in pairs]
+    level, numbers = family_level(compared), []
+    for pairs in groups:
+        numbers += [_number(summary, pair, level, spec.rule) for pair in pairs]
+        if _has_mean(found, pairs):
+            numbers.append(_mean(summary, pairs, level, spec.rule))
+    return numbers
 
 
 def family_level(compared: int) -> float:
@@ -89,6 +102,15 @@ def _both(summary: Summary, pair: Pair) -> bool:
     return all(_valued(summary, method, column) for method in methods)
 
 
+def _column_and_backbone(pair: Pair) -> tuple[Column, str]:
+    return pair[0], pair[1].backbone
+
+
+def _has_mean(summary: Summary, pairs: Sequence[Pair]) -> bool:
+    """Whether a difference under each of several samplers is there to be averaged."""
+    return len(pairs) > 1 and all(_both(summary, pair) for pair in pairs)
+
+
 def _valued(summary: Summary, method: Method, column: Column) -> bool:
     return bool(summary.part(method, column)["value"].notna().any())
 
@@ -104,11 +126,37 @@ def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
     if absent:
         return replace(number, why=absent[0])
     estimate, seeds, why = summary.paired(column, candidate, baseline, level=level)
+    number = replace(number, seeds=(len(seeds), len(seeds)), why=why)
+    return number if estimate is None else _judged(number, estimate, rule)
+
+
+def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> Number:
+    """The mean difference over samplers: what a head loses under all of them shows here first."""
+    column, first, _ = pairs[0]
+    cells = [
+        [summary.cell(method, column).value or 0.0 for method in (one, other)]
+        for _, one, other in pairs
+    ]
+    candidate, baseline = np.mean(cells, axis=0)
+    common = [summary.common_runs(*pair) for pair in pairs]
+    fewest = min(len(seeds) for seeds, _, _ in common)
+    number = Number(
+        first.backbone, first.head, MEAN, column.key, column.title, float(candidate),
+        float(baseline), (fewest, fewest), why=summary.scores.why_not(column),
+    )  # fmt: skip
+    ones = [run for _, runs, _ in common for run in runs]
+    others = [run for _, _, runs in common for run in runs]
+    estimate = summary.scores.difference(column, ones, others, level=level) if fewest else None
     if estimate is None:
-        return replace(number, why=why)
+        return number
+    # What the estimate calls seeds are here seeds × samplers.
+    method = f"{estimate.method.replace(' seeds,', ' runs,')} ({MEAN})"
+    return replace(_judged(number, estimate, rule), method=method, why="")
+
+
+def _judged(number: Number, estimate: Estimate, rule: Rule) -> Number:
     return replace(
         number,
-        seeds=(len(seeds), len(seeds)),
         difference=estimate.value,
         low=estimate.low,
         high=estimate.high,

@@ -46,14 +46,21 @@ def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
         lines.append(f"Failed: {_few(comparison.outcome.failures)}.")
     if comparison.outcome.gaps:
         lines.append(f"Incomplete: {_few(comparison.outcome.gaps)}.")
-    lows = [(number.low, number) for number in numbers if number.low is not None]
-    if lows:
-        low, number = min(lows, key=lambda pair: pair[0])
-        lines.append(
-            f"At worst, within these intervals, {number.title} is {percent(max(-low, 0.0))} points "
-            f"lower under {number.sampler}; tolerated are {spec.rule.tolerance:g}."
-        )
-    return [*lines, *_pace(comparison.costs)]
+    return [*lines, *_worst(numbers, spec), *_pace(comparison.costs)]
+
+
+def _worst(numbers: Sequence[Number], spec: ComparisonSpec) -> list[str]:
+    """How large a loss the intervals leave possible, the largest of each number's rows."""
+    lows: dict[str, float] = {}
+    for number in numbers:
+        lows[number.title] = min(number.low or 0.0, lows.get(number.title, 0.0))
+    if not lows:
+        return []
+    losses = listed([f"{title} {percent(-low)}" for title, low in lows.items()])
+    return [
+        f"What the intervals leave possible, in points lost: {losses}; tolerated are "
+        f"{spec.rule.tolerance:g}."
+    ]
 
 
 def _few(lines: Sequence[str], most: int = 3) -> str:
@@ -102,7 +109,7 @@ def _number_cells(number: Number, optional: Sequence[str]) -> list[Cell]:
     values = [number.baseline, number.candidate]
     cells += [Cell(NONE if value is None else percent(value)) for value in values]
     if number.difference is None or number.low is None or number.high is None:
-        return [*cells, Cell(NONE), Cell(number.verdict, number.why)]
+        return [*cells, Cell(NONE), Cell(number.verdict)]
     interval = f"[{_points(number.low)}, {_points(number.high)}]"
     return [*cells, Cell(_points(number.difference), interval), Cell(number.verdict)]
 
@@ -120,7 +127,7 @@ def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
     """One row per measured point."""
     one, other = names(spec)
     heads = len({cost.head for cost in comparison.costs}) > 1
-    memory = next((cost.memory for cost in comparison.costs if cost.memory), "memory")
+    memory = next((cost.memory for cost in comparison.costs if cost.memory), "not compared")
     headings = [
         *([Heading("head", numeric=False)] if heads else []),
         Heading("sampler", numeric=False),
@@ -138,9 +145,16 @@ def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
         "Times: median of a step; the span of a ratio goes from the 20th percentile of the one "
         "over the 80th of the other to the reverse: the spread of steps, no confidence interval.",
         f"Memory: {memory}.",
+        *_reasons(comparison.costs),
     ]
     data = pd.DataFrame(comparison.as_record()["costs"])
     return Table("comparison_cost", "Speed and memory of one step", headings, rows, notes, data)
+
+
+def _reasons(costs: Sequence[Cost]) -> list[str]:
+    """Why times were not compared, each reason once."""
+    counted = Counter(cost.why for cost in costs if cost.verdict == "not compared")
+    return [f"Not compared, {count} of {len(costs)}: {why}." for why, count in counted.items()]
 
 
 def _cost_cells(cost: Cost, heads: bool) -> list[Cell]:
@@ -148,11 +162,11 @@ def _cost_cells(cost: Cost, heads: bool) -> list[Cell]:
     cells += [Cell(cost.sampler), Cell(f"{cost.identities:,}")]
     cells += [Cell(_or_dash(value)) for value in (cost.baseline_ms, cost.candidate_ms)]
     if cost.ratio is None or cost.low is None or cost.high is None:
-        cells += [Cell(NONE), Cell(cost.verdict, cost.why)]
+        cells += [Cell(NONE), Cell(cost.verdict)]
     else:
         cells += [
             Cell(f"{cost.ratio:.2f}", f"[{cost.low:.2f}, {cost.high:.2f}]"),
-            Cell(cost.verdict, cost.why),
+            Cell(cost.verdict),
         ]
     cells += [Cell(_or_dash(value)) for value in (cost.baseline_mib, cost.candidate_mib)]
     return [*cells, Cell(NONE if cost.memory_ratio is None else f"{cost.memory_ratio:.2f}")]

@@ -325,18 +325,20 @@ class Summary:
         self, column: Column, one: Method, other: Method, *, level: float
     ) -> tuple[Estimate | None, tuple[int, ...], str]:
         """`one` − `other` over the seeds that both have, these seeds, and why there is none."""
-        seeds: tuple[int, ...] = ()
-        if one.is_model:
-            runs = ([one.backbone], [other.backbone])
-        else:
-            seeds = tuple(
-                sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
-            )
-            if not seeds:
-                return None, (), "no seed in common"
-            runs = (self._runs(one, column, seeds), self._runs(other, column, seeds))
+        seeds, *runs = self.common_runs(column, one, other)
+        if not runs[0]:
+            return None, (), "no seed in common"
         estimate = self.scores.difference(column, *runs, level=level)
         return estimate, seeds, "" if estimate else self.scores.why_not(column)
+
+    def common_runs(
+        self, column: Column, one: Method, other: Method
+    ) -> tuple[tuple[int, ...], list[str], list[str]]:
+        """The seeds that two methods have a value of, and the runs of each in their order."""
+        if one.is_model:
+            return (), [one.backbone], [other.backbone]
+        seeds = sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
+        return tuple(seeds), self._runs(one, column, seeds), self._runs(other, column, seeds)
 
     def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
         part = self.part(method, column).set_index("seed")

@@ -21,7 +21,7 @@ APART = {"regression", "better"}
 def compared(root: Path, draw: int = 0, **settings: object) -> list[Number]:
     """arcface − softmax of one draw of people, seeds and scores."""
     skill = dict(settings.pop("skill", SKILLS))
-    study = make_study(samplers=["full"], **settings.pop("study", {}))
+    study = make_study(**{"samplers": ["full"], **settings.pop("study", {})})
     Drawn(study, root, skill=skill, draw=draw).judged()
     spec = spec_of(study, candidate="arcface", baseline="softmax", **settings)
     return paired_numbers(spec, collect(spec.study, root), root)
@@ -58,6 +58,21 @@ def test_accuracy_against_a_variance_over_dyads(tmp_path):
     low, high = np.quantile(draws, [(1 - number.level) / 2, (1 + number.level) / 2])
     assert number.high - number.low == pytest.approx(high - low, rel=0.2)
     assert number.low == pytest.approx(number.difference + low, abs=0.2 * (high - low))
+
+
+def test_the_mean_over_samplers_is_one_more_number(tmp_path):
+    study = {"samplers": ["full", "partial_fc"]}
+    three = compared(tmp_path, metrics=["pairs.accuracy"], study=study)
+    assert [n.sampler for n in three] == ["full", "partial_fc", "mean over samplers"]
+    assert {n.level for n in three} == {family_level(3)}
+    mean = three[2]
+    for name in ("difference", "candidate", "baseline"):
+        values = [getattr(number, name) for number in three]
+        assert values[2] == pytest.approx(np.mean(values[:2]))
+    # Its test people are the same and its runs twice as many: narrower, by √2 at most.
+    widths = [number.high - number.low for number in three]
+    assert np.mean(widths[:2]) / np.sqrt(2.2) < widths[2] < np.mean(widths[:2])
+    assert "4 runs" in mean.method
 
 
 def test_what_both_cannot_give_does_not_widen_the_others(tmp_path):
