@@ -111,17 +111,17 @@ def test_a_tolerated_loss_is_none(tmp_path):
 def test_equal_heads_seldom_fail_a_run(tmp_path):
     """Of all numbers together 2.5 % may fall below 0, and as many rise above it."""
     told = []
-    for draw in range(20):
+    for draw in range(12):
         told += [number for number in compared(tmp_path, draw) if number.verdict in APART]
-    # More than 4 have a probability below 1 % at a true rate of 5 %.
-    assert len(told) <= 4
+    # More than 3 have a probability below 1 % at a true rate of 5 %.
+    assert len(told) <= 3
 
 
 @pytest.mark.slow
 def test_a_large_loss_is_seldom_missed(tmp_path):
     found = 0
-    for draw in range(6):
+    for draw in range(4):
         skill = {"arcface": 0.25, "softmax": 0.5}
         numbers = compared(tmp_path, draw, skill=skill, study={"seeds": [0, 1, 2]})
         found += "regression" in {number.verdict for number in numbers}
-    assert found >= 5
+    assert found >= 3

@@ -31,7 +31,7 @@ rule compare_heads:
         spec=lambda wildcards: plan.compared.json(),
         code=lambda wildcards: plan.compared.code(),
         versions=plan.versions,
-        root="results/{study}",
+        root=subpath(output.numbers, ancestor=2),
     shell:
         "frcore compare --spec {params.spec:q} --root {params.root:q} --no-fail > {log:q} 2>&1"
 
@@ -57,6 +57,6 @@ rule judge_comparison:
         spec=lambda wildcards: plan.compared.json(),
         code=lambda wildcards: plan.compared.code(),
         versions=plan.versions,
-        root="results/{study}",
+        root=subpath(input.numbers, ancestor=2),
     shell:
         "frcore compare --spec {params.spec:q} --root {params.root:q} --judge > {log:q} 2>&1"
