@@ -43,16 +43,16 @@ def compare(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Percentage points that may be lost. [default: 0]")
+        float | None, typer.Option(help="Percentage points that may be lost; 0 if not given.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option(help="Also fail where a larger loss cannot be ruled out.")
+        bool, typer.Option("--strict", help="Also fail where a larger loss cannot be ruled out.")
     ] = False,
     max_slowdown: Annotated[
         float | None, typer.Option(help="Fail where a step takes more than so many times as long.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="The number that counts; repeatable. [default: all]")
+        list[str] | None, typer.Option(help="The number that counts; repeatable; all if none.")
     ] = None,
     judge: Annotated[
         bool, typer.Option("--judge", help="Show the comparison that was written, and exit as it.")
