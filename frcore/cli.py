@@ -12,6 +12,7 @@ from rich.markup import escape
 from frcore.catalogue import find_modules_here
 from frcore.commands import catalogue, comparison, results, stages
 from frcore.errors import UserError
+from frcore.text import visible
 
 app = typer.Typer(
     name="frcore",
@@ -52,7 +53,9 @@ def _errors_without_traceback() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(visible(str(error)))}"
+        )
         raise SystemExit(2) from None
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from frcore.data_config import Benchmark, Fraction, Image, TrainData
 from frcore.model_config import Model
-from frcore.section import Label, Section
+from frcore.section import Label, Section, twice
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -243,7 +243,7 @@ class Study(Section):
     backbones: tuple[Component, ...] = ()
     heads: tuple[Component, ...] = ()
     samplers: tuple[Component, ...] = ()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field((0,), min_length=1)
     training: Training | None = None
     evaluation: Evaluation
     measurement: Measurement | None = None
@@ -262,20 +262,21 @@ class Study(Section):
     @field_validator("benchmarks")
     @classmethod
     def _train_is_taken(cls, benchmarks: dict[str, Any]) -> dict[str, Any]:
-        if "train" in benchmarks:
+        if repeated := twice(["train", *benchmarks]):
+            if repeated[0].casefold() != "train":
+                raise ValueError(f"'{repeated[0]}' stands twice (capitals do not count)")
             raise ValueError("'train' is the training set's name; call the benchmark otherwise")
         return benchmarks
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Study:
         for kind in ("backbones", "heads", "samplers", "models"):
-            labels = [component.label for component in getattr(self, kind)]
-            twice = sorted({label for label in labels if labels.count(label) > 1})
-            if twice:
-                example = f", for example {{name: {twice[0]}, label: {twice[0]}_b}}"
+            repeated = twice(component.label for component in getattr(self, kind))
+            if repeated:
+                example = f", for example {{name: {repeated[0]}, label: {repeated[0]}_b}}"
                 raise ValueError(
-                    f"{kind}: the label '{twice[0]}' stands twice; give each its own with "
-                    f"`label:`{'' if kind == 'models' else example}"
+                    f"{kind}: the label '{repeated[0]}' stands twice (capitals do not count); give "
+                    f"each its own with `label:`{'' if kind == 'models' else example}"
                 )
         taken = sorted({m.label for m in self.models} & {head.label for head in self.heads})
         if taken:

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
 """Labels become file names and, joined by '-', run names; so no separators and no '-'."""
 
-Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=60)]
+_DEVICES = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)))
+)
+"""What Windows takes for a device, with any ending."""
+
+
+def _a_file_everywhere(label: str) -> str:
+    """Results are copied to other systems, where such a name is another file or none at all."""
+    if label.endswith(".") or label.split(".")[0].lower() in _DEVICES:
+        raise ValueError(
+            f"'{label}' cannot be a file's name on Windows, where results may be copied to; give "
+            "a label that does not end in '.' and is not one of con, prn, aux, nul, com1, lpt1, …"
+        )
+    return label
+
+
+Label = Annotated[
+    str, Field(pattern=LABEL_PATTERN, max_length=60), AfterValidator(_a_file_everywhere)
+]
+
+
+def twice(labels: Iterable[str]) -> list[str]:
+    """The labels that stand twice, also in other capitals: on some systems they are one file.
+
+    >>> twice(["arcface", "cosface", "ArcFace"])
+    ['ArcFace']
+    """
+    seen: set[str] = set()
+    found = []
+    for label in labels:
+        if label.casefold() in seen:
+            found.append(label)
+        seen.add(label.casefold())
+    return found
 
 
 class Section(BaseModel):

@@ -19,7 +19,8 @@ from frcore.comparison.tables import cost_table, numbers_table, sentences, title
 from frcore.files import write_json, write_text
 from frcore.reporting.canvas import inline, look, save_svg
 from frcore.reporting.dark import dark_variables
-from frcore.reporting.table import Table, escape_markdown, to_html, to_markdown
+from frcore.reporting import escape
+from frcore.reporting.table import Table, to_html, to_markdown
 
 STYLES = {
     "regression": "bold red", "too slow": "bold red", "lower": "yellow", "slower": "yellow",
@@ -46,12 +47,12 @@ def tables(comparison: Comparison, spec: ComparisonSpec) -> list[Table]:
 
 def markdown(comparison: Comparison, spec: ComparisonSpec) -> str:
     """For a pull request or a job's summary."""
-    parts = [f"## {escape_markdown(title(comparison, spec))}"]
-    parts += [escape_markdown(sentence) for sentence in sentences(comparison, spec)]
+    parts = [f"## {escape.markdown(title(comparison, spec))}"]
+    parts += [escape.markdown(sentence) for sentence in sentences(comparison, spec)]
     parts += [to_markdown(table) for table in tables(comparison, spec)]
     for heading, lines in _lists(comparison).items():
         parts.append(
-            f"**{heading}**\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in lines)
+            f"**{heading}**\n\n" + "\n".join(f"- {escape.markdown(line)}" for line in lines)
         )
     return "\n\n".join(parts) + "\n"
 

@@ -31,8 +31,15 @@ class Source(NamedTuple):
 
 
 def normalised(name: str) -> str:
-    """The composed (NFC) form of a name, because file systems keep either form."""
-    return unicodedata.normalize("NFC", name)
+    r"""The composed (NFC) form of a name, because file systems keep either form.
+
+    Bytes that are no UTF-8, as old archives have them, become escapes: no table can hold them.
+
+    >>> normalised("e\u0301"), normalised("caf\udce9")
+    ('é', 'caf\\xe9')
+    """
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
 
 
 class ImageFolder:

@@ -18,7 +18,7 @@ from frcore.evaluation.draws import NotDrawn, Values, Weights, draw_couples, dra
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import People, people_of_pairs
-from frcore.evaluation.weighted import BoundMetric, Metric, Window
+from frcore.evaluation.weighted import BoundMetric, Metric, Window, values_of
 
 MAX_OVERLAP = 0.5
 """Above, a handful of people carries the benchmark and no draw of them tells what others do."""
@@ -120,8 +120,8 @@ def _evaluate(
     """All replicates of each metric; draws outside, metrics inside, so that they share them."""
     parts: dict[str, list[Values]] = {run: [] for run in bound}
     for weights in draws:
-        for run, one in bound.items():
-            parts[run].append(one(weights, windows[run]))
+        for run, values in values_of(bound, windows, weights).items():
+            parts[run].append(values)
     return {run: np.concatenate(part) for run, part in parts.items()}
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,6 +56,12 @@ class PairSet:
 ALL = PairSet(None)
 
 
+EXACT = 2**12
+"""Weights of fewer pairs than this add up exactly in single precision: none is above 2¹²."""
+
+COUPLES = 2**12
+"""So many couples' weights are formed at once: 16 MiB of them."""
+
 FEW_COUPLES = 2**15
 """So many couples are all drawn one by one: it is quick, and the draws do not depend on the FAR."""
 
@@ -75,6 +82,13 @@ class ThresholdWeights(Protocol):
 
     def impostor(self, pairs: IntArray) -> Array:
         """Weights of these impostor pairs (n, r); a new array."""
+
+    @property
+    def genuine_total(self) -> Values:
+        """The sum of the weights of all genuine pairs (r,)."""
+
+    def genuine_sum(self, pairs: IntArray) -> Values:
+        """The sum of the weights of these genuine pairs (r,)."""
 
     def impostor_sum(self, pairs: PairSet) -> Values:
         """The sum of the weights of these impostor pairs (r,)."""
@@ -98,6 +112,11 @@ class PeopleWeights:
     drawn_IR: NDArray[np.float32]
     _sums: dict[PairSet, Values] = field(default_factory=dict)
 
+    @cached_property
+    def _precise(self) -> Values:
+        """The draws in double precision: a sum may have more pairs than single can count."""
+        return self.drawn_IR.astype(np.float64)
+
     @property
     def replicates(self) -> int:
         """How many."""
@@ -113,26 +132,43 @@ class PeopleWeights:
         weights *= np.take(self.drawn_IR, self.people.b[pairs], axis=0)
         return weights
 
+    def genuine_sum(self, pairs: IntArray) -> Values:
+        """See `Weights`."""
+        counts = np.bincount(self.people.a[pairs], minlength=self.people.count)
+        if pairs.size < EXACT:
+            return (counts.astype(np.float32) @ self.drawn_IR).astype(np.float64)
+        return counts @ self._precise
+
+    @cached_property
+    def genuine_total(self) -> Values:
+        """See `Weights`."""
+        return self.genuine_sum(self.people.genuine_rows)
+
     def impostor_sum(self, pairs: PairSet) -> Values:
         """See `Weights`."""
+        if pairs.pairs is not None and pairs.pairs.size < min(self.people.count, EXACT):
+            return self.impostor(pairs.pairs).sum(axis=0, dtype=np.float64)
         if pairs not in self._sums:
-            self._sums[pairs] = self._form(pairs.of_couples(self.people))
+            matrix = self.people.matrix(pairs.of_couples(self.people).astype(np.float64))
+            self._sums[pairs] = np.einsum("ir,ir->r", self._precise, matrix @ self._precise)
         return self._sums[pairs]
 
     def genuine_sums(self, values_KP: Array) -> Values:
         """See `Weights`."""
-        return np.stack([self.people.by_person(row) for row in values_KP]) @ self.drawn_IR
+        return np.stack([self.people.by_person(row) for row in values_KP]) @ self._precise
 
     def impostor_sums(self, values_KP: Array) -> Values:
         """See `Weights`."""
-        return np.stack([self._form(self.people.by_couple(row)) for row in values_KP])
-
-    def _form(self, of_couples: Array) -> Values:
-        """Σ of_couples · m_a · m_b over couples (r,)."""
-        # In double precision: a row's sum may have more pairs than single precision can count.
-        drawn = self.drawn_IR.astype(np.float64)
-        matrix = self.people.matrix(of_couples.astype(np.float64))
-        return np.einsum("ir,ir->r", drawn, matrix @ drawn)
+        # Weights of couples are formed once for all rows, a few couples at a time.
+        values_KC = np.stack([self.people.by_couple(row) for row in values_KP])
+        total = np.zeros((len(values_KC), self.replicates))
+        for start in range(0, values_KC.shape[1], COUPLES):
+            part = slice(start, start + COUPLES)
+            weights = self._precise[self.people.couple_a[part]]
+            weights *= self._precise[self.people.couple_b[part]]
+            # Sparse, as most couples have no wrong pair.
+            total += sparse.csr_array(values_KC[:, part]) @ weights
+        return total
 
 
 @dataclass
@@ -172,6 +208,15 @@ class CoupleWeights:
         if pairs not in self.sums:
             raise NotDrawn
         return self.sums[pairs]
+
+    @property
+    def genuine_total(self) -> Values:
+        """See `Weights`."""
+        return self.genuine_sum(self.people.genuine_rows)
+
+    def genuine_sum(self, pairs: IntArray) -> Values:
+        """See `Weights`."""
+        return np.full(self.replicates, float(pairs.size))
 
     def genuine_sums(self, values_KP: Array) -> Values:
         """See `Weights`."""

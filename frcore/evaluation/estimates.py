@@ -6,6 +6,7 @@ were made with the same draws, so that what all runs share cancels in a differen
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -265,6 +266,7 @@ def _interval_of_no_spread(value: float, trials: int, level: float, difference: 
     return Interval(value - never, value + never)
 
 
+@functools.cache
 def _student_deviates(count: int, freedom: int, rng_seed: int) -> Values:
     """Quantiles of Student's t at `count` even probabilities, shuffled: no draw is far off."""
     rng = np.random.default_rng(np.random.SeedSequence(rng_seed).spawn(3)[2])

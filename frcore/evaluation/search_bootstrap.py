@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
-from frcore.evaluation.draws import ALL, PairSet, Values, draw_counts
+from frcore.evaluation.draws import PairSet, Values, draw_counts
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
 from frcore.evaluation.identification import Searches, rank_share, refuse_fpir
 from frcore.evaluation.ranked import Ranked
@@ -83,11 +83,21 @@ class SearchWeights:
 
     impostor = genuine
 
+    @property
+    def genuine_total(self) -> Values:
+        """The weight of all mated searches (r,)."""
+        return self.genuine_sum(np.flatnonzero(self.mated))
+
+    def genuine_sum(self, searches: IntArray) -> Values:
+        """The weight of these searches (r,)."""
+        counts = np.bincount(self.person[searches], minlength=len(self.drawn_IR))
+        return counts.astype(np.float64) @ self.drawn_IR
+
     def impostor_sum(self, searches: PairSet) -> Values:
         """The weight of all non-mated searches (r,), or of these."""
-        rows = np.flatnonzero(~self.mated) if searches is ALL else searches.pairs
-        counts = np.bincount(self.person[rows], minlength=len(self.drawn_IR))
-        return counts.astype(np.float64) @ self.drawn_IR
+        return self.genuine_sum(
+            np.flatnonzero(~self.mated) if searches.pairs is None else searches.pairs
+        )
 
 
 class SearchBootstrap(SharedReplicates):

@@ -143,7 +143,7 @@ def fold_of_pair(folds: int | ArrayLike, pairs: int) -> IntArray:
             f"fold ids have shape {array.shape} and type {array.dtype}; give one integer for each "
             f"of the {pairs} pairs, or the number of folds"
         )
-    if np.unique(array).size < 2:
+    if (array == array[0]).all():
         raise UserError(
             "all pairs are in one fold; the threshold is chosen on the other folds, so give at "
             "least 2, or choose it on other pairs with threshold_from"

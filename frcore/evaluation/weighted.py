@@ -8,6 +8,8 @@ highest impostor score down, as many as it takes to reach the false accepts that
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +26,9 @@ from frcore.evaluation.verification import fold_of_pair, verification_accuracy
 
 CHUNK = 2**18
 """Weights (pairs × replicates) asked for at once: 1 MiB, which a core's cache holds."""
+
+STEP = 64
+"""Impostor pairs that are weighed before it is asked which replicates are past their threshold."""
 
 REACH, MARGIN = 8.0, 100
 """How far windows reach, in standard deviations and in pairs: past it is less than one replicate
@@ -97,11 +102,17 @@ class Accuracy:
             raise UserError("Accuracy needs `threshold`, or `folds` to choose it on; both are None")
         share = np.full(array.size, 1 / array.size)
         if self.folds is not None:
-            _, fold, sizes = np.unique(
-                fold_of_pair(self.folds, array.size), return_inverse=True, return_counts=True
-            )
-            share = 1 / (sizes.size * sizes[fold])
+            share = _shares(fold_of_pair(self.folds, array.size).tobytes())
         return _BoundAccuracy(correct, labels, share)
+
+
+@functools.lru_cache(maxsize=8)
+def _shares(fold: bytes) -> NDArray[np.float64]:
+    """The share of each pair where every fold counts alike (P,), from int64 folds."""
+    _, place, sizes = np.unique(
+        np.frombuffer(fold, dtype=np.int64), return_inverse=True, return_counts=True
+    )
+    return 1 / (sizes.size * sizes[place])
 
 
 class _BoundAccuracy:
@@ -114,19 +125,56 @@ class _BoundAccuracy:
     def __init__(self, correct: BoolArray, same: BoolArray, share: NDArray[np.float64]):
         # Errors are summed, not right decisions, so that a perfect accuracy is exactly 1.
         self.value = 1 - float(share @ ~correct)
-        # Of both kinds of pair: the share of the wrong, and of all.
-        self._genuine = np.stack([same & ~correct, same]) * share
-        self._impostor = np.stack([~same & ~correct, ~same]) * share
+        self._wrong, self._same, self._share = ~correct, same, share
+
+    @property
+    def pairs(self) -> int:
+        """How many."""
+        return self._same.size
 
     def windows(self, people: People) -> None:
         """See `BoundMetric`."""
 
     def __call__(self, weights: Weights, window: Window | None = None) -> Values:
-        genuine = weights.genuine_sums(self._genuine)
-        impostor = weights.impostor_sums(self._impostor)
-        with np.errstate(invalid="ignore"):
-            missed, accepted = genuine[0] / genuine[1], impostor[0] / impostor[1]
-        return 1 - self._genuine[1].sum() * missed - self._impostor[1].sum() * accepted
+        return self.together([self], weights)[0]
+
+    @staticmethod
+    def together(bound: Sequence[_BoundAccuracy], weights: Weights) -> list[Values]:
+        """The values of several, whose pairs are the same."""
+        # Runs of one protocol share their shares: one row for all pairs, one each for the wrong.
+        shares = {one._share.tobytes(): one._share for one in bound}
+        places = {key: len(bound) + place for place, key in enumerate(shares)}
+        rows = np.stack([*(one._share * one._wrong for one in bound), *shares.values()])
+        same = bound[0]._same
+        genuine, impostor = weights.genuine_sums(rows * same), weights.impostor_sums(rows * ~same)
+        found = []
+        for place, one in enumerate(bound):
+            every = places[one._share.tobytes()]
+            with np.errstate(invalid="ignore"):
+                missed = genuine[place] / genuine[every]
+                accepted = impostor[place] / impostor[every]
+            of_genuine, of_impostor = one._share[same].sum(), one._share[~same].sum()
+            found.append(1 - of_genuine * missed - of_impostor * accepted)
+        return found
+
+
+ROWS = 2**24
+"""Values (metrics × pairs) that are summed at once: 128 MiB."""
+
+
+def values_of(
+    bound: Mapping[str, BoundMetric], windows: Mapping[str, Window | None], weights: Weights
+) -> dict[str, Values]:
+    """Values (r,) of each run's metric under the same weights; accuracies many at a time."""
+    linear = {run: one for run, one in bound.items() if isinstance(one, _BoundAccuracy)}
+    found = {run: one(weights, windows[run]) for run, one in bound.items() if run not in linear}
+    runs = list(linear)
+    several = max(1, ROWS // next(iter(linear.values())).pairs) if linear else 1
+    for start in range(0, len(runs), several):
+        some = runs[start : start + several]
+        values = _BoundAccuracy.together([linear[run] for run in some], weights)
+        found |= zip(some, values, strict=True)
+    return {run: found[run] for run in bound}
 
 
 @dataclass(frozen=True)
@@ -150,7 +198,7 @@ class _BoundTar:
     def __init__(self, ranked: Ranked, far: float):
         self._ranked, self._far = ranked, far
         self._allowed = allowed_false_accepts(far, ranked.impostors)
-        self._above = np.sort(ranked.scores[ranked.genuine])
+        self._above = ranked.scores[ranked.genuine][::-1]
         self.value = ranked.tar_at_fars([far])[0].tar
 
     def windows(self, people: People) -> tuple[Window, Window]:
@@ -200,12 +248,11 @@ class _BoundTar:
         passed = weights.impostor_sum(window.above) if start else np.zeros(allowed.size)
         if (passed > allowed)[left].any():
             start, passed = 0, np.zeros(allowed.size)
-        size = max(1, CHUNK // weights.replicates)
         while left.size:
             if start == last:
                 last *= 2
             # Never past `last` before it must: of pairs beyond it no weights may be drawn.
-            pairs = self._ranked.tail(last)[start : min(start + size, last)]
+            pairs = self._ranked.tail(last)[start : min(start + STEP, last)]
             weight = weights.impostor(pairs)
             after = passed + weight.sum(axis=0)
             crossed = after[left] > allowed[left]
@@ -219,13 +266,14 @@ class _BoundTar:
 
     def _genuine_sums(self, weights: ThresholdWeights, accepted: IntArray) -> tuple[Values, Values]:
         """The weight of the `accepted` (r,) highest genuine pairs, and of all: (r,) each."""
-        above, every = np.zeros(accepted.size), np.zeros(accepted.size)
+        genuine = self._ranked.genuine
+        # Replicates differ only in the pairs between the fewest and the most that are accepted.
+        fewest, most = int(accepted.min()), int(accepted.max())
+        above = weights.genuine_sum(genuine[:fewest])
         size = max(1, CHUNK // weights.replicates)
-        columns = np.arange(accepted.size)
-        for start in range(0, self._above.size, size):
-            pairs = self._ranked.genuine[start : start + size]
-            sums = np.cumsum(weights.genuine(pairs), axis=0)
-            inside = np.clip(accepted - start, 0, pairs.size)
-            above += np.where(inside > 0, sums[np.maximum(inside - 1, 0), columns], 0.0)
-            every += sums[-1]
-        return above, every
+        for start in range(fewest, most, size):
+            pairs = genuine[start : min(start + size, most)]
+            weight = weights.genuine(pairs)
+            weight *= np.arange(start, start + pairs.size)[:, None] < accepted
+            above += weight.sum(axis=0)
+        return above, weights.genuine_total

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -31,6 +34,7 @@ behind it, and the height of a line."""
 
 LEGEND_SPACE = 0.6
 """Inches of a figure's height that `panels` leaves for a legend."""
+PNG_DPI = 200
 
 
 @contextmanager
@@ -195,18 +199,27 @@ def hide_unused(axes: list[Axes], used: int) -> None:
 
 def save(figure: Figure, svg: Path, png: Path) -> None:
     """Write both files; the same figure gives the same bytes."""
-    # Laying out is most of the work, and saving would do it again for each format.
-    figure.draw_without_rendering()
+    # Laying out is most of the work, and saving would do it again for each format, and draw the
+    # whole figure once more to nowhere.
+    engine = figure.get_layout_engine()
+    if engine is not None and figure.axes:
+        engine.execute(figure)
     figure.set_layout_engine("none")
-    save_svg(figure, svg)
+    _write_svg(svg, FigureCanvasSVG(figure).print_svg)
+    figure.set_dpi(PNG_DPI)
+    figure.set_facecolor("white")
     with atomic_file(png) as path:
-        figure.savefig(path, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
 def save_svg(figure: Figure, svg: Path) -> None:
     """Write one file; the same figure gives the same bytes."""
+    _write_svg(svg, functools.partial(figure.savefig, format="svg"))
+
+
+def _write_svg(svg: Path, write: Callable[..., None]) -> None:
     with atomic_file(svg) as path:
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "frcore"})
+        write(path, metadata={"Date": None, "Creator": "frcore"})
         path.write_text(_with_titles(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -19,7 +19,12 @@ from frcore.reporting import (
     plot_training,
 )
 from frcore.reporting.canvas import Message, look, save
+from frcore.reporting.palette import MUTED
+from frcore.reporting.selection import selection
 from frcore.reporting.summary import Summary
+
+EVERY_METHOD = ("accuracy_cost", "sampler_curves")
+"""Figures with a point for each method, which leave none out."""
 
 
 def write_figures(summary: Summary, root: Path) -> dict[str, str]:
@@ -33,24 +38,28 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
         Of the figures that have nothing to show: name -> why.
     """
     study, rows = summary.study, summary.rows
-    curves = plot_training.read_curves(study, root, rows)
-    center_pairs = plot_classes.read_center_pairs(study, root, rows)
-    rates = plot_roc.read_curves(summary)
+    some, note = selection(summary)
+    fewer, fewer_note = selection(summary, all_methods=True)
+    notes = dict.fromkeys(outputs.FIGURES, note) | dict.fromkeys(EVERY_METHOD, fewer_note)
+    few = some.study
+    curves = plot_training.read_curves(few, root, rows)
+    center_pairs = plot_classes.read_center_pairs(few, root, rows)
+    rates = plot_roc.read_curves(some)
     draw: dict[str, Callable[[], Figure]] = {
-        "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, summary),
-        "roc": lambda: plot_roc.roc(study, rates, summary),
-        "det": lambda: plot_roc.det(study, rates, summary),
-        "sampler_curves": lambda: plot_samplers.sampler_curves(study, summary),
-        "memory": lambda: plot_identities.memory(study, rows),
-        "throughput": lambda: plot_identities.throughput(study, rows),
-        "roofline": lambda: plot_roofline.roofline(study, rows),
-        "training": lambda: plot_training.training(study, curves),
-        "head_state": lambda: plot_training.head_state(study, curves),
-        "angle_distributions": lambda: plot_angles.angle_distributions(study, curves),
-        "angle_histograms": lambda: plot_angles.angle_histograms(study, curves),
-        "center_angles": lambda: plot_angles.center_angles(study, curves),
-        "center_cosines": lambda: plot_classes.center_cosines(study, center_pairs),
-        "long_tail": lambda: plot_classes.long_tail(study, rows),
+        "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, fewer),
+        "roc": lambda: plot_roc.roc(few, rates, some),
+        "det": lambda: plot_roc.det(few, rates, some),
+        "sampler_curves": lambda: plot_samplers.sampler_curves(study, fewer),
+        "memory": lambda: plot_identities.memory(few, rows),
+        "throughput": lambda: plot_identities.throughput(few, rows),
+        "roofline": lambda: plot_roofline.roofline(few, rows),
+        "training": lambda: plot_training.training(few, curves),
+        "head_state": lambda: plot_training.head_state(few, curves),
+        "angle_distributions": lambda: plot_angles.angle_distributions(few, curves),
+        "angle_histograms": lambda: plot_angles.angle_histograms(few, curves),
+        "center_angles": lambda: plot_angles.center_angles(few, curves),
+        "center_cosines": lambda: plot_classes.center_cosines(few, center_pairs),
+        "long_tail": lambda: plot_classes.long_tail(few, rows),
     }
     files = outputs.paths(root)
     absent = {}
@@ -59,5 +68,7 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
             figure = draw[name]()
             if isinstance(figure, Message):
                 absent[name] = figure.message
+            elif notes[name]:
+                figure.suptitle(notes[name], x=0.01, ha="left", fontsize="small", color=MUTED)
             save(figure, files[f"figure_{name}_svg"], files[f"figure_{name}_png"])
     return absent

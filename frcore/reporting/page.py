@@ -17,15 +17,17 @@ from frcore import plan
 from frcore.config import Study
 from frcore.files import sha256_of_json, write_text
 from frcore.model_config import Model
-from frcore.reporting import captions, outputs
+from frcore.reporting import captions, escape, outputs
 from frcore.reporting.answer import answer
 from frcore.reporting.canvas import inline
 from frcore.reporting.dark import dark_variables
+from frcore.reporting.latex import to_latex
 from frcore.reporting.records import Record, read_record
 from frcore.reporting.samples import samples
 from frcore.reporting.sections import SECTIONS, shown
+from frcore.reporting.shapes import Manifest
 from frcore.reporting.summary import Summary
-from frcore.reporting.table import Table, to_html, to_latex
+from frcore.reporting.table import Table, to_html
 from frcore.study import study_to_yaml
 
 LAST = ("published", "missing")
@@ -81,7 +83,11 @@ def _asset(folder: str, name: str) -> str:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        finalize=escape.html,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.from_string(_asset("templates", "report.html.j2"))
 
@@ -202,7 +208,7 @@ def _component(component: Any) -> str:
 
 
 def _data_fact(folder: Path, spec_hash: str) -> str:
-    manifest = read_record(folder / "manifest.json")
+    manifest = read_record(folder / "manifest.json", Manifest)
     if not manifest.usable:
         return "not prepared" if manifest.status == "not run" else manifest.reason
     record = manifest.record

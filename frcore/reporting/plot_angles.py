@@ -57,6 +57,8 @@ def read_histograms(
         for event in epochs:
             target = np.asarray(event["target_histogram"], dtype=float)
             negative = np.asarray(event.get("negative_histogram") or 0 * target, dtype=float)
+            if not target.size == negative.size == own.edges.size - 1:
+                continue  # counted in other bins
             epoch = int(event["epoch"])
             own.target[epoch] = own.target.get(epoch, 0) + target
             own.negative[epoch] = own.negative.get(epoch, 0) + negative

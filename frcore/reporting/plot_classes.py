@@ -137,6 +137,8 @@ def read_center_pairs(
     found: dict[tuple[str, str], CenterPairs] = {}
     specs = plan.runs(study)
     for name in map(str, rows.usable("diagnostics")["run"].unique()):
+        if name not in specs:
+            continue
         record = read_record(root / "runs" / name / "diagnostics.json").record
         histogram = (record.get("conflicts") or {}).get("histogram")
         if not histogram:

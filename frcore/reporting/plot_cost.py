@@ -84,6 +84,8 @@ def _panel(
     front, standing = standings(summary, column, steps)
     for method, how in standing.items():
         _point(ax, summary, column, method, times[method], palette, how)
+    if not front:
+        return
     values = [100 * (summary.cell(method, column).value or 0.0) for method in front]
     # To the right of the last one nothing is better, however long it takes.
     places = [*(steps[method] for method in front), max(steps.values())]

@@ -157,7 +157,7 @@ def _state_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:
         {"head": specs[run].head.label, "sampler": specs[run].sampler.label, "run": run,
          "step": event["step"], "name": name, "value": value}
         for run, events in curves.items()
-        for event in _thinned([e for e in events if e.get("event") == "step"])
+        for event in _thinned([e for e in events if e.get("event") == "step" and "step" in e])
         for name, value in (event.get("head") or {}).items()
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["head", "sampler", "run", "step", "name", "value"])

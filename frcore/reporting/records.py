@@ -6,11 +6,14 @@ A record is used only if it was made by the present study: its spec's hash is th
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from frcore.plan import RunSpec
+from frcore.reporting.shapes import Event, Made, Result, Shape, misfit
+from frcore.text import visible
 
 Record = dict[str, Any]
 
@@ -38,17 +41,35 @@ class Finding:
         return self.status == USABLE
 
 
-def read_record(path: Path) -> Finding:
-    """A JSON object; `not run` without the file, `unreadable` when it is not a JSON object."""
+def read_record(path: Path, shape: type[Shape] = Shape) -> Finding:
+    """A JSON object; `not run` without the file, `unreadable` when it has another shape."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Finding("not run", "not run")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    # ValueError: no JSON, no UTF-8, or a number of thousands of digits.
+    except (OSError, ValueError, RecursionError) as error:
         return Finding("unreadable", f"{path.name} cannot be read: {error}")
     if not isinstance(value, dict):
         return Finding("unreadable", f"{path.name} is not a JSON object; delete it and run again")
+    wrong = misfit(value, shape)
+    if wrong:
+        return Finding("unreadable", f"{path.name} is damaged ({wrong}); delete it and run again")
     return Finding(USABLE, record=value)
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text, in which every text can be written to a file again."""
+    value = json.loads(text)
+    if "\\ud" not in text.lower():
+        return value
+    # Halves of characters: bytes of file names that are no text.
+    return json.loads(
+        _HALVES.sub(lambda half: visible(half[0]), json.dumps(value, ensure_ascii=False))
+    )
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def check_hash(found: Finding, expected: str, key: str = "spec_hash") -> Finding:
@@ -64,9 +85,9 @@ def check_hash(found: Finding, expected: str, key: str = "spec_hash") -> Finding
 
 def read_run(folder: Path, spec: RunSpec) -> Finding:
     """A training run; its record joins `run.json` and `result.json`."""
-    run = check_hash(read_record(folder / "run.json"), spec.hash)
+    run = check_hash(read_record(folder / "run.json", Made), spec.hash)
     failure = read_record(folder / "failure.json")
-    result = read_record(folder / "result.json")
+    result = read_record(folder / "result.json", Result)
     if run.status == "not run" and failure.usable:
         return Finding("failed", _failure_reason(failure.record))
     if not run.usable:
@@ -87,7 +108,8 @@ def _failure_reason(failure: Record) -> str:
 
 
 def read_events(path: Path) -> list[Record]:
-    """The lines of `metrics.jsonl`; a line cut short by a crash ends the list."""
+    """The lines of `metrics.jsonl`; a line cut short by a crash ends the list, others are left
+    out where they are no events."""
     events: list[Record] = []
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -95,10 +117,10 @@ def read_events(path: Path) -> list[Record]:
         return events
     for line in text.splitlines():
         try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
+            event = _parsed(line)
+        except (ValueError, RecursionError):
             break
-        if isinstance(event, dict):
+        if not misfit(event, Event):
             events.append(event)
     return events
 

@@ -6,7 +6,7 @@ What is missing is a row too, with its status and its reason, so that nothing go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from frcore import plan
 from frcore.config import Study
 from frcore.files import atomic_file
 from frcore.reporting import outputs
+from frcore.reporting.escape import csv_cell
 from frcore.reporting.records import (
     Finding,
     Record,
@@ -26,6 +27,7 @@ from frcore.reporting.records import (
     read_run,
 )
 from frcore.reporting.rows_diagnostics import RUN_COLUMNS, diagnostics_rows
+from frcore.reporting.shapes import Evaluation, Measurement
 
 NONE = "—"
 """Head and sampler of a model trained elsewhere; its label stands for run and backbone."""
@@ -85,11 +87,14 @@ class Rows:
     measurement: pd.DataFrame
     diagnostics: pd.DataFrame
     strays: tuple[str, ...]
+    _usable: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
     def usable(self, name: str) -> pd.DataFrame:
-        """The rows of table `name` that hold results."""
-        frame: pd.DataFrame = getattr(self, name)
-        return frame[frame["status"] == "ok"]
+        """The rows of table `name` that hold results; one table for all who ask, not to change."""
+        if name not in self._usable:
+            frame: pd.DataFrame = getattr(self, name)
+            self._usable[name] = frame[frame["status"] == "ok"]
+        return self._usable[name]
 
 
 def collect(study: Study, root: str | Path) -> Rows:
@@ -120,15 +125,8 @@ def write_rows(rows: Rows, root: str | Path) -> None:
 
 def csv_text(frame: pd.DataFrame) -> str:
     """CSV in which no text cell (or heading) can act as a spreadsheet formula."""
-    safe = frame.map(_inert).rename(columns=_inert)
+    safe = frame.map(csv_cell).rename(columns=csv_cell)
     return safe.to_csv(index=False, lineterminator="\n")
-
-
-def _inert(cell: Any) -> Any:
-    # Numbers keep their sign; only text is marked, with the apostrophe that spreadsheets hide.
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return f"'{cell}"
-    return cell
 
 
 def _run_columns(name: str, spec: plan.RunSpec) -> Record:
@@ -175,7 +173,7 @@ def _evaluation(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataF
 def _judged(study: Study, root: Path, name: str, benchmark: str, judged_hash: str) -> Finding:
     """What was found of a run or model, if it is of this study's evaluation and of that spec."""
     path = root / "evaluation" / name / f"{benchmark}.json"
-    finding = check_hash(read_record(path), plan.evaluation(study).hash)
+    finding = check_hash(read_record(path, Evaluation), plan.evaluation(study).hash)
     if "run_spec_hash" in finding.record:
         finding = check_hash(finding, judged_hash, "run_spec_hash")
     return finding
@@ -211,7 +209,7 @@ def _measurement(study: Study, root: Path) -> pd.DataFrame:
     rows = []
     for name, spec in plan.measurements(study).items():
         path = root / "measurement" / f"{name}.json"
-        finding = check_hash(read_record(path), spec.hash)
+        finding = check_hash(read_record(path, Measurement), spec.hash)
         measured: dict[Any, Record] = {}
         if finding.usable:
             measured = {row.get("identities"): row for row in finding.record.get("rows", [])}

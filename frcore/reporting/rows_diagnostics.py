@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from frcore.reporting.records import Finding, Record, check_hash, read_record
+from frcore.reporting.shapes import Diagnostics
 
 RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 FIGURE_COLUMNS = ("quantity", "group", "cosine", "value", "unit", "note")
@@ -67,7 +68,9 @@ def read_diagnostics(folder: Path, run: Finding) -> Finding:
     """The record of a run that counts; else why there is none."""
     if not run.usable:
         return Finding(run.status, f"training: {run.reason}")
-    finding = check_hash(read_record(folder / "diagnostics.json"), run.record["spec_hash"])
+    finding = check_hash(
+        read_record(folder / "diagnostics.json", Diagnostics), run.record["spec_hash"]
+    )
     return Finding("not run", ABSENT) if finding.status == "not run" else finding
 
 

@@ -11,8 +11,7 @@ from frcore.reporting.page import write_page
 from frcore.reporting.rows import collect, write_rows
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Summary
-from frcore.reporting.table import write_table
-from frcore.reporting.tables import all_tables
+from frcore.reporting.tables import all_tables, write_table
 
 
 def report(study: Study, root: Path) -> Path:

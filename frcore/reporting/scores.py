@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from frcore.errors import UserError
 from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.estimates import SharedReplicates
 from frcore.evaluation.judge_search import searches_of
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.search_bootstrap import (
     RankShare,
     SearchBootstrap,
@@ -33,7 +35,14 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-PROTOCOL_ARRAYS = ("same", "fold", "identity_a", "identity_b", "subset_unseen")
+PROTOCOL_ARRAYS = frozenset((
+    "same", "fold", "identity_a", "identity_b", "subset_unseen",
+    "search_person", "search_mated", "search_gallery",
+))  # fmt: skip
+"""What is equal in all runs of a benchmark: read once, and held in memory once."""
+
+Known = dict[tuple[str, int, int], NDArray[Any]]
+"""Arrays by name, bytes and CRC-32, as a .npz states them before anything is read."""
 
 
 @dataclass
@@ -51,24 +60,17 @@ class Scores:
     replicates: int = 1000
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
     _bootstraps: dict[tuple[Column, bool], SharedReplicates | None] = field(default_factory=dict)
-    _protocols: dict[str, Arrays] = field(default_factory=dict)
+    _protocols: dict[str, Known] = field(default_factory=dict)
+    _sorted: dict[tuple[str, str, str], Ranked] = field(default_factory=dict)
     _reasons: dict[Column, str] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
         """The arrays of one run; None where the file is missing or broken."""
         key = (run, benchmark)
         if key not in self._files:
-            found = load_scores(self.root / "evaluation" / run / f"{benchmark}.npz")
-            self._files[key] = found and self._shared(found, benchmark)
+            path = self.root / "evaluation" / run / f"{benchmark}.npz"
+            self._files[key] = load_scores(path, self._protocols.setdefault(benchmark, {}))
         return self._files[key]
-
-    def _shared(self, arrays: Arrays, benchmark: str) -> Arrays:
-        """`arrays`, with what is equal in all runs of a benchmark held in memory once."""
-        first = self._protocols.setdefault(benchmark, arrays)
-        for name in (*PROTOCOL_ARRAYS, "search_person", "search_mated", "search_gallery"):
-            if name in arrays and name in first and np.array_equal(arrays[name], first[name]):
-                arrays[name] = first[name]
-        return arrays
 
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
         """The mean over runs with its 95 % interval; None where the scores do not give it."""
@@ -116,7 +118,7 @@ class Scores:
         chosen = frame[column.rows_in(frame) & frame["value"].notna()]
         if column.metric in ("rank", "tpir"):
             return self._draw_searches(column, chosen)
-        scores: dict[str, NDArray[Any]] = {}
+        scores: dict[str, Ranked | NDArray[Any]] = {}
         metrics: dict[str, Metric] = {}
         protocol: Arrays | None = None
         for row in chosen.itertuples():
@@ -129,7 +131,12 @@ class Scores:
             if not same_protocol(protocol, arrays):
                 self._reasons[column] = "runs were judged on different pairs"
                 continue
-            found = metric_of(column, arrays, row.value)
+            try:
+                ranked = self._ranked(str(row.run), column, arrays)
+            except UserError as error:
+                self._reasons[column] = f"{row.run}: {error}"
+                continue
+            found = metric_of(column, arrays, ranked, row.value)
             if found is not None:
                 metrics[str(row.run)], scores[str(row.run)] = found
         if protocol is None or not scores:
@@ -139,6 +146,13 @@ class Scores:
             scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
             metrics=metrics, replicates=self.replicates, groups=_groups(chosen, scores),
         )  # fmt: skip
+
+    def _ranked(self, run: str, column: Column, arrays: Arrays) -> Ranked:
+        """A run's scores, sorted once for all metrics of a benchmark."""
+        key = (run, column.benchmark, column.subset)
+        if key not in self._sorted:
+            self._sorted[key] = Ranked(arrays["scores"], arrays["same"])
+        return self._sorted[key]
 
     def _draw_searches(self, column: Column, chosen: pd.DataFrame) -> SearchBootstrap | None:
         """The bootstrap of a 1:N number."""
@@ -167,14 +181,38 @@ def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
     return [list(group) for _, group in methods["run"]]
 
 
-def load_scores(path: Path) -> Arrays | None:
-    """The arrays of an `<benchmark>.npz`; None where it is missing or broken."""
+def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
+    """The arrays of an `<benchmark>.npz`; None where it is missing or broken.
+
+    Args:
+        path: of the file.
+        known: arrays of the same benchmark that were read before, and takes those that are new.
+    """
+    known = {} if known is None else known
+    arrays: Arrays = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+            for info in archive.zip.infolist():
+                name = info.filename.removesuffix(".npy")
+                key = (name, info.file_size, info.CRC)
+                arrays[name] = known[key] if key in known else archive[name]
+                if name in PROTOCOL_ARRAYS:
+                    known[key] = arrays[name]
+    # A damaged archive makes zipfile and zlib raise many kinds.
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile,
+            zlib.error, AttributeError, RuntimeError):  # fmt: skip
         return None
-    return arrays if {"scores", "same", "identity_a", "identity_b"} <= set(arrays) else None
+    return arrays if _whole(arrays) else None
+
+
+def _whole(arrays: Arrays) -> bool:
+    """Whether a file has what a bootstrap needs, one entry for each pair."""
+    needed = ("scores", "same", "identity_a", "identity_b")
+    if any(name not in arrays or arrays[name].ndim != 1 for name in needed):
+        return False
+    optional = [arrays[name] for name in ("fold", "threshold", "subset_unseen") if name in arrays]
+    return all(one.shape == arrays["scores"].shape
+               for one in (*(arrays[name] for name in needed), *optional))  # fmt: skip
 
 
 def _subset(arrays: Arrays, subset: str) -> Arrays:
@@ -191,21 +229,22 @@ def same_protocol(one: Arrays, other: Arrays) -> bool:
     )
 
 
-def metric_of(column: Column, arrays: Arrays, value: Any) -> tuple[Metric, NDArray[Any]] | None:
+def metric_of(
+    column: Column, arrays: Arrays, ranked: Ranked, value: Any
+) -> tuple[Metric, Ranked | NDArray[Any]] | None:
     """The metric and scores that give a row's value; None where none of the readings does.
 
     Accuracy is judged at each pair's own threshold, or (in a subset) at thresholds chosen again on
     its other folds. What is bootstrapped must be the number that is printed, so it is computed
     again and compared.
     """
-    scores = arrays["scores"]
-    readings: list[tuple[Metric, NDArray[Any]]] = []
-    folds = arrays.get("fold", np.zeros(scores.size))
-    many = np.unique(folds).size > 1
+    readings: list[tuple[Metric, Ranked | NDArray[Any]]] = []
     if column.metric == "tar" and column.far is not None:
-        readings.append((TarAt(column.far), scores))
+        readings.append((TarAt(column.far), ranked))
     elif column.metric == "accuracy":
-        scores = scores.astype(np.float64)
+        scores = arrays["scores"].astype(np.float64)
+        folds = arrays.get("fold", np.zeros(scores.size))
+        many = (folds != folds[0]).any()
         if "threshold" in arrays:
             readings.append((Accuracy(folds if many else None, 0.0), scores - arrays["threshold"]))
         if many:

@@ -46,6 +46,8 @@ class Method:
         return self.head == NONE
 
 
+NOBODY = Method("", "", "")
+
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "accuracy_insightface": "accuracy by InsightFace's rule",
@@ -157,6 +159,7 @@ class Summary:
     scores: Scores
     _numbers: dict[tuple[Method, Column], Number] = field(default_factory=dict)
     _differences: dict[Column, list[Difference]] = field(default_factory=dict)
+    _parts: dict[Column, dict[Method, pd.DataFrame]] = field(default_factory=dict, init=False)
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -227,14 +230,14 @@ class Summary:
 
     def part(self, method: Method, column: Column) -> pd.DataFrame:
         """The evaluation rows of a method in a column, one per seed that has a value."""
-        frame = self.rows.usable("evaluation")
-        chosen = frame[
-            (frame["backbone"] == method.backbone)
-            & (frame["head"] == method.head)
-            & (frame["sampler"] == method.sampler)
-            & column.rows_in(frame)
-        ]
-        return chosen.sort_values("seed")
+        if column not in self._parts:
+            # Once for all methods: a table of a hundred asks for each many times.
+            frame = self.rows.usable("evaluation")
+            found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
+            groups = found.groupby(["backbone", "head", "sampler"], sort=False)
+            self._parts[column] = {Method(*map(str, key)): part for key, part in groups}
+            self._parts[column][NOBODY] = found.iloc[:0]
+        return self._parts[column].get(method, self._parts[column][NOBODY])
 
     def cell(self, method: Method, column: Column) -> Number:
         """The number of a method in a column."""
@@ -341,8 +344,9 @@ class Summary:
         return tuple(seeds), self._runs(one, column, seeds), self._runs(other, column, seeds)
 
     def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
-        part = self.part(method, column).set_index("seed")
-        return [str(part.loc[seed, "run"]) for seed in seeds]
+        part = self.part(method, column)
+        runs = dict(zip(part["seed"], part["run"], strict=True))
+        return [str(runs[seed]) for seed in seeds]
 
     def name(self, method: Method) -> str:
         """A method in running text; the backbone only where there are several."""

@@ -109,7 +109,10 @@ def _conflict_cells(
 ) -> list[Cell]:
     cells = []
     for cosine in cosines:
-        row = rows[method, cosine]
+        row = rows.get((method, cosine))
+        if row is None:
+            cells.append(Cell("—"))
+            continue
         shares = ("—" if pd.isna(row[name]) else percent(row[name]) for name in SHARES)
         cells.append(Cell(_figure(row["pairs"]), " · ".join(shares)))
     return cells

@@ -1,12 +1,16 @@
-"""All tables of a study."""
+"""All tables of a study, and their files."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from frcore.files import sha256_of_json, write_text
+from frcore.reporting import outputs
+from frcore.reporting.latex import to_latex
 from frcore.reporting.summary import Summary
-from frcore.reporting.table import Table
-from frcore.reporting.table_accuracy import accuracy_table, differences_table
+from frcore.reporting.table import Table, to_markdown
+from frcore.reporting.table_accuracy import accuracy_table, differences_table, unique
 from frcore.reporting.table_centers import conflicts_table, passive_table
 from frcore.reporting.table_cost import cost_table, missing_table
 from frcore.reporting.table_overview import overview_table
@@ -30,4 +34,23 @@ def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
         conflicts_table(summary),
         missing_table(summary.rows),
     )
-    return {table.name: table for table in tables}
+    source = _source(summary)
+    return {table.name: replace(table, source=source) for table in tables}
+
+
+def _source(summary: Summary) -> list[str]:
+    """Study, commits and seeds, to find the numbers again from a paper."""
+    study = summary.study
+    frame = summary.rows.usable("training" if study.trains else "evaluation")
+    commits = ", ".join(unique(frame["commit"].dropna())) or "unknown"
+    digest = sha256_of_json(study.model_dump(mode="json"))[:12]
+    seeds = f"{len(summary.seeds_averaged)} of {len(study.seeds)} seeds"
+    return [f"Study {study.name}, spec {digest}, commit {commits}, {seeds}."]
+
+
+def write_table(table: Table, root: str | Path) -> None:
+    """Write the table as CSV, Markdown and LaTeX under `tables/`."""
+    files = outputs.paths(root)
+    write_text(files[f"table_{table.name}_csv"], table.csv)
+    write_text(files[f"table_{table.name}_md"], to_markdown(table))
+    write_text(files[f"table_{table.name}_tex"], to_latex(table))

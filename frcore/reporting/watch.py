@@ -15,6 +15,7 @@ from rich.text import Text
 
 from frcore.config import Study
 from frcore.reporting.progress import STATUSES, Job, jobs, outlook
+from frcore.text import one_line, visible
 
 SHOWN = 12
 """Running or failed jobs listed by name; the rest is a number."""
@@ -63,7 +64,7 @@ def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> R
     failed = [job for job in found if job.status == "failed"]
     for job in failed[:SHOWN]:
         parts.append(Text.from_markup(
-            f"[red]failed[/] {job.stage} {escape(job.name)}: {escape(_short(job.reason))}"
+            f"[red]failed[/] {job.stage} {escape(visible(job.name))}: {escape(_short(job.reason))}"
         ))  # fmt: skip
     if len(failed) > SHOWN:
         parts.append(Text(f"… and {len(failed) - SHOWN} more failed jobs"))
@@ -96,7 +97,7 @@ def _active(active: list[Job]) -> Table:
             if job.status == "silent" and job.quiet is not None
             else ""
         )
-        name = f"[{COLOURS[job.status]}]{job.status}[/] {job.stage} {escape(job.name)}"
+        name = f"[{COLOURS[job.status]}]{job.status}[/] {job.stage} {escape(visible(job.name))}"
         table.add_row(name, done, since, quiet)
     if len(active) > SHOWN:
         table.add_row(f"… and {len(active) - SHOWN} more", "", "", "")
@@ -131,4 +132,4 @@ def _duration(seconds: float) -> str:
 
 def _short(text: str) -> str:
     first = text.splitlines()[0] if text else "no reason was left"
-    return first if len(first) <= 200 else f"{first[:199]}…"
+    return one_line(first, 200)

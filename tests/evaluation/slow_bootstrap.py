@@ -17,6 +17,13 @@ class ArrayWeights:
 
     impostor = genuine
 
+    @property
+    def genuine_total(self):
+        return self.genuine_sum(self.same)
+
+    def genuine_sum(self, pairs):
+        return self.weights_PR[pairs].sum(axis=0, dtype=np.float64)
+
     def impostor_sum(self, pairs):
         rows = ~self.same if pairs.pairs is None else pairs.pairs
         return self.weights_PR[rows].sum(axis=0, dtype=np.float64)

@@ -11,6 +11,7 @@ import pytest
 from frcore import plan
 from frcore.config import Study
 from frcore.heads import HEADS
+from frcore.reporting.latex import to_latex
 from frcore.reporting.published import (
     OFFICIAL,
     backbone_family,
@@ -23,7 +24,7 @@ from frcore.reporting.published import (
 from frcore.reporting.rows import collect
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Summary
-from frcore.reporting.table import Table, to_latex, to_markdown
+from frcore.reporting.table import Table, to_markdown
 from frcore.reporting.table_published import SHOWN, published_table
 from frcore.samplers import SAMPLERS
 from tests.reporting.tree import Tree, make_study

@@ -9,9 +9,7 @@ from frcore.reporting.table import (
     Cell,
     Heading,
     Table,
-    escape_latex,
     to_html,
-    to_latex,
     to_markdown,
 )
 from tests.reporting.conftest import HOSTILE
@@ -70,34 +68,6 @@ def test_html_names_the_scope_of_every_heading_and_repeats_no_id():
     assert not any("id" in attributes for _, attributes in reader.tags)
 
 
-def test_latex_marks_and_escapes():
-    text = to_latex(TABLE)
-    assert r"\textbf{93.10} {\scriptsize [92.00, 94.00]}" in text
-    assert r"\underline{92.90}" in text
-    assert r"a\_b\textbar{}c" in text
-    assert r"\multicolumn{2}{c}{lfw}" in text
-    assert r"\cmidrule(lr){2-3}" in text
-    assert r"\caption{A \textless{}title\textgreater{} \& 50 \%}" in text
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
-    assert [len(re.findall(r"(?<!\\)&", line)) for line in body] == [3, 3]
-
-
-def test_latex_of_hostile_text_has_no_command_of_the_user():
-    text = escape_latex(HOSTILE)
-    assert r"\input" not in text
-    assert r"\textbackslash{}input\{" in text
-    for special in "$&%#_^":
-        assert not re.search(rf"(?<!\\){re.escape(special)}", text)
-    assert escape_latex("a\nb\\\\c") == r"a b\textbackslash{}\textbackslash{}c"
-
-
-def test_latex_balances_its_braces():
-    text = to_latex(TABLE)
-    plain = re.sub(r"\\[{}]", "", text)
-    assert plain.count("{") == plain.count("}")
-    assert text.count(r"\begin{") == text.count(r"\end{") == 2
-
-
 def test_markdown_marks_and_escapes():
     lines = to_markdown(TABLE).splitlines()
     assert lines[2] == "| head | lfw acc \\[%\\] | lfw tar | x |"
@@ -118,4 +88,3 @@ def test_csv_is_for_machines():
 def test_tables_without_rows_are_tables(rows):
     table = Table("cost", "t", TABLE.headings, rows, [], pd.DataFrame())
     assert "<table" in to_html(table)
-    assert r"\begin{tabular}" in to_latex(table)

@@ -58,12 +58,17 @@ def make_study(**changes: Any) -> Study:
 
 @dataclass
 class Tree:
-    """Writes the results of a study under `root`; `skill` moves the genuine scores of a head."""
+    """Writes the results of a study under `root`; `skill` moves the genuine scores of a head.
+
+    `pairs` are in each benchmark; each run logs `steps` steps, and these of its `epochs`.
+    """
 
     study: Study
     root: Path
     skill: dict[str, float] = field(default_factory=dict)
     pairs: int = 400
+    steps: int = 60
+    epochs: tuple[int, ...] = (2,)
     notes: tuple[str, ...] = ("alignment: synthetic", "flip: none", "checkpoint: the last one")
 
     def everything(self) -> Tree:
@@ -137,8 +142,8 @@ class Tree:
         generator = np.random.default_rng(abs(hash(name)) % 2**32)
         final = SCALES.get(head, 30.0)
         events: list[dict[str, Any]] = [{"event": "start", "angle_edges_degrees": EDGES}]
-        for step in range(1, 61):
-            progress = step / 60
+        for step in range(1, self.steps + 1):
+            progress = step / self.steps
             events.append(
                 {
                     "event": "step", "step": step, "epoch": step // 20, "loss": 9 - 6 * progress,
@@ -149,15 +154,7 @@ class Tree:
                     **({"head": {"t": 0.5 * progress}} if head == "arcface" else {}),
                 }
             )  # fmt: skip
-        target = np.histogram(generator.normal(55, 9, 900), EDGES)[0].tolist()
-        negative = np.histogram(generator.normal(90, 6, 9000), EDGES)[0].tolist()
-        events.append(
-            {"event": "epoch", "epoch": 2, "loss": 3.0, "seconds": 4.0, "images_per_second": 640.0,
-             "scale": final, "target_angle": 55.0, "negative_angle": 90.0,
-             "target_histogram": target, "negative_histogram": negative,
-             "centers": {"nearest_angle_mean": 60.0, "nearest_angle_p5": 50.0,
-                         "nearest_angle_min": 40.0, "mean_angle": 90.0}}
-        )  # fmt: skip
+        events += [_epoch(epoch, final, generator) for epoch in self.epochs]
         path = self.root / f"runs/{name}/metrics.jsonl"
         path.write_text("\n".join(map(json.dumps, events)) + "\n", encoding="utf-8")
 
@@ -216,6 +213,18 @@ class Tree:
         )  # fmt: skip
 
 
+def _epoch(epoch: int, scale: float, generator: np.random.Generator) -> dict[str, Any]:
+    target = np.histogram(generator.normal(55, 9, 900), EDGES)[0].tolist()
+    negative = np.histogram(generator.normal(90, 6, 9000), EDGES)[0].tolist()
+    return {
+        "event": "epoch", "epoch": epoch, "loss": 3.0, "seconds": 4.0, "images_per_second": 640.0,
+        "scale": scale, "target_angle": 55.0, "negative_angle": 90.0,
+        "target_histogram": target, "negative_histogram": negative,
+        "centers": {"nearest_angle_mean": 60.0, "nearest_angle_p5": 50.0,
+                    "nearest_angle_min": 40.0, "mean_angle": 90.0},
+    }  # fmt: skip
+
+
 def numbers(protocol: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """The rows of an evaluation file, computed plainly."""
     scores, same = arrays["scores"].astype(float), arrays["same"]
@@ -227,7 +236,9 @@ def numbers(protocol: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]
         for fold in np.unique(arrays["fold"]):
             rest, here = arrays["fold"] != fold, arrays["fold"] == fold
             choices = np.unique(scores[rest])
-            best = max(choices, key=lambda t: np.mean((scores[rest] >= t) == same[rest]))
+            accepted = same[rest].sum() - np.searchsorted(np.sort(scores[rest & same]), choices)
+            refused = np.searchsorted(np.sort(scores[rest & ~same]), choices)
+            best = choices[np.argmax(accepted + refused)]
             arrays["threshold"][here] = best
             correct.append(np.mean((scores[here] >= best) == same[here]))
         value = float(np.mean(correct))

@@ -1,0 +1,45 @@
+"""Text of users and of strangers' files in HTML, Markdown and CSV; of LaTeX in `latex`.
+
+Every form has one function here, and whatever writes that form goes through it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from markupsafe import Markup
+from markupsafe import escape as _escape_html
+
+from frcore.text import one_line, visible
+
+
+def html(text: object) -> Markup:
+    """Text between tags or in a quoted attribute; what is `Markup` already stays."""
+    return text if isinstance(text, Markup) else _escape_html(visible(str(text)))
+
+
+def markdown(text: str) -> str:
+    r"""Text as GitHub prints it, also in a table and at the start of a line.
+
+    >>> print(markdown("a|b *c* <i> # d"), markdown("# a"), markdown("1. b"), markdown("-1.5"))
+    a\|b \*c\* &lt;i&gt; # d \# a 1\. b -1.5
+    """
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
+    return re.sub(r"^(\d*)([#+\-=.)])(?=[#+\-=]*(?:\s|$))", r"\1\\\2", text)
+
+
+_SIGNS = "[=+\\-@＝＋－＠]"
+_FORMULA = re.compile(rf"^(?=\s*{_SIGNS}|[\t\r\n])|(?<=[;\t\r\n])(?={_SIGNS})")
+"""Where a spreadsheet looks for a formula: at a cell's start, which in some countries is after a
+semicolon or tab, whatever the file's name ends in."""
+
+
+def csv_cell(cell: Any) -> Any:
+    """A cell that no spreadsheet computes: numbers stay, text gets the apostrophe it hides.
+
+    >>> csv_cell(-0.5), csv_cell("=1+1"), csv_cell("a;=1+1"), csv_cell("tiny-s0")
+    (-0.5, "'=1+1", "a;'=1+1", 'tiny-s0')
+    """
+    return _FORMULA.sub("'", visible(cell)) if isinstance(cell, str) else cell

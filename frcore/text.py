@@ -1,0 +1,46 @@
+"""Text from elsewhere (file names, error messages, metadata) made harmless to show."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_JOINERS = "\u200c\u200d"
+"""Written in Persian words and between the parts of an emoji; they move nothing else."""
+
+
+def visible(text: str) -> str:
+    r"""`text` with every character that acts instead of being seen written as its code point.
+
+    Those are control characters (a terminal obeys them), what turns the direction of writing around
+    (a name can read as another), and halves of characters, which stand for bytes of a file name
+    that are no text and which no file can hold. Line breaks and tabs stay.
+
+    >>> visible("\x1b[31mred\u202egnp.exe \udce9")
+    '[U+001B][31mred[U+202E]gnp.exe [U+DCE9]'
+    >>> visible("Ünï \u05d0\u05d1 中 −1")
+    'Ünï אב 中 −1'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_code(letter) if _acts(letter) else letter for letter in text)
+
+
+def _acts(letter: str) -> bool:
+    if letter in "\n\r\t":
+        return False
+    kind = unicodedata.category(letter)
+    return kind in ("Cc", "Cs", "Zl", "Zp", "Co") or (kind == "Cf" and letter not in _JOINERS)
+
+
+def _code(letter: str) -> str:
+    return f"[U+{ord(letter):04X}]"
+
+
+def one_line(text: str, length: int | None = None) -> str:
+    """`visible`, without line breaks, and cut with an ellipsis where it is longer than `length`.
+
+    >>> one_line("a\\n  b" + 20 * "c", 10)
+    'a bcccccc…'
+    """
+    line = " ".join(visible(text).split())
+    return line if length is None or len(line) <= length else f"{line[: length - 1]}…"
