@@ -17,9 +17,9 @@ from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import cost_table, numbers_table, sentences, title
 from frcore.files import write_json, write_text
+from frcore.reporting import escape
 from frcore.reporting.canvas import inline, look, save_svg
 from frcore.reporting.dark import dark_variables
-from frcore.reporting import escape
 from frcore.reporting.table import Table, to_html, to_markdown
 
 STYLES = {
