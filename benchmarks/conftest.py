@@ -60,6 +60,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     _templates_summary(terminalreporter, config)
+    _report_summary(terminalreporter, config)
     rows = [row for row in config.stash[ROWS] if row["status"] == "ok"]
     if not rows:
         return
@@ -77,6 +78,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _ratio(row: dict[str, Any], base: dict[str, Any] | None, column: str) -> str:
     return "" if base is None else f" (× {row[column] / base[column]:.2f})"
+
+
+def _report_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    session = getattr(config, "_benchmarksession", None)
+    for one in session.benchmarks if session else []:
+        if one.group == "report" and one.extra_info:
+            terminalreporter.section("report, in a process of its own")
+            terminalreporter.write_line(
+                "{wall_s:.1f} s wall, {cpu_s:.1f} s CPU, {page_mb:.2f} MB page".format(
+                    **one.extra_info
+                )
+            )
 
 
 def _templates_summary(terminalreporter: Any, config: pytest.Config) -> None:
