@@ -137,7 +137,7 @@ def _conflict_notes(split: pd.Series, frame: pd.DataFrame) -> list[str]:
         f"its images show). A pair drawn by chance is one of them with a "
         f"probability of {percent(chance)} %.",
         "The number of pairs of class centres after training with a cosine above the threshold, "
-        "and below it two shares in percent: precision (of them, how many are one person; a dash "
+        "and beside it two shares in percent: precision (of them, how many are one person; a dash "
         "where there is no pair) · recall (of the pairs that are one person, how many are among "
         "them). Means over seeds.",
         *said,
