@@ -25,6 +25,7 @@ import pandas as pd
 from rich.console import Console
 
 from frcore.errors import UserError
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.uncertainty import paired_difference
 from frcore.files import atomic_file
 from frcore.reporting.scores import Arrays, load_scores, metric_of, same_protocol
@@ -103,15 +104,18 @@ def _side(
     for row in part.itertuples():
         run, value = getattr(row, f"run_{side}"), getattr(row, f"value_{side}")
         path = root / "evaluation" / run / f"{column.benchmark}.npz"
-        loaded = load_scores(path)
-        reading = None if loaded is None else metric_of(column, loaded, value)
+        loaded, reading = load_scores(path), None
+        if loaded is not None:
+            ranked = Ranked(loaded["scores"], loaded["same"])
+            reading = metric_of(column, loaded, ranked, value)
         if loaded is None or reading is None:
             raise UserError(
                 f"{path} does not give the {column.text} of {value:.4f} that the rows have; "
                 "needed are the scores of every run: finish the study, or run it again"
             )
         arrays.append(loaded)
-        found.append(reading)
+        metric, values = reading
+        found.append((metric, values.scores if isinstance(values, Ranked) else values))
     return arrays, found
 
 
