@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import rich.table
 from markupsafe import Markup
 from rich.console import Console
@@ -16,10 +14,12 @@ from frcore.comparison.figure import forest
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import cost_table, numbers_table, sentences, title
+from frcore.config import Component
 from frcore.files import write_json, write_text
 from frcore.reporting import escape
 from frcore.reporting.canvas import inline, look, save_svg
 from frcore.reporting.dark import dark_variables
+from frcore.reporting.pages import asset, described, template
 from frcore.reporting.table import Table, to_html, to_markdown
 
 STYLES = {
@@ -69,9 +69,6 @@ def _lists(comparison: Comparison) -> dict[str, tuple[str, ...]]:
 
 def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
     """One HTML file that needs no network and runs no script."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     heading = title(comparison, spec)
     context: dict[str, Any] = {
         "study": spec.study,
@@ -84,21 +81,17 @@ def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
         ],
         "lists": _lists(comparison),
         "facts": _facts(comparison, spec),
-        "style": Markup(_asset("static", "report.css")),
+        "style": Markup(asset("static", "report.css")),
         "dark": Markup(dark_variables([svg])),
     }
-    return environment.from_string(_asset("templates", "comparison.html.j2")).render(context)
-
-
-def _asset(folder: str, name: str) -> str:
-    return files("frcore.reporting").joinpath(folder, name).read_text(encoding="utf-8")
+    return template("comparison.html.j2").render(context)
 
 
 def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
     """What was compared, and under which rule."""
     rule = spec.rule
     facts = {
-        side.capitalize(): _parameters(comparison.facts.get(side))
+        side.capitalize(): described(Component.model_validate(comparison.facts[side]))
         for side in ("candidate", "baseline")
         if comparison.facts.get(side)
     }
@@ -113,12 +106,6 @@ def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
         "Numbers that count": ", ".join(rule.metrics) or "all",
         "Compared with": f"frcore at commit {environment.get('commit') or 'unknown'}",
     }
-
-
-def _parameters(head: Any) -> str:
-    settings = ", ".join(f"{k} {v}" for k, v in head.items() if k not in ("name", "label"))
-    named = head["label"] if head["label"] == head["name"] else f"{head['label']} = {head['name']}"
-    return f"{named} ({settings})" if settings else named
 
 
 def render(comparison: Comparison, spec: ComparisonSpec, console: Console) -> None:

@@ -124,22 +124,14 @@ class Comparison:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        own = {
-            "outcome",
-            "exit_code",
-            "failures",
-            "gaps",
-            "numbers",
-            "costs",
-            "conditions",
-            "notes",
-        }
-        code = Exit(record["exit_code"])
+        rest = dict(record)
+        rest.pop("outcome")  # follows from the code
+        code, failures, gaps = (rest.pop(name) for name in ("exit_code", "failures", "gaps"))
         return cls(
-            [Number(**{**row, "seeds": tuple(row["seeds"])}) for row in record["numbers"]],
-            [Cost(**row) for row in record["costs"]],
-            Outcome(code, tuple(record["failures"]), tuple(record["gaps"])),
-            tuple(record["conditions"]),
-            tuple(record["notes"]),
-            {key: value for key, value in record.items() if key not in own},
+            [Number(**{**row, "seeds": tuple(row["seeds"])}) for row in rest.pop("numbers")],
+            [Cost(**row) for row in rest.pop("costs")],
+            Outcome(Exit(code), tuple(failures), tuple(gaps)),
+            tuple(rest.pop("conditions")),
+            tuple(rest.pop("notes")),
+            rest,
         )

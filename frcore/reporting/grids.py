@@ -41,6 +41,38 @@ def method_grid(
     return figure, grid
 
 
+def paired_grid(
+    study: Study, present: Set[str], xlabel: str
+) -> tuple[Figure, dict[str, tuple[Axes, Axes]], np.ndarray]:
+    """Two panels per head, one above the other, of which each row has its own vertical axis.
+
+    Returns:
+        The figure, (upper, lower) by head in the study's order, and all axes.
+    """
+    heads = [h.label for h in study.heads if h.label in present]
+    palette = Palette(study)
+    n_columns = columns_for(len(heads), 5)
+    blocks = -(-len(heads) // n_columns)
+    figure, axes = panels(2 * blocks, n_columns, height=1.9, sharex=True, sharey="row")
+    grid = {}
+    for position, head in enumerate(heads):
+        block, column = divmod(position, n_columns)
+        grid[head] = (axes[2 * block, column], axes[2 * block + 1, column])
+        grid[head][0].set_title(head, color=palette.heads[head])
+    last = len(heads) - (blocks - 1) * n_columns
+    for row in (-2, -1):
+        hide_unused(list(axes[row]), last)
+    label_bottoms(axes, len(heads), 2, xlabel)
+    return figure, grid, axes
+
+
+def bare(ax: Axes) -> None:
+    """Leave a panel its outlines alone: heights that are areas need no scale."""
+    ax.set_yticks([])
+    ax.grid(visible=False)
+    ax.spines["left"].set_visible(False)
+
+
 def label_bottoms(axes: np.ndarray, panels_used: int, rows: int, label: str) -> None:
     """Label the horizontal axis of the lowest panel in use of each column."""
     n_columns = axes.shape[1]

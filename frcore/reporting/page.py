@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
-from importlib.resources import files
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup
 
 from frcore import plan
 from frcore.config import Study
 from frcore.files import sha256_of_json, write_text
 from frcore.model_config import Model
-from frcore.reporting import captions, escape, outputs
+from frcore.reporting import captions, outputs
 from frcore.reporting.answer import answer
 from frcore.reporting.canvas import inline
 from frcore.reporting.dark import dark_variables
 from frcore.reporting.latex import to_latex
+from frcore.reporting.pages import asset, described, template
 from frcore.reporting.records import Record, read_record
 from frcore.reporting.samples import samples
 from frcore.reporting.sections import SECTIONS, shown
@@ -50,13 +49,15 @@ def write_page(
         no_figures: the figures with nothing to show, and why.
         root: `results/<study>`.
     """
-    style, script = _asset("static", "report.css"), _asset("static", "report.js")
+    style, script = asset("static", "report.css"), asset("static", "report.js")
     svgs = _svgs(root, no_figures)
-    sections = shown({*_keys("figure", no_figures), *_keys("table", _empty(tables))})
+    absent = _absent(no_figures, tables)
+    sections = shown(absent.keys())
+    yaml = study_to_yaml(summary.study)
     context: dict[str, Any] = {
         "before": [section for section in sections if section.id not in LAST],
         "after": [section for section in sections if section.id in LAST],
-        "absent": _absent(summary.study, no_figures, _empty(tables)),
+        "absent": _told(summary.study, absent),
         "study": summary.study,
         "answer": answer(summary),
         "tables": {name: _table(table) for name, table in tables.items()},
@@ -65,8 +66,8 @@ def write_page(
         "facts": _facts(summary, root),
         "environment": _environment(summary),
         "commit": _commit(summary),
-        "yaml": study_to_yaml(summary.study),
-        "yaml_uri": _data_uri("application/yaml", study_to_yaml(summary.study)),
+        "yaml": yaml,
+        "yaml_uri": _data_uri("application/yaml", yaml),
         "style": Markup(style),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -74,50 +75,28 @@ def write_page(
         "files": {name: quote(place) for name, place in outputs.OUTPUTS.items()},
         "rows": outputs.ROWS,
     }
-    write_text(outputs.paths(root)["page"], _template().render(context))
+    write_text(outputs.paths(root)["page"], template("report.html.j2").render(context))
 
 
-def _asset(folder: str, name: str) -> str:
-    return files("frcore.reporting").joinpath(folder, name).read_text(encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        finalize=escape.html,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.from_string(_asset("templates", "report.html.j2"))
-
-
-def _empty(tables: Mapping[str, Table]) -> dict[str, str]:
-    """The tables without a row, and why there is none."""
-    return {
-        name: " ".join(table.notes)
+def _absent(figures: Mapping[str, str], tables: Mapping[str, Table]) -> dict[tuple[str, str], str]:
+    """Kind and name of each part that has nothing to show -> why."""
+    empty = {
+        ("table", name): " ".join(table.notes)
         for name, table in tables.items()
         if not table.rows and name not in ALWAYS
     }
+    return {("figure", name): why for name, why in figures.items()} | empty
 
 
-def _keys(kind: str, names: Iterable[str]) -> list[str]:
-    return [f"{kind} {name}" for name in names]
-
-
-def _absent(
-    study: Study, figures: Mapping[str, str], tables: Mapping[str, str]
-) -> list[tuple[str, str]]:
+def _told(study: Study, absent: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:
     """What the page leaves out and why, in the order of its sections."""
-    why = dict(zip(_keys("figure", figures), figures.values(), strict=True))
-    why |= dict(zip(_keys("table", tables), tables.values(), strict=True))
     titles = {"figure": captions.FIGURES, "table": captions.TABLES}
     found = [
-        (titles[part.kind][part.name][0], why[f"{part.kind} {part.name}"])
+        (titles[part.kind][part.name][0], absent[part.key])
         for section in SECTIONS
         if study.trains or not section.needs_training
         for part in section.parts
-        if f"{part.kind} {part.name}" in why
+        if part.key in absent
     ]
     if not study.trains:
         found.append(("Training", "The study trains nothing: no cost, curves or class centres."))
@@ -190,21 +169,15 @@ def _training_facts(study: Study, root: Path) -> list[tuple[str, str]]:
     schedule = training.schedule
     return [
         ("Training data", _data_fact(root / "data" / "train", plan.train_data(study).hash)),
-        ("Backbones", ", ".join(map(_component, study.backbones))),
-        ("Heads", ", ".join(map(_component, study.heads))),
-        ("Samplers", ", ".join(map(_component, study.samplers))),
+        ("Backbones", ", ".join(map(described, study.backbones))),
+        ("Heads", ", ".join(map(described, study.heads))),
+        ("Samplers", ", ".join(map(described, study.samplers))),
         ("Seeds", ", ".join(map(str, study.seeds))),
         ("Training", f"{training.epochs} epochs, batch {training.batch_size}, SGD with learning "
          f"rate {training.learning_rate:g} ({schedule.kind}, warm-up {schedule.warmup:g} epochs), "
          f"momentum {training.momentum:g}, weight decay {training.weight_decay:g}, "
          f"{training.precision} on {training.device}, {training.threads} thread(s)"),
     ]  # fmt: skip
-
-
-def _component(component: Any) -> str:
-    settings = ", ".join(f"{key} {value}" for key, value in component.parameters.items())
-    text = component.label + ("" if component.label == component.name else f" = {component.name}")
-    return f"{text} ({settings})" if settings else text
 
 
 def _data_fact(folder: Path, spec_hash: str) -> str:

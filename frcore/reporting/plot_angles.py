@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from frcore import plan
 from frcore.config import Study
 from frcore.reporting.canvas import columns_for, hide_unused, message, panels, put_legend
-from frcore.reporting.grids import label_bottoms, method_grid
+from frcore.reporting.grids import bare, label_bottoms, method_grid
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.plot_training import curve, curve_legend
 from frcore.reporting.records import Record
@@ -73,9 +73,7 @@ def angle_histograms(study: Study, curves: dict[str, list[Record]]) -> Figure:
     palette = Palette(study)
     figure, grid = method_grid(study, set(histograms), "angle [°]", 1.35)
     for (head, sampler), ax in grid.items():
-        ax.set_yticks([])
-        ax.grid(visible=False)
-        ax.spines["left"].set_visible(False)
+        bare(ax)
         if (head, sampler) in histograms:
             found = histograms[head, sampler]
             last = max(found.target)

@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 from frcore import plan
 from frcore.config import Study
 from frcore.reporting.canvas import (
-    columns_for,
-    hide_unused,
     hover,
     message,
-    panels,
     put_legend,
     same_range,
 )
-from frcore.reporting.grids import label_bottoms, method_grid
+from frcore.reporting.grids import bare, method_grid, paired_grid
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.records import read_record
 from frcore.reporting.rows import Rows
@@ -45,35 +42,23 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     table = _seed_means(frame)
     if table.empty:
         return message("Long tail: every identity trained on has as many images as the others.")
-    heads = [h.label for h in study.heads if h.label in set(table["head"])]
     samplers = [s.label for s in study.samplers if s.label in set(table["sampler"])]
     palette = Palette(study)
-    n_columns = columns_for(len(heads), 5)
-    blocks = -(-len(heads) // n_columns)
-    figure, axes = panels(2 * blocks, n_columns, height=1.9, sharex=True, sharey="row")
-    for position, head in enumerate(heads):
-        block, column = divmod(position, n_columns)
-        upper, lower = axes[2 * block, column], axes[2 * block + 1, column]
-        upper.set_title(head, color=palette.heads[head])
+    figure, grid, axes = paired_grid(study, set(table["head"]), "images per identity")
+    for head, (upper, lower) in grid.items():
         for place, sampler in enumerate(samplers):
             own = table[(table["head"] == head) & (table["sampler"] == sampler)]
             aside = ASIDE ** (place - (len(samplers) - 1) / 2)
             _groups(upper, own, ANGLES[0], palette, aside)
             _groups(lower, own, TOUCHES, palette, aside)
-        if column == 0:
-            upper.set_ylabel("angle to own\ncentre [°]")
-            lower.set_ylabel("passive updates\nper own image")
-    used = [(2 * (i // n_columns), i % n_columns) for i in range(len(heads))]
-    same_range(axes[at] for at in used)
-    same_range(axes[row + 1, column] for row, column in used)
-    upper = axes[0, 0]
-    upper.set_xscale("log")
+    for upper, lower in zip(axes[::2, 0], axes[1::2, 0], strict=True):
+        upper.set_ylabel("angle to own\ncentre [°]")
+        lower.set_ylabel("passive updates\nper own image")
+    for row in (0, 1):
+        same_range(pair[row] for pair in grid.values())
+    axes[0, 0].set_xscale("log")
     for ax in axes.flat:
         plain_ticks(ax.xaxis)
-    for i in range(len(heads), blocks * n_columns):
-        block, column = divmod(i, n_columns)
-        hide_unused([axes[2 * block, column], axes[2 * block + 1, column]], 0)
-    label_bottoms(axes, len(heads), 2, "images per identity")
     _sampler_legend(figure, palette, samplers)
     return figure
 
@@ -163,9 +148,7 @@ def center_cosines(study: Study, found: Mapping[tuple[str, str], CenterPairs]) -
     palette = Palette(study)
     figure, grid = method_grid(study, set(found), "cosine", 1.35)
     for (head, sampler), ax in grid.items():
-        ax.set_yticks([])
-        ax.grid(visible=False)
-        ax.spines["left"].set_visible(False)
+        bare(ax)
         if (head, sampler) in found:
             _outlines(ax, found[head, sampler], palette.heads[head])
     every = next(iter(found.values())).edges

@@ -32,23 +32,21 @@ def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
     """TAR against FAR."""
     if not curves:
         return message("ROC: no run has scores yet.")
-    figure, axes = _panels(study, curves, summary, error=False)
-    for row in axes:
-        row[0].set_ylabel("TAR")
-    for ax in axes[-1]:
-        ax.set_xlabel("FAR")
-    return figure
+    return _labelled(*_panels(study, curves, summary, error=False), "FAR", "TAR")
 
 
 def det(study: Study, curves: Curves, summary: Summary) -> Figure:
     """FNMR against FMR, both logarithmic: what a ROC hides where TAR is near 1."""
     if not curves:
         return message("DET: no run has scores yet.")
-    figure, axes = _panels(study, curves, summary, error=True)
+    return _labelled(*_panels(study, curves, summary, error=True), "FMR (FAR)", "FNMR (1 − TAR)")
+
+
+def _labelled(figure: Figure, axes: np.ndarray, across: str, up: str) -> Figure:
     for row in axes:
-        row[0].set_ylabel("FNMR (1 − TAR)")
+        row[0].set_ylabel(up)
     for ax in axes[-1]:
-        ax.set_xlabel("FMR (FAR)")
+        ax.set_xlabel(across)
     return figure
 
 

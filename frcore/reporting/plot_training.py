@@ -21,7 +21,7 @@ from frcore.reporting.canvas import (
     put_legend,
     same_range,
 )
-from frcore.reporting.grids import label_bottoms
+from frcore.reporting.grids import label_bottoms, paired_grid
 from frcore.reporting.palette import INK, MUTED, Palette
 from frcore.reporting.records import Record, read_events
 from frcore.reporting.rows import Rows
@@ -47,29 +47,19 @@ def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
     frame = _curve_frame(study, curves)
     if frame.empty:
         return message("Training curves: no finished run has any.")
-    heads = [h.label for h in study.heads if h.label in set(frame["head"])]
     palette = Palette(study)
-    n_columns = columns_for(len(heads), 5)
-    blocks = -(-len(heads) // n_columns)
-    figure, axes = panels(2 * blocks, n_columns, height=1.9, sharex=True, sharey="row")
-    for position, head in enumerate(heads):
-        block, column = divmod(position, n_columns)
-        upper, lower = axes[2 * block, column], axes[2 * block + 1, column]
-        upper.set_title(head, color=palette.heads[head])
+    figure, grid, axes = paired_grid(study, set(frame["head"]), "training step")
+    for head, (upper, lower) in grid.items():
         part = frame[frame["head"] == head]
         curve(upper, part, "scale", palette, palette.heads[head])
         curve(lower, part, "target_angle", palette, palette.heads[head])
         curve(lower, part, "negative_angle", palette, MUTED)
-        upper.set_ylabel("scale s" if column == 0 else "")
-        lower.set_ylabel("mean angle [°]" if column == 0 else "")
         lower.axhline(90, color=MUTED, lw=0.6, ls=":")
-    for block in range(blocks):
-        for column in range(n_columns):
-            if block * n_columns + column >= len(heads):
-                hide_unused([axes[2 * block, column], axes[2 * block + 1, column]], 0)
+    for upper, lower in zip(axes[::2, 0], axes[1::2, 0], strict=True):
+        upper.set_ylabel("scale s")
+        lower.set_ylabel("mean angle [°]")
     for row in (0, 1):
-        same_range(axes[row::2].flat[: len(heads)])
-    label_bottoms(axes, len(heads), 2, "training step")
+        same_range(pair[row] for pair in grid.values())
     samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
     quantities = {
         "target: angle to the own class centre": Line2D([], [], color=INK, lw=4),

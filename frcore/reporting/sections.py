@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +14,7 @@ class Part:
     Attributes:
         kind: which of the two.
         name: as in `frcore.reporting.outputs`.
-        heading: above it; nothing where the section's own says enough.
+        heading: above a figure; nothing where the section's own says enough.
         fold: what a closed long table says of itself; an empty one never closes.
     """
 
@@ -22,6 +22,11 @@ class Part:
     name: str
     heading: str = ""
     fold: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Kind and name: a figure and a table may share the name."""
+        return self.kind, self.name
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,15 @@ def _figure(name: str, heading: str = "") -> Part:
     return Part("figure", name, heading)
 
 
-def _table(name: str, heading: str = "", fold: str = "") -> Part:
-    return Part("table", name, heading, fold)
+def _table(name: str, fold: str = "") -> Part:
+    return Part("table", name, fold=fold)
 
 
 SECTIONS = (
     Section("results", "Results", "Results", (
         _table("overview"),
-        _table("accuracy", "Every metric", "All metrics of all benchmarks, and their protocol"),
-        _table("differences", "Differences", "How far from the best, and is it noise?"),
+        _table("accuracy", "All metrics of all benchmarks, and their protocol"),
+        _table("differences", "How far from the best, and is it noise?"),
     )),
     Section("accuracy-cost", "Accuracy against cost", "Trade-off", (
         _figure("accuracy_cost"),
@@ -61,7 +66,7 @@ SECTIONS = (
         _figure("memory", "Memory"),
         _figure("throughput", "Throughput"),
         _figure("roofline", "Over the roofline"),
-        _table("cost", "Every measurement", "All measurements"),
+        _table("cost", "All measurements"),
     ), needs_training=True),
     Section("training", "Angles and scale over training", "Training", (
         _figure("training"),
@@ -77,8 +82,7 @@ SECTIONS = (
         _figure("center_cosines", "Classes that may be one person"),
         _table("conflicts"),
         _figure("long_tail", "Long tail and passive updates"),
-        _table("passive_updates", "",
-               "How often is a centre pulled, and how often only pushed?"),
+        _table("passive_updates", "How often is a centre pulled, and how often only pushed?"),
     ), needs_training=True),
     Section("published", "Published beside measured", "Published", (_table("published"),)),
     Section("missing", "What failed or is missing", "Missing", (_table("missing"),)),
@@ -87,14 +91,14 @@ SECTIONS = (
 it) stand around them."""
 
 
-def shown(absent: Set[str] | Mapping[str, str]) -> list[Section]:
-    """The sections without the parts in `absent` ("figure roc", "table published").
+def shown(absent: Set[tuple[str, str]]) -> list[Section]:
+    """The sections without the parts whose `key` is in `absent`.
 
     A section whose parts are all absent is absent too.
     """
     sections = []
     for section in SECTIONS:
-        parts = tuple(part for part in section.parts if f"{part.kind} {part.name}" not in absent)
+        parts = tuple(part for part in section.parts if part.key not in absent)
         if parts:
             sections.append(replace(section, parts=parts))
     return sections

@@ -14,7 +14,7 @@ def test_every_figure_and_table_stands_once():
 def test_a_section_without_its_parts_is_gone():
     ids = [section.id for section in SECTIONS]
     assert [section.id for section in shown(set())] == ids
-    left = shown({"figure roc", "figure det", "figure memory"})
+    left = shown({("figure", "roc"), ("figure", "det"), ("figure", "memory")})
     assert [section.id for section in left] == [id for id in ids if id != "roc"]
     [cost] = [section for section in left if section.id == "cost"]
     assert [part.name for part in cost.parts] == ["throughput", "roofline", "cost"]
