@@ -44,7 +44,8 @@ def main() -> None:
     from frcore.reporting.run import report
 
     wall, cpu = time.perf_counter(), time.process_time()
-    page = report(study(), Path(sys.argv[1]))
+    processes = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    page = report(study(), Path(sys.argv[1]), processes=processes)
     result = {
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,

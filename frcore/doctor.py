@@ -26,6 +26,7 @@ from frcore import plan
 from frcore.config import Study
 from frcore.errors import UserError
 from frcore.measurement.nvml import Nvml, describe_gpu
+from frcore.parallel import available_cores
 from frcore.provenance import commit, cpu_model
 
 DEFAULT_STUDY = "quick"
@@ -225,9 +226,7 @@ def _gpu() -> Finding:
 
 
 def _processor() -> Finding:
-    allowed = getattr(os, "sched_getaffinity", None)
-    cores = len(allowed(0)) if allowed else os.cpu_count()
-    return Finding("processor", "ok", f"{cpu_model()}, {cores} cores for this process")
+    return Finding("processor", "ok", f"{cpu_model()}, {available_cores()} cores for this process")
 
 
 def _memory() -> Finding:

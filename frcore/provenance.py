@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import frcore
+from frcore.parallel import available_cores
 
 LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "timm", "scipy", "pandas")
 """The libraries whose version can move a number; a changed one makes Snakemake run again."""
@@ -62,13 +62,6 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def cores() -> int | None:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: knows about cgroups and taskset
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
 def environment(device: str = "cpu", *libraries: str) -> dict[str, Any]:
     """What a result was made with: versions, commit, processor, and the GPU for 'cuda'.
 
@@ -81,7 +74,7 @@ def environment(device: str = "cpu", *libraries: str) -> dict[str, Any]:
         "commit": commit(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
-        "cores": cores(),
+        "cores": available_cores(),
         "device": device,
         "gpu": None,
     }

@@ -248,6 +248,9 @@ def report(
     spec: SpecOption = None,
     study: StudyOption = None,
     root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="At work at once (Linux); one per core if absent.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Write rows, tables, figures and the page from what there is; what is missing is listed.
@@ -264,6 +267,7 @@ def report(
         workflow = arguments.workflow(study, config)
         chosen, root = workflow.study, root or workflow.root
 
+    from frcore.parallel import available_cores
     from frcore.reporting.run import report as go
 
-    go(chosen, root)
+    go(chosen, root, processes=processes or available_cores())

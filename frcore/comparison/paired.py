@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from frcore.comparison.results import Number
 from frcore.comparison.spec import ComparisonSpec, Rule
@@ -112,7 +113,7 @@ def _has_mean(summary: Summary, pairs: Sequence[Pair]) -> bool:
 
 
 def _valued(summary: Summary, method: Method, column: Column) -> bool:
-    return bool(summary.part(method, column)["value"].notna().any())
+    return any(pd.notna(row.value) for row in summary.part(method, column))
 
 
 def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from frcore.data.encoded import EncodedImages
 from frcore.data.images import fit, refuse
 from frcore.data_config import Image
 from frcore.errors import UserError
+from frcore.parallel import available_cores
 
 _PARTS_PER_THREAD = 4
 _ROWS_AT_ONCE = 4096
@@ -86,7 +86,7 @@ class InPlaceImages:
         self.image = image
         self.landmarks = landmarks
         self.shape = (len(source), image.size, image.size, 3)
-        self.threads = threads or _cores()
+        self.threads = threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -186,10 +186,6 @@ class InPlaceImages:
             return align_face(image, self.landmarks[row], self.image.size)
         except UserError as error:
             raise BadImageError(str(error)) from error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(

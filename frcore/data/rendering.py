@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from frcore.data.faces.identity import Identity, identity
 from frcore.data.faces.nuisance import Nuisance, nuisance
 from frcore.data.faces.render import render
 from frcore.data.progress import progress_bar
+from frcore.parallel import available_cores
 
 T = TypeVar("T")
 
@@ -81,13 +81,6 @@ def nuisance_of(shots: Shots, at: int) -> Nuisance:
         difficulty=shots.difficulty,
         glasses_habit=person_of(shots.seed, shots.split, who).glasses,
     )
-
-
-def available_cores() -> int:
-    """The cores this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def render_all(shots: Shots, images: Path, *, workers: int | None = None) -> None:

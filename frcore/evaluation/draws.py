@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,10 @@ class ThresholdWeights(Protocol):
     def replicates(self) -> int:
         """How many."""
 
+    @property
+    def genuine_alike(self) -> bool:
+        """Whether every genuine pair weighs 1."""
+
     def genuine(self, pairs: IntArray) -> Array:
         """Weights of these genuine pairs (n, r); a new array."""
 
@@ -110,6 +114,7 @@ class PeopleWeights:
 
     people: People
     drawn_IR: NDArray[np.float32]
+    genuine_alike: ClassVar = False
     _sums: dict[PairSet, Values] = field(default_factory=dict)
 
     @cached_property
@@ -186,6 +191,7 @@ class CoupleWeights:
     place: NDArray[np.int32]
     drawn_SR: Array
     sums: Mapping[PairSet, Values]
+    genuine_alike: ClassVar = True
 
     @property
     def replicates(self) -> int:

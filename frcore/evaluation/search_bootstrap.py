@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,7 @@ class SearchWeights:
     drawn_IR: NDArray[np.float32]
     person: IntArray
     mated: BoolArray
+    genuine_alike: ClassVar = False
 
     @property
     def replicates(self) -> int:

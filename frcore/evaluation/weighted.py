@@ -271,6 +271,8 @@ class _BoundTar:
 
     def _genuine_sums(self, weights: ThresholdWeights, accepted: IntArray) -> tuple[Values, Values]:
         """The weight of the `accepted` (r,) highest genuine pairs, and of all: (r,) each."""
+        if weights.genuine_alike:
+            return accepted.astype(np.float64), weights.genuine_total
         genuine = self._ranked.genuine
         # Replicates differ only in the pairs between the fewest and the most that are accepted.
         fewest, most = int(accepted.min()), int(accepted.max())

@@ -54,6 +54,8 @@ def look() -> Iterator[None]:
         "axes.titlesize": "medium",
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
+        # Left to itself matplotlib looks, on each pass, for ticks that are in a title's way.
+        "axes.titley": 1.0,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,

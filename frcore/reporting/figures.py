@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -27,15 +28,16 @@ EVERY_METHOD = ("accuracy_cost", "sampler_curves")
 """Figures with a point for each method, which leave none out."""
 
 
-def write_figures(summary: Summary, root: Path) -> dict[str, str]:
-    """Draw every figure of `frcore.reporting.outputs.FIGURES` and write it as SVG and PNG.
+def figure_jobs(summary: Summary, root: Path, processes: int = 1) -> dict[str, Callable[[], str]]:
+    """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG and PNG.
 
     Args:
         summary: the study's numbers and scores.
         root: `results/<study>`.
+        processes: compute the curves that two figures share in so many.
 
     Returns:
-        Of the figures that have nothing to show: name -> why.
+        By name; each returns why it has nothing to show, or nothing.
     """
     study, rows = summary.study, summary.rows
     some, note = selection(summary)
@@ -44,7 +46,7 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
     few = some.study
     curves = plot_training.read_curves(few, root, rows)
     center_pairs = plot_classes.read_center_pairs(few, root, rows)
-    rates = plot_roc.read_curves(some)
+    rates = plot_roc.read_curves(some, processes)
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, fewer),
         "roc": lambda: plot_roc.roc(few, rates, some),
@@ -61,14 +63,16 @@ def write_figures(summary: Summary, root: Path) -> dict[str, str]:
         "center_cosines": lambda: plot_classes.center_cosines(few, center_pairs),
         "long_tail": lambda: plot_classes.long_tail(few, rows),
     }
+    return {name: partial(_write, name, draw[name], notes[name], root) for name in outputs.FIGURES}
+
+
+def _write(name: str, draw: Callable[[], Figure], note: str, root: Path) -> str:
+    """Draw one figure and write it; the reason if it has nothing to show."""
     files = outputs.paths(root)
-    absent = {}
     with look():
-        for name in outputs.FIGURES:
-            figure = draw[name]()
-            if isinstance(figure, Message):
-                absent[name] = figure.message
-            elif notes[name]:
-                figure.suptitle(notes[name], x=0.01, ha="left", fontsize="small", color=MUTED)
-            save(figure, files[f"figure_{name}_svg"], files[f"figure_{name}_png"])
+        figure = draw()
+        absent = figure.message if isinstance(figure, Message) else ""
+        if note and not absent:
+            figure.suptitle(note, x=0.01, ha="left", fontsize="small", color=MUTED)
+        save(figure, files[f"figure_{name}_svg"], files[f"figure_{name}_png"])
     return absent

@@ -39,13 +39,18 @@ DENSE = 6
 
 
 def write_page(
-    summary: Summary, tables: Mapping[str, Table], no_figures: Mapping[str, str], root: Path
+    summary: Summary,
+    tables: Mapping[str, Table],
+    laid_out: Mapping[str, Record],
+    no_figures: Mapping[str, str],
+    root: Path,
 ) -> None:
-    """Write `report.html` under `root`; tables and figures must have been written before.
+    """Write `report.html` under `root`; the figures must have been written before.
 
     Args:
         summary: the study's numbers.
         tables: by name.
+        laid_out: what `lay_out` made of each.
         no_figures: the figures with nothing to show, and why.
         root: `results/<study>`.
     """
@@ -60,7 +65,7 @@ def write_page(
         "absent": _told(summary.study, absent),
         "study": summary.study,
         "answer": answer(summary),
-        "tables": {name: _table(table) for name, table in tables.items()},
+        "tables": laid_out,
         "figures": _figures(svgs),
         "samples": samples(summary.study, root),
         "facts": _facts(summary, root),
@@ -123,7 +128,8 @@ def _figures(svgs: Mapping[str, str]) -> dict[str, Record]:
     }
 
 
-def _table(table: Table) -> Record:
+def lay_out(table: Table) -> Record:
+    """A table as the page's template takes it."""
     return {
         "title": table.title,
         "caption": captions.TABLES[table.name][1],

@@ -45,6 +45,19 @@ Known = dict[tuple[str, int, int], NDArray[Any]]
 """Arrays by name, bytes and CRC-32, as a .npz states them before anything is read."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The bootstraps of a benchmark's columns (of the models', of the runs'), and why one is not.
+
+    Attributes:
+        bootstraps: by column and whether they are of models; None where there is none.
+        reasons: by column.
+    """
+
+    bootstraps: Mapping[tuple[Column, bool], SharedReplicates | None]
+    reasons: Mapping[Column, str]
+
+
 @dataclass
 class Scores:
     """Loads `evaluation/<run>/<benchmark>.npz` and computes on them; what it computed is kept.
@@ -87,6 +100,18 @@ class Scores:
         if bootstrap is None or not {*runs_a, *runs_b} <= set(bootstrap.values):
             return None
         return bootstrap.difference(runs_a, runs_b, level=level)
+
+    def drawn(self, benchmark: str) -> Drawn:
+        """What was computed on a benchmark so far, to hand to `take`."""
+        return Drawn(
+            {key: one for key, one in self._bootstraps.items() if key[0].benchmark == benchmark},
+            {column: why for column, why in self._reasons.items() if column.benchmark == benchmark},
+        )
+
+    def take(self, drawn: Drawn) -> None:
+        """Use what another process computed on the same scores."""
+        self._bootstraps |= drawn.bootstraps
+        self._reasons |= drawn.reasons
 
     def why_not(self, column: Column) -> str:
         """Why there is no interval from scores in a column."""

@@ -8,18 +8,20 @@ people and, with two or more seeds, the choice of seeds.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from frcore import parallel
 from frcore.config import Study
 from frcore.evaluation.uncertainty import Estimate
 from frcore.reporting.rows import NONE, Rows
-from frcore.reporting.scores import Scores
+from frcore.reporting.scores import Drawn, Scores
 from frcore.reporting.table import Mark
 
 LEVEL = 0.95
@@ -45,8 +47,6 @@ class Method:
         """Whether it was trained elsewhere, without a head and sampler of the study."""
         return self.head == NONE
 
-
-NOBODY = Method("", "", "")
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -159,7 +159,8 @@ class Summary:
     scores: Scores
     _numbers: dict[tuple[Method, Column], Number] = field(default_factory=dict)
     _differences: dict[Column, list[Difference]] = field(default_factory=dict)
-    _parts: dict[Column, dict[Method, pd.DataFrame]] = field(default_factory=dict, init=False)
+    _levels: dict[Column, float] = field(default_factory=dict, init=False)
+    _parts: dict[Column, dict[Method, list[Any]]] = field(default_factory=dict, init=False)
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -207,6 +208,22 @@ class Summary:
                 )
         return found
 
+    def compute(self, processes: int) -> None:
+        """Compute all numbers and differences now, of several benchmarks at once."""
+        jobs = {name: partial(self._of_benchmark, name) for name in self.study.benchmarks}
+        for numbers, differences, drawn in parallel.compute(jobs, processes).values():
+            self._numbers |= numbers
+            self._differences |= differences
+            self.scores.take(drawn)
+
+    def _of_benchmark(
+        self, name: str
+    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Drawn]:
+        own = [column for column in self.columns if column.benchmark == name]
+        numbers = {(m, column): self.cell(m, column) for m in self.methods for column in own}
+        differences = {column: self.differences(column) for column in own}
+        return numbers, differences, self.scores.drawn(name)
+
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR resolved."""
         mains = []
@@ -228,16 +245,17 @@ class Summary:
         """Whether any method has a value."""
         return any(self.cell(method, column).value is not None for method in self.methods)
 
-    def part(self, method: Method, column: Column) -> pd.DataFrame:
-        """The evaluation rows of a method in a column, one per seed that has a value."""
+    def part(self, method: Method, column: Column) -> list[Any]:
+        """The evaluation rows of a method in a column, one per seed, as named tuples."""
         if column not in self._parts:
             # Once for all methods: a table of a hundred asks for each many times.
             frame = self.rows.usable("evaluation")
             found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
-            groups = found.groupby(["backbone", "head", "sampler"], sort=False)
-            self._parts[column] = {Method(*map(str, key)): part for key, part in groups}
-            self._parts[column][NOBODY] = found.iloc[:0]
-        return self._parts[column].get(method, self._parts[column][NOBODY])
+            parts: dict[Method, list[Any]] = defaultdict(list)
+            for row in found.itertuples(index=False):
+                parts[Method(str(row.backbone), str(row.head), str(row.sampler))].append(row)
+            self._parts[column] = dict(parts)
+        return self._parts[column].get(method, [])
 
     def cell(self, method: Method, column: Column) -> Number:
         """The number of a method in a column."""
@@ -260,29 +278,28 @@ class Summary:
 
     def _number(self, method: Method, column: Column) -> Number:
         part = self.part(method, column)
-        valued = part[part["value"].notna()]
-        if valued.empty:
+        valued = [row for row in part if pd.notna(row.value)]
+        if not valued:
             return Number(None, why=self._why_empty(method, column, part))
-        first = valued.iloc[0]
-        seeds = tuple(int(seed) for seed in valued["seed"].dropna())
-        n = None if pd.isna(first["n"]) else int(first["n"])
-        unit = "" if pd.isna(first["n_unit"]) else str(first["n_unit"])
-        value = float(valued["value"].mean())
-        estimate = self.scores.interval(column, list(valued["run"]))
+        first = valued[0]
+        seeds = tuple(int(row.seed) for row in valued if pd.notna(row.seed))
+        n = None if pd.isna(first.n) else int(first.n)
+        unit = "" if pd.isna(first.n_unit) else str(first.n_unit)
+        value = float(np.mean([row.value for row in valued]))
+        estimate = self.scores.interval(column, [str(row.run) for row in valued])
         if estimate is not None:
             return Number(
                 value, estimate.low, estimate.high, estimate.method, seeds, n, unit,
                 se_test=estimate.se_test, se_seed=estimate.se_seed,
             )  # fmt: skip
-        if len(valued) == 1 and pd.notna(first["low"]):
-            low, high = float(first["low"]), float(first["high"])
-            error = None if pd.isna(first["se_test"]) else float(first["se_test"])
-            method_text = str(first["method"])
-            return Number(value, low, high, method_text, seeds, n, unit, se_test=error)
+        if len(valued) == 1 and pd.notna(first.low):
+            low, high = float(first.low), float(first.high)
+            error = None if pd.isna(first.se_test) else float(first.se_test)
+            return Number(value, low, high, str(first.method), seeds, n, unit, se_test=error)
         return Number(value, seeds=seeds, n=n, n_unit=unit)
 
-    def _why_empty(self, method: Method, column: Column, part: pd.DataFrame) -> str:
-        notes = [str(note) for note in part["note"].dropna() if str(note)]
+    def _why_empty(self, method: Method, column: Column, part: Sequence[Any]) -> str:
+        notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
         if notes:
             return notes[0]
         frame = self.rows.evaluation
@@ -303,8 +320,10 @@ class Summary:
 
     def comparison_level(self, column: Column) -> float:
         """The level of each difference: 95 % for all of a column together (Bonferroni)."""
-        others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
-        return 1 - (1 - LEVEL) / max(others, 1)
+        if column not in self._levels:
+            others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
+            self._levels[column] = 1 - (1 - LEVEL) / max(others, 1)
+        return self._levels[column]
 
     def _compare(self, column: Column) -> list[Difference]:
         valued = [m for m in self.ranked if self.cell(m, column).value is not None]
@@ -344,8 +363,7 @@ class Summary:
         return tuple(seeds), self._runs(one, column, seeds), self._runs(other, column, seeds)
 
     def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
-        part = self.part(method, column)
-        runs = dict(zip(part["seed"], part["run"], strict=True))
+        runs = {row.seed: row.run for row in self.part(method, column)}
         return [str(runs[seed]) for seed in seeds]
 
     def name(self, method: Method) -> str:

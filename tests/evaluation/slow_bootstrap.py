@@ -8,6 +8,8 @@ import numpy as np
 class ArrayWeights:
     """Any weights of all pairs (P, r), as metrics ask for them."""
 
+    genuine_alike = False
+
     def __init__(self, weights_PR, same):
         self.weights_PR, self.same = np.asarray(weights_PR), same
         self.replicates = self.weights_PR.shape[1]

@@ -17,11 +17,12 @@ def test_a_study_that_never_ran_has_a_report(tmp_path):
 
 @pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(tmp_path):
-    study = make_study(heads=["arcface"], samplers=["full"], seeds=[0], measurement=None)
+    """In another process, and in several at once."""
+    study = make_study(heads=["arcface", "softmax"], samplers=["full"])
     Tree(study, tmp_path).everything()
     report(study, tmp_path)
     first = {path: path.read_bytes() for path in outputs.paths(tmp_path).values()}
-    report(study, tmp_path)
+    report(study, tmp_path, processes=3)
     assert {path: path.read_bytes() for path in outputs.paths(tmp_path).values()} == first
 
 

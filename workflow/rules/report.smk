@@ -46,7 +46,7 @@ rule report_study:
         "logs/{study}/report.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=60,
@@ -56,4 +56,4 @@ rule report_study:
         versions=plan.versions,
         root=subpath(output.page, parent=True),
     shell:
-        "frcore report --spec {params.spec:q} --root {params.root:q} > {log:q} 2>&1"
+        "frcore report --spec {params.spec:q} --root {params.root:q} --processes {threads} > {log:q} 2>&1"
