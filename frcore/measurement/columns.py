@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from frcore.plan import MeasurementSpec
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Row:
     """The columns of docs/formats.md. None: the device cannot tell, or the row is not "ok"."""
 
+    status: str = "ok"
+    error: str | None = None
     identities: int
     device: str
     batch_size: int
     dim: int
-    steps: int
-    status: str = "ok"
-    error: str | None = None
-    bytes_asked: int | None = None
-    disturbed: str | None = None
-    attempts: int = 1
     backend: str | None = None
     loss_precision: str | None = None
     center_format: str = "fp32"
     inside_timer: str | None = None
+    disturbed: str | None = None
+    attempts: int = 1
+    bytes_asked: int | None = None
     warmup_steps: int | None = None
     steady: bool | None = None
     cooldown_seconds: float | None = None
+    steps: int
     step_ms: float | None = None
     step_ms_low: float | None = None
     step_ms_high: float | None = None
@@ -72,3 +72,12 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)
+
+
+MEASURED = tuple(column.name for column in fields(Row) if column.name not in ("status", "error"))
+"""All columns but whether it could be measured."""
+
+NUMBERS = frozenset(
+    column.name for column in fields(Row) if {"int", "float"} & set(str(column.type).split(" | "))
+)
+"""Columns that hold numbers."""

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from frcore.config import Study
 from frcore.reporting.canvas import hide_unused, hover, legend, message, panels, ring
@@ -105,13 +106,24 @@ def _panel(
 
 
 def _name(ax: Axes, names: Sequence[str], places: Sequence[float], values: Sequence[float]) -> None:
-    """Write the names of the front's methods above its line, towards the middle of the panel."""
+    """Write the names of the front's methods above its line, towards the middle of the panel.
+
+    The most accurate comes first; a name that would stand on another is left out.
+    """
     kept = range(len(names)) if len(names) <= NAMED else (0, len(names) - 1)
-    for i in kept:
+    written: list[Bbox] = []
+    for i in reversed(kept):
         shares = ax.transAxes.inverted().transform(ax.transData.transform((places[i], values[i])))
         aside, side = (5, "left") if shares[0] < 0.5 else (-5, "right")
-        ax.annotate(names[i], (places[i], values[i]), xytext=(aside, 4), ha=side, va="bottom",
-                    textcoords="offset points", fontsize="x-small", color=INK)  # fmt: skip
+        name = ax.annotate(
+            names[i], (places[i], values[i]), xytext=(aside, 4), ha=side, va="bottom",
+            textcoords="offset points", fontsize="x-small", color=INK,
+        )  # fmt: skip
+        box = name.get_window_extent()
+        if box.count_overlaps(written):
+            name.remove()
+        else:
+            written.append(box)
 
 
 def _point(

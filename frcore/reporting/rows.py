@@ -15,6 +15,7 @@ import pandas as pd
 from frcore import plan
 from frcore.config import Study
 from frcore.files import atomic_file
+from frcore.measurement.columns import MEASURED
 from frcore.reporting import outputs
 from frcore.reporting.escape import csv_cell
 from frcore.reporting.records import (
@@ -40,16 +41,6 @@ NUMBER_COLUMNS = (
 TRAINING_COLUMNS = (
     "epochs", "steps", "seconds", "images_per_second", "final_loss", "backend", "parameters",
     "scale", "target_angle", "negative_angle",
-)  # fmt: skip
-MEASURED_COLUMNS = (
-    "identities", "device", "batch_size", "dim", "backend", "loss_precision", "center_format",
-    "inside_timer", "disturbed", "attempts", "bytes_asked", "warmup_steps", "steady",
-    "cooldown_seconds", "steps", "step_ms", "step_ms_low", "step_ms_high", "images_per_second",
-    "cpu_ms_per_step", "others_cores", "waited_percent", "rss_peak_mib", "rss_extra_mib",
-    "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib", "nvml_device_mib",
-    "power_watts", "power_limit_watts", "energy_mj_per_step", "energy_seconds",
-    "utilisation_percent", "clock_mhz", "temperature_start_celsius", "temperature_celsius",
-    "throttle_reasons", "throttled_ms", "other_processes", "notes",
 )  # fmt: skip
 PROVENANCE_COLUMNS = tuple(provenance({}))
 
@@ -218,7 +209,7 @@ def _measurement(study: Study, root: Path) -> pd.DataFrame:
         gap = {"status": "not run" if finding.usable else finding.status, "error": absent}
         for identities in spec.measurement.identities:
             row = measured.get(identities, gap)
-            numbers = {k: row.get(k) for k in MEASURED_COLUMNS if row.get(k) is not None}
+            numbers = {k: row.get(k) for k in MEASURED if row.get(k) is not None}
             rows.append(
                 {
                     "measurement": name,
@@ -231,7 +222,7 @@ def _measurement(study: Study, root: Path) -> pd.DataFrame:
                     "identities": identities,
                 }
             )
-    return _frame(rows, ("measurement", "head", "sampler", "status", "reason", *MEASURED_COLUMNS))
+    return _frame(rows, ("measurement", "head", "sampler", "status", "reason", *MEASURED))
 
 
 def _frame(rows: Sequence[Record], columns: Sequence[str]) -> pd.DataFrame:

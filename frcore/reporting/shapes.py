@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from frcore.measurement.columns import NUMBERS
+
 MOST = 2.0**53
 """Beyond it a float does not hold every integer; nothing counted or timed gets there."""
 
@@ -115,7 +117,7 @@ class MeasuredRow(Shape):
         if self.status == "ok" and not (self.step_ms and self.step_ms > 0):
             raise ValueError(f"status 'ok' without a step time, but step_ms {self.step_ms}")
         others = (self.model_extra or {}).items()
-        wrong = [name for name, value in others if _is_number(name) and not _fits(value)]
+        wrong = [name for name, value in others if name in NUMBERS and not _fits(value)]
         if wrong:
             raise ValueError(f"{wrong[0]} is no number")
         return self
@@ -218,11 +220,6 @@ class Event(Shape):
         ):
             raise ValueError(f"an event '{self.event}' that does not say when")
         return self
-
-
-def _is_number(name: str) -> bool:
-    """Whether a measured column holds numbers, by its unit."""
-    return name.endswith(("_ms", "_mib", "_per_second", "_per_step", "_watts", "_mhz"))
 
 
 def _fits(value: object) -> bool:

@@ -71,7 +71,8 @@ def test_an_evaluation_of_another_shape_is_unreadable(complete, copy, keys, valu
 @pytest.mark.parametrize(
     ("keys", "value"),
     [(("rows", 0, "step_ms"), None), (("rows", 0, "step_ms"), -1.0), (("rows", 0), 3),
-     (("rows", 0, "power_watts"), "much")],
+     (("rows", 0, "power_watts"), "much"), (("rows", 0, "temperature_celsius"), "hot"),
+     (("rows", 0, "others_cores"), [1])],
 )  # fmt: skip
 def test_a_measurement_without_its_time_is_not_measured(complete, copy, keys, value):
     change(copy / MEASUREMENT, *keys, value=value)
