@@ -20,21 +20,30 @@ from frcore.reporting import (
     plot_training,
 )
 from frcore.reporting.canvas import Message, look, save
+from frcore.reporting.curves import Curve, benchmark_curves
 from frcore.reporting.palette import MUTED
 from frcore.reporting.selection import selection
-from frcore.reporting.summary import Summary
+from frcore.reporting.summary import Method, Summary
 
 EVERY_METHOD = ("accuracy_cost", "sampler_curves")
 """Figures with a point for each method, which leave none out."""
 
 
-def figure_jobs(summary: Summary, root: Path, processes: int = 1) -> dict[str, Callable[[], str]]:
+def curve_jobs(summary: Summary) -> dict[str, Callable[[], dict[Method, Curve]]]:
+    """What computes the ROC curves of each benchmark that is shown, for two figures."""
+    some, _ = selection(summary)
+    return {name: partial(benchmark_curves, some, name) for name in some.study.benchmarks}
+
+
+def figure_jobs(
+    summary: Summary, root: Path, rates: plot_roc.Curves
+) -> dict[str, Callable[[], str]]:
     """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG and PNG.
 
     Args:
         summary: the study's numbers and scores.
         root: `results/<study>`.
-        processes: compute the curves that two figures share in so many.
+        rates: what `curve_jobs` computed.
 
     Returns:
         By name; each returns why it has nothing to show, or nothing.
@@ -46,7 +55,7 @@ def figure_jobs(summary: Summary, root: Path, processes: int = 1) -> dict[str, C
     few = some.study
     curves = plot_training.read_curves(few, root, rows)
     center_pairs = plot_classes.read_center_pairs(few, root, rows)
-    rates = plot_roc.read_curves(some, processes)
+    rates = {name: curves for name, curves in rates.items() if curves}
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: plot_cost.accuracy_cost(study, rows, fewer),
         "roc": lambda: plot_roc.roc(few, rates, some),

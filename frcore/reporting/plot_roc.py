@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from frcore import parallel
 from frcore.config import Study
 from frcore.reporting.canvas import columns_for, hover, legend, message, panels
-from frcore.reporting.curves import Curve, benchmark_curves
+from frcore.reporting.curves import Curve
 from frcore.reporting.palette import MOST_BANDS, MUTED, Palette
 from frcore.reporting.summary import Method, Summary
 from frcore.reporting.ticks import plain_ticks
@@ -22,13 +20,6 @@ Curves = Mapping[str, Mapping[Method, Curve]]
 """Benchmark -> method -> its curve."""
 
 MARKERS_A_CURVE = 5
-
-
-def read_curves(summary: Summary, processes: int = 1) -> Curves:
-    """The curves of every benchmark that some method has scores on; for both figures."""
-    jobs = {name: partial(benchmark_curves, summary, name) for name in summary.study.benchmarks}
-    found = parallel.compute(jobs, processes)
-    return {name: curves for name, curves in found.items() if curves}
 
 
 def roc(study: Study, curves: Curves, summary: Summary) -> Figure:

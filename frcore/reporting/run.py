@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,16 @@ from typing import Any
 from frcore import parallel
 from frcore.config import Study
 from frcore.reporting import outputs
-from frcore.reporting.figures import figure_jobs
+from frcore.reporting.figures import curve_jobs, figure_jobs
 from frcore.reporting.page import lay_out, write_page
 from frcore.reporting.rows import collect, write_rows
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Summary
+from frcore.reporting.table import Table
 from frcore.reporting.tables import all_tables, write_table
+
+Jobs = dict[tuple[str, str], Callable[[], Any]]
+"""What is independent of each other, by kind and name."""
 
 
 def report(study: Study, root: Path, *, processes: int = 1) -> Path:
@@ -36,16 +40,28 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     rows = collect(study, root)
     summary = Summary(study, rows, Scores(root, rows, study.evaluation.bootstrap))
     summary.compute(processes)
-    tables = all_tables(summary, root)
-    jobs: dict[tuple[str, str], Callable[[], Any]] = {
-        **{("figure", name): job for name, job in figure_jobs(summary, root, processes).items()},
-        **{("table", name): partial(lay_out, table) for name, table in tables.items()},
+    jobs: Jobs = {
+        ("tables", ""): partial(_tables, summary, root),
+        **{("curves", name): job for name, job in curve_jobs(summary).items()},
         ("rows", ""): partial(write_rows, rows, root),
     }
     done = parallel.compute(jobs, processes)
-    absent = {name: why for (kind, name), why in done.items() if kind == "figure" and why}
-    laid_out = {name: done["table", name] for name in tables}
+    tables: dict[str, Table] = done["tables", ""]
+    figures = figure_jobs(summary, root, _of_kind("curves", done))
+    jobs = {("figure", name): job for name, job in figures.items()}
+    jobs |= {("layout", name): partial(lay_out, table) for name, table in tables.items()}
+    done = parallel.compute(jobs, processes)
+    absent = {name: why for name, why in _of_kind("figure", done).items() if why}
+    write_page(summary, tables, _of_kind("layout", done), absent, root)
+    return outputs.paths(root)["page"]
+
+
+def _tables(summary: Summary, root: Path) -> dict[str, Table]:
+    tables = all_tables(summary, root)
     for table in tables.values():
         write_table(table, root)
-    write_page(summary, tables, laid_out, absent, root)
-    return outputs.paths(root)["page"]
+    return tables
+
+
+def _of_kind(kind: str, done: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+    return {name: result for (of, name), result in done.items() if of == kind}

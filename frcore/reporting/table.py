@@ -124,7 +124,9 @@ def to_html(table: Table, *, row_heads: int = 1) -> Markup:
             laid_out = laid_out.tab_spanner(
                 html(str(escape.html(group))), names[first - 1 : last], id=f"group{number}"
             )
-    return _plain(laid_out.as_raw_html(), row_heads)
+    # great_tables sets cells one by one, which takes longer where pandas keeps text in Arrow.
+    with pd.option_context("mode.string_storage", "python"):
+        return _plain(laid_out.as_raw_html(), row_heads)
 
 
 def _html_cell(cell: Cell) -> str:

@@ -10,8 +10,9 @@ from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.uncertainty import TarAt
 from frcore.reporting.canvas import look
 from frcore.reporting.curves import REPLICATES, band_fars, benchmark_curves
+from frcore.reporting.figures import curve_jobs
 from frcore.reporting.palette import MOST_BANDS
-from frcore.reporting.plot_roc import det, read_curves, roc
+from frcore.reporting.plot_roc import det, roc
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Method, Summary
 from tests.reporting.conftest import Made
@@ -69,7 +70,7 @@ def test_too_few_people_give_a_curve_without_a_band(complete: Made):
 
 
 def test_errors_are_one_less_the_rates_and_zero_is_not_drawn(summary: Summary):
-    curves = read_curves(summary)
+    curves = {name: job() for name, job in curve_jobs(summary).items()}
     with look():
         accepted = roc(summary.study, curves, summary).axes
         rejected = det(summary.study, curves, summary).axes

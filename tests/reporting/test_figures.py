@@ -16,6 +16,7 @@ from frcore.reporting import (
     plot_training,
 )
 from frcore.reporting.canvas import WIDTH, Message, legend, look, panels
+from frcore.reporting.figures import curve_jobs
 from frcore.reporting.palette import Palette
 from frcore.reporting.summary import Summary
 from tests.reporting.conftest import Made
@@ -29,7 +30,7 @@ def drawn(complete: Made, summary: Summary) -> dict[str, Figure]:
     """The figures of a study that ran as a whole, laid out."""
     study, rows, root = complete.study, complete.rows, complete.root
     curves = plot_training.read_curves(study, root, rows)
-    rates = plot_roc.read_curves(summary)
+    rates = {name: job() for name, job in curve_jobs(summary).items()}
     pairs = plot_classes.read_center_pairs(study, root, rows)
     with look():
         figures = {
