@@ -3,7 +3,7 @@
 100 heads × samplers, 3 seeds, 10 benchmarks of 6,000 pairs (LFW's number) each, training curves of
 20 epochs. The timer holds `report` alone, in a process of its own as `frcore report` is one: rows,
 tables, figures and page from result files that are there. Writing these is most of the 4 minutes.
-The aim is 30 s of one quiet core; docs/LOG.md has what was reached.
+The aim is 30 s; docs/LOG.md has what was reached, and on what.
 """
 
 from __future__ import annotations

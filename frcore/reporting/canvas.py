@@ -199,8 +199,8 @@ def hide_unused(axes: list[Axes], used: int) -> None:
         ax.set_axis_off()
 
 
-def save(figure: Figure, svg: Path, png: Path) -> None:
-    """Write both files; the same figure gives the same bytes."""
+def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
+    """Write the files asked for; the same figure gives the same bytes."""
     # Laying out is most of the work, and saving would do it again for each format, and draw the
     # whole figure once more to nowhere.
     engine = figure.get_layout_engine()
@@ -208,10 +208,11 @@ def save(figure: Figure, svg: Path, png: Path) -> None:
         engine.execute(figure)
     figure.set_layout_engine("none")
     _write_svg(svg, FigureCanvasSVG(figure).print_svg)
-    figure.set_dpi(PNG_DPI)
-    figure.set_facecolor("white")
-    with atomic_file(png) as path:
-        FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    if png is not None:
+        figure.set_dpi(PNG_DPI)
+        figure.set_facecolor("white")
+        with atomic_file(png) as path:
+            FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
 def save_svg(figure: Figure, svg: Path) -> None:

@@ -38,7 +38,7 @@ def curve_jobs(summary: Summary) -> dict[str, Callable[[], dict[Method, Curve]]]
 def figure_jobs(
     summary: Summary, root: Path, rates: plot_roc.Curves
 ) -> dict[str, Callable[[], str]]:
-    """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG and PNG.
+    """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG.
 
     Args:
         summary: the study's numbers and scores.
@@ -77,11 +77,10 @@ def figure_jobs(
 
 def _write(name: str, draw: Callable[[], Figure], note: str, root: Path) -> str:
     """Draw one figure and write it; the reason if it has nothing to show."""
-    files = outputs.paths(root)
     with look():
         figure = draw()
         absent = figure.message if isinstance(figure, Message) else ""
         if note and not absent:
             figure.suptitle(note, x=0.01, ha="left", fontsize="small", color=MUTED)
-        save(figure, files[f"figure_{name}_svg"], files[f"figure_{name}_png"])
+        save(figure, outputs.paths(root)[f"figure_{name}_svg"])
     return absent

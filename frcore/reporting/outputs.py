@@ -15,7 +15,7 @@ FIGURES = (
     "head_state", "angle_distributions", "angle_histograms", "center_angles",
     "center_cosines", "long_tail",
 )  # fmt: skip
-"""Each is `figures/<name>.svg` and `.png`, and has `workflow/report/<name>.rst` as its caption."""
+"""Each is `figures/<name>.svg`, and has `workflow/report/<name>.rst` as its caption."""
 
 TABLES = (
     "overview", "accuracy", "differences", "published", "cost", "passive_updates", "conflicts",
@@ -26,14 +26,12 @@ TABLES = (
 ROWS = ("evaluation", "training", "measurement", "diagnostics")
 """Each is `rows/<name>.parquet` and `.csv`."""
 
-FIGURE_SUFFIXES = ("svg", "png")
 TABLE_SUFFIXES = ("csv", "md", "tex")
 ROW_SUFFIXES = ("parquet", "csv")
 
 OUTPUTS: dict[str, str] = {
     "page": PAGE,
-    **{f"figure_{name}_{kind}": f"figures/{name}.{kind}"
-       for name in FIGURES for kind in FIGURE_SUFFIXES},
+    **{f"figure_{name}_svg": f"figures/{name}.svg" for name in FIGURES},
     **{f"table_{name}_{kind}": f"tables/{name}.{kind}"
        for name in TABLES for kind in TABLE_SUFFIXES},
     **{f"rows_{name}_{kind}": f"rows/{name}.{kind}" for name in ROWS for kind in ROW_SUFFIXES},

@@ -14,7 +14,9 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.reporting.conftest import Made
 
@@ -166,6 +168,25 @@ def test_a_figure_is_saved_from_a_page_that_travels_alone(
                for t in (saved, beside)]  # fmt: skip
     assert colours[0] == colours[1] != set()
     assert "var(" not in ElementTree.tostring(saved.getroot(), "unicode")
+
+
+def test_a_figure_is_saved_as_png_in_the_colours_of_paper(
+    show: Any, complete: Made, tmp_path: Path
+):
+    shutil.copyfile(complete.root / "report.html", tmp_path / "report.html")
+    page = show(Made(complete.study, tmp_path, complete.page), scheme="dark").page
+    with page.expect_download() as waiting:
+        page.locator("#figure-roc [data-png]").click()
+    assert waiting.value.suggested_filename == "toy-roc.png"
+    with Image.open(waiting.value.path()) as opened:
+        picture = np.asarray(opened.convert("RGB")).astype(int)
+    view = ElementTree.parse(complete.root / "figures/roc.svg").getroot().attrib["viewBox"]
+    _, _, width, height = (float(side) for side in view.split())
+    assert picture.shape[:2] == (round(height * 200 / 72), round(width * 200 / 72))
+    # Mostly paper, with ink, and in the colour of a head.
+    assert (picture == 255).all(axis=2).mean() > 0.5
+    assert (picture.max(axis=2) < 80).mean() > 0.002
+    assert (picture.max(axis=2) - picture.min(axis=2) > 100).mean() > 0.0005
 
 
 def test_nothing_is_folded_on_paper(show: Any, complete: Made):

@@ -58,20 +58,47 @@ for (const canvas of document.querySelectorAll("[data-filter]")) {
 }
 
 // The page may travel alone, without the files beside it: a figure is saved from the page itself.
+const onPaper = (figure) => {
+  const svg = figure.querySelector("svg").cloneNode(true);
+  const { width, height } = svg.viewBox.baseVal;
+  svg.setAttribute("width", `${width}pt`);
+  svg.setAttribute("height", `${height}pt`);
+  // The page's colours are variables that fall back to the figure's own.
+  return new XMLSerializer()
+    .serializeToString(svg)
+    .replace(/var\(--c[0-9a-f]+, (#[0-9a-f]+)\)/g, "$1");
+};
+const hand = (link, blob) => {
+  URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(blob);
+};
 for (const link of document.querySelectorAll("[data-svg]")) {
   const figure = link.closest("figure");
   link.download = `${figure.dataset.name}.svg`;
-  link.addEventListener("click", () => {
-    const svg = figure.querySelector("svg").cloneNode(true);
-    const { width, height } = svg.viewBox.baseVal;
-    svg.setAttribute("width", `${width}pt`);
-    svg.setAttribute("height", `${height}pt`);
-    // The page's colours are variables that fall back to the figure's own.
-    const text = new XMLSerializer()
-      .serializeToString(svg)
-      .replace(/var\(--c[0-9a-f]+, (#[0-9a-f]+)\)/g, "$1");
-    URL.revokeObjectURL(link.href);
-    link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+  link.addEventListener("click", () =>
+    hand(link, new Blob([onPaper(figure)], { type: "image/svg+xml" })),
+  );
+}
+const dotsPerPoint = 200 / 72;
+for (const button of document.querySelectorAll("[data-png]")) {
+  const figure = button.closest("figure");
+  const link = document.createElement("a");
+  link.download = `${figure.dataset.name}.png`;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const { width, height } = figure.querySelector("svg").viewBox.baseVal;
+    const picture = new Image();
+    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(onPaper(figure))}`;
+    await picture.decode();
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.round(width * dotsPerPoint);
+    canvas.height = Math.round(height * dotsPerPoint);
+    const context = canvas.getContext("2d");
+    context.fillStyle = "white";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    hand(link, await new Promise((resolve) => canvas.toBlob(resolve)));
+    link.click();
   });
 }
 
