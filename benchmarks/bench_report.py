@@ -1,8 +1,9 @@
 """How long a report over many runs takes: `pytest benchmarks/bench_report.py`, 4 minutes.
 
 100 heads × samplers, 3 seeds, 10 benchmarks of 6,000 pairs (LFW's number) each, training curves of
-20 epochs. The timer holds `report` alone, in a process of its own as `frcore report` is one: rows,
-tables, figures and page from result files that are there. Writing these is most of the 4 minutes.
+20 epochs. The timer holds a whole command, start and imports included, on all cores as `frcore
+report` uses them: rows, tables, figures and page from result files that are there. Writing these is
+most of the 4 minutes.
 The aim is 30 s; docs/LOG.md has what was reached, and on what.
 """
 
