@@ -1,9 +1,8 @@
-"""How long a report over many runs takes: `pytest benchmarks/bench_report.py`, 4 minutes.
+"""How long a report over many runs takes: `pytest benchmarks/bench_report.py`, a minute or two.
 
 100 heads × samplers, 3 seeds, 10 benchmarks of 6,000 pairs (LFW's number) each, training curves of
 20 epochs. The timer holds a whole command, start and imports included, on all cores as `frcore
-report` uses them: rows, tables, figures and page from result files that are there. Writing these is
-most of the 4 minutes.
+report` uses them: rows, tables, figures and page from result files that are there.
 The aim is 30 s; docs/LOG.md has what was reached, and on what.
 """
 
