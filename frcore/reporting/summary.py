@@ -210,16 +210,20 @@ class Summary:
 
     def compute(self, processes: int) -> None:
         """Compute all numbers and differences now, of several benchmarks at once."""
-        jobs = {name: partial(self._of_benchmark, name) for name in self.study.benchmarks}
+        jobs = {
+            name: partial(
+                self._of_benchmark, name, [c for c in self.columns if c.benchmark == name]
+            )
+            for name in self.study.benchmarks
+        }
         for numbers, differences, drawn in parallel.compute(jobs, processes).values():
             self._numbers |= numbers
             self._differences |= differences
             self.scores.take(drawn)
 
     def _of_benchmark(
-        self, name: str
+        self, name: str, own: Sequence[Column]
     ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Drawn]:
-        own = [column for column in self.columns if column.benchmark == name]
         numbers = {(m, column): self.cell(m, column) for m in self.methods for column in own}
         differences = {column: self.differences(column) for column in own}
         return numbers, differences, self.scores.drawn(name)

@@ -151,15 +151,20 @@ def test_a_table_downloads_as_csv(show: Any, complete: Made):
     assert {row["head"] for row in csv.DictReader(io.StringIO(text))} == {"arcface", "softmax"}
 
 
+def saved_from_a_page_alone(show: Any, complete: Made, alone: Path, kind: str) -> Path:
+    """The file of a figure that a copy of the page, without those beside it, gives in the dark."""
+    shutil.copyfile(complete.root / "report.html", alone / "report.html")
+    page = show(Made(complete.study, alone, complete.page), scheme="dark").page
+    with page.expect_download() as waiting:
+        page.locator(f"#figure-roc [data-{kind}]").click()
+    assert waiting.value.suggested_filename == f"toy-roc.{kind}"
+    return waiting.value.path()
+
+
 def test_a_figure_is_saved_from_a_page_that_travels_alone(
     show: Any, complete: Made, tmp_path: Path
 ):
-    shutil.copyfile(complete.root / "report.html", tmp_path / "report.html")
-    page = show(Made(complete.study, tmp_path, complete.page), scheme="dark").page
-    with page.expect_download() as waiting:
-        page.locator("#figure-roc [data-svg]").click()
-    assert waiting.value.suggested_filename == "toy-roc.svg"
-    saved = ElementTree.parse(waiting.value.path())
+    saved = ElementTree.parse(saved_from_a_page_alone(show, complete, tmp_path, "svg"))
     beside = ElementTree.parse(complete.root / "figures/roc.svg")
     texts = [[e.text for e in t.iter() if e.tag.endswith("}text")] for t in (saved, beside)]
     assert texts[0] == texts[1] != []
@@ -173,12 +178,7 @@ def test_a_figure_is_saved_from_a_page_that_travels_alone(
 def test_a_figure_is_saved_as_png_in_the_colours_of_paper(
     show: Any, complete: Made, tmp_path: Path
 ):
-    shutil.copyfile(complete.root / "report.html", tmp_path / "report.html")
-    page = show(Made(complete.study, tmp_path, complete.page), scheme="dark").page
-    with page.expect_download() as waiting:
-        page.locator("#figure-roc [data-png]").click()
-    assert waiting.value.suggested_filename == "toy-roc.png"
-    with Image.open(waiting.value.path()) as opened:
+    with Image.open(saved_from_a_page_alone(show, complete, tmp_path, "png")) as opened:
         picture = np.asarray(opened.convert("RGB")).astype(int)
     view = ElementTree.parse(complete.root / "figures/roc.svg").getroot().attrib["viewBox"]
     _, _, width, height = (float(side) for side in view.split())
