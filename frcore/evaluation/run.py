@@ -170,7 +170,8 @@ def scores_beside(out: str | Path) -> Path:
 
 def _finished_run(run: Path) -> dict[str, Any]:
     """`run.json`, if the run is finished."""
-    if (run / "failure.json").is_file():
+    # An older result outlives a later attempt that failed.
+    if (run / "failure.json").is_file() and not (run / "result.json").is_file():
         failure = read_json(run / "failure.json")
         raise UserError(
             f"the run {run} failed: {failure.get('error')}; there is no model to evaluate until "

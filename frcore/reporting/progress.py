@@ -17,6 +17,7 @@ from typing import Literal
 from frcore import plan
 from frcore.config import Study
 from frcore.reporting.records import Finding, Record, check_hash, read_events, read_record, read_run
+from frcore.training.run_folder import latest
 
 Status = Literal["finished", "running", "silent", "waiting", "failed"]
 STATUSES: tuple[Status, ...] = ("finished", "running", "silent", "waiting", "failed")
@@ -87,7 +88,7 @@ def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Pat
         yield "prepare", name, check_hash(found, spec_hash), None
     for name, run in plan.runs(study).items():
         folder = root / "runs" / name
-        yield "train", name, read_run(folder, run), folder / "metrics.jsonl"
+        yield "train", name, read_run(folder, run), latest(folder, "metrics.jsonl")
     evaluation = plan.evaluation(study).hash
     for name in plan.runs(study):
         parts = [check_hash(read_record(root / "evaluation" / name / f"{benchmark}.json"),

@@ -14,6 +14,7 @@ from typing import Any
 from frcore.plan import RunSpec
 from frcore.reporting.shapes import Event, Made, Result, Shape, misfit
 from frcore.text import visible
+from frcore.training.run_folder import FAILURE, RESULT, UNFINISHED
 
 Record = dict[str, Any]
 
@@ -84,12 +85,18 @@ def check_hash(found: Finding, expected: str, key: str = "spec_hash") -> Finding
 
 
 def read_run(folder: Path, spec: RunSpec) -> Finding:
-    """A training run; its record joins `run.json` and `result.json`."""
+    """A training run; its record joins `run.json` and `result.json`.
+
+    A new attempt, or its failure, counts for more than an older result that is of another spec.
+    """
     run = check_hash(read_record(folder / "run.json", Made), spec.hash)
-    failure = read_record(folder / "failure.json")
-    result = read_record(folder / "result.json", Result)
-    if run.status == "not run" and failure.usable:
-        return Finding("failed", _failure_reason(failure.record))
+    begun = check_hash(read_record(folder / UNFINISHED / "run.json", Made), spec.hash)
+    failure = read_record(folder / FAILURE)
+    if failure.record.get("spec_hash", spec.hash) != spec.hash:
+        failure = Finding("not run")  # of another version of the study: nothing to tell
+    result = read_record(folder / RESULT, Result)
+    if not run.usable and (begun.usable or failure.usable):
+        run, result = Finding(USABLE, record=begun.record), Finding("not run")
     if not run.usable:
         return run
     if result.usable:

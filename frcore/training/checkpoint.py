@@ -31,10 +31,13 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
         "step": trainer.step,
         "seconds": trainer.seconds,
         "last_loss": trainer.last_loss,
+        "epoch_loss": trainer.epoch_loss,
+        "backend_name": trainer.backend_name,
         "metrics": metrics.lines(),
         "backbone": trainer.backbone.state_dict(),
         "classifier": trainer.classifier.state_dict(),
         "touches": trainer.touches.state(),
+        "last_angles": trainer.last_angles.state() if trainer.is_finished else None,
         "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -43,8 +46,8 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
         write_tensors(temporary, state)
 
 
-def read_checkpoint(path: Path, key: str, epochs: int) -> dict[str, Any] | None:
-    """The checkpoint at `path` if it is of this very run and unfinished, else None.
+def read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
+    """The checkpoint at `path` if it is of this very run, else None.
 
     `key` stands for spec, data, code and versions: a checkpoint of anything else is not a start.
     One that cannot be read (the disk was full, the file was cut) is none either. Its tensors are
@@ -54,10 +57,10 @@ def read_checkpoint(path: Path, key: str, epochs: int) -> dict[str, Any] | None:
         return None
     try:
         state = read_tensors(path)
-        unfinished = state["key"] == key and state["epoch"] < epochs
+        is_own = state["key"] == key
     except Exception:  # torch raises many kinds for a damaged file
         return None
-    return state if unfinished else None
+    return state if is_own else None
 
 
 def restore(state: dict[str, Any], trainer: Trainer) -> None:
@@ -72,6 +75,9 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
         optimizer.load_state_dict(saved if isinstance(optimizer, CentersSGD) else own(saved))
     trainer.epoch, trainer.step = state["epoch"], state["step"]
     trainer.seconds, trainer.last_loss = state["seconds"], state["last_loss"]
+    trainer.epoch_loss, trainer.backend_name = state["epoch_loss"], state["backend_name"]
+    if state["last_angles"] is not None:
+        trainer.last_angles.load(state["last_angles"])
     torch.set_rng_state(state["rng"])
     if state["rng_cuda"] is not None:
         torch.cuda.set_rng_state(state["rng_cuda"], trainer.device)

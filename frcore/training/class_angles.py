@@ -27,3 +27,12 @@ class ClassAngles:
     def mean(self) -> Tensor:
         """Degrees, float64 (C,) on the CPU; NaN where a class had no row."""
         return (self._sum_C / self._rows_C).cpu()
+
+    def state(self) -> dict[str, Tensor]:
+        """What `load` needs to give the same means."""
+        return {"sum_C": self._sum_C, "rows_C": self._rows_C}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Be as when `state` was asked for."""
+        self._sum_C.copy_(state["sum_C"])
+        self._rows_C.copy_(state["rows_C"])

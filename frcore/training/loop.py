@@ -165,7 +165,13 @@ class Trainer:
         self.epoch = 0
         self.step = 0
         self.seconds = 0.0
-        self.last_loss = math.nan
+        self.last_loss = self.epoch_loss = math.nan
+        self.backend_name = classifier.backend_name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last epoch is over."""
+        return self.epoch >= self.spec.training.epochs
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -226,7 +232,7 @@ class Trainer:
             self.step += 1
             log.add(output)
             if self.epoch + 1 == self.spec.training.epochs:
-                # A checkpoint is never of the last epoch's end, so none has to keep these.
+                # No checkpoint lies inside an epoch, so only the one of the end has to keep these.
                 self.last_angles.add(output.target_cosine_N, label_N)
             is_logged = (k + 1) % every == 0 or k + 1 == len(self.batches)
             # Reading a value waits for a GPU; a CPU has it at hand.
@@ -251,6 +257,8 @@ class Trainer:
         self.epoch += 1
         summary = {"epoch": self.epoch, **log.epoch_record()}
         self.seconds += summary["seconds"]
+        self.epoch_loss = summary["loss"]
+        self.backend_name = self.classifier.backend_name  # of "auto" what it picked
         summary["centers"] = epoch_figures(self.classifier)
         metrics.write("epoch", **summary)
         return summary

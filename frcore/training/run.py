@@ -26,6 +26,7 @@ from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
+from frcore.training.run_folder import FAILURE, RESULT, begin, publish
 from frcore.workflow import run_code
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -35,7 +36,8 @@ SECONDS_BETWEEN_LINES = 10.0
 def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     """Train `spec` on the prepared set `data` into the folder `out`; gives `result.json`.
 
-    A run that was cut off goes on from its last epoch. See docs/formats.md for the files.
+    A run that was cut off goes on from its last epoch. An older result in `out` stays until this
+    one is whole. See docs/formats.md for the files.
 
     Raises:
         UserError: the data do not fit the spec, or the device is not there.
@@ -43,8 +45,7 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    for stale in ("result.json", "diagnostics.json", "model.pt", "failure.json"):
-        (out / stale).unlink(missing_ok=True)
+    (out / FAILURE).unlink(missing_ok=True)
     try:
         training = spec.training
         with _device(spec), reproducible(spec.seed, training.threads, training.device):
@@ -57,7 +58,7 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
             "error": str(error) or type(error).__name__,
             "diagnosis": error.diagnosis if isinstance(error, TrainingFailedError) else None,
         }
-        write_json(out / "failure.json", failure)
+        write_json(out / FAILURE, failure)
         raise
 
 
@@ -77,17 +78,17 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     )
     trainer = Trainer(spec, batches, prepared.num_classes)
     content = prepared.manifest.content_sha256
-    write_json(out / "run.json", _run_record(spec, prepared))
-
     key = sha256_of_json([spec.hash, content, run_code(spec), versions()])
     checkpoint = out / "checkpoint.pt"
-    state = read_checkpoint(checkpoint, key, training.epochs)
+    state = read_checkpoint(checkpoint, key)
     if state is not None:
         restore(state, trainer)
         console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
     loggers = Loggers(spec, out)
+    folder = begin(out)
+    write_json(folder / "run.json", _run_record(spec, prepared))
     metrics = MetricsFile(
-        out / "metrics.jsonl",
+        folder / "metrics.jsonl",
         lines=state["metrics"] if state else "",
         listener=lambda event, values: loggers.event(event, values, trainer.step),
     )
@@ -102,12 +103,12 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
                 steps_per_epoch=len(batches),
                 angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
             )
-        loss = _epochs(trainer, metrics, checkpoint, key, console)
-    save_model(out / "model.pt", spec, trainer.backbone)
+        _epochs(trainer, metrics, checkpoint, key, console)
+    save_model(folder / "model.pt", spec, trainer.backbone)
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
     found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
     record = {"id": spec.id, "spec_hash": spec.hash, "steps": trainer.step, **found}
-    write_json(out / "diagnostics.json", record)
+    write_json(folder / "diagnostics.json", record)
     images = trainer.step * min(training.batch_size, prepared.manifest.images)
     result = {
         "id": spec.id,
@@ -117,18 +118,19 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         "steps": trainer.step,
         "seconds": trainer.seconds,
         "images_per_second": images / trainer.seconds,
-        "final_loss": loss,
-        "backend": trainer.classifier.backend_name,
+        "final_loss": trainer.epoch_loss,
+        "backend": trainer.backend_name,
         "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
     }
-    write_json(out / "result.json", result)
+    write_json(folder / RESULT, result)
+    publish(out)
     return result
 
 
 def _epochs(
     trainer: Trainer, metrics: MetricsFile, checkpoint: Path, key: str, console: Console
-) -> float:
-    """The epochs that are left; gives the last one's mean loss."""
+) -> None:
+    """The epochs that are left; none where the run was cut off after its last one."""
     epochs = trainer.spec.training.epochs
     started, first, said = time.perf_counter(), trainer.step, time.perf_counter()
 
@@ -147,11 +149,9 @@ def _epochs(
             highlight=False,
         )
 
-    record: dict[str, Any] = {}
-    while trainer.epoch < epochs:
-        record = trainer.train_epoch(metrics, tell)
+    while not trainer.is_finished:
+        trainer.train_epoch(metrics, tell)
         save_checkpoint(checkpoint, trainer, metrics, key)
-    return float(record["loss"])
 
 
 def _run_record(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:

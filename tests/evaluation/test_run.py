@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -347,3 +348,10 @@ def test_what_does_not_belong_together_is_refused(synthetic, crossed, tmp_path):
     with pytest.raises(UserError, match=r"failed: the loss is NaN"):
         evaluate(spec, failed, pairs, data, out)
     assert not out.exists()
+
+
+def test_an_attempt_that_failed_does_not_hide_the_older_result(crossed, tmp_path):
+    run = shutil.copytree(crossed / "run", tmp_path / "run")
+    (run / "failure.json").write_text('{"error": "no GPU"}')
+    evaluate(evaluation_spec(), run, crossed / "pairs", crossed / "train", tmp_path / "x.json")
+    assert (tmp_path / "x.npz").exists()

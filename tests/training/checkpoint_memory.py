@@ -91,7 +91,7 @@ def main(data: Path, center_format: str, classes: int, file: Path) -> dict[str, 
     with Peak() as saving:
         save_checkpoint(file, trainer, MetricsFile(file.with_suffix(".jsonl")), "key")
     with Peak() as loading:
-        restore(read_checkpoint(file, "key", 99), trainer)
+        restore(read_checkpoint(file, "key"), trainer)
     return {
         "state": trainer.centers_optimizer.bytes_per_class * classes,
         "built": built,

@@ -193,13 +193,10 @@ def test_a_checkpoint_of_another_run_or_other_code_is_not_used(
     assert seen == [0, 1, 2]
 
 
-def test_a_finished_or_damaged_checkpoint_starts_afresh(
+def test_a_damaged_checkpoint_starts_afresh(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    train(run_spec(), tiny_data, tmp_path)
     seen = epochs_run(monkeypatch)
-    train(run_spec(), tiny_data, tmp_path)
-    assert seen == [0, 1, 2]
     leave_one_epoch(run_spec(), tiny_data, tmp_path, monkeypatch)
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
