@@ -56,11 +56,11 @@ def _errors_without_traceback() -> Iterator[None]:
         Console(stderr=True, soft_wrap=True).print(
             f"[bold red]error:[/] {escape(visible(str(error)))}"
         )
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None
 
 
 def main() -> None:
-    """Entry point of `frcore`; a mistake of the user's ends with exit code 2 and no traceback."""
+    """Entry point of `frcore`; a mistake of the user's ends with its exit code and no traceback."""
     find_modules_here()
     with _errors_without_traceback():
         app()

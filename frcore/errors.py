@@ -9,6 +9,9 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Something in the user's input is wrong; the command line prints it without a traceback."""
 
+    exit_code = 2
+    """What the command ends with."""
+
 
 def unknown_name(kind: str, given: str, allowed: Iterable[str], *, where: str = "") -> UserError:
     """An error for a name that does not exist, with the allowed ones and the nearest of them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
 from frcore.training.run_folder import FAILURE, RESULT, begin, publish
+from frcore.training.run_lock import BusyError, RunLock
 from frcore.workflow import run_code
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -42,14 +43,22 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     Raises:
         UserError: the data do not fit the spec, or the device is not there.
         TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
+        BusyError: another process trains into `out`.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    with RunLock(out) as lock:
+        return _train_alone(spec, Path(data), out, lock)
+
+
+def _train_alone(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any]:
     (out / FAILURE).unlink(missing_ok=True)
     try:
         training = spec.training
         with _device(spec), reproducible(spec.seed, training.threads, training.device):
-            return _train(spec, Path(data), out)
+            return _train(spec, data, out, lock)
+    except BusyError:
+        raise  # the folder is another's now, and so is what is told in it
     except Exception as error:
         failure = {
             "id": spec.id,
@@ -62,7 +71,7 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         raise
 
 
-def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
+def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any]:
     console = Console(stderr=True)
     prepared = Prepared.open(data)
     _check_data(spec, prepared)
@@ -103,7 +112,11 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
                 steps_per_epoch=len(batches),
                 angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
             )
-        _epochs(trainer, metrics, checkpoint, key, console)
+        tell = _teller(trainer, console)
+        while not trainer.is_finished:
+            trainer.train_epoch(metrics, tell)
+            lock.check()
+            save_checkpoint(checkpoint, trainer, metrics, key)
     save_model(folder / "model.pt", spec, trainer.backbone)
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
     found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
@@ -123,14 +136,13 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
     }
     write_json(folder / RESULT, result)
+    lock.check()
     publish(out)
     return result
 
 
-def _epochs(
-    trainer: Trainer, metrics: MetricsFile, checkpoint: Path, key: str, console: Console
-) -> None:
-    """The epochs that are left; none where the run was cut off after its last one."""
+def _teller(trainer: Trainer, console: Console) -> Callable[[dict[str, Any]], None]:
+    """Says now and then how far the training is, from each logged step's figures."""
     epochs = trainer.spec.training.epochs
     started, first, said = time.perf_counter(), trainer.step, time.perf_counter()
 
@@ -149,9 +161,7 @@ def _epochs(
             highlight=False,
         )
 
-    while not trainer.is_finished:
-        trainer.train_epoch(metrics, tell)
-        save_checkpoint(checkpoint, trainer, metrics, key)
+    return tell
 
 
 def _run_record(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:

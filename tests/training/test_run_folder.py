@@ -125,6 +125,7 @@ def _dies_at(n: int, spec: str, data: Path, out: Path, code: str) -> None:
     train(RunSpec.model_validate_json(spec), data, out)
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_last_epoch_repeats_the_end_alone(
     old: Path, whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
