@@ -14,6 +14,7 @@ from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.files import sha256_of_json, write_json
+from frcore.lifetime import Stopped
 from frcore.plan import RunSpec
 from frcore.provenance import environment, versions
 from frcore.training.checkpoint import (
@@ -26,6 +27,7 @@ from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
+from frcore.training.tensor_file import read_tensors
 from frcore.workflow import run_code
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -92,7 +94,7 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         listener=lambda event, values: loggers.event(event, values, trainer.step),
     )
     is_new, state = state is None, None  # lets go of the file
-    with contextlib.closing(metrics), loggers:
+    with contextlib.closing(metrics), loggers, _told_how_to_go_on(trainer, checkpoint):
         if is_new:
             metrics.write(
                 "start",
@@ -123,6 +125,23 @@ def _train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     }
     write_json(out / "result.json", result)
     return result
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
+    """A note of what is kept, where somebody stops the training in the block."""
+    try:
+        yield
+    except Stopped as stop:
+        # What the file says, since the stop may have come just before it was written.
+        kept = int(read_tensors(checkpoint)["epoch"]) if trainer.epoch else 0
+        stop.add_note(
+            f"epoch {kept} of {trainer.spec.training.epochs} is kept in {checkpoint}, and the same "
+            "command goes on from there"
+            if kept
+            else f"{trainer.spec.id} had not finished an epoch, so the same command starts it again"
+        )
+        raise
 
 
 def _epochs(
