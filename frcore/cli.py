@@ -12,6 +12,7 @@ from rich.markup import escape
 from frcore.catalogue import find_modules_here
 from frcore.commands import catalogue, comparison, results, stages
 from frcore.errors import UserError
+from frcore.lifetime import Stopped, stopped_by_signals
 from frcore.text import visible
 
 app = typer.Typer(
@@ -60,10 +61,22 @@ def _errors_without_traceback() -> Iterator[None]:
 
 
 def main() -> None:
-    """Entry point of `frcore`; a mistake of the user's ends with its exit code and no traceback."""
-    find_modules_here()
-    with _errors_without_traceback():
-        app()
+    """Entry point of `frcore`; a mistake of the user's ends with its exit code and no traceback.
+
+    So does a request to stop, with 128 + the number of its signal: 130 for Ctrl-C.
+    """
+    try:
+        with stopped_by_signals():
+            find_modules_here()
+            with _errors_without_traceback():
+                app()
+    except Stopped as stop:
+        _tell(f"[bold yellow]stopped:[/] {escape(visible(str(stop)))}")
+        raise SystemExit(stop.code) from None
+
+
+def _tell(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(message, highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -26,6 +27,19 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str], *, where: str = 
     return UserError(f"{place}unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}")
 
 
+_UNSAFE = re.compile(r"weights_only|allow_pickle|pickle\.load|\btrust", re.IGNORECASE)
+"""In what torch and numpy say of a file with pickled objects: how to run what is in it."""
+
+
 def first_line(error: Exception) -> str:
-    """The first line of another library's message, which may be followed by its own traceback."""
-    return str(error).strip().partition("\n")[0]
+    """The first line of another library's message, which may be followed by its own traceback.
+
+    Advice to read a stranger's file unsafely is not passed on.
+
+    >>> first_line(ValueError("If you trust the file you can load it with allow_pickle=True"))
+    'it is another kind of file, or holds pickled objects'
+    """
+    line = str(error).strip().partition("\n")[0]
+    if _UNSAFE.search(line):
+        return "it is another kind of file, or holds pickled objects"
+    return line or type(error).__name__

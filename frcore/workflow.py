@@ -120,14 +120,24 @@ class Workflow:
         return [self.root / "complete", self.page]
 
     @property
+    def after_stop(self) -> str:
+        """A shell command after which `complete` is gone, until everything is done."""
+        return f"rm -f {shlex.quote(str(self.root))}/complete" if self.comparison is None else ":"
+
+    @property
     def after_failure(self) -> str:
-        """A shell command that shows what worked; `complete` is gone until everything has."""
+        """`after_stop`, and what shows what worked."""
         root, quoted = shlex.quote(str(self.root)), shlex.quote
         if self.comparison is not None:
             spec = quoted(compact_json(self.comparison))
             return f"frcore compare --spec {spec} --root {root} --no-fail > /dev/null || true"
         spec = quoted(self.study_spec())
-        return f"rm -f {root}/complete; frcore report --spec {spec} --root {root} || true"
+        return f"{self.after_stop}; frcore report --spec {spec} --root {root} || true"
+
+    @property
+    def logs(self) -> Path:
+        """Where the jobs' logs are, relative to the working directory."""
+        return Path("logs") / self.name
 
     @property
     def commands(self) -> Path:

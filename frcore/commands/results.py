@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from frcore.commands.options import ConfigOption, StudyOption
+from frcore.lifetime import Stopped
 
 
 def watch(
@@ -25,8 +26,8 @@ def watch(
     from frcore.reporting.watch import watch as go
 
     workflow = arguments.workflow(study, config)
-    with contextlib.suppress(KeyboardInterrupt):
-        go(workflow.study, workflow.root, Path("logs") / workflow.name, every=every, once=once)
+    with contextlib.suppress(Stopped):  # which is how one leaves it
+        go(workflow.study, workflow.root, workflow.logs, every=every, once=once)
 
 
 def reference(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
 from frcore.errors import UserError
+from frcore.lifetime import sign_log
 
 
 def prepare(
@@ -58,6 +59,7 @@ def prepare(
     if spec is not None:
         chosen = arguments.parse_data(spec)
         out = arguments.need("--out", out)
+        sign_log()
     else:
         workflow = arguments.workflow(study, config)
         if benchmark is not None:
@@ -128,6 +130,7 @@ def train(
     if spec is not None:
         chosen = arguments.parse(RunSpec, spec)
         data, out = arguments.need("--data", data), arguments.need("--out", out)
+        sign_log()
     else:
         workflow = arguments.workflow(study, config)
         chosen = arguments.pick("run", run, workflow.runs)
@@ -180,6 +183,7 @@ def evaluate(
             other = arguments.parse(plan.ModelSpec, model)
         else:
             train_data = arguments.need("--train-data", train_data)
+        sign_log()
     else:
         workflow = arguments.workflow(study, config)
         chosen = plan.evaluation(workflow.study)
@@ -228,6 +232,7 @@ def measure(
     if spec is not None:
         chosen = arguments.parse(MeasurementSpec, spec)
         out = arguments.need("--out", out)
+        sign_log()
     else:
         workflow = arguments.workflow(study, config)
         if not workflow.measurements:

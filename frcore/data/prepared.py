@@ -31,7 +31,7 @@ from frcore.data.tables import (
     read_column,
     typed,
 )
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 from frcore.files import read_json
 
 FORMAT = 2
@@ -281,4 +281,6 @@ def _mapped(path: Path) -> Images:
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
+        raise UserError(
+            f"{path} cannot be read: {first_line(error)}; run `frcore prepare` again"
+        ) from error

@@ -12,7 +12,7 @@ from frcore.data.encoded import open_encoded
 from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
 from frcore.data_config import Image
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 from frcore.files import read_json, write_json
 
 SOURCE, TABLE, STAMPS, LANDMARKS = "source.json", "source.parquet", "files.parquet", "landmarks.npy"
@@ -52,7 +52,7 @@ def open_source(folder: Path, threads: int | None = None) -> InPlaceImages:
         problems = _changes(stamps)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(
-            f"{folder / SOURCE} and what belongs to it cannot be read: {error}; run "
+            f"{folder / SOURCE} and what belongs to it cannot be read: {first_line(error)}; run "
             "`frcore prepare` again"
         ) from error
     refuse(f"files that {folder} is read from are not as they were", problems,

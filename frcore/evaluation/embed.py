@@ -76,6 +76,7 @@ def embed(
         return embed_with(
             extract, images, rows, flip=flip, batch_size=batch_size, names=names,
             suspicion="the model has probably diverged: look at its training loss",
+            remedy="its backbone must not do so in eval mode: look at its `forward`",
         )  # fmt: skip
 
 
@@ -88,21 +89,26 @@ def embed_with(
     batch_size: int = 256,
     names: Sequence[str] | None = None,
     suspicion: str = "check what the model wants as input: colour order, mean, std",
+    remedy: str = "put the model into eval mode",
 ) -> NDArray[np.float32]:
     """Embeddings as `extract` gives them, not normalised (R, D); the rest is as in `embed`.
 
     Args:
         extract: one batch of images to their embeddings.
         suspicion: why an embedding is probably useless, for the error message.
+        remedy: what to do where an embedding is not of its image alone.
 
     Raises:
-        UserError: no images, or an embedding that is not finite or is zero, by image.
+        UserError: no images, a model in training mode, or an embedding that is not finite or is
+            zero, by image.
     """
     wanted = np.arange(len(images)) if rows is None else np.asarray(rows)
     if wanted.size == 0:
         raise UserError("there are no images to embed; check the benchmark's protocol")
     parts = []
     for batch in _pixels(images, wanted, batch_size):
+        if not parts:
+            refuse_unsteady(extract, batch[0], remedy)
         out = extract(batch)
         if flip == "sum":
             out = out + extract(np.ascontiguousarray(batch[:, :, ::-1]))
@@ -110,6 +116,56 @@ def embed_with(
     embeddings = np.concatenate(parts)
     refuse_useless(embeddings, wanted, names, suspicion)
     return embeddings
+
+
+LEAST_TWICE = 0.9999
+"""Cosine between embeddings of one image in one place of one batch: rounding alone, if anything."""
+
+LEAST_AMONG_OTHERS = 0.99
+"""Cosine between embeddings of one image in two batches. Half precision keeps 0.9999; an int8 model
+with one scale for the whole batch 0.997; batch statistics in place of running ones 0.8 or less."""
+
+
+def refuse_unsteady(extract: Extract, image: NDArray[np.uint8], remedy: str) -> None:
+    """Refuse a model whose embedding of an image is not a function of that image alone.
+
+    Batch normalisation and dropout in training mode are traced into a graph as they are, and no
+    `eval()` undoes it. So one image is embedded twice beside itself shifted, and once beside its
+    negative.
+
+    Args:
+        extract: one batch of images to their embeddings.
+        image: any (H, W, 3).
+        remedy: what to do, for the message.
+
+    Raises:
+        UserError: the embeddings differ by more than rounding.
+    """
+    shifted = [np.roll(image, image.shape[1] // part, axis=1) for part in (2, 3)]
+    batch, other = np.stack([image, image, *shifted]), np.stack([image, *[255 - image] * 3])
+    first, again, moved = extract(batch), extract(batch), extract(other)
+    if not any(np.isfinite(out[0]).all() and out[0].any() for out in (first, moved)):
+        return  # refused by name as soon as all are there
+    twice, beside = _least_cosine(first[:2], again[:2]), _least_cosine(first[:1], moved[:1])
+    if twice < LEAST_TWICE:
+        raise UserError(
+            "an image that is embedded twice, in the same batch, gets two embeddings (cosine "
+            f"{twice:.2f}): something is drawn at random, as by dropout in training mode; {remedy}"
+        )
+    if beside < LEAST_AMONG_OTHERS:
+        raise UserError(
+            "the embedding of an image depends on the other images of its batch (cosine "
+            f"{beside:.2f} between two batches), as with batch normalisation in training mode; "
+            f"{remedy}"
+        )
+
+
+def _least_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """The least cosine between a row of `a` and that of `b`; -1 if one is not finite or zero."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return float(np.nan_to_num(cosines, nan=-1.0).min())
 
 
 def _pixels(

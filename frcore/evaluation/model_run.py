@@ -25,6 +25,7 @@ from frcore.model_config import (
 )
 from frcore.models.networks import CheckpointNetwork, TorchScriptNetwork
 from frcore.models.onnx_session import OnnxSession
+from frcore.models.pixels import Network
 from frcore.models.stored import stored_embeddings
 from frcore.plan import EvaluationSpec, ModelSpec
 
@@ -82,13 +83,13 @@ def _computed(
             flip=spec.evaluation.flip,
             batch_size=spec.evaluation.batch_size,
             names=test.index["name"].tolist(),
+            remedy=f"export {section.file} again, in eval mode: `model.eval()` comes before "
+            "torch.jit.trace, torch.jit.script or torch.onnx.export",
         )
     return embeddings, network.about, network.files[1:]
 
 
-def open_network(
-    section: FileModel, *, device: str = "cpu", threads: int = 1
-) -> OnnxSession | TorchScriptNetwork | CheckpointNetwork:
+def open_network(section: FileModel, *, device: str = "cpu", threads: int = 1) -> Network:
     """The model of a study's section, as a function from images to embeddings.
 
     Raises:

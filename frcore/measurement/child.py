@@ -53,7 +53,10 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, method: Method) 
     receiver, sender = context.Pipe(duplex=False)
     kills_before = process.oom_kills()
     child = context.Process(target=_answer, args=(sender, function, arguments))
+    # Ctrl-C reaches the whole group; blocked here, it is in the child too, which the parent ends.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sender.close()
     try:
         with contextlib.suppress(EOFError):

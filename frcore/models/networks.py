@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from frcore.data.loader import to_network
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 from frcore.model_config import CheckpointModel, TorchScriptModel
-from frcore.models.pixels import Pixels, check_embeddings, check_size
+from frcore.models.pixels import AGAIN, Network, Pixels
 from frcore.models.torchscript_file import EXPORT, check_archive, check_graph
 from frcore.training.checkpoint import read_backbone
 
 
-class TorchScriptNetwork:
-    """Images uint8 (B, H, W, 3), RGB, to embeddings (B, D).
-
-    Attributes:
-        files: what was read.
-        about: how its input is made, in words.
+class TorchScriptNetwork(Network):
+    """A TorchScript archive; its input has the type of the first weights, which may be float16.
 
     Raises:
         UserError: the archive is refused by `frcore.models.torchscript_file`.
@@ -37,41 +34,49 @@ class TorchScriptNetwork:
             module: Any = torch.jit.load(str(self.path), map_location=device)
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"{self.path} cannot be loaded: {str(error).strip().splitlines()[0]}; {EXPORT}"
+                f"{self.path} cannot be loaded: {first_line(error)}; {EXPORT}"
             ) from error
         check_graph(self.path, module)
         self._module = module.eval()
+        kinds = (weight.dtype for weight in module.parameters() if weight.is_floating_point())
+        self._dtype: torch.dtype = next(kinds, torch.float32)
         self._pixels = Pixels.of(model)
-        self.about = f"{self._pixels}, NCHW; TorchScript in torch {torch.__version__}"
+        kind = str(self._dtype).removeprefix("torch.")
+        self.about = f"{self._pixels}, NCHW, {kind}; TorchScript in torch {torch.__version__}"
+
+    def _prepared(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._pixels(images)
 
     @torch.inference_mode()
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (B, D) of images uint8 (B, H, W, 3), RGB."""
-        check_size(str(self.path), self.size, images)
-        values = torch.from_numpy(self._pixels(images)).to(self.device)
+    def _run(self, values: NDArray[np.float32]) -> NDArray[np.floating]:
         try:
             # Not `module(...)`, which would run hooks that the graph of `forward` does not show.
-            out = self._module.forward(values)
+            out = self._module.forward(torch.from_numpy(values).to(self.device, self._dtype))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
+            todo = (
+                "export the model in one precision (`model.float()` before tracing)"
+                if _OF_TYPES.search(reason)
+                else AGAIN
+            )
             raise UserError(
-                f"{self.path} cannot be run on images of shape {tuple(values.shape)}: {reason}; "
-                "check `image.size` of the study, or export the model again"
+                f"{self.path} cannot be run on {self._dtype} images of shape {values.shape}: "
+                f"{reason}; {todo}"
             ) from error
         if not isinstance(out, torch.Tensor):
             raise UserError(
                 f"{self.path} gives a {type(out).__name__}; allowed is one tensor of embeddings: "
                 "export the model with that output alone"
             )
-        return check_embeddings(str(self.path), out.float().cpu().numpy(), len(images))
+        return np.asarray(out.float().cpu().numpy())
 
 
-class CheckpointNetwork:
-    """A `model.pt` of this harness: images uint8 (B, H, W, 3), RGB, to embeddings (B, D).
+_OF_TYPES = re.compile(r"\b(data ?|d)?type\b", re.IGNORECASE)
+"""In torch's message of two tensors that have not the same type."""
 
-    Attributes:
-        files: what was read.
-        about: what it is, in words.
+
+class CheckpointNetwork(Network):
+    """A `model.pt` of this harness.
 
     Raises:
         UserError: no such file, or a backbone that is not one of this harness: a class of somebody
@@ -88,10 +93,11 @@ class CheckpointNetwork:
             f"{spec.backbone.name}"
         )
 
+    def _prepared(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        return to_network(images, self.device)
+
     @torch.inference_mode()
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (B, D) of images uint8 (B, H, W, 3), RGB."""
-        check_size(str(self.path), self.size, images)
+    def _run(self, values: torch.Tensor) -> NDArray[np.floating]:
         backbone: nn.Module = self._backbone
-        out: torch.Tensor = backbone(to_network(images, self.device))
-        return check_embeddings(str(self.path), out.float().cpu().numpy(), len(images))
+        out: torch.Tensor = backbone(values)
+        return np.asarray(out.float().cpu().numpy())

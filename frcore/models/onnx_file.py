@@ -83,6 +83,11 @@ def _refuse_operators(path: Path, model: Any) -> None:
                     f"allowed are the operators of {', '.join(sorted(STANDARD_DOMAINS - {''}))}: "
                     "export the model without custom operators"
                 )
+            if any(a.name == "training_mode" and a.i for a in node.attribute):
+                raise UserError(
+                    f"{path} was exported in training mode ({node.op_type} takes the statistics of "
+                    "each batch); export the model again after `model.eval()`"
+                )
 
 
 def _tensors(model: Any) -> Iterator[Any]:

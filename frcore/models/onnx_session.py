@@ -11,22 +11,18 @@ from numpy.typing import NDArray
 from frcore.errors import UserError, first_line
 from frcore.model_config import OnnxModel
 from frcore.models.onnx_file import read_onnx
-from frcore.models.pixels import Layout, Pixels, check_embeddings, check_size, embeddings_of
+from frcore.models.pixels import AGAIN, Layout, Network, Pixels
 
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-class OnnxSession:
-    """Images uint8 (B, H, W, 3), RGB, to embeddings (B, D).
+class OnnxSession(Network):
+    """An ONNX model, by onnxruntime.
 
     Args:
         model: file, colour order, mean and std.
         device: 'cuda' runs on the GPU where onnxruntime was built for it, else on the CPU.
         threads: of the CPU.
-
-    Attributes:
-        files: what was read: the graph, and tensors kept beside it.
-        about: how its input is made and where it runs, in words.
 
     Raises:
         UserError: the file is refused by `read_onnx`, or has not one image input and one output of
@@ -47,20 +43,18 @@ class OnnxSession:
         provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.about = f"{self._pixels}, {layout}; onnxruntime on {provider}"
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (B, D) of images uint8 (B, H, W, 3), RGB."""
-        check_size(str(self.path), self.size, images)
-        out = embeddings_of(self._run, self._pixels(images), self.batch)
-        return check_embeddings(str(self.path), out, len(images))
+    def _prepared(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return self._pixels(images).astype(INPUT_TYPES[self._input.type], copy=False)
 
-    def _run(self, values: NDArray[np.float32]) -> NDArray[np.floating]:
-        kind = INPUT_TYPES[self._input.type]
-        given = {self._input.name: values.astype(kind, copy=False)}
+    def _run(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         try:
-            (out,) = self._session.run([self._output.name], given)
+            (out,) = self._session.run([self._output.name], {self._input.name: values})
         except Exception as error:  # onnxruntime raises kinds of its own for each failure
-            raise UserError(f"{self.path} cannot be run: {first_line(error)}") from error
-        return check_embeddings(str(self.path), np.asarray(out), len(values))
+            raise UserError(
+                f"{self.path} cannot be run on images of shape {values.shape}: "
+                f"{first_line(error)}; {AGAIN}"
+            ) from error
+        return np.asarray(out)
 
 
 def _session(source: Path | bytes, path: Path, device: str, threads: int) -> Any:
@@ -70,7 +64,7 @@ def _session(source: Path | bytes, path: Path, device: str, threads: int) -> Any
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3  # errors alone; they are raised as well
+    options.log_severity_level = 4  # errors are raised
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Threads that wait spin otherwise, and take the cores of the job beside this one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -1,10 +1,12 @@
-"""From a prepared benchmark's pixels to what a model trained elsewhere wants to be shown."""
+"""From a prepared benchmark's pixels to what a model trained elsewhere wants, and its answer."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,61 @@ class Pixels:
         return f"{self.colour}, (pixel - mean) / std with mean {mean} and std {std} of 0 to 255"
 
 
+AGAIN = "check `image.size` of the study, or export the model again, for any number of images"
+
+
+class Network(ABC):
+    """A model trained elsewhere: images uint8 (B, H, W, 3), RGB, to embeddings (B, D).
+
+    Attributes:
+        path: its file.
+        files: what was read: `path`, and the files beside it that belong to the model.
+        size: side of the square images it takes; None: any.
+        batch: images that it takes at once; None: any number.
+        about: how its input is made and where it runs, in words.
+    """
+
+    path: Path
+    files: list[Path]
+    size: int | None
+    about: str
+    batch: int | None = None
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (B, D) of images uint8 (B, H, W, 3), RGB.
+
+        Raises:
+            UserError: images of another size, a model that cannot be run on them, or an output that
+                is no embedding.
+        """
+        check_size(str(self.path), self.size, images)
+        values = self._prepared(images)
+        try:
+            return embeddings_of(self._checked, values, self.batch)
+        except UserError as refused:
+            if self.batch is not None or len(images) == 1:
+                raise
+            # Many graphs say that they take any number and have a batch of one in a constant.
+            try:
+                out = embeddings_of(self._checked, values, 1)
+            except UserError:
+                raise refused from None
+        self.batch = 1
+        self.about += f"; one image at a time, since {len(images)} at once cannot be run"
+        return out
+
+    def _checked(self, values: Any) -> NDArray[np.float32]:
+        return check_embeddings(str(self.path), self._run(values), len(values))
+
+    @abstractmethod
+    def _prepared(self, images: NDArray[np.uint8]) -> Any:
+        """The model's input (B, ...)."""
+
+    @abstractmethod
+    def _run(self, values: Any) -> NDArray[np.floating]:
+        """The model's output for an input (B, ...)."""
+
+
 def embeddings_of(
     run: Callable[[NDArray[np.float32]], NDArray[np.floating]],
     values: NDArray[np.float32],
@@ -76,7 +133,7 @@ def embeddings_of(
         part = values[start : start + batch]
         missing = batch - len(part)
         if missing:
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
         parts.append(np.asarray(run(part), np.float32)[: batch - missing])
     return np.concatenate(parts)
 

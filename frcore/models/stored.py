@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.images import refuse
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 from frcore.model_config import StoredEmbeddings
 from frcore.models.pixels import LONGEST
 
@@ -59,9 +59,9 @@ def _open(path: Path) -> NDArray[np.floating]:
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is empty"
         raise UserError(
-            f"{path} is no array of numbers in numpy's format: {reason}; write it with numpy.save"
+            f"{path} is no array of numbers in numpy's format: {first_line(error)}; write it with "
+            "numpy.save"
         ) from error
     if not isinstance(stored, np.ndarray):
         raise UserError(f"{path} is an archive of arrays (.npz); give one array, by numpy.save")

@@ -16,16 +16,23 @@ from typing import Literal
 
 from frcore import plan
 from frcore.config import Study
+from frcore.lifetime import Process
 from frcore.reporting.records import Finding, Record, check_hash, read_events, read_record, read_run
 from frcore.training.run_folder import latest
 
-Status = Literal["finished", "running", "silent", "waiting", "failed"]
-STATUSES: tuple[Status, ...] = ("finished", "running", "silent", "waiting", "failed")
+Status = Literal["finished", "running", "silent", "waiting", "stopped", "failed"]
+STATUSES: tuple[Status, ...] = (
+    "finished", "running", "silent", "waiting", "stopped", "failed",
+)  # fmt: skip
 
 SILENT_SECONDS = 600.0
-"""A started job that has written nothing for so long may have been killed."""
+"""A job on another machine that has written nothing for so long may have been killed."""
 
-_ERROR = re.compile(r"^(error:|\S*(Error|Exception|Interrupt)\b)")
+_END = re.compile(r"^(stopped:|error:|KeyboardInterrupt\b|\S*(Error|Exception)\b)")
+"""How the last line of a job begins that did not get to its end."""
+
+_ON_PURPOSE = ("stopped:", "KeyboardInterrupt")
+"""Those of a job that somebody stopped; the second where it had hardly begun."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,10 @@ class Job:
     Attributes:
         stage: prepare, train, evaluate, measure or report, as the folders of the logs.
         name: of the data set, run or measurement.
-        status: one of `STATUSES`; silent: started, unfinished, and no sign of life for a while.
-        reason: why it failed, or why what there is cannot be used; empty otherwise.
+        status: one of `STATUSES`; silent: started, unfinished, no sign of life for a while, and on
+            another machine, so that nobody can see whether it lives; stopped: ended by somebody or
+            killed, which is no failure: the next call goes on.
+        reason: why it failed or stopped, or why what there is cannot be used; empty otherwise.
         fraction: how much of it is done, where it tells (training).
         seconds: wall time it took, or takes since it began; None where that is not known.
         quiet: seconds since its last sign of life, while it is unfinished.
@@ -119,15 +128,19 @@ def _job(stage: str, name: str, finding: Finding, growing: Path | None, logs: Pa
         return Job(stage, name, "failed", finding.reason)
     if last is None or finding.status == "stale":
         return Job(stage, name, "waiting", finding.reason if finding.status == "stale" else "")
-    error = _last_error(log)
-    if error:
-        return Job(stage, name, "failed", error)
     events = read_events(growing) if growing is not None else []
-    quiet = max(0.0, now - last)
+    fraction, quiet = _fraction(events, finding.record), max(0.0, now - last)
+    end, process = _last_words(log), _process_of(log)
+    if end:
+        status: Status = "stopped" if end.startswith(_ON_PURPOSE) else "failed"
+        return Job(stage, name, status, end, fraction)
+    alive = None if process is None else process.is_alive()
+    if alive is False:
+        return Job(stage, name, "stopped", f"killed: there is no {process} any more", fraction)
     return Job(
         stage, name,
-        "silent" if quiet > SILENT_SECONDS else "running",
-        fraction=_fraction(events, finding.record),
+        "silent" if quiet > SILENT_SECONDS and not alive else "running",
+        fraction=fraction,
         seconds=_since_start(log, now),
         quiet=quiet,
     )  # fmt: skip
@@ -159,13 +172,21 @@ def _since_start(log: Path, now: float) -> float | None:
     return max(0.0, now - getattr(stat, "st_birthtime", stat.st_ctime))
 
 
-def _last_error(log: Path) -> str:
-    """The last line of the log that names an error, as `frcore` and Python end with one."""
+def _lines(log: Path) -> list[str]:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if _ERROR.match(line)), "")
+        return []
+
+
+def _last_words(log: Path) -> str:
+    """The last line of the log that tells of an end, as `frcore` and Python write one."""
+    return next((line.strip() for line in reversed(_lines(log)[-40:]) if _END.match(line)), "")
+
+
+def _process_of(log: Path) -> Process | None:
+    """Who writes the log, by its first line."""
+    return next((Process.named_in(line) for line in _lines(log)[:1]), None)
 
 
 def _fraction(events: list[Record], record: Record) -> float | None:
@@ -186,7 +207,7 @@ def outlook(found: list[Job], parallel: int) -> Outlook:
     left = 0.0
     for stage in dict.fromkeys(job.stage for job in found):
         own = [job for job in found if job.stage == stage]
-        open_jobs = [job for job in own if job.status in ("running", "silent", "waiting")]
+        open_jobs = [job for job in own if job.status not in ("finished", "failed")]
         if not open_jobs:
             continue
         took = [job.seconds for job in own if job.status == "finished" and job.seconds is not None]

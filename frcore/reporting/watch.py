@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,8 @@ SHOWN = 12
 """Running or failed jobs listed by name; the rest is a number."""
 
 COLOURS = {
-    "finished": "green", "running": "cyan", "silent": "yellow", "waiting": "dim", "failed": "red",
+    "finished": "green", "running": "cyan", "silent": "yellow", "waiting": "dim",
+    "stopped": "yellow", "failed": "red",
 }  # fmt: skip
 
 
@@ -51,6 +53,30 @@ def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> 
     return _finished(found)
 
 
+def interrupted(logs: Iterable[str]) -> bool:
+    """Whether somebody stopped Snakemake itself, by what its own logs say."""
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs]
+    return any(words in text for words in _ON_REQUEST for text in texts)
+
+
+_ON_REQUEST = ("Terminating processes on user request", "Will exit after finishing currently")
+"""What Snakemake says on Ctrl-C, and on SIGTERM."""
+
+
+def ending(study: Study, root: Path, logs: Path) -> str:
+    """Why a workflow ended early, in a sentence: somebody stopped its jobs, or something failed."""
+    found = jobs(study, root, logs)
+    stopped = [job for job in found if job.status == "stopped"]
+    if not stopped or any(job.status == "failed" for job in found):
+        return "Something failed."
+    first = stopped[0]
+    return (
+        f"Nothing failed, but {len(stopped)} jobs were stopped, the first of them {first.stage} "
+        f"{visible(first.name)}: {_short(first.reason.removeprefix('stopped: '))}. Call Snakemake "
+        "again to go on."
+    )
+
+
 def _finished(found: list[Job]) -> bool:
     return all(job.status == "finished" for job in found)
 
@@ -61,13 +87,15 @@ def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> R
     active = [job for job in found if job.status in ("running", "silent")]
     if active:
         parts.append(_active(active))
-    failed = [job for job in found if job.status == "failed"]
-    for job in failed[:SHOWN]:
-        parts.append(Text.from_markup(
-            f"[red]failed[/] {job.stage} {escape(visible(job.name))}: {escape(_short(job.reason))}"
-        ))  # fmt: skip
-    if len(failed) > SHOWN:
-        parts.append(Text(f"… and {len(failed) - SHOWN} more failed jobs"))
+    for status in ("stopped", "failed"):
+        ended = [job for job in found if job.status == status]
+        for job in ended[:SHOWN]:
+            parts.append(Text.from_markup(
+                f"[{COLOURS[status]}]{status}[/] {job.stage} {escape(visible(job.name))}: "
+                f"{escape(_short(job.reason.removeprefix('stopped: ')))}"
+            ))  # fmt: skip
+        if len(ended) > SHOWN:
+            parts.append(Text(f"… and {len(ended) - SHOWN} more {status} jobs"))
     parts.append(Text(_end(found, len(active), now or datetime.now())))
     return Group(*parts)
 
@@ -75,13 +103,13 @@ def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> R
 def _counts(study: Study, found: list[Job]) -> Table:
     table = Table(title=f"Study {escape(study.name)}", title_justify="left", box=None)
     table.add_column("stage")
-    table.add_column("", min_width=20)
+    table.add_column("", min_width=12)
     for status in STATUSES:
         table.add_column(status, justify="right", style=COLOURS[status])
     for stage in dict.fromkeys(job.stage for job in found):
         own = [job for job in found if job.stage == stage]
         counts = [sum(job.status == status for job in own) for status in STATUSES]
-        bar = ProgressBar(total=len(own), completed=counts[0], width=20)
+        bar = ProgressBar(total=len(own), completed=counts[0], width=12)
         table.add_row(stage, bar, *(str(count) if count else "" for count in counts))
     return table
 
@@ -107,8 +135,8 @@ def _active(active: list[Job]) -> Table:
 def _end(found: list[Job], parallel: int, now: datetime) -> str:
     if _finished(found):
         return "Everything is finished."
-    if all(job.status in ("finished", "failed") for job in found):
-        return "Nothing is left to run; start the study again to repeat what failed."
+    if all(job.status in ("finished", "stopped", "failed") for job in found):
+        return "Nothing is running; start the study again for what failed or was stopped."
     if not parallel:
         return "Nothing is running."
     expected = outlook(found, parallel)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import torch
 from torch import Tensor, nn
 
 from frcore.backbones import BACKBONES, build_backbone
 from frcore.centers import CentersSGD
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 from frcore.files import atomic_file
 from frcore.plan import RunSpec
+from frcore.text import one_line
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile
 from frcore.training.tensor_file import own, read_tensors, write_tensors
@@ -116,14 +118,7 @@ def read_backbone(
     Raises:
         UserError: the file cannot be read, or has another kind of backbone.
     """
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        spec = RunSpec.model_validate_json(saved["spec"])
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"{path} is no model file of frcore: {reason}; give the model.pt of a run"
-        ) from error
+    saved, spec = _saved_model(path)
     if not own_classes and spec.backbone.name not in BACKBONES:
         raise UserError(
             f"{path} has the backbone '{spec.backbone.name}', a class that would have to be "
@@ -134,9 +129,62 @@ def read_backbone(
     try:
         backbone.load_state_dict(saved["backbone"])
     except (KeyError, RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{path}: its weights are not those of its backbone {spec.backbone.name}: {reason}; "
-            "give the model.pt of a run"
+            f"{path}: its weights are not those of its backbone {spec.backbone.name}: "
+            f"{first_line(error)}; give the model.pt of a run"
         ) from error
     return spec, backbone.to(device).eval()
+
+
+def _saved_model(path: Path) -> tuple[Any, RunSpec]:
+    """What `save_model` wrote, and the spec in it.
+
+    Raises:
+        UserError: it is anything else; the message says what.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for other files
+        what = first_line(error) if isinstance(error, OSError) else _other_file(path)
+        raise _no_model(path, what) from None
+    if isinstance(saved, dict) and "classifier" in saved:
+        raise _no_model(path, "it is the checkpoint of a training that goes on from it")
+    try:
+        return saved, RunSpec.model_validate_json(saved["spec"])
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "JSON"
+        what = f"its spec is not one of this version of frcore ({where}: {first['msg']})"
+    except (KeyError, TypeError, IndexError):
+        what = "it holds tensors without the spec of a run, as a state dict does"
+    raise _no_model(path, what)
+
+
+def _no_model(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path} is no model file of frcore: {what}; give the model.pt of a run, or export another "
+        "network to ONNX"
+    )
+
+
+def _other_file(path: Path) -> str:
+    """What a file is that `torch.load` refuses; nothing of it is run to find out.
+
+    torch's own message is not passed on: it says how to load the file all the same, unsafely.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        return "it is empty"
+    if start != b"PK\x03\x04":
+        return "it is no archive of torch.save"
+    try:
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except ValueError:
+        return "it is a TorchScript archive (`kind: torchscript` in a study)"
+    except Exception:  # as above
+        named = []
+    if not named:
+        return "it is cut short or damaged"
+    classes = one_line(", ".join(sorted(named)), 100)
+    return f"it holds pickled objects ({classes}), which can run anything when they are read"

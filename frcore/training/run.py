@@ -14,6 +14,7 @@ from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.files import sha256_of_json, write_json
+from frcore.lifetime import Stopped
 from frcore.plan import RunSpec
 from frcore.provenance import environment, versions
 from frcore.training.checkpoint import (
@@ -28,6 +29,7 @@ from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
 from frcore.training.run_folder import FAILURE, RESULT, begin, publish
 from frcore.training.run_lock import BusyError, RunLock
+from frcore.training.tensor_file import read_tensors
 from frcore.workflow import run_code
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -102,7 +104,7 @@ def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any
         listener=lambda event, values: loggers.event(event, values, trainer.step),
     )
     is_new, state = state is None, None  # lets go of the file
-    with contextlib.closing(metrics), loggers:
+    with contextlib.closing(metrics), loggers, _told_how_to_go_on(trainer, checkpoint):
         if is_new:
             metrics.write(
                 "start",
@@ -139,6 +141,23 @@ def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any
     lock.check()
     publish(out)
     return result
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
+    """A note of what is kept, where somebody stops the training in the block."""
+    try:
+        yield
+    except Stopped as stop:
+        # What the file says, since the stop may have come just before it was written.
+        kept = int(read_tensors(checkpoint)["epoch"]) if trainer.epoch else 0
+        stop.add_note(
+            f"epoch {kept} of {trainer.spec.training.epochs} is kept in {checkpoint}, and the same "
+            "command goes on from there"
+            if kept
+            else f"{trainer.spec.id} had not finished an epoch, so the same command starts it again"
+        )
+        raise
 
 
 def _teller(trainer: Trainer, console: Console) -> Callable[[dict[str, Any]], None]:

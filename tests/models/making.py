@@ -48,6 +48,7 @@ def tiny_onnx(
     outputs: tuple[str, ...] = ("embedding",),
     kind: int = TensorProto.FLOAT,
     nodes: tuple[Any, ...] = (),
+    last: str = "image",
     domains: tuple[str, ...] = (),
     external: str | None = None,
     shape: list[Any] | None = None,
@@ -56,6 +57,7 @@ def tiny_onnx(
 
     Args:
         nodes: more of them, put in front.
+        last: what of theirs the layer takes.
         external: where the weights are said to be; the file is written beside the model.
         shape: of the input, instead of the one that follows from the rest.
     """
@@ -63,7 +65,6 @@ def tiny_onnx(
     dtype = np.float16 if kind == TensorProto.FLOAT16 else np.float32
     weight = numpy_helper.from_array(weights(size).astype(dtype), "weight")
     graph_nodes = list(nodes)
-    last = "image"
     if layout == "NHWC":
         graph_nodes.append(helper.make_node("Transpose", [last], ["nchw"], perm=[0, 3, 1, 2]))
         last = "nchw"

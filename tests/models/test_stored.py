@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,12 @@ def test_pickles_are_never_opened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("e.npy", np.array([Trap()], dtype=object), allow_pickle=True)
     assert "e.npy" in refusal(tmp_path / "e.npy")
+    # A pickle alone, of which numpy says how to load it unsafely.
+    Path("e.npy").write_bytes(pickle.dumps(Trap()))
+    message = refusal(tmp_path / "e.npy")
+    assert "another kind of file, or holds pickled objects; write it with numpy.save" in message
+    assert "trust" not in message
+    assert "allow_pickle" not in message
     assert not Path("trapped").exists()
 
 

@@ -249,6 +249,54 @@ def test_a_model_file_with_code_in_it_is_refused(tmp_path: Path):
     assert not (tmp_path / "exploded").exists()
 
 
+class Touch:
+    """Pickled, it makes a file when it is read."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("trapped"),)
+
+
+def _write_torchscript(path: Path) -> None:
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
+
+
+def _write_cut(path: Path) -> None:
+    torch.save({"spec": "{}", "backbone": {}}, path)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+OTHER_FILES = {
+    "it is empty": lambda path: path.touch(),
+    "it is no archive of torch.save": lambda path: path.write_bytes(b"garbage" * 9),
+    "no archive of torch.save": lambda path: path.write_bytes(pickle.dumps(Touch())),
+    "cut short or damaged": _write_cut,
+    "a TorchScript archive": _write_torchscript,
+    "PosixPath), which can run anything": lambda path: torch.save({"m": Touch()}, path),
+    "(numpy.": lambda path: torch.save({"m": torch.arange(3).numpy()}, path),
+    "torch.nn.modules.linear.Linear": lambda path: torch.save(torch.nn.Linear(2, 2), path),
+    "as a state dict does": lambda path: torch.save(torch.nn.Linear(2, 2).state_dict(), path),
+    "without the spec": lambda path: torch.save([1, 2], path),
+    "(image: Field required)": lambda path: torch.save({"spec": "{}", "backbone": {}}, path),
+    "the checkpoint of a training": lambda path: torch.save({"classifier": {}}, path),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_FILES)
+def test_other_files_are_said_to_be_what_they_are(tmp_path: Path, monkeypatch, what: str):
+    """Without torch's advice to load them all the same, with `weights_only=False`."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.pt"
+    OTHER_FILES[what](path)
+    with pytest.raises(UserError) as caught:
+        load_backbone(tmp_path)
+    message = str(caught.value)
+    assert what in message
+    assert "give the model.pt of a run" in message
+    for advice in ("weights_only", "trust", "allowlist", "Re-running"):
+        assert advice not in message
+    assert not Path("trapped").exists()
+
+
 def test_a_missing_model_file_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"model\.pt does not exist; train the run first"):
         load_backbone(tmp_path)
