@@ -10,7 +10,7 @@ import json
 import mmap
 import re
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
 
@@ -151,13 +151,14 @@ def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
         UserError: an archive cannot be used.
     """
     parts, problems = [], []
-    others: list[str] = []
-    further: list[str] = []
+    counts: Counter[bool] = Counter()
+    first: dict[bool, str] = {}
     for shard, (path, name) in enumerate(zip(paths, shard_names(paths), strict=True)):
         samples, wrong, unused = read_samples(path, label, json_key)
         problems += wrong
-        others += [f"{name}/{member.name}" for member in unused if not member.is_picture]
-        further += [f"{name}/{member.name}" for member in unused if member.is_picture]
+        for member in unused:
+            counts[member.is_picture] += 1
+            first.setdefault(member.is_picture, f"{name}/{member.name}")
         part = pd.DataFrame(
             [(f"{name}/{image.name}", shard, image.offset, image.size, text)
              for image, text in samples],
@@ -167,11 +168,10 @@ def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
         parts.append(part.astype({"name": "str", "label": "str"}))
     table = pd.concat(parts, ignore_index=True)
     said = [
-        f"{len(names)} members are {what} and were ignored, the first is {names[0]!r}"
-        for what, names in (("neither image nor label", others),
-                            ("further pictures of samples", further))
-        if names
-    ]  # fmt: skip
+        f"{counts[kind]} members are {what} and were ignored, the first is {name!r}"
+        for kind, what in ((False, "neither image nor label"), (True, "further pictures"))
+        if (name := first.get(kind))
+    ]
     return Shards(MemberImages(paths, table), table["label"], problems, said)
 
 
