@@ -24,6 +24,7 @@ from rich.table import Table
 
 from frcore import plan
 from frcore.config import Study
+from frcore.data.picture_kinds import SUFFIXES
 from frcore.errors import UserError
 from frcore.measurement.nvml import Nvml, describe_gpu
 from frcore.parallel import available_cores
@@ -311,5 +312,4 @@ def _images(data: Any) -> int:
     root = Path(data.root)
     if data.kind.startswith("lfw"):
         root = root / "aligned-112"
-    suffixes = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-    return sum(path.suffix.lower() in suffixes for path in root.rglob("*"))
+    return sum(path.suffix.lower() in SUFFIXES for path in root.rglob("*"))

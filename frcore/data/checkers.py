@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from frcore.data.check import Checker, Report, same_picture
 from frcore.data.checkers_recordio import RECORDIO
 from frcore.data.checkers_shards import SHARDS
 from frcore.data.encoded import EncodedFiles
-from frcore.data.folder import ImageFolder
+from frcore.data.folder import ImageFolder, unused
 from frcore.data.ijb import read_lists
 from frcore.data.ijb_layout import CROPS, PUBLISHED, meta_file
 from frcore.data.ijb_people import people_of
-from frcore.data.images import SUFFIXES
 from frcore.data.in_place import InPlaceImages
 from frcore.data.lfw import IMAGES, PROTOCOL, find_numbered
 from frcore.data.lists import Pair, Person, read_pairs, read_people
-from frcore.data.pair_lists import READERS, Listed
+from frcore.data.pair_lists import READERS, Listed, find_images
+from frcore.data.picture_kinds import SUFFIXES, is_picture
 from frcore.data.prepared import MANIFEST, Prepared
 from frcore.data.verification_bin import VerificationBin
 from frcore.errors import UserError
@@ -95,17 +96,12 @@ def _repeated(names: NDArray[np.str_], what: str, report: Report) -> None:
 
 def _folder(path: Path, report: Report) -> None:
     folder = ImageFolder(path)
-    who, names = [], []
-    for identity in folder.identities:
-        files = folder.files(identity)
-        if not files:
-            report.notes.append(f"the folder {identity!r} holds no image")
-        who += [identity] * len(files)
-        names += [folder.relative(file) for file in files]
-    if folder.stray:
-        report.notes.append(f"{len(folder.stray)} files beside the identities' folders are not "
-                            f"used, the first is {folder.stray[0]!r}")  # fmt: skip
-    del report.notes[10:]
+    found = {identity: folder.contents(identity) for identity in folder.identities}
+    names = [file.relative_to(path).as_posix() for part in found.values() for file in part.pictures]
+    who = [identity for identity, part in found.items() for _ in part.pictures]
+    report.all_problems([f"{file}: lies in a folder inside that of its identity, so it is not used"
+                         for part in found.values() for file in part.deeper])  # fmt: skip
+    report.notes += unused(folder, found)
     digests = report.images(EncodedFiles(path, names), hashed=True)
     report.counts["identities"] = len(set(who))
     same_picture(digests, np.array(who), np.array(names), report)
@@ -179,13 +175,15 @@ def _read_list(path: Path) -> tuple[str, list[Pair] | list[Person] | list[Listed
 def _cfp(path: Path, report: Report) -> None:
     protocol = path if path.name == "Protocol" else path / "Protocol"
     images = protocol.parent / "Data" / "Images"
-    pictures: dict[str, None] = {}
+    pairs: list[Listed] = []
     for form in ("cfp_ff", "cfp_fp"):
-        pairs = READERS[form](protocol)
-        report.counts[f"{form} pairs"] = len(pairs)
-        pictures |= dict.fromkeys(side.path for pair in pairs for side in (pair.a, pair.b))
+        read = READERS[form](protocol)
+        report.counts[f"{form} pairs"] = len(read)
+        pairs += read
     if images.is_dir():
-        report.images(EncodedFiles(images, sorted(pictures)), hashed=True)
+        found, problems = find_images(images, pairs)
+        report.all_problems(problems)
+        report.images(EncodedFiles(images, list(found.values())), hashed=True)
     report.study = "benchmarks:\n" + "".join(
         f'  {form}: {{kind: pair_list, format: {form}, images: ..., pairs: "{protocol}"}}\n'
         for form in ("cfp_ff", "cfp_fp")
@@ -250,9 +248,8 @@ def _has_images_by_identity(path: Path) -> bool:
     if not path.is_dir():
         return False
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())[:100]
-    return any(
-        file.suffix.lower() in SUFFIXES for folder in folders for file in folder.iterdir()
-    )  # fmt: skip
+    some = (file for folder in folders for file in itertools.islice(folder.iterdir(), 1000))
+    return any(file.is_file() and is_picture(file) for file in some)
 
 
 CHECKERS: tuple[Checker, ...] = (

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from frcore.data.check import Checker, Report, same_picture
 from frcore.data.columnar import image_path, open_columns
 from frcore.data.encoded import EncodedFiles
-from frcore.data.image_list import read_list, refuse_missing
+from frcore.data.folder import NamesOnDisk
+from frcore.data.image_list import found_on_disk, read_list
 from frcore.data.labels import Labels, of_texts
 from frcore.data.parquet import ColumnImages, read_labels
 from frcore.data.shards import find_shards
@@ -51,8 +52,7 @@ def _tar(path: Path, report: Report) -> None:
     found = read_shards(shards, label, key)
     report.counts["shards"] = len(shards)
     report.all_problems(found.problems)
-    if found.ignored:
-        report.notes.append(f"{found.ignored:,} members are neither image nor label")
+    report.notes += found.unused
     if not len(found.images):
         raise UserError(f"{path}: no member is an image with a label; see docs/data.md")
     settings = {"kind": "tar"} | ({"label": label} if label != "cls" else {})
@@ -119,8 +119,9 @@ def _list(path: Path, report: Report) -> None:
     report.counts["images"] = len(entries.paths)
     report.study = _study(path.parent, settings)
     digests = None
-    if (path.parent / entries.paths.iloc[0]).is_file():
-        refuse_missing(path.parent, path, entries)
+    on_disk = NamesOnDisk(path.parent)
+    if any((path.parent / name).is_file() or on_disk.find(name) for name in entries.paths):
+        entries = found_on_disk(path.parent, path, entries)
         digests = report.images(EncodedFiles(path.parent, entries.paths))
     else:
         report.notes.append("its images do not lie beside it; they are looked for below `root`")

@@ -78,14 +78,20 @@ class EncodedFiles(EncodedImages):
         names: path of each file relative to `root`, with `/` on every system.
 
     Raises:
-        UserError: a name leads out of the folder.
+        UserError: a name leads out of the folder, or is not UTF-8.
     """
 
     kind = "files"
 
     def __init__(self, root: str | Path, names: Sequence[str] | pd.Series):
         self.root = Path(root).resolve()
-        self._names = pd.Series(names, dtype="str").reset_index(drop=True)
+        try:
+            self._names = pd.Series(names, dtype="str").reset_index(drop=True)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"the file name {error.object!a} below {self.root} is not UTF-8, so no table can "
+                "hold it; rename the file (convmv does it for whole folders)"
+            ) from error
         outside = self._names[self._names.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]")]
         if len(outside):
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from collections import Counter
 from functools import cached_property
@@ -14,13 +15,16 @@ import pandas as pd
 
 from frcore.data.draft import Draft, written
 from frcore.data.encoded import EncodedFiles
-from frcore.data.images import SUFFIXES, read_all, refuse
+from frcore.data.images import read_all, refuse
+from frcore.data.picture_kinds import is_picture
 from frcore.data.prepared import Skipped
-from frcore.data.training_set import write_training_in_place
+from frcore.data.training_set import skipped_images, write_training_in_place
 from frcore.data_config import Folder, Image
 from frcore.errors import UserError
 
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
+
+_DEEPER = "pictures that lie in a folder inside that of their identity, where none is read"
 
 
 class Source(NamedTuple):
@@ -40,6 +44,49 @@ def normalised(name: str) -> str:
     """
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
+
+
+class NamesOnDisk:
+    """Finds files whose names the disk keeps in another Unicode form than a list does.
+
+    A list is mostly in the composed form (NFC), what macOS unpacked in the decomposed one (NFD).
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._folders: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> str | None:
+        """The path below the root, as it is on disk, for one with `/`; None for none or several."""
+        found = ""
+        for part in name.split("/"):
+            match = self._entries(found).get(normalised(part), [])
+            if len(match) != 1:
+                return None
+            found = f"{found}/{match[0]}" if found else match[0]
+        return found
+
+    def _entries(self, folder: str) -> dict[str, list[str]]:
+        """What lies in a folder, by its composed name."""
+        if folder not in self._folders:
+            entries: dict[str, list[str]] = {}
+            path = self.root / folder
+            for name in os.listdir(path) if path.is_dir() else ():
+                if name.isprintable():  # Bytes that are no UTF-8 are not.
+                    entries.setdefault(normalised(name), []).append(name)
+            self._folders[folder] = entries
+        return self._folders[folder]
+
+
+class Contents(NamedTuple):
+    """What lies in the folder of an identity, but for hidden files and those of systems."""
+
+    pictures: list[Path]
+    """Sorted by name. Not yet decoded: they may be damaged, or of a kind that is not read."""
+    deeper: list[Path]
+    """Pictures in folders inside it, which are not read."""
+    others: list[Path]
+    """What is no picture, neither by its name nor by its content."""
 
 
 class ImageFolder:
@@ -89,22 +136,32 @@ class ImageFolder:
     def files(self, identity: str) -> list[Path]:
         """The image files of an identity, sorted by name; none for an unknown identity."""
         folder = self._folders.get(normalised(identity))
-        if folder is None:
-            return []
-        found = (path for path in folder.iterdir() if not path.name.startswith("."))
-        return sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+        return [] if folder is None else _sorted_out(folder)[0]
+
+    def contents(self, identity: str) -> Contents:
+        """All that lies in the folder of an identity that there is."""
+        pictures, others, folders = _sorted_out(self._folders[identity])
+        deeper: list[Path] = []
+        while folders:
+            here, more, inner = _sorted_out(folders.pop())
+            deeper, others = deeper + here, others + more
+            # A link could lead back.
+            folders += [folder for folder in inner if not folder.is_symlink()]
+        return Contents(pictures, sorted(deeper), sorted(others))
 
     @cached_property
     def _stems(self) -> dict[str, dict[str, list[Path]]]:
         return {}
 
     def numbered(self, identity: str, number: int) -> list[Path]:
-        """Files `<identity>_%04d` with any image suffix: one, none, or several."""
+        """Image files `<identity>_%04d` with any suffix or none: one, none, or several."""
         name = normalised(identity)
         if name not in self._stems:
             stems: dict[str, list[Path]] = {}
             for path in self.files(name):
-                stems.setdefault(normalised(path.stem), []).append(path)
+                # Without a suffix, what follows a dot in a name (A.J._Cook) looks like one.
+                for stem in {path.stem, path.name}:
+                    stems.setdefault(normalised(stem), []).append(path)
             self._stems[name] = stems
         return self._stems[name].get(f"{name}_{number:04d}", [])
 
@@ -113,23 +170,47 @@ class ImageFolder:
         return normalised(path.relative_to(self.root).as_posix())
 
 
+def _sorted_out(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """The pictures in a folder, other files, and folders; sorted by name."""
+    pictures, others, folders = [], [], []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+            continue
+        if entry.is_dir():
+            folders.append(path)
+        # A broken link is named when it is read; a pipe would never end.
+        elif (entry.is_file() or not path.exists()) and is_picture(path):
+            pictures.append(path)
+        else:
+            others.append(path)
+    return pictures, others, folders
+
+
 def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
                  workers: int | None) -> None:  # fmt: skip
     """Write a training set from a folder of images to the folder `out`."""
     folder = ImageFolder(spec.root)
-    everything = [Source(who, path) for who in folder.identities for path in folder.files(who)]
+    found = {who: folder.contents(who) for who in folder.identities}
+    everything = [Source(who, path) for who in found for path in found[who].pictures]
+    deeper = [folder.relative(path) for who in found for path in found[who].deeper]
+    if spec.on_bad_image == "refuse":
+        refuse(_DEEPER, [str(folder.root / name) for name in deeper],
+               "Move them up, or `root` down; on_bad_image: skip leaves them out")  # fmt: skip
     sources = enough(everything, spec.min_images)
     if not sources:
         raise UserError(
-            f"{folder.root}: no identity has {spec.min_images} images in a sub-folder of its "
-            f"own ({', '.join(sorted(SUFFIXES))}); check `root` or lower `min_images`"
+            f"{folder.root}: no identity has {spec.min_images} pictures in a sub-folder of its "
+            "own; check `root` or lower `min_images`"
         )
-    warnings = _warnings(folder, everything, sources, spec.min_images)
+    warnings = _warnings(folder, found, sources, spec.min_images)
+    skipped = [Skipped(file=name, reason=f"one of {_DEEPER}") for name in deeper]
     if spec.storage == "in_place":
-        _write_in_place(spec, folder.root, sources, image, out, about, workers, warnings)
+        _write_in_place(spec, folder.root, sources, image, out, about, workers, warnings, skipped)
         return
     with written(out, count=len(sources), size=image.size, protocol="train", **about) as draft:
         draft.warnings += warnings
+        draft.skipped += skipped
         write_sources(
             draft, sources, folder, image, workers,
             skip=spec.on_bad_image == "skip", min_images=spec.min_images,
@@ -138,14 +219,14 @@ def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
 
 def _write_in_place(
     spec: Folder, root: Path, sources: list[Source], image: Image, out: Path,
-    about: dict[str, Any], workers: int | None, warnings: list[str],
+    about: dict[str, Any], workers: int | None, warnings: list[str], skipped: list[Skipped],
 ) -> None:  # fmt: skip
     codes, names = pd.factorize(pd.Series([source.identity for source in sources]), sort=True)
     files = EncodedFiles(root, [source.path.relative_to(root).as_posix() for source in sources])
     write_training_in_place(
         files, codes.astype(np.int64), pd.Series(names), image, out, about,
         min_images=spec.min_images, skip=spec.on_bad_image == "skip", check=spec.check,
-        workers=workers, warnings=warnings,
+        workers=workers, warnings=warnings, skipped=skipped,
     )  # fmt: skip
 
 
@@ -185,8 +266,8 @@ def write_sources(
     bad = {row: (folder.relative(sources[row].path), why) for row, why in reasons.items()}
     if skip:
         draft.skipped += [Skipped(file=file, reason=reason) for file, reason in bad.values()]
-        if bad:
-            draft.warnings.append(f"{len(bad)} bad images were skipped; see `skipped`")
+        if draft.skipped:
+            draft.warnings.append(skipped_images(len(draft.skipped)))
     else:
         problems = [f"{folder.root / file}: {reason}" for file, reason in bad.values()]
         refuse("images cannot be used", problems,
@@ -218,17 +299,28 @@ def _index(sources: list[Source], folder: ImageFolder) -> pd.DataFrame:
     )
 
 
-def _warnings(folder: ImageFolder, everything: list[Source], kept: list[Source],
+def _warnings(folder: ImageFolder, found: dict[str, Contents], kept: list[Source],
               min_images: int) -> list[str]:  # fmt: skip
-    found = []
-    if folder.stray:
-        found.append(f"{len(folder.stray)} files lie beside the identities' folders and were "
-                     f"ignored, the first is {folder.stray[0]!r}")  # fmt: skip
-    with_images = {source.identity for source in everything}
-    empty = [name for name in folder.identities if name not in with_images]
-    if empty:
-        found.append(f"{len(empty)} folders hold no image, the first is {empty[0]!r}")
-    few = with_images - {source.identity for source in kept}
+    said = unused(folder, found)
+    few = {who for who in found if found[who].pictures} - {source.identity for source in kept}
     if few:
-        found.append(f"{len(few)} identities with fewer than {min_images} images were left out")
-    return found
+        said.append(f"{len(few)} identities with fewer than {min_images} images were left out")
+    return said
+
+
+def unused(folder: ImageFolder, found: dict[str, Contents]) -> list[str]:
+    """What of the folder is not used, counted, with the first of each kind; `found` is all of it.
+
+    Pictures that lie deeper are no matter of these lines: they are refused or skipped by name.
+    """
+    others = [folder.relative(path) for who in found for path in found[who].others]
+    empty = [who for who in found if not found[who].pictures]
+    return [
+        f"{len(names)} {what}, the first is {names[0]!r}"
+        for what, names in (
+            ("files lie beside the identities' folders and were ignored", folder.stray),
+            ("files are no pictures by name or content and were ignored", others),
+            ("folders hold no image", empty),
+        )
+        if names
+    ]

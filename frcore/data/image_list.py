@@ -3,7 +3,8 @@
 Three layouts, found by their fields:
 
 - `path label`, `path,label` or a tab between: the separator is the first of tab, comma and space
-  that every line has; the label is what follows the last one, so that paths may hold spaces.
+  that every line has; the label is what follows the last one, so that paths may hold spaces. Where
+  every line ends in a picture's suffix it is `label path`, and the label what precedes the first.
 - im2rec's `.lst`: index, label, path, separated by tabs (mxnet `tools/im2rec.py`).
 - InsightFace's older `.lst`: aligned (0 or 1), path, label and perhaps a box and landmarks,
   separated by tabs (insightface `deploy/face2rec2.py`). Only aligned images are taken.
@@ -17,15 +18,17 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.encoded import EncodedFiles
+from frcore.data.folder import NamesOnDisk
 from frcore.data.images import refuse
 from frcore.data.labels import of_texts, write_labelled
+from frcore.data.picture_kinds import SUFFIXES
 from frcore.data.text_table import is_number
 from frcore.data_config import Image, ImageList
 from frcore.errors import UserError
@@ -56,8 +59,7 @@ def write_list(spec: ImageList, image: Image, out: Path, about: dict[str, Any],
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give the one that the list's paths start from")
     path = root / spec.list if (root / spec.list).is_file() else Path(spec.list)
-    entries = read_list(path)
-    refuse_missing(root, path, entries)
+    entries = found_on_disk(root, path, read_list(path))
 
     def where(row: int) -> str:
         return f"{path}:{entries.lines[row]}"
@@ -101,52 +103,78 @@ class _Layout(NamedTuple):
 
     separator: str | None
     """None: any run of blanks."""
-    path: int | None = None
-    """Which field is the path; None: all before the last separator."""
-    label: int = 1
-    aligned: int | None = None
-    """Which field says whether the image is aligned."""
-    fields: int | None = None
-    """How many there must be."""
+    is_label_first: bool = False
+    tool: Literal["im2rec", "InsightFace"] | None = None
+    """Which tool's columns the tabs separate; None for path and label alone."""
 
     @classmethod
     def of(cls, path: Path) -> _Layout:
-        """Look through the whole list: one exceptional line must not decide."""
-        tabs, commas, count, numeric = set(), True, 0, True
+        """Look through the whole list: one exceptional line must not decide.
+
+        Raises:
+            UserError: it is empty, or its columns are neither tool's.
+        """
+        tabs, commas, ends_in_path, numbers = set(), True, True, [True, True]
         for _, block in _blocks(path):
             for text in block:
                 if not text.strip():
                     continue
-                count += 1
                 tabs.add(text.count("\t"))
                 commas = commas and "," in text
-                if numeric and text.count("\t") >= 2:
-                    numeric = is_number(text.split("\t")[1])
-        if not count:
+                ends_in_path = ends_in_path and _last_is_picture(text)
+                if text.count("\t") >= 2:
+                    fields = text.split("\t", 2)[:2]
+                    numbers = [so_far and is_number(field)
+                               for so_far, field in zip(numbers, fields, strict=True)]  # fmt: skip
+        if not tabs:
             raise UserError(f"{path} is empty; a list has a line `path label` for each image")
-        if min(tabs) >= 2 and numeric:
-            return cls("\t", path=2, label=1, fields=3)
-        if min(tabs) >= 2:
-            return cls("\t", path=1, label=2, aligned=0)
-        if min(tabs) == 1:
-            return cls("\t")
-        return cls("," if commas else None)
+        if min(tabs) < 2:
+            return cls("\t" if min(tabs) else "," if commas else None, ends_in_path)
+        if not numbers[0]:
+            raise UserError(
+                f"{path}: lines have three or more fields between tabs, of which the first is no "
+                "number. Allowed are index<TAB>label<TAB>path (im2rec), 1<TAB>path<TAB>label "
+                "(InsightFace), and path<TAB>label: leave out the other fields"
+            )
+        return cls("\t", tool="im2rec" if numbers[1] else "InsightFace")
 
     def split(self, text: str) -> tuple[str, str] | str:
         """Path and label of a line, or what is wrong with it."""
-        if self.path is None:
-            parts = text.strip().rsplit(self.separator, 1)
-            if len(parts) != 2 or not parts[1].strip():
-                return "a line is a path and a label"
-            path, label = parts[0].strip(), parts[1].strip()
+        if self.tool is not None:
+            found = self._columns(text.split("\t"))
+        elif self.is_label_first:
+            found = text.strip().split(self.separator, 1)[::-1]
         else:
-            parts = text.split("\t")
-            if len(parts) <= max(self.path, self.label) or len(parts) > (self.fields or len(parts)):
-                return f"{len(parts)} fields between tabs, but other lines have another number"
-            if self.aligned is not None and parts[self.aligned].strip() != "1":
-                return "the image is not aligned (the first field is not 1)"
-            path, label = parts[self.path].strip(), parts[self.label].strip()
+            found = text.strip().rsplit(self.separator, 1)
+        if isinstance(found, str):
+            return found
+        if len(found) != 2 or not found[1].strip():
+            return "a line is a path and a label, with a tab, a comma or a blank between them"
+        path, label = (field.strip() for field in found)
         return _why_outside(path) or (path.removeprefix("./"), label)
+
+    def _columns(self, fields: list[str]) -> list[str] | str:
+        """Path and label among the fields of a tool's line, or what is wrong with them."""
+        count = f"{len(fields)} fields between tabs"
+        if self.tool == "InsightFace":
+            if len(fields) < 3:
+                return f"{count}, where 1, path and label are due (InsightFace's tools)"
+            if fields[0].strip() != "1":
+                return "the image is not aligned (the first field is not 1)"
+            return fields[1:3]
+        if len(fields) == 3:
+            return fields[:0:-1]
+        if len(fields) > 3 and all(is_number(field) for field in fields[:-1]):
+            return (
+                f"{count} are an index, {len(fields) - 2} labels and a path (im2rec); which label "
+                "is the identity is not said: leave that one alone"
+            )
+        return f"{count}, where index, label and path are due (im2rec)"
+
+
+def _last_is_picture(text: str) -> bool:
+    last = re.split(r"[\t, ]", text.strip())[-1]
+    return PurePosixPath(last).suffix.lower() in SUFFIXES
 
 
 def _why_outside(path: str) -> str | None:
@@ -207,13 +235,14 @@ def _refuse_twice(path: Path, entries: Entries) -> None:
     )
 
 
-def refuse_missing(root: Path, path: Path, entries: Entries) -> None:
-    """Refuse images that are not there, or that symbolic links lead out of the folder to.
+def found_on_disk(root: Path, path: Path, entries: Entries) -> Entries:
+    """The entries with the names that their files have on disk, mostly those of the list.
 
     Raises:
-        UserError: there are such images.
+        UserError: images are not there, or symbolic links lead out of the folder to them.
     """
     inside = root.resolve()
+    on_disk = NamesOnDisk(inside)
     folders: dict[str, bool] = {}
 
     def is_inside(folder: str) -> bool:
@@ -221,13 +250,38 @@ def refuse_missing(root: Path, path: Path, entries: Entries) -> None:
             folders[folder] = (inside / folder).resolve().is_relative_to(inside)
         return folders[folder]
 
-    problems = []
-    for line, name in zip(entries.lines, entries.paths, strict=True):
-        reason = _why_missing(inside, name, is_inside(str(PurePosixPath(name).parent)))
+    def why_not(name: str) -> str | None:
+        return _why_missing(inside, name, is_inside(str(PurePosixPath(name).parent)))
+
+    problems: list[str] = []
+    others: dict[int, str] = {}
+    for row, name in enumerate(entries.paths):
+        reason = why_not(name)
+        # Compared only where needed: it lists folders.
+        if reason and not name.isascii() and (other := on_disk.find(name)):
+            reason, others[row] = why_not(other), other
         if reason:
-            problems.append(f"{path}:{line}: {name!r} {reason}")
+            line = entries.lines[row]
+            problems.append(f"{path}:{line}: {name!r} {reason}{_hint(name, line)}")
     refuse(f"images of the list cannot be found below {root}", problems,
            "Complete the folder, or correct `root` or the list")  # fmt: skip
+    if others:
+        paths = entries.paths.copy()
+        paths.iloc[list(others)] = list(others.values())
+        entries = entries._replace(paths=paths)
+        _refuse_twice(path, entries)
+    return entries
+
+
+def _hint(name: str, line: int) -> str:
+    """What else may be wrong with the line of a file that is not there."""
+    if name[0] == name[-1] and name[0] in "\"'":
+        return "; write the path without quotation marks"
+    if line == 1 and not PurePosixPath(name).suffix:
+        return "; a list has no header"
+    if any(PurePosixPath(part).suffix.lower() in SUFFIXES for part in name.split(",")[:-1]):
+        return "; a line has two fields, path and label: leave out the others"
+    return ""
 
 
 def _why_missing(root: Path, name: str, folder_is_inside: bool) -> str | None:

@@ -16,9 +16,6 @@ from frcore.data.decoding import BadImageError, decode_rgb
 from frcore.data_config import Image
 from frcore.errors import UserError
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
-"""What counts as an image file, in any case."""
-
 _SHOWN = 10
 _PART = 4096
 

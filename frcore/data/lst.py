@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.csv
+from numpy.typing import NDArray
 
-from frcore.data.images import refuse
+from frcore.data.folder import normalised
+from frcore.data.images import refuse, refuse_rows
 from frcore.errors import UserError
 
-_FORM = "its lines are `index<TAB>label<TAB>path` (im2rec) or `1<TAB>path<TAB>label` (InsightFace)"
+_FORM = (
+    "its lines are `index<TAB>label<TAB>path` (im2rec, perhaps with several labels) or "
+    "`1<TAB>path<TAB>label` (InsightFace), all with equally many fields"
+)
 
 
-def read_lst(path: Path) -> pd.DataFrame:
+def read_lst(path: Path, label: int = 0) -> pd.DataFrame:
     """The label (int64) and the path (str) of each line.
+
+    Args:
+        path: the list.
+        label: which one of several labels.
 
     Raises:
         UserError: the file is missing, or a line has another form.
@@ -35,27 +45,43 @@ def read_lst(path: Path) -> pd.DataFrame:
     columns = table.columns
     is_text = [pyarrow.types.is_string(column.type) for column in columns]
     if len(columns) >= 3 and is_text[-1]:
-        label, name = columns[1], columns[-1]
+        labels, name = columns[1:-1], columns[-1]
     elif len(columns) >= 3 and is_text[1]:
-        label, name = columns[2], columns[1]
+        labels, name = columns[2:], columns[1]
     else:
-        raise UserError(f"{path}: of {len(columns)} columns none is a path; {_FORM}")
-    try:
-        labels = label.cast(pyarrow.int64())
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{path}: a label is no whole number: {error}; {_FORM}") from error
-    if labels.null_count:
-        raise UserError(f"{path}: a line has no label; {_FORM}")
-    return pd.DataFrame({"label": labels.to_numpy(), "path": name.to_pandas().astype("str")})
+        first = "\t".join(str(column[0]) for column in columns)[:100]
+        raise UserError(
+            f"{path}: of the {len(columns)} fields between tabs none is a path, got {first!r}; "
+            f"{_FORM}"
+        )
+    if label >= len(labels):
+        raise UserError(
+            f"{path}: lines have {len(labels)} labels, so none at place {label} (from 0); correct "
+            f"`label`, or give the list that the .rec was made from: {_FORM}"
+        )
+    return pd.DataFrame({"label": _whole(path, labels[label]),
+                         "path": name.to_pandas().astype("str")})  # fmt: skip
 
 
-def identity_names(path: Path) -> pd.Series:
-    """The name of each label that the list has: str, by label.
+def _whole(path: Path, labels: pyarrow.ChunkedArray) -> NDArray[np.int64]:
+    """Labels as whole numbers."""
+    numbers = pd.to_numeric(labels.to_pandas(), errors="coerce")
+    refuse_rows(
+        f"labels of {path} are no whole numbers",
+        np.flatnonzero((numbers % 1 != 0) | (numbers.abs() >= 2**53)),
+        lambda row: f"{path}:{row + 1}: {str(labels[row])[:100]!r}",
+        f"Correct them; {_FORM}",
+    )
+    return numbers.to_numpy(np.int64)
+
+
+def identity_names(path: Path, label: int = 0) -> pd.Series:
+    """The name of each label that the list has: str, by label; `label` is which one of several.
 
     Raises:
         UserError: images of one label lie in several folders, or one folder has several labels.
     """
-    table = read_lst(path)
+    table = read_lst(path, label)
     folders = table["path"].str.replace("\\", "/").str.extract(r"([^/]+)/+[^/]+$")[0]
     if folders.isna().any():
         line = int(folders.isna().to_numpy().argmax())
@@ -64,6 +90,7 @@ def identity_names(path: Path) -> pd.Series:
             "its identity; leave `names` out, then identities are numbers"
         )
     found = pd.DataFrame({"label": table["label"], "folder": folders}).drop_duplicates()
+    found["folder"] = found["folder"].map(normalised)
     for column, other in (("label", "folder"), ("folder", "label")):
         twice = found[found[column].duplicated(keep=False)].sort_values([column, other])
         refuse(

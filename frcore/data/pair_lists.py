@@ -18,6 +18,7 @@ InsightFace's `.bin` (`frcore.data.verification_bin`).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ import pandas as pd
 from frcore.data.draft import written_in_place
 from frcore.data.encoded import EncodedFiles
 from frcore.data.folder import normalised
-from frcore.data.images import SUFFIXES, refuse
+from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
 from frcore.data.lists import Lines
+from frcore.data.picture_kinds import is_picture
 from frcore.data_config import Image, PairList
 from frcore.errors import UserError
 
@@ -166,7 +168,7 @@ def _lfw_side(lines: Lines, at: int) -> Side:
     match = _LFW_IMAGE.fullmatch(name)
     if match is None:
         raise lines.error(at, "an image must be called like Some_Name_0001.jpg")
-    return Side(name, lines.name(at, match[1]))
+    return Side(normalised(name), lines.name(at, match[1]))
 
 
 # --- both ----------------------------------------------------------------------------------------
@@ -190,23 +192,44 @@ READERS: Mapping[str, Callable[[Path], list[Listed]]] = {
 """The reader of each format: from the list (for CFP the folder `Protocol`) to its pairs."""
 
 
-def find_images(root: Path, pairs: list[Listed]) -> tuple[list[Side], list[str]]:
-    """The different images of the pairs, sorted, with the suffix that they have below `root`.
+def find_images(root: Path, pairs: list[Listed]) -> tuple[dict[Side, str], list[str]]:
+    """Where below `root` the different images of the pairs are, sorted by their listed paths.
+
+    The listed name is taken where there is such a file; else the one picture of that name with
+    another suffix or none, also where the disk keeps the name in another Unicode form.
 
     Returns:
-        the images that are there, and what is wrong with the others.
+        the path of each image that is there, with `/`; and what is wrong with the others.
     """
     where = {side: pair.where for pair in reversed(pairs) for side in (pair.a, pair.b)}
-    found, problems = [], []
+    folders: dict[str, dict[str, list[str]]] = {}
+    found, problems = {}, []
     for side in sorted(where, key=lambda side: side.path):
-        listed = root / side.path
-        stored = [path for s in (".jpg", *sorted(SUFFIXES - {".jpg"}))
-                  if (path := listed.with_suffix(s)).is_file()]  # fmt: skip
-        if stored:
-            found.append(Side(stored[0].relative_to(root).as_posix(), side.identity))
+        parent, _, name = side.path.rpartition("/")
+        if parent not in folders:
+            folders[parent] = _by_stem(root / parent)
+        names = folders[parent].get(normalised(Path(name).stem), [])
+        stored = [one for one in names if one == name] or [
+            one for one in names if is_picture(root / parent / one)
+        ]
+        if len(stored) == 1:
+            found[side] = f"{parent}/{stored[0]}" if parent else stored[0]
+        elif stored:
+            which = ", ".join(stored[:5])
+            problems.append(f"{where[side]}: {root / side.path} does not exist, but {which} do")
         else:
-            problems.append(f"{where[side]}: {listed} does not exist")
+            problems.append(f"{where[side]}: {root / side.path} does not exist")
     return found, problems
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    """The names of a folder's files by what they are called without suffix, composed."""
+    stems: dict[str, list[str]] = {}
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
+        if entry.is_file():
+            for stem in {entry.name, Path(entry.name).stem}:
+                stems.setdefault(normalised(stem), []).append(entry.name)
+    return stems
 
 
 def write_pair_list(spec: PairList, image: Image, out: Path, about: dict[str, Any],
@@ -216,47 +239,43 @@ def write_pair_list(spec: PairList, image: Image, out: Path, about: dict[str, An
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; `images` must hold the aligned images")
     pairs = READERS[spec.format](Path(spec.pairs))
-    sides, problems = find_images(root, pairs)
+    found, problems = find_images(root, pairs)
     refuse("images of the list are missing", problems, f"Complete {root}, or correct `images`")
-    images = InPlaceImages(EncodedFiles(root, [side.path for side in sides]), image,
-                           threads=workers)  # fmt: skip
+    images = InPlaceImages(EncodedFiles(root, list(found.values())), image, threads=workers)
     bad = images.problems()
     images.close()
-    unusable = [f"{root / sides[row].path}: {why}" for row, why in bad.items()]
+    names = list(found.values())
+    unusable = [f"{root / names[row]}: {why}" for row, why in bad.items()]
     refuse("images cannot be used", unusable, "Replace them")
     numbered = spec.format.startswith("cfp")
     about = about | {"people": "numbered" if numbered else "named"}
     with written_in_place(out, images, protocol="pairs", **about) as draft:
         draft.warnings += _shared_people(pairs)
-        draft.tables["index"], draft.tables["pairs"] = _tables(pairs, sides)
+        draft.tables["index"], draft.tables["pairs"] = _tables(pairs, found)
 
 
-def _tables(pairs: list[Listed], sides: list[Side]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    row = {_stem(side): number for number, side in enumerate(sides)}
-    who = pd.Series([normalised(side.identity) for side in sides], dtype="str")
+def _tables(pairs: list[Listed], found: dict[Side, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    row = {side: number for number, side in enumerate(found)}
+    who = pd.Series([side.identity for side in found], dtype="str")
     index = pd.DataFrame(
         {
-            "name": [side.path for side in sides],
+            "name": list(found.values()),
             "identity": who,
             "label": np.unique(who, return_inverse=True)[1],
-            "medium": range(len(sides)),
+            "medium": range(len(found)),
             "true_identity": who,
         }
     )
     table = pd.DataFrame(
         {
-            "a": [row[_stem(pair.a)] for pair in pairs],
-            "b": [row[_stem(pair.b)] for pair in pairs],
+            "a": [row[pair.a] for pair in pairs],
+            "b": [row[pair.b] for pair in pairs],
             "same": [pair.same for pair in pairs],
             "fold": [pair.fold for pair in pairs],
             "split": "test",
         }
     )
     return index, table.sort_values("fold", kind="stable", ignore_index=True)
-
-
-def _stem(side: Side) -> str:
-    return Path(side.path).with_suffix("").as_posix()
 
 
 def _shared_people(pairs: list[Listed]) -> list[str]:

@@ -179,8 +179,8 @@ class RecordFile:
             bad = outside[0]
             raise UserError(
                 f"{self.path}: the index puts record {keys[bad]} at offset {offsets[bad]}, but the "
-                f"file has {self.size} bytes and records begin at multiples of four; the .idx "
-                "belongs to another .rec, or the .rec is truncated: copy both again, or move the "
+                f"file has {self.size} bytes and records begin at multiples of four; one of the "
+                "two is truncated, or they do not belong together: copy both again, or move the "
                 ".idx away to have the file scanned"
             )
         for start in range(0, len(offsets), _ROWS_AT_ONCE):
@@ -205,6 +205,44 @@ class RecordFile:
             f"{self.path}: record {keys[bad]} of the index is not in the file: {reason}; copy .rec "
             "and .idx again, or move the .idx away to have the file scanned"
         )
+
+
+    def left_out(self, offsets: NDArray[np.int64]) -> tuple[int, int]:
+        """How many bytes of the file belong to none of the records at `offsets`, and the first.
+
+        Args:
+            offsets: of records of an index, after `refuse_bad_offsets`.
+
+        Raises:
+            UserError: records overlap.
+        """
+        begins = np.sort(offsets)
+        heads = self.words[(begins >> 2) + 1]
+        ends = begins + 4 * _part_words(heads)
+        limits = np.append(begins[1:], _aligned(self.size))
+        for row in np.flatnonzero(heads >> LENGTH_BITS != _WHOLE):
+            ends[row] = self._end_of_split(int(ends[row]), int(limits[row]))
+        overlap = np.flatnonzero(ends > limits)
+        if len(overlap):
+            raise UserError(
+                f"{self.path}: by the index a record begins at offset {limits[overlap[0]]}, inside "
+                f"of the one at {begins[overlap[0]]}; copy .rec and .idx again, or move the .idx "
+                "away to have the file scanned"
+            )
+        gaps = np.append(begins, _aligned(self.size)) - np.concatenate([[0], ends])
+        first = int(np.argmax(gaps > 0))
+        return int(gaps.sum()), int(ends[first - 1]) if first else 0
+
+    def _end_of_split(self, at: int, limit: int) -> int:
+        """Where a split record ends whose second part is at `at`, looked for up to `limit`."""
+        kind = _FIRST
+        while kind != _LAST and at < limit:
+            try:
+                kind, _, end = self._part(at)
+            except RecordError:  # Its header says so when it is read.
+                return limit
+            at = _aligned(end)
+        return at
 
 
 def _aligned(offset: int) -> int:

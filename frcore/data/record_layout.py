@@ -123,50 +123,49 @@ def _slow_header(file: RecordFile, offset: int, wanted: int) -> tuple[int, float
 
 def images_with_index(
     file: RecordFile, keys: NDArray[np.int64], offsets: NDArray[np.int64], headers: Headers
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Which of the records, sorted by their keys from an index, are images; and what is odd.
+) -> tuple[NDArray[np.int64], int]:
+    """Which of the records, sorted by their keys from an index, should be images; maybe empty ones.
+
+    Returns:
+        their rows; and how many images the header record has beyond those of the index.
 
     Raises:
-        UserError: there are none, one lacks its image, or the header record says otherwise.
+        UserError: the header record says otherwise.
     """
     has_image = headers.content > 0
-    rows = np.flatnonzero(has_image)
     if keys[0] != 0 or has_image[0] or headers.flag[0] != 2:
-        refuse_rows(
-            f"records of {file.path} have no image", np.flatnonzero(~has_image),
-            lambda row: f"record {keys[row]}",
-            "Without a header record (key 0, two labels, no image) each must have one",
-        )  # fmt: skip
-        return rows, []
+        return np.arange(len(keys)), 0
     beyond = _first_identity(file, int(offsets[0]))
-    places = keys[rows].astype(np.float32)
+    places = keys.astype(np.float32)
     # Of more than 2²⁴ images the float32 in the header record is only nearly their number.
-    wrong = places >= beyond if beyond < EXACT else places > beyond
+    wrong = has_image & (places >= beyond if beyond < EXACT else places > beyond)
     refuse_rows(
         f"images of {file.path} have keys that its header record gives to identities",
-        rows[wrong],
+        np.flatnonzero(wrong),
         lambda row: f"record {keys[row]}, but images are 1 to {beyond - 1:.0f}",
         "The index belongs to another .rec: copy both again, or move the .idx away to scan",
     )
-    if beyond < EXACT and len(rows) != beyond - 1:
-        return rows, [f"{beyond - 1:.0f} images are in its header record, {len(rows)} in its index"]
-    return rows, []
+    rows = np.flatnonzero(has_image | ((keys > 0) & (places < beyond)))
+    return rows, int(beyond) - 1 - len(rows) if beyond < EXACT else 0
 
 
 def images_by_scan(
     file: RecordFile, offsets: NDArray[np.int64], headers: Headers
 ) -> tuple[NDArray[np.int64], int]:
-    """Which of all the file's records are images, in its order; and the first one's key.
+    """Which of all the file's records should be images, in its order; and the first one's key.
+
+    Records without an image are the header and those of identities, which have two labels, and
+    images that are lost.
 
     Raises:
-        UserError: a record has no image, and none of those is a header record.
+        UserError: a record has two labels and no image, and none of those is a header record.
     """
-    has_image = headers.content > 0
-    rows, others = np.flatnonzero(has_image), np.flatnonzero(~has_image)
+    should = (headers.content > 0) | (headers.flag != 2)
+    rows, others = np.flatnonzero(should), np.flatnonzero(~should)
     if not len(others):
         return rows, 0
-    expected = np.array([len(rows) + 1, len(rows) + len(others)], np.float32)
-    for row in others[headers.flag[others] == 2]:
+    expected = np.array([len(rows) + 1, len(offsets)], np.float32)
+    for row in others:
         labels = np.frombuffer(file.record(int(offsets[row])), "<f4", 2, HEADER.size)
         if np.array_equal(labels, expected):
             return rows, 1

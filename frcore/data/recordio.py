@@ -95,6 +95,9 @@ class RecordIODataset:
         relabel: number the labels that occur 0, 1, ... in their order; `stored` has the old ones.
         label: which one of several labels of a record is the identity.
         transform: applied to the image.
+        skip: leave out records without an image, and what the index beside the file does not name
+            but its header record counts or its bytes hold, instead of refusing. An index that is
+            given as `idx` may name as few records as is meant.
 
     Raises:
         UserError: a file is missing or damaged, or labels are not those of a classification.
@@ -109,10 +112,12 @@ class RecordIODataset:
         relabel: bool = False,
         label: int = 0,
         transform: Callable[[NDArray[np.uint8]], Any] | None = None,
+        skip: bool = False,
     ):
         self.path = find_rec(Path(path))
         self.transform = transform
-        self.images, found, self.notes = _read(self.path, Path(idx) if idx else None, label)
+        given = Path(idx) if idx else None
+        self.images, found, self.empty, self.notes = _read(self.path, given, label, skip)
         self.stored: NDArray[np.int64] = _distinct(found)
         """The labels that occur, as they stand in the file (C,)."""
         said = num_classes if num_classes is not None else read_property(self.path)
@@ -175,7 +180,7 @@ class RecordIODataset:
     def _unusable(self, row: int, error: BadImageError) -> UserError:
         return UserError(
             f"{self.path}: image {row} (record {self.images.keys[row]}) cannot be used: {error}; "
-            "copy the file again, or leave the record out of the .idx"
+            "copy the file again, or give an `idx` without the record"
         )
 
 
@@ -197,26 +202,56 @@ def find_rec(path: Path) -> Path:
     return found[0].resolve()
 
 
-def _read(path: Path, idx: Path | None, label: int) -> tuple[RecordIOImages, NDArray[np.int64],
-                                                             list[str]]:  # fmt: skip
-    """The images of a file, the label of each as it stands there, and what is odd."""
+def _read(
+    path: Path, idx: Path | None, label: int, skip: bool
+) -> tuple[RecordIOImages, NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """The images of a file, their labels as they stand there, keys without image, what is odd."""
     file = RecordFile(path)
     beside = path.with_suffix(".idx")
+    notes: list[str] = []
     if idx is None and not beside.is_file():
         offsets = file.scan()
         headers = read_headers(file, offsets, np.arange(len(offsets)), label)
         rows, first = images_by_scan(file, offsets, headers)
-        keys, notes = np.arange(first, first + len(rows)), list[str]()
+        keys = np.arange(first, first + len(rows))
     else:
         all_keys, offsets = read_idx(idx or beside)
         file.refuse_bad_offsets(offsets, all_keys)
         headers = read_headers(file, offsets, all_keys, label)
-        rows, notes = images_with_index(file, all_keys, offsets, headers)
+        rows, missing = images_with_index(file, all_keys, offsets, headers)
         keys = all_keys[rows]
+        notes = _not_in_index(file, offsets, len(rows), missing)
+        if notes and idx is None and not skip:
+            raise UserError(
+                f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
+                "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the "
+                "rest"
+            )
+    is_empty = headers.content[rows] == 0
+    if not skip:
+        refuse_rows(
+            f"records of {path} have no image", keys[is_empty], lambda key: f"record {key}",
+            "Copy the file again; on_bad_image: skip leaves them out. Records of identities have "
+            "none either, but need a header record with the key 0 and two labels",
+        )  # fmt: skip
+    rows, empty, keys = rows[~is_empty], keys[is_empty], keys[~is_empty]
     if not len(rows):
         raise UserError(f"{path} has no images; give a .rec of images")
     images = RecordIOImages(file, offsets[rows], keys)
-    return images, _whole_labels(path, headers.label[rows], keys), notes
+    return images, _whole_labels(path, headers.label[rows], keys), empty, notes
+
+
+def _not_in_index(file: RecordFile, offsets: NDArray[np.int64], images: int, missing: int) -> list[
+    str]:  # fmt: skip
+    """What the file has that its index does not name."""
+    left_out, first = file.left_out(offsets)
+    notes = []
+    if missing:
+        notes.append(f"{images + missing} images are in the header record, {images} in the index")
+    if left_out:
+        notes.append(f"{left_out:,} bytes of the .rec, from byte {first:,} on, are in no record of "
+                     "the index")  # fmt: skip
+    return notes
 
 
 def _whole_labels(

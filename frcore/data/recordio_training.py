@@ -9,6 +9,7 @@ import pandas as pd
 
 from frcore.data.images import refuse
 from frcore.data.lst import identity_names
+from frcore.data.prepared import Skipped
 from frcore.data.recordio import RecordIODataset
 from frcore.data.training_set import write_training_in_place
 from frcore.data_config import Image, RecordIO
@@ -25,26 +26,28 @@ def write_recordio(spec: RecordIO, image: Image, out: Path, about: dict[str, Any
     # Gaps in the labels are meant where the number of identities is given, as in other formats.
     is_given = spec.identities is not None
     data = RecordIODataset(
-        spec.root, num_classes=spec.identities, label=spec.label, relabel=is_given
-    )
+        spec.root, num_classes=spec.identities, label=spec.label, relabel=is_given,
+        skip=spec.on_bad_image == "skip",
+    )  # fmt: skip
     if spec.names is None:
         numbers = pd.Series(data.stored).astype("str")
         identities = f"{data.path.parent.name}/{data.path.stem}/" + numbers
         about = about | {"people": "numbered"}
     else:
-        identities = _named(data, spec.names)
+        identities = _named(data, spec.names, spec.label)
     write_training_in_place(
         data.images, data.labels, identities, image, out, about,
         min_images=spec.min_images, check=spec.check, skip=spec.on_bad_image == "skip",
         workers=workers, warnings=[*data.notes, *([] if spec.names else [_NUMBERED])],
+        skipped=[Skipped(file=str(key), reason="a record without an image") for key in data.empty],
     )  # fmt: skip
 
 
-def _named(data: RecordIODataset, names: str) -> pd.Series:
+def _named(data: RecordIODataset, names: str, label: int) -> pd.Series:
     """The name of each label that occurs (C,), from a list beside the file or wherever it is."""
     beside = data.path.parent / names
     path = beside if beside.is_file() else Path(names)
-    found = identity_names(path)
+    found = identity_names(path, label)
     missing = pd.Index(data.stored).difference(found.index)
     refuse(
         f"labels of {data.path} are not in {path}",

@@ -154,13 +154,15 @@ def _small(content: mmap.mmap, begin: int, size: int) -> bytes:
 
 def _pax(content: mmap.mmap, begin: int, size: int) -> dict[str, str]:
     """Name and size of a pax header: records `length key=value\\n`, the length in bytes of all."""
-    body = _small(content, begin, size)
+    body = _small(content, begin, size).rstrip(b"\0")
     found: dict[str, str] = {}
-    while body.rstrip(b"\0"):
-        digits, _, _ = body.partition(b" ")
+    at = 0
+    while at < len(body):
+        digits = body[at : at + 8].partition(b" ")[0]
         length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-        key, equals, value = body[len(digits) + 1 : length - 1].partition(b"=")
-        if length > len(body) or not equals or body[length - 1 : length] != b"\n":
+        end = at + length
+        key, equals, value = body[at + len(digits) + 1 : end - 1].partition(b"=")
+        if end > len(body) or not equals or body[end - 1 : end] != b"\n":
             raise _BadTarError(f"damaged: no pax records at byte {begin}")
         if key.startswith(b"GNU.sparse"):
             raise _BadTarError(f"a sparse file at byte {begin}", _PLAIN)
@@ -170,7 +172,7 @@ def _pax(content: mmap.mmap, begin: int, size: int) -> dict[str, str]:
             if not value.isdigit() or len(value) > 18:
                 raise _BadTarError(f"damaged: a pax record's size at byte {begin} is not a number")
             found["size"] = value.decode()
-        body = body[length:]
+        at = end
     return found
 
 

@@ -10,7 +10,7 @@ import json
 import mmap
 import re
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
 
@@ -19,8 +19,9 @@ import pandas as pd
 
 from frcore.data.decoding import BadImageError
 from frcore.data.encoded import EncodedImages
-from frcore.data.images import SUFFIXES, refuse
+from frcore.data.images import refuse
 from frcore.data.labels import of_texts, write_labelled
+from frcore.data.picture_kinds import LOOKED_AT, SUFFIXES, kind_of
 from frcore.data.shards import find_shards, shard_names
 from frcore.data.tar_index import Member, members
 from frcore.data_config import Image, TarImages
@@ -122,8 +123,8 @@ class Shards(NamedTuple):
     """(N,), text."""
     problems: list[str]
     """One for each sample that cannot be used, which is not among the images."""
-    ignored: int
-    """Members that are neither image nor label."""
+    unused: list[str]
+    """What else there is, counted, with the first of each kind."""
 
 
 def write_tar(spec: TarImages, image: Image, out: Path, about: dict[str, Any],
@@ -140,10 +141,7 @@ def write_tar(spec: TarImages, image: Image, out: Path, about: dict[str, Any],
         return str(found.images.names.iloc[row])
 
     labels = of_texts(found.labels, spec, where, f"tar/{Path(spec.root).stem}")
-    said = [f"{found.ignored} members are neither image nor label and were ignored"]
-    write_labelled(
-        found.images, labels, spec, image, out, about, workers, said if found.ignored else ()
-    )
+    write_labelled(found.images, labels, spec, image, out, about, workers, found.unused)
 
 
 def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
@@ -153,11 +151,14 @@ def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
         UserError: an archive cannot be used.
     """
     parts, problems = [], []
-    ignored = 0
+    counts: Counter[bool] = Counter()
+    first: dict[bool, str] = {}
     for shard, (path, name) in enumerate(zip(paths, shard_names(paths), strict=True)):
-        samples, wrong, others = read_samples(path, label, json_key)
+        samples, wrong, unused = read_samples(path, label, json_key)
         problems += wrong
-        ignored += others
+        for member in unused:
+            counts[member.is_picture] += 1
+            first.setdefault(member.is_picture, f"{name}/{member.name}")
         part = pd.DataFrame(
             [(f"{name}/{image.name}", shard, image.offset, image.size, text)
              for image, text in samples],
@@ -166,11 +167,28 @@ def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
         # As columns an image takes a tenth of what it takes as Python objects.
         parts.append(part.astype({"name": "str", "label": "str"}))
     table = pd.concat(parts, ignore_index=True)
-    return Shards(MemberImages(paths, table), table["label"], problems, ignored)
+    said = [
+        f"{counts[kind]} members are {what} and were ignored, the first is {name!r}"
+        for kind, what in ((False, "neither image nor label"), (True, "further pictures"))
+        if (name := first.get(kind))
+    ]
+    return Shards(MemberImages(paths, table), table["label"], problems, said)
 
 
-def read_samples(path: Path, label: str, json_key: str) -> tuple[list[Sample], list[str], int]:
-    """The samples of a shard, in the order of their images; problems; members that do not matter.
+class _Unused(NamedTuple):
+    """A member that is not read."""
+
+    name: str
+    is_picture: bool
+
+
+def read_samples(
+    path: Path, label: str, json_key: str
+) -> tuple[list[Sample], list[str], list[_Unused]]:
+    """The samples of a shard, in the order of their images; problems; members that are not read.
+
+    The image of a sample is the member with the extension of a picture, else the only one whose
+    content is a picture.
 
     Args:
         path: the shard.
@@ -182,20 +200,34 @@ def read_samples(path: Path, label: str, json_key: str) -> tuple[list[Sample], l
     """
     images: dict[str, Member] = {}
     labels: dict[str, Member] = {}
+    by_content: dict[str, list[Member]] = {}
     problems: list[str] = []
-    ignored = 0
-    for member in members(path):
+    unused: list[_Unused] = []
+    found = list(members(path))
+    content = _mapped(path)
+    for member in found:
         key, extension = key_of(member.name)
         kind = images if extension in _IMAGES else labels if extension == label else None
-        if kind is None:
-            ignored += 1
-        elif key in kind:
+        if kind is not None and key in kind:
             problems.append(f"{path.name}/{member.name}: the sample {key!r} has two of its kind")
-        else:
+        elif kind is not None:
             kind[key] = member
+        elif _looks_like_a_picture(member, content):
+            by_content.setdefault(key or member.name, []).append(member)
+        else:
+            unused.append(_Unused(member.name, is_picture=False))
+    for key, pictures in by_content.items():
+        if key in images:
+            unused += [_Unused(member.name, is_picture=True) for member in pictures]
+        elif len(pictures) == 1:
+            images[key] = pictures[0]
+        else:
+            problems.append(
+                f"{path.name}/{pictures[0].name}: the sample {key!r} has {len(pictures)} pictures "
+                "and none is called .jpg or the like; a sample's name ends at its first dot"
+            )
     samples = []
-    content = _mapped(path)
-    for key, image in images.items():
+    for key, image in sorted(images.items(), key=lambda item: item[1].offset):
         try:
             if label == "folder":
                 text = _folder(key)
@@ -206,9 +238,16 @@ def read_samples(path: Path, label: str, json_key: str) -> tuple[list[Sample], l
             samples.append(Sample(image, text))
         except ValueError as error:
             problems.append(f"{path.name}/{image.name}: {error}")
-    alone = sorted(labels.keys() - images.keys())
+    alone = sorted(labels.keys() - images.keys() - by_content.keys())
     problems += [f"{path.name}/{labels[key].name}: there is no image of this key" for key in alone]
-    return samples, problems, ignored
+    return samples, problems, unused
+
+
+def _looks_like_a_picture(member: Member, content: memoryview) -> bool:
+    """Whether a member that is not hidden has the content of a picture."""
+    is_hidden = PurePosixPath(member.name).name.startswith(".")
+    head = content[member.offset : member.offset + min(member.size, LOOKED_AT)]
+    return not is_hidden and kind_of(head) is not None
 
 
 def key_of(name: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ def write_training_in_place(
     skip: bool = False,
     workers: int | None = None,
     warnings: Sequence[str] = (),
+    skipped: Sequence[Skipped] = (),
 ) -> None:
     """Write the prepared training set of the images of `source` to the folder `out`.
 
@@ -47,6 +48,7 @@ def write_training_in_place(
         skip: leave damaged images out and record them, instead of refusing.
         workers: threads that decode; all cores when absent. They never change the result.
         warnings: of the source.
+        skipped: what of the source is not among the images, because it cannot be used.
 
     Raises:
         UserError: an image is damaged and `skip` is false, or none is left.
@@ -75,13 +77,16 @@ def write_training_in_place(
         )
     kept, new_labels = np.unique(labels[rows], return_inverse=True)
     if len(kept) < len(identities):
-        left_out = len(identities) - len(kept)
-        said.append(f"{left_out} identities with fewer than {min_images} images were left out")
+        few = len(identities) - len(kept)
+        said.append(f"{few} identities with fewer than {min_images} images were left out")
     chosen = source if len(rows) == len(source) else source.take(rows)
     images = InPlaceImages(chosen, image, threads=workers)
+    left_out = [*skipped, *(Skipped(file=names.iloc[row], reason=bad[row]) for row in bad)]
+    if left_out:
+        said.append(skipped_images(len(left_out)))
     with written_in_place(out, images, protocol="train", **about) as draft:
         draft.warnings += said
-        draft.skipped += [Skipped(file=names.iloc[row], reason=bad[row]) for row in bad]
+        draft.skipped += left_out
         who = pd.Series(identities, dtype="str").iloc[labels[rows]].reset_index(drop=True)
         draft.tables["index"] = pd.DataFrame(
             {
@@ -93,6 +98,11 @@ def write_training_in_place(
                 "true_identity": who,
             }
         )
+
+
+def skipped_images(count: int) -> str:
+    """What a training set says of images that it was told to skip."""
+    return f"{count} bad images were skipped; see `skipped`"
 
 
 def _enough(

@@ -13,6 +13,7 @@ here (offset and length of each image) and images are read where they lie.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +27,7 @@ from frcore.data.draft import written_in_place
 from frcore.data.encoded import EncodedImages
 from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
-from frcore.data.pickles import Array, Blob, Buffer, PickleReader, RefusedPickleError
+from frcore.data.pickles import Array, Blob, Buffer, Fault, PickleReader, RefusedPickleError
 from frcore.data_config import Image, InsightFaceBin
 from frcore.errors import UserError
 
@@ -36,6 +37,15 @@ LAYOUT = (
     "allowed is what InsightFace's tools write: a pickle of (list of 2P encoded images as bytes, "
     "text or uint8 arrays; list of P bools)"
 )
+
+
+_WHY: Mapping[Fault, str] = {
+    "cut short": "{}: the file ends too early. Check the download: its size, or its sha256, against "
+    "those of its source",
+    "damaged": "{}; " + LAYOUT + "; check the download: it may be damaged, or another file",
+    "forbidden": "{}, which no list of images and bools needs; " + LAYOUT + "; do not load it with "
+    "Python's pickle either, and ask where it comes from",
+}
 
 
 class BinImages(EncodedImages):
@@ -116,9 +126,7 @@ class VerificationBin:
         try:
             value = PickleReader(self._buffer).read()
         except RefusedPickleError as refused:
-            raise self._error(f"{refused}, which no list of images and bools needs", refused) from (
-                refused
-            )
+            raise self._error(str(refused), refused.fault) from refused
         images, labels = self._parts(value)
         self._blobs = self._images(images)
         self.same = self._labels(labels)
@@ -155,8 +163,12 @@ class VerificationBin:
         images, genuine = self.images, 2 * np.flatnonzero(self.same)
         links = [(row, row + 1) for row in genuine.tolist()]
         first: dict[bytes, int] = {}
-        for row in range(len(self)):
-            links.append((row, first.setdefault(sha256(images.encoded(row)).digest(), row)))
+        hashes: dict[Blob, bytes] = {}
+        for row, blob in enumerate(self._blobs):
+            # A pickle can name one image many times.
+            if blob not in hashes:
+                hashes[blob] = sha256(images.encoded(row)).digest()
+            links.append((row, first.setdefault(hashes[blob], row)))
         linked = _components(len(self), links)
         if (linked[::2] == linked[1::2])[~self.same].any():
             return _components(len(self), links[: len(genuine)])
@@ -204,13 +216,8 @@ class VerificationBin:
             return stored[0] if len(stored) == 1 else None
         return None
 
-    def _error(self, problem: str, cause: Exception | None = None) -> UserError:
-        remedy = (
-            "do not load it with Python's pickle either, and ask where it comes from"
-            if cause
-            else "check the download"
-        )
-        return UserError(f"{self.path}: {problem}; {LAYOUT}; {remedy}")
+    def _error(self, problem: str, fault: Fault = "damaged") -> UserError:
+        return UserError(f"{self.path}: {_WHY[fault].format(problem)}")
 
 
 def write_bin(spec: InsightFaceBin, image: Image, out: Path, about: dict[str, Any],

@@ -15,6 +15,6 @@ The opcodes are those of Python's `pickletools`, the forms of numpy those of num
 """
 
 from frcore.data.pickles.reader import PickleReader
-from frcore.data.pickles.values import Array, Blob, Buffer, RefusedPickleError
+from frcore.data.pickles.values import Array, Blob, Buffer, Fault, RefusedPickleError
 
-__all__ = ["Array", "Blob", "Buffer", "PickleReader", "RefusedPickleError"]
+__all__ = ["Array", "Blob", "Buffer", "Fault", "PickleReader", "RefusedPickleError"]

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from frcore.data.pickles.calls import RECIPES
 from frcore.data.pickles.opcodes import MARK, NAMES, OPCODES
-from frcore.data.pickles.values import Blob, Buffer, Name, RefusedPickleError
+from frcore.data.pickles.values import Blob, Buffer, Fault, Name, RefusedPickleError
 
 FREE_OPCODES, BYTES_PER_OPCODE = 10_000, 16
 """A pickle may have so many opcodes, and one more for every so many bytes: an image of a kilobyte
@@ -51,7 +51,10 @@ class PickleReader:
             function = OPCODES.get(code)
             if function is None:
                 known = NAMES.get(code)
-                self.refuse(f"the opcode {known}" if known else f"the byte 0x{code:02x}")
+                if known is None:
+                    self.refuse(f"the byte 0x{code:02x}, which is no opcode")
+                # What begins with one is a file of another kind: 'P' is that of a zip archive.
+                self.refuse(f"the opcode {known}", "forbidden" if self._start else "damaged")
             try:
                 function(self)
             except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
@@ -61,15 +64,16 @@ class PickleReader:
                 return self.stack.pop()
         self.refuse(f"more than {limit:,} opcodes, too many for a file of {self.size:,} bytes")
 
-    def refuse(self, what: str) -> NoReturn:
+    def refuse(self, what: str, fault: Fault = "damaged") -> NoReturn:
         """Stop reading."""
-        raise RefusedPickleError(f"byte {self._start} has {what}")
+        raise RefusedPickleError(f"byte {self._start} has {what}", fault)
 
     def span(self, length: int) -> int:
         """The offset of the next `length` bytes, which are passed over."""
         offset = self.at
         if not 0 <= length <= self.size - offset:
-            self.refuse(f"a length of {length} bytes where only {self.size - offset} follow")
+            left = self.size - offset
+            self.refuse(f"a length of {length} bytes where only {left} follow", "cut short")
         self.at += length
         return offset
 
@@ -84,7 +88,8 @@ class PickleReader:
         while found < 0:
             part = bytes(self.buffer[self.at : min(self.at + step, offset + longest + 1)])
             if not part:
-                self.refuse(f"a line that does not end within {self.at - offset} bytes")
+                fault: Fault = "cut short" if self.at >= self.size else "damaged"
+                self.refuse(f"a line that does not end within {self.at - offset} bytes", fault)
             found = part.find(b"\n")
             self.at += len(part) if found < 0 else found + 1
             step *= 2  # Never much more than the line is long: a file can hold millions of lines.
@@ -118,7 +123,7 @@ class PickleReader:
     def push_name(self, name: Name) -> None:
         """Push a callable's name, if it is one of `RECIPES`."""
         if name not in RECIPES:
-            self.refuse(f"a reference to {str(name)[:_SHORT_TEXT]!r}")
+            self.refuse(f"a reference to {str(name)[:_SHORT_TEXT]!r}", "forbidden")
         self.stack.append(name)
 
     def pop(self) -> Any:

@@ -6,15 +6,24 @@ import codecs
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Buffer = bytes | memoryview
 
 _MOST_AXES = 4
 
 
+Fault = Literal["cut short", "damaged", "forbidden"]
+"""What is wrong with a pickle: the file ends too early; it is no pickle, or a damaged one, or of
+another form; it asks for what lists of images do not need, as one does that was made to do harm."""
+
+
 class RefusedPickleError(Exception):
     """What in the pickle is refused, and where; the message has no remedy."""
+
+    def __init__(self, message: str, fault: Fault):
+        super().__init__(message)
+        self.fault: Fault = fault
 
 
 class Blob(NamedTuple):
