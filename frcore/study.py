@@ -19,11 +19,12 @@ import yaml
 from frcore.backbones import BACKBONES
 from frcore.catalogue import Catalogue
 from frcore.config import Component, Study
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError, listed, unknown_name
 from frcore.heads import HEADS
 from frcore.samplers import SAMPLERS
 from frcore.study_errors import explain
 from frcore.study_file import parse_value, read_yaml, unquoted
+from frcore.study_rules import study_problems
 
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -160,19 +161,33 @@ def with_checked_components(study: Study) -> Study:
     """`study` with every head, sampler and backbone known and its parameters in their types.
 
     Raises:
-        UserError: a name or a parameter that does not exist, or a value that it does not allow.
+        UserError: names or parameters that do not exist, values that they do not allow, or settings
+            that cannot be together (`frcore.study_rules`); all that are found.
     """
+    problems: list[str] = []
+
+    def check(catalogue: Catalogue[Any], component: Component, where: str) -> Component:
+        try:
+            return _check(catalogue, component, where)
+        except UserError as error:
+            problems.append(str(error))
+        return component
+
     checked: dict[str, Any] = {
         field: tuple(
-            _check(catalogue, component, f"{field}[{index}]")
+            check(catalogue, component, f"{field}[{index}]")
             for index, component in enumerate(getattr(study, field))
         )
         for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS))
     }
     if study.measurement is not None and study.measurement.backbone is not None:
-        backbone = _check(BACKBONES, study.measurement.backbone, "measurement.backbone")
+        backbone = check(BACKBONES, study.measurement.backbone, "measurement.backbone")
         checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
-    return study.model_copy(update=checked)
+    study = study.model_copy(update=checked)
+    # What is asked there builds the components.
+    if problems := problems or study_problems(study):
+        raise UserError(listed(problems))
+    return study
 
 
 LFW_LISTS = {1: ("pairsDevTest.txt", "pairsDevTrain.txt"), 2: ("pairs.txt",)}

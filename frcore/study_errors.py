@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from frcore.config import Study
-from frcore.errors import UserError
+from frcore.errors import UserError, listed
 from frcore.study_file import parse_value
 from frcore.text import one_line
 
@@ -21,9 +21,7 @@ def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
     schema = Study.model_json_schema()
     found = [dict(item) for item in error.errors()]
     lines = [_line(item, raw, schema) for item in found if not _follows(item, found)]
-    if len(lines) == 1:
-        return f"{source}: {lines[0]}"
-    return "\n".join([f"{source} has {len(lines)} mistakes:", *(f"  {line}" for line in lines)])
+    return f"{source}: {listed(lines)}"
 
 
 def _follows(item: dict[str, Any], found: list[dict[str, Any]]) -> bool:

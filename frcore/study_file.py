@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from frcore.errors import UserError
+from frcore.errors import UserError, listed
 from frcore.text import one_line
 
 LARGEST = 256 * 1024
@@ -142,11 +142,8 @@ def _parsed(text: str, where: str, *, lines: bool) -> Any:
         raise UserError(f"{where} is not YAML: {_problem(error, text)}") from error
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    if len(reader.problems) > 1:
-        head = f"{where} has {len(reader.problems)} mistakes:"
-        raise UserError("\n".join([head, *(f"  {problem}" for problem in reader.problems)]))
     if reader.problems:
-        raise UserError(f"{where}: {reader.problems[0]}")
+        raise UserError(f"{where}: {listed(reader.problems)}")
     return value
 
 

@@ -45,7 +45,7 @@ def _checked_once(study: Study) -> Study:
     The check imports torch, which takes longer than all else before the first job; and on a cluster
     every job reads the study again.
     """
-    modules = {"frcore.study", "frcore.catalogue"}
+    modules = {"frcore.study", "frcore.study_rules", "frcore.catalogue"}
     for backbone in study.backbones:
         modules.update(component_modules(backbone=backbone))
     for head in study.heads:

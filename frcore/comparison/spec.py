@@ -208,7 +208,12 @@ def _of_heads(
         )
     except UserError as error:
         sides = dict(enumerate(chosen))
-        text = re.sub(r"^heads\[(\d+)\]", lambda match: sides[int(match[1])], str(error))
+        text = re.sub(
+            r"^( *)heads\[(\d+)\]",
+            lambda match: match[1] + sides[int(match[2])],
+            str(error),
+            flags=re.MULTILINE,
+        )
         raise UserError(text) from error
     for side, head in zip(chosen, found.heads, strict=True):
         if head != known.get(head.label, head):

@@ -18,7 +18,7 @@ from frcore.data.images import SUFFIXES, read_all, refuse
 from frcore.data.prepared import Skipped
 from frcore.data.training_set import write_training_in_place
 from frcore.data_config import Folder, Image
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes
 
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
@@ -124,6 +124,7 @@ def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
             f"{folder.root}: no identity has {spec.min_images} images in a sub-folder of its "
             f"own ({', '.join(sorted(SUFFIXES))}); check `root` or lower `min_images`"
         )
+    check_classes(len({source.identity for source in sources}), f"{folder.root}: a training set")
     warnings = _warnings(folder, everything, sources, spec.min_images)
     if spec.storage == "in_place":
         _write_in_place(spec, folder.root, sources, image, out, about, workers, warnings)
