@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic
-import yaml
 
 from frcore.config import Section
 from frcore.errors import UserError, unknown_name
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 from frcore.study import load_study
+from frcore.study_file import pairs
 from frcore.workflow import Workflow
 
 S = TypeVar("S", bound=Section)
@@ -23,13 +23,7 @@ def workflow(study: Path | None, config: list[str] | None) -> Workflow:
     """The study of `--study` with the overrides of `--config`."""
     if study is None:
         raise UserError("neither --spec nor --study was given; give --study config/X.yaml")
-    overrides: dict[str, Any] = {}
-    for entry in config or []:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise UserError(f"--config '{entry}': allowed is key=value, for example seeds='[0, 1]'")
-        overrides[key] = yaml.safe_load(value)
-    return Workflow(load_study(study, overrides))
+    return Workflow(load_study(study, pairs(config)))
 
 
 def parse(model: type[S], spec: str) -> S:

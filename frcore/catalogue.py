@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pydantic
 
 from frcore.errors import UserError, unknown_name
+from frcore.section import ExactNumbers
 
 if TYPE_CHECKING:
     from frcore.description import Component
@@ -31,6 +32,10 @@ def find_modules_here() -> None:
     # Last, so that a file called random.py shadows nothing.
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
+
+
+class _Parameters(ExactNumbers):
+    model_config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 class Catalogue(Generic[T], Mapping[str, str]):
@@ -117,10 +122,7 @@ class Catalogue(Generic[T], Mapping[str, str]):
             required = parameter.default is inspect.Parameter.empty
             default = ... if required else parameter.default
             fields[parameter.name] = (hints.get(parameter.name, Any), default)
-        config = pydantic.ConfigDict(
-            extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
-        )
-        return pydantic.create_model(f"{name} parameters", __config__=config, **fields)
+        return pydantic.create_model(f"{name} parameters", __base__=_Parameters, **fields)
 
     def check(self, name: str, parameters: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
         """The parameters in their declared types (`1` as 1.0 for a float); `UserError` if wrong."""

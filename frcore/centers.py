@@ -13,6 +13,7 @@ from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.lazy import LazyRows
 from frcore.loss.deferred import CenterGradient, TileGradient
+from frcore.samplers.base import Sampler
 
 CenterOptimizer = Literal["rowwise", "torch"]
 
@@ -309,13 +310,21 @@ def build_centers_optimizer(
             "torch.optim.SGD moves 'fp32' centres only: set center_format to 'fp32', or "
             "center_optimizer to 'rowwise'"
         )
-    sampler = classifier.sampler
+    check_moves_every_center(classifier.sampler)
+    return torch.optim.SGD(
+        [classifier.centers], lr=lr, momentum=momentum, weight_decay=weight_decay
+    )
+
+
+def check_moves_every_center(sampler: Sampler) -> None:
+    """Refuse a sampler that torch.optim.SGD does not go with.
+
+    Raises:
+        UserError: it leaves centres out that are to stand still.
+    """
     if sampler.leaves_out and sampler.update != "dense":
         raise UserError(
             f"center_optimizer 'torch' with a sampler whose update is '{sampler.update}'; "
             "torch.optim.SGD moves every centre at every step, which is 'dense': set the sampler's "
             "update to 'dense', or center_optimizer to 'rowwise'"
         )
-    return torch.optim.SGD(
-        [classifier.centers], lr=lr, momentum=momentum, weight_decay=weight_decay
-    )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frcore.center_state import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes
 from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.lazy import LazyRows
@@ -32,7 +32,7 @@ class Classifier(nn.Module):
     """Class centres, and the loss of embeddings against them.
 
     Args:
-        num_classes: C.
+        num_classes: C, at least 2.
         dim: D of the embeddings.
         head: a `Head`, or a name with its default parameters.
         sampler: a `Sampler`, or the name of one that needs no parameter.
@@ -78,6 +78,9 @@ class Classifier(nn.Module):
         center_format: CenterFormat = "fp32",
     ) -> None:
         super().__init__()
+        check_classes(num_classes)
+        if dim < 1:
+            raise UserError(f"embeddings of dimension {dim}; give at least 1, usually 512")
         center_CD, low_CD = initial_centers(
             num_classes, dim, seed=seed, std=center_std, center_format=center_format
         )

@@ -133,6 +133,13 @@ class Training(Section):
     def _precision_fits_the_device(self) -> Training:
         if self.precision == "bf16" and self.device != "cuda":
             raise ValueError("precision 'bf16' needs device 'cuda', but the device is 'cpu'")
+        late = [float(at) for at in self.schedule.milestones if not 0 < at < self.epochs]
+        if late:
+            raise ValueError(
+                f"schedule.milestones has {late[0]:g}, but the training has {self.epochs} epochs; "
+                "the rate can fall after more than 0 epochs and before the last is over: remove "
+                "it, or change epochs"
+            )
         if self.schedule.warmup >= self.epochs:
             raise ValueError(
                 f"schedule.warmup of {self.schedule.warmup} epochs leaves nothing of "
@@ -224,6 +231,10 @@ TRAINING_PARTS = ("train", "backbones", "heads", "samplers", "training")
 """What a study has that trains, and what one that only judges models has none of."""
 
 
+RESERVED = frozenset(("readme.md", "reference"))
+"""What lies beside the studies in results/, in small letters."""
+
+
 class Study(Section):
     """One study: which data, backbones, heads, samplers and seeds, trained and judged how."""
 
@@ -251,6 +262,16 @@ class Study(Section):
         False, description="Show some training faces of real people on the page, which is then "
         "not to be handed on more freely than the data themselves. Synthetic ones always are."
     )  # fmt: skip
+
+    @field_validator("name")
+    @classmethod
+    def _not_beside_the_studies(cls, name: str) -> str:
+        if name.casefold() in RESERVED:
+            raise ValueError(
+                f"'{name}' given, but results/ has a file or folder of that name (capitals do not "
+                "count), which the study would write over; give it another name"
+            )
+        return name
 
     @field_validator("seeds")
     @classmethod

@@ -27,6 +27,32 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str], *, where: str = 
     return UserError(f"{place}unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}")
 
 
+def listed(problems: list[str]) -> str:
+    """One problem as it is; several below each other and counted.
+
+    >>> print(listed(["a: is missing", "b: is missing"]))
+    2 mistakes:
+      a: is missing
+      b: is missing
+    """
+    if len(problems) == 1:
+        return problems[0]
+    return "\n".join([f"{len(problems)} mistakes:", *(f"  {problem}" for problem in problems)])
+
+
+def check_classes(count: int, what: str = "a classifier") -> None:
+    """Refuse fewer than two classes: with one, every loss is 0 and nothing is learned.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if count < 2:
+        raise UserError(
+            f"{what} of {count} {'class' if count == 1 else 'classes'}; at least 2 identities are "
+            "needed to tell apart: give images of more people, or lower `min_images`"
+        )
+
+
 _UNSAFE = re.compile(r"weights_only|allow_pickle|pickle\.load|\btrust", re.IGNORECASE)
 """In what torch and numpy say of a file with pickled objects: how to run what is in it."""
 

@@ -1,8 +1,8 @@
 """Reading a study: one YAML file, filled in, checked to the end, before any job starts.
 
-In order: YAML (duplicate keys are refused), overrides from the command line, the folders under
-`inputs`, the models of `frcore.config`, the catalogues of heads, samplers and backbones, and that
-the files exist which the data needs. Whatever is wrong is a `UserError` that names the key.
+In order: YAML (`frcore.study_file`), overrides from the command line, the folders under `inputs`,
+the models of `frcore.config`, the catalogues of heads, samplers and backbones, and that the files
+exist which the data needs. Whatever is wrong is a `UserError` that names the key.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import yaml
 from frcore.backbones import BACKBONES
 from frcore.catalogue import Catalogue
 from frcore.config import Component, Study
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError, listed, unknown_name
 from frcore.heads import HEADS
 from frcore.samplers import SAMPLERS
 from frcore.study_errors import explain
+from frcore.study_file import parse_value, read_yaml, unquoted
+from frcore.study_rules import study_problems
 
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -37,9 +39,8 @@ def load_study(
 
     Args:
         path: the YAML file.
-        overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key.
-            Values may be what Snakemake's `--config key=value` makes of them, where numbers inside
-            lists are strings.
+        overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key. A
+            value that is a string is YAML, as the user wrote it, except where text is wanted.
         check: instead of `with_checked_components`, for who remembers its verdicts.
 
     Raises:
@@ -65,74 +66,7 @@ def study_to_yaml(study: Study) -> str:
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-# --- YAML --------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and reads `1e-3` as a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise UserError(f"line {line}: the key '{key}' stands twice; remove one of them")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-# YAML 1.1, which PyYAML follows, wants a dot in a float: without this 1e-3 is a string.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        UserError: no such file, no YAML, a key twice, or something else than a mapping.
-    """
-    path = Path(path)
-    if not path.is_file():
-        beside = sorted(str(other) for other in path.parent.glob("*.yaml"))
-        found = f"; there are {', '.join(beside)}" if beside else ""
-        raise UserError(f"no study at '{path}' (working directory: {Path.cwd()}){found}")
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: a study is a mapping of keys to values, but this is {raw!r:.60}")
-    return raw
-
-
 # --- overrides and inputs ------------------------------------------------------------------------
-
-
-def typed(value: Any) -> Any:
-    """`value` with the numbers and truth values inside its lists and mappings parsed.
-
-    Snakemake reads `--config 'seeds=[0, 1]'` as a list of strings.
-    """
-    if isinstance(value, Mapping):
-        return {key: _typed_scalar(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_typed_scalar(item) for item in value]
-    return value
-
-
-def _typed_scalar(value: Any) -> Any:
-    if not isinstance(value, str):
-        return typed(value)
-    try:
-        parsed = yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError:
-        return value
-    return parsed if parsed is None or isinstance(parsed, bool | int | float) else value
 
 
 def _merged(base: Any, update: Any) -> Any:
@@ -148,11 +82,13 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
     inputs = inputs if isinstance(inputs, dict) else {}
     for key, value in overrides.items():
         if key in inputs:
-            inputs = {**inputs, key: str(value)}
+            inputs = {**inputs, key: unquoted(str(value))}
+        elif key in ("name", "title", "question"):
+            raw = {**raw, key: unquoted(str(value))}
         elif key in Study.model_fields:
-            # Snakemake turns `--config name=2024` into a number.
-            text = key in ("name", "title", "question")
-            raw = {**raw, key: str(value) if text else _merged(raw.get(key), typed(value))}
+            if isinstance(value, str):
+                value = parse_value(value, f"--config {key}")
+            raw = {**raw, key: _merged(raw.get(key), value)}
         else:
             allowed = [*inputs, *Study.model_fields]
             raise unknown_name("key", str(key), allowed, where="--config")
@@ -225,19 +161,33 @@ def with_checked_components(study: Study) -> Study:
     """`study` with every head, sampler and backbone known and its parameters in their types.
 
     Raises:
-        UserError: a name or a parameter that does not exist, or a value that it does not allow.
+        UserError: names or parameters that do not exist, values that they do not allow, or settings
+            that cannot be together (`frcore.study_rules`); all that are found.
     """
+    problems: list[str] = []
+
+    def check(catalogue: Catalogue[Any], component: Component, where: str) -> Component:
+        try:
+            return _check(catalogue, component, where)
+        except UserError as error:
+            problems.append(str(error))
+        return component
+
     checked: dict[str, Any] = {
         field: tuple(
-            _check(catalogue, component, f"{field}[{index}]")
+            check(catalogue, component, f"{field}[{index}]")
             for index, component in enumerate(getattr(study, field))
         )
         for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS))
     }
     if study.measurement is not None and study.measurement.backbone is not None:
-        backbone = _check(BACKBONES, study.measurement.backbone, "measurement.backbone")
+        backbone = check(BACKBONES, study.measurement.backbone, "measurement.backbone")
         checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
-    return study.model_copy(update=checked)
+    study = study.model_copy(update=checked)
+    # What is asked there builds the components.
+    if problems := problems or study_problems(study):
+        raise UserError(listed(problems))
+    return study
 
 
 LFW_LISTS = {1: ("pairsDevTest.txt", "pairsDevTrain.txt"), 2: ("pairs.txt",)}

@@ -9,6 +9,9 @@ from typing import Any
 import pydantic
 
 from frcore.config import Study
+from frcore.errors import UserError, listed
+from frcore.study_file import parse_value
+from frcore.text import one_line
 
 Location = tuple[int | str, ...]
 
@@ -18,9 +21,7 @@ def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
     schema = Study.model_json_schema()
     found = [dict(item) for item in error.errors()]
     lines = [_line(item, raw, schema) for item in found if not _follows(item, found)]
-    if len(lines) == 1:
-        return f"{source}: {lines[0]}"
-    return "\n".join([f"{source} has {len(lines)} mistakes:", *(f"  {line}" for line in lines)])
+    return f"{source}: {listed(lines)}"
 
 
 def _follows(item: dict[str, Any], found: list[dict[str, Any]]) -> bool:
@@ -76,7 +77,29 @@ def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
     message = item["msg"].replace("Input should be", "it should be").replace("tuple", "list")
     message = message[0].lower() + message[1:]
     hint = nearest(given, _constants(_node(schema, location))) if isinstance(given, str) else ""
-    return f"{place}: {given!r} given; {message}{hint}"
+    return f"{place}: {_shown(given)} given; {message}{hint or _quotes(kind, given)}"
+
+
+def _shown(given: Any) -> str:
+    """`given` as YAML has it where Python writes it otherwise."""
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    return one_line(repr(given), 100)
+
+
+def _quotes(kind: str, given: Any) -> str:
+    """What to do about a number in quotes, or a text without them."""
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        return f": write it in quotes, '{_shown(given)}'"
+    wanted = {"int_type": int | float, "float_type": int | float, "bool_type": bool}.get(kind)
+    if wanted is None or not isinstance(given, str):
+        return ""
+    try:
+        meant = parse_value(given, "")
+    except UserError:
+        return ""
+    is_meant = isinstance(meant, wanted) and isinstance(meant, bool) == (wanted is bool)
+    return ": write it without quotes" if is_meant else ""
 
 
 def _place(location: Location, raw: Any) -> str:

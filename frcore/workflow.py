@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from frcore import plan
 from frcore.catalogue import find_modules_here
@@ -26,6 +25,7 @@ from frcore.fingerprint import code_fingerprint
 from frcore.provenance import RUNTIMES, versions
 from frcore.section import compact_json
 from frcore.study import load_study, with_checked_components
+from frcore.study_file import pairs
 
 DEFAULT_STUDY = Path("config/quick.yaml")
 
@@ -45,7 +45,7 @@ def _checked_once(study: Study) -> Study:
     The check imports torch, which takes longer than all else before the first job; and on a cluster
     every job reads the study again.
     """
-    modules = {"frcore.study", "frcore.catalogue"}
+    modules = {"frcore.study", "frcore.study_rules", "frcore.catalogue"}
     for backbone in study.backbones:
         modules.update(component_modules(backbone=backbone))
     for head in study.heads:
@@ -72,10 +72,11 @@ class Workflow:
     comparison: ComparisonSpec | None = None
 
     @classmethod
-    def load(cls, files: Iterable[str | Path], overrides: Mapping[str, Any]) -> Workflow:
-        """The study in the last of `files`, or the default one, with `overrides`.
+    def load(cls, files: Iterable[str | Path], config: Iterable[str] | None) -> Workflow:
+        """The study in the last of `files`, or the default one, with the pairs of `--config`.
 
-        With settings of a comparison among them it has the compared heads alone.
+        With settings of a comparison among them it has the compared heads alone. The pairs are as
+        the user wrote them: Snakemake makes 10 of `010`, and texts of numbers inside lists.
 
         Raises:
             UserError: something in the study or the comparison is wrong.
@@ -83,7 +84,7 @@ class Workflow:
         find_modules_here()
         given = list(files)
         path = given[-1] if given else DEFAULT_STUDY
-        settings, overrides = split_settings(overrides)
+        settings, overrides = split_settings(pairs(config))
         study = load_study(path, overrides, check=_checked_once)
         if not settings:
             return cls(study)

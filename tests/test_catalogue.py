@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 
+import numpy as np
 import pytest
 
 from frcore.errors import UserError
@@ -71,11 +72,29 @@ def test_where_is_named():
 
 
 def test_parameters_come_in_their_declared_types():
-    checked = HEADS.check("arcface", {"margin": 1, "scale": "32"})
+    checked = HEADS.check("arcface", {"margin": 1, "scale": np.int64(32)})
     assert checked == {"margin": 1.0, "scale": 32.0}
     assert [type(value) for value in checked.values()] == [float, float]
     head = build_head("arcface", num_classes=10, **checked)
     assert (head.margin, head.scale_value, head.gradient) == (1.0, 32.0, "full")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "word"),
+    [
+        ("arcface", {"scale": "32"}, "number"),
+        ("arcface", {"margin": True}, "number"),
+        ("arcface", {"margin": float("nan")}, "finite"),
+        ("broadface", {"size": True}, "integer"),
+        ("broadface", {"size": 8.5}, "integer"),
+        ("broadface", {"size": 8, "compensate": 1}, "boolean"),
+        ("broadface", {"size": 8, "compensate": "false"}, "boolean"),
+    ],
+)
+def test_a_truth_value_or_a_text_is_no_number_and_no_number_is_true(name, given, word):
+    catalogue = HEADS if name in HEADS else SAMPLERS
+    with pytest.raises(UserError, match=f"Input should be a .*{word}"):
+        catalogue.check(name, given)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from snakemake.utils import validate
 
 from frcore.schema import study_schema
-from frcore.study import read_yaml
+from frcore.study_file import read_yaml
 from tests.test_study import MISTAKES
 from tests.tiny_study import TINY
 

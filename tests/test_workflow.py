@@ -24,7 +24,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def load(folder: Path, **changes: Any) -> Workflow:
-    return Workflow.load([write_study(folder, **changes)], {})
+    return Workflow.load([write_study(folder, **changes)], None)
 
 
 def specs(workflow: Workflow) -> dict[str, str]:
@@ -77,7 +77,7 @@ def test_the_same_study_written_otherwise_changes_nothing(tmp_path):
     before = load(tmp_path)
     path = tmp_path / "study.yaml"
     path.write_text("# a comment\n" + path.read_text().replace("scale: 16", "scale: 16.0"))
-    assert changed(before, Workflow.load([path], {})) == set()
+    assert changed(before, Workflow.load([path], None)) == set()
 
 
 def test_the_bootstrap_changes_evaluation_but_no_run(tmp_path):
@@ -150,4 +150,4 @@ def test_the_last_file_is_the_study(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     files = [write_study(tmp_path), write_study(other, name="other")]
-    assert Workflow.load(files, {"seeds": ["3"]}).name == "other"
+    assert Workflow.load(files, ["seeds=[3]"]).name == "other"

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
 from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
-from frcore.errors import UserError
+from frcore.study_file import parse_value
 
 if TYPE_CHECKING:
     from frcore.comparison.spec import ComparisonSpec
@@ -116,10 +115,4 @@ def _yaml(option: str, value: str | None) -> Any:
     """A name as it is; a mapping in braces read."""
     if value is None or not value.lstrip().startswith("{"):
         return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"{option} '{value}': {error}; write a mapping such as '{{name: arcface, margin: 0.3, "
-            "label: arc03}'"
-        ) from error
+    return parse_value(value, option)

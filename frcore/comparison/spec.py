@@ -19,7 +19,7 @@ from frcore.errors import UserError, unknown_name
 from frcore.heads import HEADS
 from frcore.plan import Spec
 from frcore.section import Label, Section
-from frcore.study import typed
+from frcore.study_file import parse_value, unquoted
 
 FOLDER = "comparison"
 """Where comparisons are, in `results/<study>`."""
@@ -88,9 +88,13 @@ class ComparisonSpec(Spec):
         return root / FOLDER / f"{self.id}.{suffix}"
 
 
-def split_settings(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_settings(overrides: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The comparison's settings among `--config` pairs, and the others, which are the study's."""
-    own = {key: typed(value) for key, value in overrides.items() if key in Settings.model_fields}
+    own = {
+        key: unquoted(text) if key == "against" else parse_value(text, f"--config {key}")
+        for key, text in overrides.items()
+        if key in Settings.model_fields
+    }
     return own, {key: value for key, value in overrides.items() if key not in own}
 
 
@@ -204,7 +208,12 @@ def _of_heads(
         )
     except UserError as error:
         sides = dict(enumerate(chosen))
-        text = re.sub(r"^heads\[(\d+)\]", lambda match: sides[int(match[1])], str(error))
+        text = re.sub(
+            r"^( *)heads\[(\d+)\]",
+            lambda match: match[1] + sides[int(match[2])],
+            str(error),
+            flags=re.MULTILINE,
+        )
         raise UserError(text) from error
     for side, head in zip(chosen, found.heads, strict=True):
         if head != known.get(head.label, head):

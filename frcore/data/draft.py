@@ -25,7 +25,7 @@ from frcore.data.prepared import (
 )
 from frcore.data.stored_source import write_source
 from frcore.data.tables import OPTIONAL, TABLES, Images, content_sha256, typed
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes
 from frcore.files import atomic_directory, write_json
 
 
@@ -128,6 +128,8 @@ def _finish(
     for name, table in tables.items():
         table.to_parquet(draft.folder / f"{name}.parquet", index=False)
     index = tables["index"]
+    if protocol == "train":
+        check_classes(index["label"].nunique(), "a training set")
     try:
         content = content_sha256(image_content(images), tables)
     except BadImageError as problem:

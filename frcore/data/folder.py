@@ -20,7 +20,7 @@ from frcore.data.picture_kinds import is_picture
 from frcore.data.prepared import Skipped
 from frcore.data.training_set import skipped_images, write_training_in_place
 from frcore.data_config import Folder, Image
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes
 
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
@@ -203,6 +203,7 @@ def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
             f"{folder.root}: no identity has {spec.min_images} pictures in a sub-folder of its "
             "own; check `root` or lower `min_images`"
         )
+    check_classes(len({source.identity for source in sources}), f"{folder.root}: a training set")
     warnings = _warnings(folder, found, sources, spec.min_images)
     skipped = [Skipped(file=name, reason=f"one of {_DEEPER}") for name in deeper]
     if spec.storage == "in_place":

@@ -17,7 +17,7 @@ from frcore.data.folder import ImageFolder, Source, enough, write_sources
 from frcore.data.images import refuse
 from frcore.data.lists import Pair, read_pairs, read_people
 from frcore.data_config import FolderPairs, Image, LFWPairs, LFWPeople
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes
 
 IMAGES, PROTOCOL = "aligned-112", "protocol"
 
@@ -42,6 +42,7 @@ def write_people(spec: LFWPeople, image: Image, out: Path, about: dict[str, Any]
     kept = enough(sources, spec.min_images)
     if not kept:
         raise UserError(f"{path}: nobody has {spec.min_images} images; lower `min_images`")
+    check_classes(len({source.identity for source in kept}), f"{path}: a training set")
     with written(out, count=len(kept), size=image.size, protocol="train", **about) as draft:
         left_out = len({s.identity for s in sources}) - len({s.identity for s in kept})
         if left_out:

@@ -225,7 +225,9 @@ def find_images(root: Path, pairs: list[Listed]) -> tuple[dict[Side, str], list[
 def _by_stem(folder: Path) -> dict[str, list[str]]:
     """The names of a folder's files by what they are called without suffix, composed."""
     stems: dict[str, list[str]] = {}
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
+    for entry in (
+        sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ()
+    ):
         if entry.is_file():
             for stem in {entry.name, Path(entry.name).stem}:
                 stems.setdefault(normalised(stem), []).append(entry.name)

@@ -38,6 +38,7 @@ def identity_name(split: str, seed: int, index: int) -> str:
 def write_faces(spec: SyntheticFaces, image: Image, out: Path, about: dict[str, Any],
                 workers: int | None) -> None:  # fmt: skip
     """Write a synthetic training set to the folder `out`."""
+    check_synthetic(spec)
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
     who = np.repeat(np.arange(spec.identities), counts)
     number = np.concatenate([np.arange(count) for count in counts])
@@ -52,6 +53,7 @@ def write_faces(spec: SyntheticFaces, image: Image, out: Path, about: dict[str, 
 def write_pairs(spec: SyntheticPairs, image: Image, out: Path, about: dict[str, Any],
                 workers: int | None) -> None:  # fmt: skip
     """Write a synthetic verification benchmark to the folder `out`."""
+    check_synthetic(spec)
     pairs = _verification_pairs(spec)
     who = np.repeat(np.arange(spec.identities), spec.images)
     number = np.tile(np.arange(spec.images), spec.identities)
@@ -67,6 +69,7 @@ def write_pairs(spec: SyntheticPairs, image: Image, out: Path, about: dict[str, 
 def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: dict[str, Any],
                     workers: int | None) -> None:  # fmt: skip
     """Write a synthetic template benchmark to the folder `out`."""
+    check_synthetic(spec)
     template_pairs = _template_pairs(spec)
     shots, template = _template_shots(spec)
     names = _names(spec.kind, spec.seed, spec.identities)
@@ -83,6 +86,84 @@ def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: di
         )
         draft.tables["template_pairs"] = template_pairs
         _finish(draft, shots, index, image, workers)
+
+
+def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) -> None:
+    """Refuse what cannot be drawn; a study asks before any job.
+
+    Raises:
+        UserError: more conflicts, flips or pairs than the people and their images allow.
+    """
+    if isinstance(spec, SyntheticFaces):
+        _check_labels(spec)
+    elif isinstance(spec, SyntheticPairs):
+        _check_pairs(spec)
+    else:
+        _check_template_pairs(spec)
+
+
+def training_counts(spec: SyntheticFaces) -> tuple[int, int, int]:
+    """Labels, images, and the most images that a label can have, all flips on it."""
+    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+    images = int(counts.sum())
+    return spec.identities + _split(spec), images, int(counts.max()) + _flips(spec, images)
+
+
+def _split(spec: SyntheticFaces) -> int:
+    """How many identities have two labels."""
+    return round(spec.conflicts * spec.identities)
+
+
+def _flips(spec: SyntheticFaces, images: int) -> int:
+    """How many images have the label of another identity."""
+    return round(spec.label_flips * images)
+
+
+def _check_labels(spec: SyntheticFaces) -> None:
+    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+    able, images, split = int((counts >= 2).sum()), int(counts.sum()), _split(spec)
+    if split > able:
+        raise UserError(
+            f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
+            f"only {able} have two images; allow at most {able / spec.identities:.3g} or raise "
+            "images"
+        )
+    labels = spec.identities + split
+    flips, movable = _flips(spec, images), images - labels
+    if flips > movable:
+        raise UserError(
+            f"label_flips = {spec.label_flips} would move {flips} of {images} images, but each "
+            f"of the {labels} labels keeps one; allow at most {movable / images:.3g} or raise "
+            "images"
+        )
+
+
+def _check_pairs(spec: SyntheticPairs) -> None:
+    most, smallest = -(-spec.pairs // spec.folds), spec.identities // spec.folds
+    possible = min(pairing.possible_genuine(smallest, spec.images),
+                   pairing.possible_impostor(smallest, spec.images))  # fmt: skip
+    if most > possible:
+        raise UserError(
+            f"pairs = {spec.pairs} needs {most} genuine and as many impostor pairs in each of "
+            f"{spec.folds} folds, but {smallest} identities with {spec.images} images have only "
+            f"{possible}; at most pairs = {possible * spec.folds} is possible, or raise "
+            "identities or images"
+        )
+    if spec.pairs < spec.folds:
+        raise UserError(
+            f"pairs = {spec.pairs} in {spec.folds} folds leaves folds without a pair; raise pairs "
+            f"to at least {spec.folds}, or lower folds"
+        )
+
+
+def _check_template_pairs(spec: SyntheticTemplates) -> None:
+    possible = pairing.possible_impostor(spec.identities, spec.templates)
+    if spec.impostor_pairs > possible:
+        raise UserError(
+            f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
+            f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
+            "raise identities or templates"
+        )
 
 
 def images_per_identity(identities: int, mean: int, exponent: float) -> NDArray[np.int64]:
@@ -127,29 +208,17 @@ def _disturbed_labels(
     """
     labels, names = who.copy(), list(true)
     rng = stream("labels", spec.seed, "train")
-    split = round(spec.conflicts * spec.identities)
+    split = _split(spec)
     able = np.flatnonzero(counts >= 2)
-    if split > len(able):
-        raise UserError(
-            f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
-            f"only {len(able)} have two images; allow at most {len(able) / spec.identities:.3g} "
-            "or raise images"
-        )
     for person in np.sort(rng.choice(able, split, replace=False)):
         labels[np.flatnonzero(who == person)[1::2]] = len(names)
         names.append(f"{true[person]}+conflict")
     origin = np.concatenate([np.arange(spec.identities), np.full(split, -1)])
     origin[labels] = who
 
-    flips = round(spec.label_flips * len(who))
+    flips = _flips(spec, len(who))
     _, first = np.unique(labels, return_index=True)
     movable = np.setdiff1d(np.arange(len(who)), first)
-    if flips > len(movable):
-        raise UserError(
-            f"label_flips = {spec.label_flips} would move {flips} of {len(who)} images, but each "
-            f"of the {len(names)} labels keeps one; allow at most {len(movable) / len(who):.3g} "
-            "or raise images"
-        )
     for at in np.sort(rng.choice(movable, flips, replace=False)):
         label = labels[at]
         while origin[label] == who[at]:
@@ -162,16 +231,6 @@ def _verification_pairs(spec: SyntheticPairs) -> pd.DataFrame:
     """LFW's form: per fold as many genuine as impostor pairs, and no person in two folds."""
     people = np.array_split(np.arange(spec.identities), spec.folds)
     shares = [len(part) for part in np.array_split(np.arange(spec.pairs), spec.folds)]
-    smallest = min(len(part) for part in people)
-    possible = min(pairing.possible_genuine(smallest, spec.images),
-                   pairing.possible_impostor(smallest, spec.images))  # fmt: skip
-    if max(shares) > possible:
-        raise UserError(
-            f"pairs = {spec.pairs} needs {max(shares)} genuine and as many impostor pairs in each "
-            f"of {spec.folds} folds, but {smallest} identities with {spec.images} images have "
-            f"only {possible}; at most pairs = {possible * spec.folds} is possible, or raise "
-            "identities or images"
-        )
     tables = []
     for fold, (members, wanted) in enumerate(zip(people, shares, strict=True)):
         rng = stream("pairs", spec.seed, spec.kind, fold)
@@ -185,13 +244,6 @@ def _verification_pairs(spec: SyntheticPairs) -> pd.DataFrame:
 
 def _template_pairs(spec: SyntheticTemplates) -> pd.DataFrame:
     """All genuine pairs, and as many impostor pairs as asked for."""
-    possible = pairing.possible_impostor(spec.identities, spec.templates)
-    if spec.impostor_pairs > possible:
-        raise UserError(
-            f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
-            f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
-            "raise identities or templates"
-        )
     rng = stream("pairs", spec.seed, spec.kind)
     everything = pairing.possible_genuine(spec.identities, spec.templates)
     genuine = pairing.draw_genuine(rng, spec.identities, spec.templates, everything)

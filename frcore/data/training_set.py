@@ -16,7 +16,7 @@ from frcore.data.images import refuse_rows
 from frcore.data.in_place import InPlaceImages
 from frcore.data.prepared import Skipped
 from frcore.data_config import Check, Image
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes
 
 
 def write_training_in_place(
@@ -55,6 +55,7 @@ def write_training_in_place(
     """
     said = list(warnings)
     rows = _enough(labels, np.arange(len(source)), min_images)
+    _check_left(labels, rows, len(identities), min_images)  # before hours of decoding
     bad: dict[int, str] = {}
     if check == "decode":
         chosen = source if len(rows) == len(source) else source.take(rows)
@@ -70,11 +71,7 @@ def write_training_in_place(
         )  # fmt: skip
     good = rows[~np.isin(rows, np.array(list(bad), np.int64))]
     rows = _enough(labels, good, min_images)
-    if not len(rows):
-        raise UserError(
-            f"no identity of {len(identities)} has {min_images} usable images; lower `min_images`, "
-            "or check the source"
-        )
+    _check_left(labels, rows, len(identities), min_images)
     kept, new_labels = np.unique(labels[rows], return_inverse=True)
     if len(kept) < len(identities):
         few = len(identities) - len(kept)
@@ -103,6 +100,18 @@ def write_training_in_place(
 def skipped_images(count: int) -> str:
     """What a training set says of images that it was told to skip."""
     return f"{count} bad images were skipped; see `skipped`"
+
+
+def _check_left(
+    labels: NDArray[np.int64], rows: NDArray[np.int64], identities: int, min_images: int
+) -> None:
+    """Refuse a training set of none or one of `identities`."""
+    if not len(rows):
+        raise UserError(
+            f"no identity of {identities} has {min_images} usable images; lower `min_images`, or "
+            "check the source"
+        )
+    check_classes(len(np.unique(labels[rows])), "a training set")
 
 
 def _enough(

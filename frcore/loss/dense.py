@@ -47,11 +47,7 @@ def dense_loss(
     Raises:
         UserError: another precision.
     """
-    if precision not in (None, "fp32"):
-        raise UserError(
-            f"the loss backend 'dense' with precision '{precision}'; it computes in fp32 alone: "
-            "choose 'streamed' or 'triton', or leave the precision out"
-        )
+    check_precision(precision)
     count = len(embedding_ND)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M = embedding_MD.norm(dim=1)
@@ -85,6 +81,19 @@ def dense_loss(
     reduce = _logsumexp if head.reduction == "logsumexp" else _softplus_sum
     reduced_M = reduce(scale_M[:, None] * negative_MC, absent_MC)
     return finish(head, batch, count, scale_M, target_M, reduced_M)
+
+
+def check_precision(precision: Precision | None) -> None:
+    """Refuse any other precision than this backend's.
+
+    Raises:
+        UserError: it is not fp32.
+    """
+    if precision not in (None, "fp32"):
+        raise UserError(
+            f"the loss backend 'dense' with precision '{precision}'; it computes in fp32 alone: "
+            "choose 'streamed' or 'triton', or leave the precision out"
+        )
 
 
 def _cosines(embedding_MD: Tensor, center_CD: Tensor, active: Tensor | None, head: Head) -> Tensor:

@@ -84,7 +84,7 @@ class Shape:
             raise unknown_name("state", self.state, STATES, where="--state")
         if self.backend not in BACKENDS:
             raise unknown_name("backend", self.backend, BACKENDS, where="--backend")
-        for name, least in (("identities", 1), ("gpus", 1), ("batch", 1), ("dim", 1), ("queue", 0)):
+        for name, least in (("identities", 2), ("gpus", 1), ("batch", 1), ("dim", 1), ("queue", 0)):
             if getattr(self, name) < least:
                 raise UserError(
                     f"--{name} {getattr(self, name)}; allowed is {least} or more: give a count"

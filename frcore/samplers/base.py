@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -15,6 +16,23 @@ Centers = Callable[[Tensor | None], Tensor]
 """Class centres (K, D) of an index (K,), or all of them for None; detached and up to date."""
 
 Update = Literal["lazy", "sparse", "dense"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training run gives its sampler to do.
+
+    Attributes:
+        classes: C.
+        batch_size: rows of a step.
+        steps: of the whole run.
+        largest: images of the class with the most.
+    """
+
+    classes: int
+    batch_size: int
+    steps: int
+    largest: int
 
 
 class Sampler(nn.Module):
@@ -48,6 +66,10 @@ class Sampler(nn.Module):
     def leaves_out(self) -> bool:
         """Whether a step's columns may be fewer than the classes."""
         return type(self).columns is not Sampler.columns
+
+    def no_effect(self, work: Work) -> str:
+        """Why a parameter would change nothing in such a run, and what to do; "" where it does."""
+        return ""
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """Learn the shape of the logit matrix; randomness follows from `seed` and `shard`."""
@@ -95,6 +117,10 @@ class SamplerOver(Sampler):
     def settled(self) -> bool:
         """The inner sampler's."""
         return self.over.settled
+
+    def no_effect(self, work: Work) -> str:
+        """The inner sampler's."""
+        return self.over.no_effect(work)
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """See `Sampler.attach`."""

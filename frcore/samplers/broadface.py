@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frcore.heads.base import Source
 from frcore.loss.base import ExtraRows
-from frcore.samplers.base import Centers, Sampler, SamplerOver
+from frcore.samplers.base import Centers, Sampler, SamplerOver, Work
 
 
 class BroadFace(SamplerOver):
@@ -58,6 +58,21 @@ class BroadFace(SamplerOver):
         """See `Sampler.settled`."""
         full = self._filled == self.size and self._steps >= self.warmup
         return full and super().settled
+
+    def no_effect(self, work: Work) -> str:
+        """See `Sampler.no_effect`: the queue is never used, or never full."""
+        images = work.steps * work.batch_size
+        if self.size and self.warmup >= work.steps:
+            return (
+                f"warmup = {self.warmup} steps, but the run has {work.steps}, so that the queue "
+                "would never be used; lower warmup, or train for longer"
+            )
+        if self.size > images:
+            return (
+                f"size = {self.size}, but the run sees {images} images in all, so that the queue "
+                f"would never be full; give at most {images}, or train for longer"
+            )
+        return super().no_effect(work)
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """See `Sampler.attach`; allocates the queue."""

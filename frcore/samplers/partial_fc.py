@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frcore.heads.base import Source
 from frcore.random_stream import OwnGenerator
-from frcore.samplers.base import Centers, Sampler, Update
+from frcore.samplers.base import Centers, Sampler, Update, Work
 from frcore.samplers.neighbours import nearest_centers
 
 
@@ -61,6 +61,18 @@ class PartialFC(Sampler):
     def leaves_out(self) -> bool:
         """Unless the budget is every centre."""
         return int(self.rate * self.num_classes) < self.num_classes
+
+    def no_effect(self, work: Work) -> str:
+        """See `Sampler.no_effect`: every batch has more classes of its own than the budget."""
+        budget, fewest = int(self.rate * work.classes), -(-work.batch_size // work.largest)
+        if self.rate == 0 or budget > fewest:
+            return ""
+        return (
+            f"rate = {self.rate:g} of {work.classes} classes is {budget}, but each batch of "
+            f"{work.batch_size} images has at least {fewest} classes of its own, so that no "
+            f"negative would ever be drawn; raise it above {fewest / work.classes:.3g}, or give 0, "
+            "which means the positives alone"
+        )
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """See `Sampler.attach`."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
-from frcore.errors import UserError
+from frcore.errors import UserError, check_classes, listed
 from frcore.files import sha256_of_json, write_json
 from frcore.lifetime import Stopped
 from frcore.plan import RunSpec
@@ -24,6 +25,7 @@ from frcore.training.checkpoint import (
     save_model,
 )
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
+from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
@@ -88,6 +90,9 @@ def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any
         threads=training.loader_threads,
     )
     trainer = Trainer(spec, batches, prepared.num_classes)
+    size = TrainingSize.of(prepared)
+    if found := problems(training, trainer.classifier.sampler, size):
+        raise UserError(listed([f"{part}: {problem}" for part, problem in found.items()]))
     content = prepared.manifest.content_sha256
     key = sha256_of_json([spec.hash, content, run_code(spec), versions()])
     checkpoint = out / "checkpoint.pt"
@@ -212,6 +217,7 @@ def _check_data(spec: RunSpec, prepared: Prepared) -> None:
             f"the prepared set is a benchmark ({prepared.manifest.protocol}); training needs the "
             "one made from the study's `train` section"
         )
+    check_classes(len(np.unique(prepared.labels)), "a training set")
 
 
 @contextlib.contextmanager

@@ -72,7 +72,9 @@ def test_a_name_that_stands_twice_is_not_guessed():
 
 
 def test_settings_are_told_from_the_studys_keys():
-    given = {"candidate": {"name": "cosface", "margin": "0.2"}, "tolerance": 1, "seeds": ["0"]}
+    given = {"candidate": "{name: cosface, margin: 0.2}", "tolerance": "1", "seeds": "[0]",
+             "against": "results/2024: old"}  # fmt: skip
     own, others = split_settings(given)
-    assert own == {"candidate": {"name": "cosface", "margin": 0.2}, "tolerance": 1}
-    assert others == {"seeds": ["0"]}
+    assert own == {"candidate": {"name": "cosface", "margin": 0.2}, "tolerance": 1,
+                   "against": "results/2024: old"}  # fmt: skip
+    assert others == {"seeds": "[0]"}
