@@ -16,9 +16,10 @@ from frcore.errors import UserError
 from frcore.evaluation.checks import IntArray, as_labels
 from frcore.evaluation.draws import NotDrawn, Values, Weights, draw_couples, draw_people
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
+from frcore.evaluation.false_accepts import TooFewFalseAccepts, why_no_interval
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import People, people_of_pairs
-from frcore.evaluation.weighted import BoundMetric, Metric, Window, values_of
+from frcore.evaluation.weighted import BoundMetric, Metric, TarAt, Window, values_of
 
 MAX_OVERLAP = 0.5
 """Above, a handful of people carries the benchmark and no draw of them tells what others do."""
@@ -37,9 +38,12 @@ class SharedBootstrap(SharedReplicates):
             has only its own few seeds for it, and two seeds say next to nothing (Student's t with
             one degree of freedom).
         replicates, rng_seed: as in `frcore.evaluation.uncertainty.interval_of_mean`.
+        refuse_few: refuse thresholds that allow too few false accepts for an interval. False is for
+            showing what their intervals would be worth (`benchmarks.coverage`).
 
     Raises:
         UserError: as `interval_of_mean`.
+        TooFewFalseAccepts: a FAR allows fewer false accepts than an interval needs.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class SharedBootstrap(SharedReplicates):
         groups: Sequence[Sequence[str]] = (),
         replicates: int = 1000,
         rng_seed: int = 0,
+        refuse_few: bool = True,
     ):
         labels = as_labels(same, np.asarray(same).size)
         # Several metrics of one run's scores share what was sorted.
@@ -60,6 +65,8 @@ class SharedBootstrap(SharedReplicates):
         bound = {
             run: metrics[run].bind(ranked[id(values)], labels) for run, values in scores.items()
         }
+        if refuse_few:
+            _refuse_few_false_accepts(metrics.values(), int(np.count_nonzero(~labels)))
         people = people_of_pairs(labels, identity_a, identity_b)
         people_values, couple_values = replicates_of(bound, people, replicates, rng_seed)
         super().__init__(
@@ -70,6 +77,12 @@ class SharedBootstrap(SharedReplicates):
             groups=groups,
             rng_seed=rng_seed,
         )
+
+
+def _refuse_few_false_accepts(metrics: Iterable[Metric], impostors: int) -> None:
+    for far in {metric.far for metric in metrics if isinstance(metric, TarAt)}:
+        if why := why_no_interval(far, impostors):
+            raise TooFewFalseAccepts(why)
 
 
 def replicates_of(

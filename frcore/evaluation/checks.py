@@ -22,6 +22,9 @@ class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
             f"FAR {far:g} cannot be resolved with {impostors:,} impostor pairs, where one false "
             f"accept is already a FAR of {1 / impostors:.2g}; it takes at least {needed:,} "
             "impostor pairs: ask for a larger FAR or use a benchmark with more of them"
+            if impostors
+            else f"no impostor pairs, so there is no threshold of FAR {far:g}; it takes at least "
+            f"{needed:,} of them: use a benchmark with pairs of different people"
         )
         self.far = far
         self.impostors = impostors
@@ -35,10 +38,16 @@ def as_scores(values: ArrayLike, name: str) -> FloatArray:
         UserError: not one-dimensional, empty, not numbers, or not finite (the first row is named).
     """
     array = np.asarray(values)
-    if array.ndim != 1 or array.size == 0:
+    if array.shape == (0,):
+        what = "pairs" if name == "pair" else f"{name} pairs"
         raise UserError(
-            f"{name} scores have shape {array.shape}; a metric needs a one-dimensional array with "
-            "at least one score: flatten it, or check that the protocol has such pairs"
+            f"no {what}: there are no {name} scores, and a metric needs at least one; use a "
+            "benchmark whose protocol has such pairs"
+        )
+    if array.ndim != 1:
+        raise UserError(
+            f"{name} scores have shape {array.shape}; a metric needs a one-dimensional array: "
+            "flatten it"
         )
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name} scores are {array.dtype}; a metric needs real numbers")
@@ -74,6 +83,9 @@ def as_labels(same: ArrayLike, size: int) -> BoolArray:
         array = array.astype(np.bool_)
     genuine = int(array.sum())
     if genuine in (0, size):
-        kind = "an impostor" if genuine else "a genuine"
-        raise UserError(f"none of {size} pairs is {kind} pair; verification needs both kinds")
+        kind = "impostor" if genuine else "genuine"
+        raise UserError(
+            f"no {kind} pairs: none of {size} pairs is one, and verification needs both kinds; use "
+            "a benchmark that has them"
+        )
     return array

@@ -21,6 +21,10 @@ Values = NDArray[np.float64]
 
 MIN_REPLICATES = 100
 
+NEAR_END = 10.0
+"""A proportion of fewer successes or failures than this, counted in independent trials, has no
+interval narrower than Wilson's."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -174,10 +178,17 @@ class SharedReplicates:
             )
         low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
         method = f"bootstrap over {self._people.people} people, {replicates.size} replicates"
-        if se_test == 0:
-            plain = _interval_of_no_spread(value, self._people.carrying, level, difference)
+        people = self._people.carrying
+        trials = people if se_test == 0 else _few_trials(value, se_test, people)
+        if trials and (se_test == 0 or not difference):
+            plain = _interval_of_trials(value, trials, level, difference)
+            if plain.low < low or plain.high > high:
+                method = (
+                    f"Wilson over {people} people (no replicate differs)"
+                    if se_test == 0
+                    else f"{method}, no narrower than Wilson's"
+                )
             low, high = min(low, plain.low), max(high, plain.high)
-            method = f"Wilson over {self._people.carrying} people (no replicate differs)"
         if se_seed is not None:
             method += f"; {seeds} seeds, Student t{how}"
         # A percentile interval of a biased statistic can miss its own estimate; a table must not.
@@ -258,12 +269,26 @@ def _replicates(
     return value + np.sqrt(variance / raw) * (values - value), float(np.sqrt(variance))
 
 
-def _interval_of_no_spread(value: float, trials: int, level: float, difference: bool) -> Interval:
-    """Where no replicate differs (all is right): what so many people cannot rule out."""
+def _interval_of_trials(value: float, trials: float, level: float, difference: bool) -> Interval:
+    """What so many independent trials cannot rule out."""
     if not difference:
         return wilson_interval(value * trials, trials, level)
     never = 1 - wilson_interval(trials, trials, level).low
     return Interval(value - never, value + never)
+
+
+def _few_trials(value: float, se_test: float, people: int) -> float:
+    """How many independent trials a proportion near 0 or 1 is worth; 0 where it is not near.
+
+    A bootstrap of a sample without failures (or with next to none) draws none (or seldom more): its
+    interval has no width (or hardly any) where the truth may well be lower. With 20 people and a
+    TAR of 99.6 % it held the truth in 80 % of simulated sets. Wilson's interval, with the trials
+    that the standard error amounts to, p(1 − p)/se², does not shrink there.
+    """
+    if value in (0.0, 1.0):
+        return float(people)
+    trials = value * (1 - value) / se_test**2
+    return trials if trials * min(value, 1 - value) < NEAR_END else 0.0
 
 
 @functools.cache

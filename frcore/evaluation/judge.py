@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.bootstrap import SharedBootstrap
+from frcore.evaluation.false_accepts import TooFewFalseAccepts, why_no_interval
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
 from frcore.evaluation.protocol import ScoredPairs
 from frcore.evaluation.ranked import Ranked
@@ -22,7 +23,7 @@ from frcore.evaluation.weighted import Metric
 Row = dict[str, Any]
 
 PAIR_FARS = (1e-2, 1e-3)
-"""FARs of pair benchmarks. The first is always a row; the others where they can be resolved."""
+"""FARs of pair benchmarks besides the headline's (`fars_of_pairs`)."""
 
 LEVEL = 0.95
 
@@ -89,7 +90,8 @@ def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
 def tar_rows(
     pairs: ScoredPairs, subset: str, fars: Sequence[float], replicates: int | None
 ) -> list[Row]:
-    """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value.
+    """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value, and one
+    that allows too few false accepts (`frcore.evaluation.false_accepts`) no interval.
 
     Args:
         pairs: of which those that count are judged.
@@ -147,7 +149,14 @@ def _intervals(
     ranked: Ranked, pairs: ScoredPairs, fars: Sequence[float], replicates: int
 ) -> dict[float, Estimate | UserError]:
     """The interval of the TAR at each FAR, all under the same draws; or why there is none."""
-    names = {f"{far}": far for far in fars}
+    found: dict[float, Estimate | UserError] = {
+        far: TooFewFalseAccepts(why)
+        for far in fars
+        if (why := why_no_interval(far, ranked.impostors))
+    }
+    names = {f"{far}": far for far in fars if far not in found}
+    if not names:
+        return found
     try:
         bootstrap = SharedBootstrap(
             dict.fromkeys(names, ranked),
@@ -158,20 +167,13 @@ def _intervals(
             replicates=replicates,
         )
     except UserError as error:
-        return dict.fromkeys(fars, error)
-    found: dict[float, Estimate | UserError] = {}
+        return dict.fromkeys(fars, error) | found
     for name, far in names.items():
         try:
             found[far] = bootstrap.mean([name], level=LEVEL)
         except UserError as error:
             found[far] = error
     return found
-
-
-def resolvable(pairs: ScoredPairs, fars: Sequence[float]) -> list[float]:
-    """The first of `fars`, and of the others those that the tested impostor pairs can resolve."""
-    impostors = int((~pairs.same[pairs.tested]).sum())
-    return [far for place, far in enumerate(fars) if place == 0 or far * impostors >= 1]
 
 
 def _with_interval(

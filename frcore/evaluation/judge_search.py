@@ -16,6 +16,7 @@ from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
 from frcore.evaluation.estimates import Estimate
+from frcore.evaluation.false_accepts import TooFewFalseAccepts
 from frcore.evaluation.identification import Searches, search, tpir_at_fpir
 from frcore.evaluation.judge import LEVEL, Row, empty_row, with_estimate
 from frcore.evaluation.protocol import (
@@ -25,7 +26,13 @@ from frcore.evaluation.protocol import (
     score_benchmark,
     score_templates,
 )
-from frcore.evaluation.search_bootstrap import RankShare, SearchBootstrap, SearchMetric, TpirAt
+from frcore.evaluation.search_bootstrap import (
+    RankShare,
+    SearchBootstrap,
+    SearchMetric,
+    TpirAt,
+    few_false_positives,
+)
 from frcore.evaluation.templates import rows_of_templates
 
 RANKS = (1, 5)
@@ -33,8 +40,8 @@ FPIRS = (0.01, 0.1)
 NOTE = (
     "1:N search: a candidate is a person; rank-k is the share of mated searches with the mate "
     "among the first k, TPIR the share with the mate first and at or above the threshold, the "
-    "lowest at which the share of non-mated searches with a candidate (FPIR) is not above the one "
-    "asked for. Means over galleries, each with its own threshold; intervals: people of probes are "
+    "lowest at which the share of this sample's non-mated searches with a candidate (FPIR) is not "
+    "above the one asked for. Means over galleries, each with its own threshold; intervals: people of probes are "
     "drawn, the galleries stay."
 )
 METRICS: tuple[SearchMetric, ...] = (*map(RankShare, RANKS), *map(TpirAt, FPIRS))
@@ -53,8 +60,8 @@ class FoundProbes:
     seen: BoolArray
 
     def unseen(self) -> FoundProbes | None:
-        """Without probes of people that were trained on; None where that is none or all of them."""
-        if self.seen.all() or not self.seen.any():
+        """Without probes of people that were trained on; None where that is none of them."""
+        if not self.seen.any():
             return None
         kept = ~self.seen
         galleries = {number: one.take(kept) for number, one in self.galleries.items()}
@@ -176,16 +183,22 @@ def _operating_point(galleries: Sequence[Searches], fpir: float) -> Row:
 def _estimates(
     galleries: Sequence[Searches], metrics: dict[str, SearchMetric], replicates: int
 ) -> dict[str, Estimate | UserError]:
-    """The interval of each metric; all are drawn together, so one refusal is of all."""
-    if not metrics:
-        return {}
+    """The interval of each metric, or why there is none; all are drawn together."""
+    found: dict[str, Estimate | UserError] = {
+        name: TooFewFalseAccepts(why)
+        for name, metric in metrics.items()
+        if (why := few_false_positives(galleries, metric))
+    }
+    drawn = {name: metric for name, metric in metrics.items() if name not in found}
+    if not drawn:
+        return found
     try:
         bootstrap = SearchBootstrap(
-            dict.fromkeys(metrics, galleries), metrics=metrics, replicates=replicates
+            dict.fromkeys(drawn, galleries), metrics=drawn, replicates=replicates
         )
-        return {name: bootstrap.mean([name], level=LEVEL) for name in metrics}
+        return found | {name: bootstrap.mean([name], level=LEVEL) for name in drawn}
     except UserError as error:
-        return dict.fromkeys(metrics, error)
+        return found | dict.fromkeys(drawn, error)
 
 
 def stored_arrays(found: FoundProbes) -> dict[str, NDArray[np.generic]]:

@@ -89,9 +89,9 @@ def allowed_false_accepts(far: float, impostors: int) -> int:
     if not 0 < far <= 1:  # also refuses NaN
         raise UserError(f"FAR {far} was asked for; it must be above 0 and at most 1, e.g. 1e-3")
     allowed = int(far * impostors)
-    if (allowed + 1) / impostors <= far:
+    if impostors and (allowed + 1) / impostors <= far:
         allowed += 1
-    elif allowed / impostors > far:
+    elif impostors and allowed / impostors > far:
         allowed -= 1
     if allowed < 1:
         needed = math.ceil(1 / far)

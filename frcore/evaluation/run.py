@@ -17,7 +17,8 @@ from frcore.devices import lease_gpu
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 from frcore.evaluation.insightface import NOTE, insightface_rows
-from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, resolvable, tar_rows
+from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, tar_rows
 from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
 from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
 from frcore.evaluation.notes import OWN_CHECKPOINT, notes
@@ -219,21 +220,22 @@ def _refuse_leak(test: Prepared, overlap: Overlap) -> None:
 
 
 def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
-    """The FARs of a template benchmark's own spec, or those of pairs."""
+    """The FARs of a template benchmark's own spec, or those that follow from the pairs."""
     given = test.manifest.spec.get("data", {}).get("fars")
-    return [float(far) for far in given] if given else resolvable(pairs, PAIR_FARS)
+    if given:
+        return [float(far) for far in given]
+    return fars_of_pairs(int((~pairs.same[pairs.tested]).sum()), PAIR_FARS)
 
 
 def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap, replicates: int) -> Judged:
     """Rows of all pairs and, where people were trained on, of pairs without them."""
-    judged = _judge_subset(test, pairs, "all", _fars(test, pairs), replicates)
+    fars = _fars(test, pairs)
+    judged = _judge_subset(test, pairs, "all", fars, replicates)
     if not overlap.seen_people:
         return judged
     # The pairs that choose a threshold are kept: the subset is about who is judged.
     unseen = pairs.take(pairs.unseen | ~pairs.tested)
-    if not unseen.tested.any():
-        return judged
-    rows = _judge_subset(test, unseen, "unseen", _fars(test, unseen), replicates).rows
+    rows = _judge_subset(test, unseen, "unseen", fars, replicates).rows
     return Judged(judged.rows + rows, judged.threshold)
 
 

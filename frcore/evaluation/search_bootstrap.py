@@ -20,6 +20,7 @@ from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
 from frcore.evaluation.draws import PairSet, Values, draw_counts
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
+from frcore.evaluation.false_accepts import TooFewFalseAccepts, why_no_interval
 from frcore.evaluation.identification import Searches, rank_share, refuse_fpir
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import MIN_IDENTITIES
@@ -62,6 +63,14 @@ class TpirAt:
 
 
 SearchMetric = RankShare | TpirAt
+
+
+def few_false_positives(galleries: Sequence[Searches], metric: SearchMetric) -> str:
+    """Why a metric has no interval: some gallery's threshold allows too few false positives."""
+    if not isinstance(metric, TpirAt):
+        return ""
+    fewest = min(int((~one.mated).sum()) for one in galleries)
+    return why_no_interval(metric.fpir, fewest, rate="FPIR", unit="non-mated searches")
 
 
 @dataclass
@@ -112,6 +121,7 @@ class SearchBootstrap(SharedReplicates):
     Raises:
         UserError: runs whose searches differ in their people, too few people or replicates, or what
             the metric refuses.
+        TooFewFalseAccepts: a threshold allows too few false positives (`few_false_positives`).
     """
 
     def __init__(
@@ -126,6 +136,9 @@ class SearchBootstrap(SharedReplicates):
         refuse_few_replicates(replicates)
         first = next(iter(searches.values()))
         _refuse_other_searches(searches)
+        for metric in dict.fromkeys(metrics.values()):
+            if why := few_false_positives(first, metric):
+                raise TooFewFalseAccepts(why)
         names, person = np.unique(
             np.concatenate([one.person for one in first]), return_inverse=True
         )

@@ -59,6 +59,8 @@ def interval_of_mean(
     Raises:
         UserError: unusable scores, labels, identities (see `people_of_pairs`) or settings.
         UnresolvableFAR: from `TarAt`.
+        TooFewFalseAccepts: the FAR allows fewer false accepts than an interval needs
+            (`frcore.evaluation.false_accepts`).
 
     >>> rng = np.random.default_rng(0)
     >>> a, b = np.repeat(np.arange(40), 2), np.tile([0, 1], 40) + np.repeat(np.arange(40), 2)

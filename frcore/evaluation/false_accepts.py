@@ -1,0 +1,82 @@
+"""How many false accepts a number rests on, and whether that is enough for an interval.
+
+At a FAR that allows k of n impostor pairs to be accepted, the threshold is an order statistic: the
+score of rank k. For n independent impostors the true FAR there follows Beta(k + 1, n − k), with
+the mean (k + 1)/(n + 1): at k = 1 it is on average twice the FAR asked for, so TAR is biased
+upwards, and the share e^−k of all samples has not one impostor above the true threshold. Up to
+k = 3 that is more than the 2.5 % that an interval of 95 % may miss on one side, so whatever such a
+sample says, no lower end but 0 would be right; at the levels of several comparisons held together
+(99.7 % each for eighteen methods) it takes twice as many. Impostor pairs share people besides, so
+the k scores are fewer than they seem.
+
+How often intervals hold the truth at each k is simulated by `python -m benchmarks.coverage` (the
+table is in docs/evaluation.md): 95 % intervals hold it in about three quarters of the sets at
+k = 1, in 92 % at k = 3, and miss it evenly on both sides from k = 10 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from frcore.errors import UserError
+from frcore.evaluation.metrics import allowed_false_accepts
+
+MIN_FALSE_ACCEPTS = 10
+"""An estimate whose FAR (or FPIR) allows fewer false accepts has no interval, mark or verdict."""
+
+
+def why_no_interval(far: float, impostors: int, *, rate: str = "FAR", unit: str = "") -> str:
+    """Why a number at a FAR has no interval; "" where it may have one.
+
+    Args:
+        far: the FAR (or FPIR) asked for.
+        impostors: impostor pairs (or non-mated searches of a gallery), enough to resolve it.
+        rate: what `far` is called.
+        unit: what impostors are called; "impostor pairs" unless given.
+
+    >>> why_no_interval(1e-3, 10_000)
+    ''
+    >>> print(why_no_interval(1e-3, 1200))
+    FAR 0.001 allows 1 false accept of 1,200 impostor pairs, too few for an interval (at least 10)
+    """
+    allowed = allowed_false_accepts(far, impostors)
+    if allowed >= MIN_FALSE_ACCEPTS:
+        return ""
+    accepts = "false accept" if allowed == 1 else "false accepts"
+    return (
+        f"{rate} {far:g} allows {allowed} {accepts} of {impostors:,} {unit or 'impostor pairs'}, "
+        f"too few for an interval (at least {MIN_FALSE_ACCEPTS})"
+    )
+
+
+class TooFewFalseAccepts(UserError):
+    """The threshold is an order statistic of too few impostor scores for an interval."""
+
+
+def lowest_far(impostors: int, fars: Iterable[float]) -> float | None:
+    """The lowest of `fars` at which a number may have an interval: a benchmark's headline.
+
+    >>> lowest_far(1200, [1e-1, 1e-2, 1e-3]), lowest_far(40, [1e-1, 1e-2])
+    (0.01, None)
+    """
+    enough = (far for far in fars if far * impostors > MIN_FALSE_ACCEPTS - 1)
+    return min((far for far in enough if not why_no_interval(far, impostors)), default=None)
+
+
+def fars_of_pairs(impostors: int, usual: Sequence[float]) -> list[float]:
+    """The FARs of a pair benchmark, which follow from its impostor pairs, highest first.
+
+    The first of `usual` always, the others where they can be resolved, and the lowest power of ten
+    at which a number may have an interval.
+
+    >>> fars_of_pairs(1200, (1e-2, 1e-3)), fars_of_pairs(300, (1e-2, 1e-3))
+    ([0.01, 0.001], [0.1, 0.01])
+    >>> fars_of_pairs(1_000_000, (1e-2, 1e-3)), fars_of_pairs(0, (1e-2, 1e-3))
+    ([0.01, 0.001, 1e-05], [0.01])
+    """
+    powers = [float(f"1e-{digits}") for digits in range(1, 2 + int(np.log10(max(impostors, 1))))]
+    headline = lowest_far(impostors, powers)
+    chosen = {far for place, far in enumerate(usual) if place == 0 or far * impostors >= 1}
+    return sorted(chosen | ({headline} if headline is not None else set()), reverse=True)
