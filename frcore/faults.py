@@ -114,11 +114,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
-        or any(part in text for part in ("can't allocate memory", "std::bad_alloc", _NO_THREAD))
+        or any(part in text for part in ("can't allocate memory", "std::bad_alloc", *_NO_THREAD))
     )
 
 
-_NO_THREAD = "can't start new thread"
+_NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
+"""As Python and pyarrow say it."""
 
 
 def bytes_asked(message: str) -> int | None:
@@ -234,7 +235,11 @@ def _full(path: Path | None, code: int, size: int | None = None) -> str:
             f"allows{_limit('RLIMIT_FSIZE')}; choose another folder, or raise the limit "
             f"(ulimit -f unlimited), {AGAIN}"
         )
-    path = Path() if path is None else path
+    if path is None:  # whatever is written to a file has a place
+        return (
+            "no space left where the output of this command goes, a log or the file behind `>`; "
+            f"free some there, {AGAIN}"
+        )
     mount = _mount(path)
     found = os.statvfs(mount)
     if found.f_files and not found.f_favail:
@@ -270,7 +275,7 @@ def _memory(text: str) -> str:
             f"the memory of the GPU ran out{more}; take a smaller batch_size, or end what else "
             f"uses the GPU (nvidia-smi), {AGAIN}"
         )
-    if _NO_THREAD in text:
+    if any(part in text for part in _NO_THREAD):
         return (
             "the system starts no more threads, for want of memory or at the limit on "
             f"processes{_limit('RLIMIT_NPROC')}; end other programs, or raise the limit "
