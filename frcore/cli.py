@@ -12,6 +12,7 @@ from rich.markup import escape
 from frcore.catalogue import find_modules_here
 from frcore.commands import catalogue, comparison, results, stages
 from frcore.errors import UserError
+from frcore.faults import refusal
 from frcore.lifetime import Stopped, stopped_by_signals
 from frcore.text import visible
 
@@ -51,13 +52,15 @@ app.command()(catalogue.doctor)
 
 @contextlib.contextmanager
 def _errors_without_traceback() -> Iterator[None]:
+    """A mistake of the user's, or what the system refuses, as one message and its exit code."""
     try:
         yield
-    except UserError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]error:[/] {escape(visible(str(error)))}"
-        )
-        raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        told = refusal(error) or error
+        if not isinstance(told, UserError):
+            raise
+        _tell(f"[bold red]error:[/] {escape(visible(str(told)))}")
+        raise SystemExit(told.exit_code) from None
 
 
 def main() -> None:
@@ -76,7 +79,8 @@ def main() -> None:
 
 
 def _tell(message: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(message, highlight=False)
+    with contextlib.suppress(OSError):  # the log may be on the very disk that is full
+        Console(stderr=True, soft_wrap=True).print(message, highlight=False)
 
 
 if __name__ == "__main__":

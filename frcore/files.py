@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from frcore.faults import refusals_told
 from frcore.processes import Owner, this_process
 
 
@@ -32,8 +33,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     _share(temporary, 0o666)
     try:
-        yield temporary
-        temporary.replace(path)
+        with refusals_told(path):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,8 +52,9 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
     _share(temporary, 0o777)
     try:
-        yield temporary
-        _swap_in(temporary, path)
+        with refusals_told(path):
+            yield temporary
+            _swap_in(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
-from frcore.errors import UserError
+from frcore.faults import ended_worker, refusal
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -92,7 +92,8 @@ def _work(
             try:
                 result = job()
             except Exception as error:
-                failure = _sendable(error)
+                # Here, because what an error was raised from does not travel with it.
+                failure = _sendable(refusal(error) or error)
             end.send((result, failure))
 
 
@@ -112,10 +113,7 @@ def _answer(end: Connection, worker: BaseProcess) -> Any:
         result, error = end.recv()
     except (EOFError, ConnectionError):
         worker.join()
-        raise UserError(
-            f"a process of this command was ended from outside (exit code {worker.exitcode}); the "
-            "usual cause is want of memory, so try it with one process: --processes 1"
-        ) from None
+        raise ended_worker(worker.exitcode) from None
     if error is not None:
         raise error
     return result

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_disk import small_disk  # noqa: F401
+
 if not Path("/dev/nvidia0").exists():
     # Triton's kernels run in its interpreter. It reads this when it is imported, by whomever.
     os.environ.setdefault("TRITON_INTERPRET", "1")

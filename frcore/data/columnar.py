@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from frcore.data.decoding import BadImageError
 from frcore.errors import UserError
+from frcore.faults import raise_refusal
 
 LARGEST_GROUP = 2**28
 """Bytes of images in one group, after decompression. A bomb has more; so has a file that was not
@@ -178,6 +179,7 @@ class _Parquet(Columns):
                     raise self.too_large(group)
             return pa.concat_arrays(parts)
         except _DAMAGED as error:
+            raise_refusal(error)
             raise BadImageError(
                 f"row group {group} of {self.path.name} is damaged: {error}"
             ) from error

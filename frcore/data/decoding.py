@@ -24,6 +24,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from frcore.data.picture_kinds import kind_of
+from frcore.faults import raise_refusal
 
 Encoded = bytes | memoryview
 
@@ -88,6 +89,7 @@ def decode_rgb(encoded: Encoded) -> NDArray[np.uint8]:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
+        raise_refusal(error)
         raise BadImageError(f"OpenCV cannot decode it: {error.err}") from error
     if image is None:
         raise BadImageError("a damaged JPEG, which OpenCV cannot decode")
@@ -186,6 +188,7 @@ def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
         is_unread = kind in ("GIF", "HEIC", "AVIF", "JPEG 2000", "JPEG XL", "a camera's raw file")
         raise BadImageError(_not_read(str(kind)) if is_unread else damaged) from error
     except Exception as error:  # Damaged files make decoders raise nearly anything.
+        raise_refusal(error)
         raise BadImageError(str(error) or type(error).__name__) from error
 
 

@@ -26,6 +26,7 @@ from frcore.data.prepared import (
 from frcore.data.stored_source import write_source
 from frcore.data.tables import OPTIONAL, TABLES, Images, content_sha256, typed
 from frcore.errors import UserError, check_classes
+from frcore.faults import reserve
 from frcore.files import atomic_directory, write_json
 
 
@@ -44,9 +45,7 @@ class Draft(BareDraft):
 
     def __init__(self, folder: Path, count: int, size: int):
         super().__init__(folder)
-        self.images: Images = open_memmap(
-            folder / IMAGES, mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
-        )
+        self.images: Images = _new_images(self.images_path, (count, size, size, 3))
         """uint8 (N, size, size, 3), RGB; a memory map of `images_path`."""
 
     @property
@@ -58,12 +57,19 @@ class Draft(BareDraft):
         """Keep the images `rows` only, in that order."""
         kept = self.folder / "kept.npy"
         shape = (len(rows), *self.images.shape[1:])
-        target = open_memmap(kept, mode="w+", dtype=np.uint8, shape=shape)
+        target = _new_images(kept, shape)
         for start in range(0, len(rows), 1024):
             target[start : start + 1024] = self.images[rows[start : start + 1024]]
         target.flush()
         kept.replace(self.images_path)
         self.images = target
+
+
+def _new_images(path: Path, shape: tuple[int, ...]) -> Images:
+    """A memory map of a new `.npy` file with all its room on the disk."""
+    images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    reserve(path, path.stat().st_size)
+    return images
 
 
 @contextlib.contextmanager

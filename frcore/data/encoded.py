@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from frcore.data.decoding import BadImageError, Encoded
 from frcore.errors import UserError, unknown_name
+from frcore.faults import raise_refusal
 
 
 class EncodedImages(ABC):
@@ -107,6 +108,8 @@ class EncodedFiles(EncodedImages):
         try:
             return (self.root / self._names.array[row]).read_bytes()
         except OSError as error:
+            if not isinstance(error, PermissionError):
+                raise_refusal(error)
             raise BadImageError(error.strerror or str(error)) from error
 
     @property

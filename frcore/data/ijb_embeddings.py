@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from frcore.data.faces.streams import stream
 from frcore.data.ijb_simulation import Protocol
 from frcore.errors import UserError
+from frcore.faults import reserve
 
 Floats = NDArray[np.float32]
 
@@ -52,6 +53,7 @@ def write_embeddings(
         raise UserError(f"--dim {dim}; embeddings have 8 to 65,536 dimensions, usually 512")
     count = len(protocol.template)
     array = open_memmap(path, mode="w+", dtype=dtype, shape=(count, dim))
+    reserve(path, path.stat().st_size)
     scale = _direction_scale(dim)
     people = _people(protocol.sizes.subjects, scale, seed)
     person = protocol.subject[protocol.template]

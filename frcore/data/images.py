@@ -15,6 +15,7 @@ from rich.progress import Progress
 from frcore.data.decoding import BadImageError, decode_rgb
 from frcore.data_config import Image
 from frcore.errors import UserError
+from frcore.faults import raise_refusal
 
 _SHOWN = 10
 _PART = 4096
@@ -29,6 +30,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         content = path.read_bytes()
     except OSError as error:
+        if not isinstance(error, PermissionError):
+            raise_refusal(error)
         raise BadImageError(error.strerror or str(error)) from error
     return decode_rgb(content)
 

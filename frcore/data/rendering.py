@@ -10,6 +10,7 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from frcore.data.faces.identity import Identity, identity
 from frcore.data.faces.nuisance import Nuisance, nuisance
 from frcore.data.faces.render import render
 from frcore.data.progress import progress_bar
+from frcore.faults import ended_worker
 from frcore.parallel import available_cores
 
 T = TypeVar("T")
@@ -124,7 +126,10 @@ def over_cores(
             futures = [pool.submit(work, *task) for task in tasks]
             for _ in as_completed(futures):
                 progress.advance(bar, share)
-            return [future.result() for future in futures]
+            try:
+                return [future.result() for future in futures]
+            except BrokenProcessPool as error:
+                raise ended_worker() from error
 
 
 def _render_chunk(shots: Shots, images: Path, start: int) -> None:

@@ -26,6 +26,7 @@ from frcore.data.shards import find_shards, shard_names
 from frcore.data.tar_index import Member, members
 from frcore.data_config import Image, TarImages
 from frcore.errors import UserError
+from frcore.faults import raise_refusal
 
 _OPEN_SHARDS = 128
 """Each takes a file descriptor, of which a process may have 1,024."""
@@ -66,6 +67,7 @@ class MemberImages(EncodedImages):
         try:
             content = self._map(shard)
         except (OSError, ValueError) as error:
+            raise_refusal(error)
             raise BadImageError(f"{self.paths[shard]} cannot be read: {error}") from error
         if not 0 <= offset <= offset + size <= len(content):
             raise BadImageError(f"{self.paths[shard]} ends before it")

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import torch
 
 from frcore.errors import UserError
+from frcore.faults import RefusedError
 from frcore.files import read_json, write_json
 from frcore.loss.products import Precision
 from frcore.loss.triton_tiles import HOPPER, Kernel, Tiles, static_tiles
@@ -262,7 +263,7 @@ def _keep(path: Path, context: str, key: str, tiles: Tiles) -> None:
             entries = _entries(path)
             entries.setdefault(context, {})[key] = list(astuple(tiles))
             write_json(path, {"format": FORMAT, "entries": entries})
-    except OSError as error:
+    except (OSError, RefusedError) as error:
         log.warning("the tiles timed are not kept in %s: %s", path, error)
 
 

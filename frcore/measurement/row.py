@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import torch
 
+from frcore.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
 from frcore.measurement.board import MIB
 from frcore.measurement.columns import Row
@@ -25,8 +25,6 @@ from frcore.plan import MeasurementSpec
 
 MEMORY_STEPS = 3
 """Steps of the memory pass: apart from the timed ones, so that looking costs them nothing."""
-
-UNITS = {"bytes": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 def measure_row(spec: MeasurementSpec, identities: int) -> Row:
@@ -59,27 +57,6 @@ def _look_for_company(row: Row) -> None:
             row.other_processes = board.other_processes()
             found = board_disturbances((), None, row.other_processes)
             row.disturbed = "; ".join(found) or None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device or the system refused memory."""
-    return (
-        isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        or "can't allocate memory" in str(error)
-        or "std::bad_alloc" in str(error)
-    )
-
-
-def bytes_asked(message: str) -> int | None:
-    """How much an allocator's message says was asked for.
-
-    >>> bytes_asked("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has ...")
-    1610612736
-    >>> bytes_asked("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes.")
-    4096
-    """
-    found = re.search(r"ried to allocate ([\d.]+) (bytes|KiB|MiB|GiB)", message)
-    return None if found is None else int(float(found[1]) * UNITS[found[2]])
 
 
 def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:

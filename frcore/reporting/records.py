@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frcore.faults import raise_refusal
 from frcore.plan import RunSpec
 from frcore.reporting.shapes import Event, Made, Result, Shape, misfit
 from frcore.text import visible
@@ -50,6 +51,7 @@ def read_record(path: Path, shape: type[Shape] = Shape) -> Finding:
         return Finding("not run", "not run")
     # ValueError: no JSON, no UTF-8, or a number of thousands of digits.
     except (OSError, ValueError, RecursionError) as error:
+        raise_refusal(error)
         return Finding("unreadable", f"{path.name} cannot be read: {error}")
     if not isinstance(value, dict):
         return Finding("unreadable", f"{path.name} is not a JSON object; delete it and run again")
@@ -120,7 +122,8 @@ def read_events(path: Path) -> list[Record]:
     events: list[Record] = []
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except OSError as error:
+        raise_refusal(error)
         return events
     for line in text.splitlines():
         try:

@@ -28,6 +28,7 @@ from frcore.evaluation.search_bootstrap import (
 )
 from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt
 from frcore.evaluation.weighted import Metric
+from frcore.faults import raise_refusal
 from frcore.reporting.rows import NONE, Rows
 
 if TYPE_CHECKING:
@@ -225,7 +226,8 @@ def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
                     known[key] = arrays[name]
     # A damaged archive makes zipfile and zlib raise many kinds.
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile,
-            zlib.error, AttributeError, RuntimeError):  # fmt: skip
+            zlib.error, AttributeError, RuntimeError) as error:  # fmt: skip
+        raise_refusal(error)
         return None
     return arrays if _whole(arrays) else None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from frcore.backbones import BACKBONES, build_backbone
 from frcore.centers import CentersSGD
 from frcore.errors import UserError, first_line
+from frcore.faults import raise_refusal
 from frcore.files import atomic_file
 from frcore.plan import RunSpec
 from frcore.text import one_line
@@ -60,7 +61,8 @@ def read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
     try:
         state = read_tensors(path)
         is_own = state["key"] == key
-    except Exception:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise_refusal(error)
         return None
     return state if is_own else None
 
@@ -89,7 +91,7 @@ def save_model(path: Path, spec: RunSpec, backbone: nn.Module) -> None:
     """Write the trained backbone with the spec that rebuilds it."""
     weights = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
     with atomic_file(path) as temporary:
-        torch.save({"spec": spec.model_dump_json(), "backbone": weights}, temporary)
+        write_tensors(temporary, {"spec": spec.model_dump_json(), "backbone": weights})
 
 
 def load_backbone(run: Path, device: str | torch.device = "cpu") -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from frcore.errors import UserError
+from frcore.faults import refusals_told
 from frcore.heads.base import Head
 
 ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
@@ -35,16 +37,19 @@ class MetricsFile:
         self._path = path
         self._listener = listener
         self._file = path.open("w", encoding="utf-8")
-        self._file.write(lines)
-        self._file.flush()
+        self._put(lines)
 
     def write(self, event: str, **values: Any) -> None:
         """One line, readable by others at once; a value that is not finite becomes null."""
         line = json.dumps({"event": event, **_finite(values)}, allow_nan=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        self._put(line + "\n")
         if self._listener is not None:
             self._listener(event, values)
+
+    def _put(self, text: str) -> None:
+        with refusals_told(self._path):
+            self._file.write(text)
+            self._file.flush()
 
     def lines(self) -> str:
         """What was written so far."""
@@ -52,7 +57,9 @@ class MetricsFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        # On a full disk what could not be written is tried again; `write` has told of it.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def _finite(value: Any) -> Any:

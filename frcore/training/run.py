@@ -14,6 +14,7 @@ from rich.console import Console
 from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError, check_classes, listed
+from frcore.faults import RefusedError, refusal
 from frcore.files import sha256_of_json, write_json
 from frcore.lifetime import Stopped
 from frcore.plan import RunSpec
@@ -63,7 +64,8 @@ def _train_alone(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[st
             return _train(spec, data, out, lock)
     except BusyError:
         raise  # the folder is another's now, and so is what is told in it
-    except Exception as error:
+    except Exception as caught:
+        error = refusal(caught, out) or caught
         failure = {
             "id": spec.id,
             "spec_hash": spec.hash,
@@ -71,8 +73,11 @@ def _train_alone(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[st
             "error": str(error) or type(error).__name__,
             "diagnosis": error.diagnosis if isinstance(error, TrainingFailedError) else None,
         }
-        write_json(out / FAILURE, failure)
-        raise
+        with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
+            write_json(out / FAILURE, failure)
+        if error is caught:
+            raise
+        raise error from caught
 
 
 def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from frcore.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import row as row_module
 from frcore.measurement import watch
 from frcore.measurement.board import MIB
 from frcore.measurement.nvml import Nvml
-from frcore.measurement.row import bytes_asked, is_out_of_memory, measure_row
+from frcore.measurement.row import measure_row
 from frcore.measurement.steps import TrainingStep
 from frcore.measurement.timing import time_on_cpu
 from frcore.plan import MeasurementSpec

@@ -1,0 +1,300 @@
+"""What the system refuses: space, permission, memory. Told as a user's mistakes are.
+
+Which of them an exception is stands in its errno, or in that of an exception behind it: torch and
+zipfile fail once more, and otherwise, while they close a file on a full disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from frcore.errors import UserError
+
+AGAIN = "then run the same command again: nothing that was finished is lost"
+"""True of every command: it replaces files whole, and a training goes on from its checkpoint."""
+
+_REFUSED = frozenset((errno.EACCES, errno.EPERM))
+_TOO_MANY = frozenset((errno.EMFILE, errno.ENFILE))
+_BROKEN = frozenset((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ENOTCONN))
+_NO_PATH = frozenset((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP))
+_OPENCV_NO_MEMORY = -4
+
+_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class RefusedError(UserError):
+    """The system refused space, permission or memory: neither input nor program is to blame."""
+
+
+@contextlib.contextmanager
+def refusals_told(place: Path) -> Iterator[None]:
+    """Tell at once what the system refuses while something is written at `place`.
+
+    Not at the end of the command: by then what was half-written has been removed, and a full disk
+    has room again.
+
+    Raises:
+        RefusedError: instead of the error of the system or of a library.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = refusal(error, place)
+        if told is None or told is error:
+            raise
+        raise told from error
+
+
+def refusal(
+    error: BaseException, place: Path | None = None, *, of_paths: bool = True
+) -> RefusedError | None:
+    """What the system refused, if that is behind `error`.
+
+    Args:
+        error: anything that was raised.
+        place: what was being written, for errors that do not say which file they are about.
+        of_paths: whether a path that names no such file is one. It is not behind a `UserError`,
+            which says more about it; whose remedy, "prepare the data again", is none for the rest.
+    """
+    for cause in _chain(error):
+        if isinstance(cause, RefusedError):
+            return cause
+        of_paths = of_paths and not isinstance(cause, UserError)
+        told = _memory(str(cause)) if is_out_of_memory(cause) else None
+        if told is None and isinstance(cause, OSError):
+            told = _of_file(cause, place, of_paths)
+        if told is not None:
+            return RefusedError(told)
+    return None
+
+
+def raise_refusal(error: BaseException) -> None:
+    """Raise what the system refused, if that is behind `error`.
+
+    For where a file that cannot be read is passed over: one that could not be opened for want of
+    memory is as good as it was.
+
+    Raises:
+        RefusedError: no permission, memory or open file was to be had, or the disk fails.
+    """
+    told = refusal(error, of_paths=False)
+    if told is not None:
+        raise told from error
+
+
+def ended_worker(code: int | None = None) -> UserError:
+    """What to raise where a worker process of this one died.
+
+    Args:
+        code: its exit code as `multiprocessing` has it, where that is known.
+    """
+    name = signal.Signals(-code).name if code is not None and code < 0 else ""
+    how = f" by {name}" if name else "" if code is None else f", with exit code {code}"
+    if name == "SIGBUS":
+        why = "a full or failing disk: look at its free space (df) and at what the system says"
+    else:
+        why = "want of memory: give it more, or let it use fewer processes (--cores, --processes)"
+    return UserError(
+        f"a process of this command was ended from outside{how}; the usual cause is {why} (dmesg), "
+        f"{AGAIN}"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device or the system refused memory; torch's own errors are known by name."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or getattr(error, "code", None) == _OPENCV_NO_MEMORY
+        or any(part in text for part in ("can't allocate memory", "std::bad_alloc", *_NO_THREAD))
+    )
+
+
+_NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
+"""As Python and pyarrow say it."""
+
+
+def bytes_asked(message: str) -> int | None:
+    """How much an allocator's message says was asked for.
+
+    >>> bytes_asked("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has ...")
+    1610612736
+    >>> bytes_asked("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes.")
+    4096
+    >>> bytes_asked("Unable to allocate 7.45 GiB for an array with shape (1000000000,)")
+    7999376588
+    """
+    found = re.search(rf"(?:ried|nable) to allocate ([\d.]+) ({'|'.join(_UNITS)})", message)
+    return None if found is None else int(float(found[1]) * _UNITS[found[2]])
+
+
+def reserve(path: Path, size: int) -> None:
+    """Give the file `path` its `size` bytes on the disk.
+
+    A file that only got its length has holes, and writing into a hole of a mapped file ends the
+    process by SIGBUS when the disk is full, without a word.
+
+    Raises:
+        RefusedError: the disk has not so much room.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
+            return
+        told = _full(path, error.errno, size) if error.errno == errno.ENOSPC else None
+        raise (RefusedError(told) if told else error) from error
+
+
+def readable(count: float) -> str:
+    """Bytes in the unit that a person would take.
+
+    >>> readable(0), readable(1536), readable(3 * 2**30)
+    ('0 bytes', '1.5 KiB', '3.0 GiB')
+    """
+    for unit, factor in reversed(_UNITS.items()):
+        if count >= factor > 1:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was raised from or while handling."""
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        yield at
+        seen.add(id(at))
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+
+
+def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
+    """What is wrong with which file or folder, and what to do; None if the system is not at it."""
+    named = error.filename
+    path = Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else place
+    where = "a file" if path is None else str(path)
+    code, reason = error.errno, error.strerror
+    if code is None and "requested and" in str(error):  # numpy counts, and does not say why
+        code = errno.ENOSPC
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # The file that the user knows, not the temporary one beside it.
+        known = place is not None and (path is None or _mount(place) == _mount(path))
+        return _full(place if known else path, code)
+    if code == errno.EROFS:
+        return (
+            f"{where}: its file system is mounted read-only; choose a folder that can be written, "
+            f"or have it mounted for writing, {AGAIN}"
+        )
+    if code in _REFUSED:
+        return (
+            f"{where}: permission denied, as it belongs to another user or is protected; choose "
+            f"another folder, or change the owner or the rights (ls -ld, chown, chmod), {AGAIN}"
+        )
+    if code in _TOO_MANY:
+        return (
+            f"{where}: {str(reason).lower()}{_limit('RLIMIT_NOFILE')}; raise the limit "
+            f"(ulimit -n 4096), {AGAIN}"
+        )
+    if code in _BROKEN:
+        return (
+            f"{where}: the disk, or the network behind it, fails ({reason}); see what the system "
+            f"says about it (dmesg) and whether it is mounted, {AGAIN}"
+        )
+    if of_paths and code in _NO_PATH:
+        return f"{where}: {str(reason).lower()}; give another path"
+    if code == errno.ENOENT and "temporary directory" in str(error):
+        return (
+            "no folder for temporary files can be written; free some space in "
+            f"{os.environ.get('TMPDIR', '/tmp')}, or set TMPDIR to a folder with room, {AGAIN}"
+        )
+    return None
+
+
+def _full(path: Path | None, code: int, size: int | None = None) -> str:
+    """That there is no room at `path`, how much there is, and what to do."""
+    needed = "" if size is None else f"{readable(size)} are needed, "
+    if code == errno.EDQUOT:
+        return (
+            f"{path}: your quota on this file system is used up (quota -s); delete there what you "
+            f"do not need, or choose a folder elsewhere, {AGAIN}"
+        )
+    if code == errno.EFBIG:
+        return (
+            f"{path}: the file becomes larger than its file system or the limit on files "
+            f"allows{_limit('RLIMIT_FSIZE')}; choose another folder, or raise the limit "
+            f"(ulimit -f unlimited), {AGAIN}"
+        )
+    if path is None:  # whatever is written to a file has a place
+        return (
+            "no space left where the output of this command goes, a log or the file behind `>`; "
+            f"free some there, {AGAIN}"
+        )
+    mount = _mount(path)
+    found = os.statvfs(mount)
+    if found.f_files and not found.f_favail:
+        return (
+            f"{path}: the file system at {mount} can hold no more files (all its "
+            f"{found.f_files:,} inodes are in use); delete files there, or choose a folder "
+            f"elsewhere, {AGAIN}"
+        )
+    free, total = (readable(n * found.f_frsize) for n in (found.f_bavail, found.f_blocks))
+    return (
+        f"{path}: no space left on the file system at {mount} ({needed}{free} of {total} are "
+        f"free); free some, or choose a folder elsewhere, {AGAIN}"
+    )
+
+
+def _mount(path: Path) -> Path:
+    """Where the file system of `path`, which need not exist, is mounted."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    path = path.resolve()
+    while not path.is_mount():
+        path = path.parent
+    return path
+
+
+def _memory(text: str) -> str:
+    """That memory ran out, how much was asked for, and what to do."""
+    asked = bytes_asked(text)
+    more = "" if asked is None else f" when {readable(asked)} more were asked for"
+    if "CUDA" in text:
+        return (
+            f"the memory of the GPU ran out{more}; take a smaller batch_size, or end what else "
+            f"uses the GPU (nvidia-smi), {AGAIN}"
+        )
+    if any(part in text for part in _NO_THREAD):
+        return (
+            "the system starts no more threads, for want of memory or at the limit on "
+            f"processes{_limit('RLIMIT_NPROC')}; end other programs, or raise the limit "
+            f"(ulimit -u), {AGAIN}"
+        )
+    limit = _limit("RLIMIT_AS", "RLIMIT_DATA", size=True)
+    return (
+        f"memory ran out{more}{limit}; give the job more (mem_mb on a cluster, ulimit -v), run "
+        f"fewer at once (--cores, --processes), or take a smaller batch_size, {AGAIN}"
+    )
+
+
+def _limit(*names: str, size: bool = False) -> str:
+    """The lowest of this process's limits, in brackets; nothing where there is none."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limits = [resource.getrlimit(getattr(resource, name))[0] for name in names]
+        finite = [limit for limit in limits if limit != resource.RLIM_INFINITY]
+        if finite:
+            return f" (the limit is {readable(min(finite)) if size else f'{min(finite):,}'})"
+    return ""
