@@ -284,3 +284,15 @@ def test_gpu_and_cpu_agree():
     b.loss.backward()
     assert_close(b.row_loss_N.cpu(), a.row_loss_N, rtol=1e-4, atol=1e-4)
     assert_close(on_gpu.centers.grad.cpu(), on_cpu.centers.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [1, 0, -1])
+def test_fewer_than_two_classes_are_refused(classes):
+    with pytest.raises(UserError, match=f"a classifier of {classes} class.*; at least 2 identit"):
+        Classifier(classes, 4, head="arcface")
+    Classifier(2, 4, head="arcface")
+
+
+def test_embeddings_without_a_dimension_are_refused():
+    with pytest.raises(UserError, match="embeddings of dimension 0; give at least 1"):
+        Classifier(2, 0, head="arcface")

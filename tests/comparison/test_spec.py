@@ -39,7 +39,7 @@ def test_a_name_that_stands_once_in_the_study_is_that_head():
 
 
 def test_parameters_are_checked_and_the_error_names_the_side():
-    with pytest.raises(UserError, match=r"^candidate: .*margn.*did you mean 'margin'"):
+    with pytest.raises(UserError, match=r"(?m)^ *candidate: .*margn.*did you mean 'margin'"):
         comparison_of(
             make_study(),
             {"candidate": {"name": "cosface", "margn": 1}, "baseline": "arcface"},

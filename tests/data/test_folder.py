@@ -68,12 +68,25 @@ def test_bad_images_are_skipped_and_recorded(tmp_path, people):
     assert data.labels.tolist() == [0, 1, 1, 1]
     data.verify()
     # Ada's one good image is now too few.
+    with pytest.raises(UserError, match="a training set of 1 class; at least 2 identities"):
+        folder(tmp_path / "one", people, on_bad_image="skip", min_images=2)
+    assert not (tmp_path / "one").exists()
+    write_person(people, "Dan", 2)
     fewer = folder(tmp_path / "fewer", people, on_bad_image="skip", min_images=2)
-    assert set(fewer.index["identity"]) == {"Bea"}
+    assert set(fewer.index["identity"]) == {"Bea", "Dan"}
+
+
+@pytest.mark.parametrize("storage", ["copied", "in_place"])
+def test_one_identity_is_no_training_set_and_is_told_before_an_image_is_read(tmp_path, storage):
+    for path in write_person(tmp_path / "people", "Ada", 3):
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match="people: a training set of 1 class; at least 2 identities"):
+        folder(tmp_path / "out", tmp_path / "people", storage=storage)
 
 
 def test_nothing_left_after_skipping(tmp_path):
-    write_person(tmp_path / "people", "Ada", 1)[0].write_bytes(b"")
+    for name in ("Ada", "Bea"):
+        write_person(tmp_path / "people", name, 1)[0].write_bytes(b"")
     with pytest.raises(UserError, match="no usable image is left"):
         folder(tmp_path / "out", tmp_path / "people", on_bad_image="skip")
 
@@ -110,7 +123,8 @@ def test_stray_files_and_empty_folders_are_mentioned(tmp_path, people):
 def test_suffixes_in_capitals_count(tmp_path):
     path = write_person(tmp_path / "people", "Ada", 1)[0]
     path.rename(path.with_suffix(".JPEG"))
-    assert folder(tmp_path / "out", tmp_path / "people").manifest.images == 1
+    write_person(tmp_path / "people", "Bea", 1)
+    assert folder(tmp_path / "out", tmp_path / "people").manifest.images == 2
 
 
 def test_a_missing_root(tmp_path):
