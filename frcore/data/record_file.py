@@ -206,7 +206,6 @@ class RecordFile:
             "and .idx again, or move the .idx away to have the file scanned"
         )
 
-
     def left_out(self, offsets: NDArray[np.int64]) -> tuple[int, int]:
         """How many bytes of the file belong to none of the records at `offsets`, and the first.
 

@@ -116,7 +116,8 @@ def test_long_texts_in_a_png_are_no_bomb():
 
 @pytest.mark.parametrize("form", ["GIF", "EPS", "PDF", "ICO"])
 def test_other_kinds_are_not_read(form):
-    with pytest.raises(BadImageError, match="^GIF, which is not read" if form == "GIF" else "not an image"):
+    said = "^GIF, which is not read" if form == "GIF" else "not an image"
+    with pytest.raises(BadImageError, match=said):
         decode_rgb(encoded(NOISE, form))
 
 
