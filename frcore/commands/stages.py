@@ -52,8 +52,14 @@ def prepare(
         from frcore.data.align_command import align_folder
 
         given = arguments.need("--landmarks", landmarks), arguments.need("--out", out)
-        count = align_folder(align, *given, size=size, encoding=encoding)
+        count, unlisted = align_folder(align, *given, size=size, encoding=encoding)
         Console().print(f"{count:,} faces in {out}")
+        if unlisted:
+            Console(stderr=True).print(
+                f"{len(unlisted):,} pictures in {align} are not in {landmarks} and were left out, "
+                f"the first is {unlisted[0]!r}",
+                markup=False,
+            )
         return
     chosen: plan.TrainDataSpec | plan.BenchmarkSpec
     if spec is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from frcore.data.align import align_face, unusable_landmarks
 from frcore.data.decoding import BadImageError
+from frcore.data.folder import NamesOnDisk, normalised
 from frcore.data.images import read_image, refuse
+from frcore.data.picture_kinds import is_picture, without_suffix
 from frcore.data.progress import progress_bar
 from frcore.data.text_table import Kind, TextTable, unsafe_names
 from frcore.errors import UserError
@@ -43,7 +46,7 @@ def align_folder(
     size: int = 112,
     encoding: str = "jpeg95",
     threads: int | None = None,
-) -> int:
+) -> tuple[int, list[str]]:
     """Align every image that the list `landmarks` names, and write the faces to the folder `out`.
 
     Sub-folders (one per identity) and names stay; the suffix becomes that of the encoding.
@@ -58,7 +61,7 @@ def align_folder(
             never change the result.
 
     Returns:
-        how many faces were written.
+        how many faces were written, and the pictures below the folder that the list does not name.
 
     Raises:
         UserError: a line is malformed, leads out of the folder, stands twice or names a missing
@@ -73,18 +76,37 @@ def align_folder(
         raise UserError(f"faces of {size} pixels; allowed are 16 to 512, usual are 112")
     table = TextTable(landmarks, _COLUMNS, _REMEDY, separator=None)
     points = _checked_points(table)
-    names = table.texts("path").to_pylist()
+    names = _on_disk(images, table.texts("path").to_pylist())
+    unlisted = sorted(set(_pictures(images)) - set(names))
     with atomic_directory(out) as folder:
         _write_all(table, images, names, points, folder, size, encoding, threads)
-    return len(names)
+    return len(names), unlisted
+
+
+def _on_disk(images: Path, names: list[str]) -> list[str]:
+    """The names as the disk has them, where that is another Unicode form than the list's."""
+    disk = NamesOnDisk(images)
+    return [
+        name if name.isascii() or (images / name).is_file() else disk.find(name) or name
+        for name in names
+    ]
+
+
+def _pictures(images: Path) -> Iterator[str]:
+    """The pictures below a folder, but for hidden ones: paths with `/`."""
+    for folder, inner, files in os.walk(images):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in files:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file() and is_picture(path):
+                yield path.relative_to(images).as_posix()
 
 
 def _checked_points(table: TextTable) -> NDArray[np.float64]:
     """Landmarks (N, 5, 2), if every line can be used."""
     names = table.texts("path")
     table.note(unsafe_names(names), "the path must lead to a file below the folder of images")
-    stems = [str(PurePosixPath(name).with_suffix("")).casefold() if name else ""
-             for name in names.to_pylist()]  # fmt: skip
+    stems = [normalised(without_suffix(name)).casefold() for name in names.to_pylist()]
     # Where two differ only in case or suffix, one would overwrite the other on some system.
     codes = pyarrow.array(stems).dictionary_encode().indices.to_numpy()
     table.note_repeats(codes.astype(np.int64), "the image (but for case and suffix)")
@@ -116,7 +138,7 @@ def _write_all(
         except (BadImageError, UserError) as problem:
             problems[row] = str(problem)
             return
-        target = (folder / names[row]).with_suffix(suffix)
+        target = folder / (without_suffix(names[row]) + suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         _, code = cv2.imencode(suffix, cv2.cvtColor(face, cv2.COLOR_RGB2BGR), options)
         target.write_bytes(code.tobytes())

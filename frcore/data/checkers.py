@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from frcore.data.check import Checker, Report, same_picture
@@ -18,9 +19,10 @@ from frcore.data.ijb import read_lists
 from frcore.data.ijb_layout import CROPS, PUBLISHED, meta_file
 from frcore.data.ijb_people import people_of
 from frcore.data.in_place import InPlaceImages
-from frcore.data.lfw import IMAGES, PROTOCOL, find_numbered
+from frcore.data.lfw import IMAGES, PROTOCOL, find_numbered, numbers_of
 from frcore.data.lists import Pair, Person, read_pairs, read_people
 from frcore.data.pair_lists import READERS, Listed, find_images
+from frcore.data.pairing import one_sided
 from frcore.data.picture_kinds import SUFFIXES, is_picture
 from frcore.data.prepared import MANIFEST, Prepared
 from frcore.data.verification_bin import VerificationBin
@@ -49,8 +51,10 @@ def _prepared(path: Path, report: Report) -> None:
     _repeated(data.index["name"].to_numpy(str), "index.parquet: the name", report)
     if manifest.protocol == "pairs":
         report.counts["pairs"] = len(data.pairs)
+        report.all_problems(one_sided(data.pairs))
         _pairs_fit(data, report)
     elif manifest.protocol == "templates":
+        report.all_problems(one_sided(data.template_pairs))
         _templates_fit(data, report)
 
 
@@ -118,7 +122,7 @@ def _lfw(path: Path, report: Report) -> None:
     for name in present:
         problems: list[str] = []
         try:
-            for who, number, line in _wanted(lists / name):
+            for who, number, line in _wanted(lists / name, folder):
                 find_numbered(folder, who, number, f"{lists / name}:{line}", [], problems)
         except UserError as error:
             problems = [str(error)]
@@ -129,10 +133,10 @@ def _lfw(path: Path, report: Report) -> None:
     )
 
 
-def _wanted(path: Path) -> list[tuple[str, int, int]]:
+def _wanted(path: Path, folder: ImageFolder) -> list[tuple[str, int, int]]:
     """Name, number and line of each image that a list of LFW asks for."""
     if path.name.startswith("people"):
-        return [(p.name, i, p.line) for p in read_people(path) for i in range(1, p.images + 1)]
+        return [(p.name, i, p.line) for p in read_people(path) for i in numbers_of(p, folder)]
     return [side for p in read_pairs(path) for side in ((p.a, p.i, p.line), (p.b, p.j, p.line))]
 
 
@@ -198,6 +202,7 @@ def _bin(path: Path, report: Report) -> None:
     found = VerificationBin(path)
     genuine = int(found.same.sum())
     report.counts |= {"genuine pairs": genuine, "impostor pairs": found.same.size - genuine}
+    report.all_problems(one_sided(pd.DataFrame({"same": found.same})))
     report.images(found.images)
     for fold in range(int(found.fold.max()) + 1):
         labels = found.same[found.fold == fold]
@@ -222,6 +227,7 @@ def _ijb(path: Path, report: Report) -> None:
                       "genuine pairs": genuine,
                       "impostor pairs": len(lists.same) - genuine}  # fmt: skip
     report.notes += [*lists.warnings, *people.warnings]
+    report.all_problems(one_sided(pd.DataFrame({"same": lists.same})))
     if (path / CROPS).is_dir():
         names = lists.names.to_pandas().astype("str")
         report.images(EncodedFiles(path / CROPS, names), hashed=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from frcore.data.decoding import BadImageError
 from frcore.data.in_place import InPlaceImages
+from frcore.data.pairing import one_sided
 from frcore.data.prepared import (
     IMAGES,
     MANIFEST,
@@ -136,6 +137,8 @@ def _finish(
     index = tables["index"]
     if protocol == "train":
         check_classes(index["label"].nunique(), "a training set")
+    for name in ("pairs", "template_pairs"):
+        draft.warnings += one_sided(tables[name]) if name in tables else []
     try:
         content = content_sha256(image_content(images), tables)
     except BadImageError as problem:

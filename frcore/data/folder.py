@@ -71,9 +71,9 @@ class NamesOnDisk:
         if folder not in self._folders:
             entries: dict[str, list[str]] = {}
             path = self.root / folder
-            for name in os.listdir(path) if path.is_dir() else ():
-                if name.isprintable():  # Bytes that are no UTF-8 are not.
-                    entries.setdefault(normalised(name), []).append(name)
+            for one in path.iterdir() if path.is_dir() else ():
+                if one.name.isprintable():  # Bytes that are no UTF-8 are not.
+                    entries.setdefault(normalised(one.name), []).append(one.name)
             self._folders[folder] = entries
         return self._folders[folder]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.encoded import EncodedImages
+from frcore.data.folder import normalised
 from frcore.data.images import refuse_rows
 from frcore.data.training_set import write_training_in_place
 from frcore.data_config import Image, LabelledImages
@@ -82,7 +83,7 @@ def by_number(
 def by_name(
     stored: pd.Series, count: int | None, where: Callable[[int], str], prefix: str
 ) -> Labels:
-    """Names of identities, in their sorted order.
+    """Names of identities, composed (NFC) as those of folders, in their sorted order.
 
     Args:
         stored: names (N,), str.
@@ -93,7 +94,10 @@ def by_name(
     Raises:
         UserError: a name is empty, too long or not printable, or there are not as many.
     """
-    codes, names = pd.factorize(stored, sort=True)
+    given, texts = pd.factorize(stored)
+    composed = pd.Series([normalised(text) for text in texts], dtype="str")
+    codes, names = pd.factorize(composed, sort=True)
+    codes = codes[given]
     bad = np.array([not 0 < len(name) <= LONGEST or not name.isprintable() for name in names], bool)
     refuse_rows(
         "labels are not names of identities",

@@ -15,7 +15,7 @@ import pandas as pd
 from frcore.data.draft import written
 from frcore.data.folder import ImageFolder, Source, enough, write_sources
 from frcore.data.images import refuse
-from frcore.data.lists import Pair, read_pairs, read_people
+from frcore.data.lists import Pair, Person, read_pairs, read_people
 from frcore.data_config import FolderPairs, Image, LFWPairs, LFWPeople
 from frcore.errors import UserError, check_classes
 
@@ -36,7 +36,7 @@ def write_people(spec: LFWPeople, image: Image, out: Path, about: dict[str, Any]
     sources: list[Source] = []
     problems: list[str] = []
     for person in read_people(path):
-        for number in range(1, person.images + 1):
+        for number in numbers_of(person, folder):
             find_numbered(folder, person.name, number, f"{path}:{person.line}", sources, problems)
     refuse("images of the list are missing", problems, f"Complete {folder.root}")
     kept = enough(sources, spec.min_images)
@@ -142,6 +142,14 @@ def _root(given: str) -> Path:
     return root
 
 
+def numbers_of(person: Person, folder: ImageFolder) -> range:
+    """The numbers of the images that a list gives to a person.
+
+    They end with the first that cannot be there: a damaged list may ask for a billion.
+    """
+    return range(1, min(person.images, len(folder.files(person.name)) + 1) + 1)
+
+
 def find_numbered(folder: ImageFolder, name: str, number: int, where: str, found: list[Source],
           problems: list[str]) -> None:  # fmt: skip
     """Add the file of image `number` of `name` to `found`, or what is wrong to `problems`."""
@@ -155,7 +163,8 @@ def find_numbered(folder: ImageFolder, name: str, number: int, where: str, found
     elif folder.files(name):
         problem = f"{wanted} does not exist"
     else:
-        near = folder.nearest(name)
+        # Similar names take long to find among thousands, and refusals show ten.
+        near = folder.nearest(name) if len(problems) < 10 else None
         hint = f"; did you mean {near!r}?" if near else ""
         problem = f"nobody is called {name!r}{hint}"
     # One line of a list can ask for several images of the same missing person.

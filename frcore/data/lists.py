@@ -59,7 +59,7 @@ class Lines:
 
     def error(self, line: int, problem: str) -> UserError:
         """What to raise about line number `line`."""
-        given = self.texts[line - 1] if line <= len(self.texts) else "end of file"
+        given = self.texts[line - 1][:100] if line <= len(self.texts) else "end of file"
         return UserError(f"{self.path}:{line}: {problem}, got {given!r}; correct this line")
 
     def fields(self, line: int) -> list[str]:
@@ -71,8 +71,8 @@ class Lines:
 
     def number(self, line: int, text: str, what: str) -> int:
         """A whole number from 1."""
-        if not (text.isascii() and text.isdigit() and int(text) >= 1):
-            raise self.error(line, f"{what} must be a whole number from 1, not {text!r}")
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= 1):
+            raise self.error(line, f"{what} must be a whole number from 1, not {text[:40]!r}")
         return int(text)
 
     def name(self, line: int, text: str) -> str:

@@ -69,7 +69,7 @@ def _whole(path: Path, labels: pyarrow.ChunkedArray) -> NDArray[np.int64]:
     refuse_rows(
         f"labels of {path} are no whole numbers",
         np.flatnonzero((numbers % 1 != 0) | (numbers.abs() >= 2**53)),
-        lambda row: f"{path}:{row + 1}: {str(labels[row])[:100]!r}",
+        lambda row: f"{path}:{row + 1}: {str(labels[row])[:100]}",
         f"Correct them; {_FORM}",
     )
     return numbers.to_numpy(np.int64)

@@ -209,8 +209,9 @@ def find_images(root: Path, pairs: list[Listed]) -> tuple[dict[Side, str], list[
         if parent not in folders:
             folders[parent] = _by_stem(root / parent)
         names = folders[parent].get(normalised(Path(name).stem), [])
-        stored = [one for one in names if one == name] or [
-            one for one in names if is_picture(root / parent / one)
+        files = [one for one in names if (root / parent / one).is_file()]
+        stored = [one for one in files if one == name] or [
+            one for one in files if is_picture(root / parent / one)
         ]
         if len(stored) == 1:
             found[side] = f"{parent}/{stored[0]}" if parent else stored[0]
@@ -225,12 +226,10 @@ def find_images(root: Path, pairs: list[Listed]) -> tuple[dict[Side, str], list[
 def _by_stem(folder: Path) -> dict[str, list[str]]:
     """The names of a folder's files by what they are called without suffix, composed."""
     stems: dict[str, list[str]] = {}
-    for entry in (
-        sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ()
-    ):
-        if entry.is_file():
-            for stem in {entry.name, Path(entry.name).stem}:
-                stems.setdefault(normalised(stem), []).append(entry.name)
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208
+        # Without a suffix, what follows a dot in a name looks like one.
+        for stem in {name, Path(name).stem}:
+            stems.setdefault(normalised(stem), []).append(name)
     return stems
 
 

@@ -1,8 +1,9 @@
-"""Drawing pairs without repetition out of all that exist, without listing them."""
+"""Pairs: drawing them without repetition out of all there can be; whether both kinds are there."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Index = NDArray[np.int64]
@@ -58,3 +59,25 @@ def draw_impostor(
 
 def _draw(rng: np.random.Generator, possible: int, wanted: int) -> Index:
     return np.sort(rng.choice(possible, wanted, replace=False, shuffle=False).astype(np.int64))
+
+
+def one_sided(pairs: pd.DataFrame) -> list[str]:
+    """What cannot be computed from pairs of one kind only, a text for each split that is such.
+
+    Args:
+        pairs: with a column `same`, and maybe `split`.
+
+    >>> one_sided(pd.DataFrame({"same": [True, False]}))
+    []
+    """
+    texts = []
+    by_split = pairs.groupby("split")["same"] if "split" in pairs else [("", pairs["same"])]
+    for split, same in by_split:
+        if same.nunique() < 2:
+            missing = "impostor" if same.all() else "genuine"
+            where = f" in the split '{split}'" if split else ""
+            texts.append(
+                f"there are no {missing} pairs{where}, so neither accuracy nor TAR at a FAR can be "
+                "computed; give a list with both kinds"
+            )
+    return texts

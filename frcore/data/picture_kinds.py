@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff",
@@ -46,6 +46,16 @@ def kind_of(content: bytes | memoryview) -> str | None:
     """
     head = bytes(content[:LOOKED_AT])
     return next((name for name, pattern in _KINDS if pattern.match(head)), None)
+
+
+def without_suffix(name: str) -> str:
+    """A path without the suffix of a picture; another end after a dot is part of the name.
+
+    >>> without_suffix("A.J._Cook/A.J._Cook_0001.JPG"), without_suffix("A.J._Cook_0002")
+    ('A.J._Cook/A.J._Cook_0001', 'A.J._Cook_0002')
+    """
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
 
 
 def is_picture(path: Path) -> bool:

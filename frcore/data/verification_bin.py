@@ -40,11 +40,12 @@ LAYOUT = (
 
 
 _WHY: Mapping[Fault, str] = {
-    "cut short": "{}: the file ends too early. Check the download: its size, or its sha256, against "
-    "those of its source",
+    "cut short": "{}: the file ends too early; check the download: compare its size or its sha256 "
+    "with those of its source",
     "damaged": "{}; " + LAYOUT + "; check the download: it may be damaged, or another file",
-    "forbidden": "{}, which no list of images and bools needs; " + LAYOUT + "; do not load it with "
-    "Python's pickle either, and ask where it comes from",
+    "forbidden": "{}, which no list of images and bools needs; " + LAYOUT + "; the download is "
+    "damaged, or the file is made to run something: do not load it with Python's pickle either, "
+    "and compare its sha256 with that of its source",
 }
 
 

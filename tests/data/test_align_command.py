@@ -1,4 +1,5 @@
 import io
+import unicodedata
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def run(tmp_path, images, text, **options):
                                                   ("jpeg95", ".jpg")])  # fmt: skip
 def test_faces_keep_their_folders(tmp_path, images, encoding, suffix):
     text = row("Ada/Ada 1.jpg") + row("Ada/Ada 2.png") + row("Bea/x/1.jpg", points=POINTS + 3)
-    assert run(tmp_path, images, text, size=40, encoding=encoding) == 3
+    assert run(tmp_path, images, text, size=40, encoding=encoding) == (3, [])
     out = tmp_path / "out"
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*"))
     assert written == [f"Ada/Ada 1{suffix}", f"Ada/Ada 2{suffix}", f"Bea/x/1{suffix}"]
@@ -60,9 +61,32 @@ def test_quality_is_what_was_asked_for(tmp_path, images):
 
 
 def test_spaces_separate_too_where_no_name_has_one(tmp_path, images):
-    assert run(tmp_path, images, row("Bea/x/1.jpg", " ")) == 1
+    assert run(tmp_path, images, row("Bea/x/1.jpg", " "))[0] == 1
     with pytest.raises(UserError, match=r"list\.txt:1: 11 fields are due"):
         run(tmp_path, images, row("Ada/Ada 1.jpg", " "))
+
+
+def test_pictures_that_the_list_does_not_name(tmp_path, images):
+    (images / "Ada/Ada 2.png").rename(images / "Ada/Ada 2")
+    (images / "Ada/notes.txt").write_text("no picture")
+    (images / ".cache").mkdir()
+    (images / ".cache/1.jpg").write_bytes((images / "Bea/x/1.jpg").read_bytes())
+    count, unlisted = run(tmp_path, images, row("Ada/Ada 1.jpg"))
+    assert (count, unlisted) == (1, ["Ada/Ada 2", "Bea/x/1.jpg"])
+
+
+@pytest.mark.parametrize("name", ["J.R._Smith_0001", "J.R._Smith_0001.jfif", "J.R._Smith_0001.jpg"])
+def test_dots_in_names_are_no_suffix(tmp_path, images, name):
+    (images / "Bea/x/1.jpg").rename(images / name)
+    run(tmp_path, images, row(name))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["J.R._Smith_0001.jpg"]
+
+
+def test_a_composed_list_and_decomposed_names_on_disk(tmp_path, images):
+    decomposed, composed = (unicodedata.normalize(form, "Zoé") for form in ("NFD", "NFC"))
+    (images / "Bea").rename(images / decomposed)
+    text = row("Ada/Ada 1.jpg") + row("Ada/Ada 2.png") + row(f"{composed}/x/1.jpg")
+    assert run(tmp_path, images, text) == (3, [])
 
 
 def test_threads_change_nothing(tmp_path, images):
@@ -133,6 +157,7 @@ def test_the_command(tmp_path, images, capsys, monkeypatch):
         main()
     assert ended.value.code == 0
     assert Pillow.open(tmp_path / "faces/Bea/x/1.png").size == (64, 64)
+    assert "2 pictures in" in " ".join(capsys.readouterr().err.split())
 
 
 def test_real_faces(tmp_path, shared_data):
@@ -141,7 +166,7 @@ def test_real_faces(tmp_path, shared_data):
              for path in (root / "original-250").rglob("*.jpg")}  # fmt: skip
     lines = (root / "landmarks.txt").read_text().splitlines(keepends=True)
     text = "".join(line for line in lines if line.split("\t")[0] in there)
-    assert run(tmp_path, root / "original-250", text, encoding="jpeg95") == 200
+    assert run(tmp_path, root / "original-250", text, encoding="jpeg95") == (200, [])
     means = []
     for name in sorted(there):
         ours = np.array(Pillow.open(tmp_path / "out" / name)).astype(int)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
-from PIL import PngImagePlugin
+from PIL import PngImagePlugin, features
 
 from frcore.data.decoding import LARGEST, BadImageError, decode_rgb, read_jpeg
 from tests.data.making import pixels
@@ -116,7 +116,8 @@ def test_long_texts_in_a_png_are_no_bomb():
 
 @pytest.mark.parametrize("form", ["GIF", "EPS", "PDF", "ICO"])
 def test_other_kinds_are_not_read(form):
-    with pytest.raises(BadImageError, match="^GIF, which is not read" if form == "GIF" else "not an image"):
+    said = "^GIF, which is not read" if form == "GIF" else "not an image"
+    with pytest.raises(BadImageError, match=said):
         decode_rgb(encoded(NOISE, form))
 
 
@@ -125,12 +126,92 @@ def test_kinds_without_loss(form):
     np.testing.assert_array_equal(decode_rgb(memoryview(encoded(NOISE, form))), NOISE)
 
 
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("JPEG2000", {}), ("JPEG2000", {"no_jp2": True}),
+     ("JPEG2000", {"irreversible": True, "quality_layers": [20]}), ("AVIF", {}), ("WEBP", {}),
+     ("TIFF", {"compression": "tiff_lzw"})],
+)  # fmt: skip
+def test_other_kinds_cut_anywhere_are_refused(form, options):
+    if form == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    content = encoded(NOISE, form, **options)
+    assert decode_rgb(content).shape == NOISE.shape
+    for kept in range(2, len(content), 7 if form == "JPEG2000" else 1):
+        with pytest.raises(BadImageError):
+            decode_rgb(content[:kept])
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"), (b"\0\0\0\x18ftypmif1" + bytes(40), "HEIC"),
+     (b"\xff\x0a" + bytes(40), "JPEG XL"), (b"II*\0\x10\0\0\0CR" + bytes(40), "a camera's raw"),
+     (b"P2\n1 1\n255\n7\n", "PNM as text"), (b"P3 1 1 255 7 7 7\n", "PNM as text")],
+)  # fmt: skip
+def test_what_is_known_but_not_read_is_named(content, kind):
+    with pytest.raises(BadImageError, match=f"^{kind}.*, which is not read here"):
+        decode_rgb(content)
+
+
+def test_the_preview_of_a_raw_photograph_is_no_picture():
+    content = encoded(NOISE, "TIFF", tiffinfo={254: 1})
+    with pytest.raises(BadImageError, match="the small preview in a camera's raw file"):
+        decode_rgb(content)
+
+
+# --- bounded work ---------------------------------------------------------------------------------
+
+
+def with_segments(content, segments):
+    return content[:2] + segments + content[2:]
+
+
+def segment(marker, body):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def test_pillow_gets_one_exif_segment_and_no_other_metadata(monkeypatch):
+    """It joins all EXIF segments, copying n² bytes: 800 of them took 15 seconds, 3,000 minutes."""
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    content = encoded(NOISE, exif=exif)
+    given = []
+    opened = Pillow.open
+    monkeypatch.setattr(
+        Pillow, "open", lambda file, **kw: given.append(len(file.getbuffer())) or opened(file, **kw)
+    )
+    expected = decode_rgb(content)
+    hostile = with_segments(content, segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 2000)
+    # The first segment counts, which is an empty one here.
+    np.testing.assert_array_equal(decode_rgb(hostile), by_pillow(encoded(NOISE)))
+    begin = content.index(b"\xff\xe1")
+    end = begin + 2 + int.from_bytes(content[begin + 2 : begin + 4], "big")
+    others = (segment(0xED, b"Photoshop 3.0\0" + bytes(60_000)) + segment(0xFE, bytes(60_000))
+              + segment(0xE2, b"MPF\0" + bytes(60_000)))  # fmt: skip
+    hostile = (
+        content[:end] + (segment(0xE1, b"Exif\0\0" + bytes(60_000)) + others) * 500 + content[end:]
+    )
+    np.testing.assert_array_equal(decode_rgb(hostile), expected)
+    assert given == [len(content), len(encoded(NOISE)) + 4 + 65_006, len(content)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"P2\n10 10\n255\n" + b"#\n" * 2_000_000 + b"1 " * 100,
+     b"P1 " + b" " * 5_000_000 + b"9 9 " + b"#\n" * 2_000_000],
+)  # fmt: skip
+def test_comments_of_text_pictures_are_not_cut_out_one_by_one(content, monkeypatch):
+    monkeypatch.setattr(Pillow, "open", None)
+    with pytest.raises(BadImageError, match="PNM as text"):
+        decode_rgb(content)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_damaged_bytes_never_do_more_than_be_refused(data):
     content = bytearray(data.draw(st.sampled_from(
         [encoded(NOISE), encoded(NOISE, progressive=True), encoded(pixels(1), "PNG"),
-         encoded(NOISE, "TIFF"), encoded(NOISE, "WEBP")])))  # fmt: skip
+         encoded(NOISE, "TIFF"), encoded(NOISE, "WEBP"), encoded(NOISE, "JPEG2000")])))  # fmt: skip
     for _ in range(data.draw(st.integers(1, 5))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))

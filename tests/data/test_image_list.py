@@ -33,6 +33,9 @@ def prepared(tmp_path, root, **settings):
 
 
 FORMS = {
+    "label first": lambda at, name, label: f"{label} {name}",
+    "label first, comma": lambda at, name, label: f"{label}, {name}",
+    "label first, tab": lambda at, name, label: f"{label}\t{name}",
     "blank": lambda at, name, label: f"{name} {label}",
     "blanks": lambda at, name, label: f"./{name}   {label}  ",
     "comma": lambda at, name, label: f"{name},{label}",
@@ -123,6 +126,15 @@ def test_few_images_gaps_and_counts(tmp_path, people):
         (["Ada/Ada_0001.jpg -1"], "list.txt:1: label -1"),
         (["Ada/Ada_0001.jpg 99999999999"], "list.txt:1: '99999999999'"),
         (["0\t1\tAda/Ada_0001.jpg", "1\t1\t2\tAda/Ada_0002.jpg"], "list.txt:2: 4 fields between"),
+        (["0\t1\t0.5\t2\tAda/Ada_0001.jpg"],
+         r"list.txt:1: 5 fields between tabs are an index, 3 labels and a path \(im2rec\)"),
+        (["Ada/Ada_0001.jpg\t0\tAda"], "fields between tabs, of which the first is no number"),
+        (["image label", "Ada/Ada_0001.jpg 0"], "list.txt:1: 'image' .*a list has no header"),
+        (["path,label", "Ada/Ada_0001.jpg,0"], "list.txt:1: 'path' .*a list has no header"),
+        (['"Ada/Ada_0001.jpg",0'], "list.txt:1: .*without quotation marks"),
+        (["Ada/Ada_0001.jpg,Ada,0"], "list.txt:1: .*a line has two fields, path and label"),
+        (["0,Ada/Ada_0001.jpg,0"], "list.txt:1: .*a line has two fields, path and label"),
+        (["Ada/Ada_0001.jpg;0"], "with a tab, a comma or a blank between them"),
         (["0\tAda/Ada_0001.jpg\t0"], r"not aligned \(the first field is not 1\)"),
         (["Ada/Ada_0001.jpg 0", "", "Ada/Ada_0002.jpg 0", "./Ada/Ada_0001.jpg 1"],
          r"list.txt:4: 'Ada/Ada_0001.jpg' stands already in line 1"),

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from frcore.data.check import check
+from frcore.data.folder import ImageFolder
 from frcore.data.images import read_image
 from frcore.data_config import Image
 from frcore.errors import UserError
@@ -99,6 +101,28 @@ def test_missing_images_of_people_name_the_line(tmp_path, root):
     (root / "aligned-112" / "Ada" / "Ada_0002.jpg").unlink()
     with pytest.raises(UserError, match=r"peopleDevTrain.txt:2: Ada/Ada_0002 does not exist"):
         train(tmp_path / "out", image=PLAIN, kind="lfw", root=str(root))
+
+
+def test_a_list_that_asks_for_a_billion_images(tmp_path, root):
+    (root / "protocol" / "peopleDevTrain.txt").write_text("2\nAda\t1000000000\nNo\t999999999\n")
+    with pytest.raises(UserError) as caught:
+        train(tmp_path / "out", image=PLAIN, kind="lfw", root=str(root))
+    assert "peopleDevTrain.txt:2: Ada/Ada_0004 does not exist" in str(caught.value)
+    assert "peopleDevTrain.txt:3: nobody is called 'No'" in str(caught.value)
+    (report,) = check(root)
+    assert any("Ada_0004 does not exist" in problem for problem in report.problems)
+
+
+def test_similar_names_are_looked_for_in_the_lines_that_are_shown(tmp_path, root, monkeypatch):
+    """One search takes milliseconds among thousands of people, and a wrong `root` misses all."""
+    names = [f"Nobody{number}" for number in range(300)]
+    text = "".join(f"{name}\t1\n" for name in names)
+    (root / "protocol" / "peopleDevTrain.txt").write_text(f"300\n{text}")
+    asked = []
+    monkeypatch.setattr(ImageFolder, "nearest", lambda _, name: asked.append(name))
+    with pytest.raises(UserError, match="and 290 more"):
+        train(tmp_path / "out", image=PLAIN, kind="lfw", root=str(root))
+    assert asked == names[:10]
 
 
 def test_a_damaged_image_is_refused(tmp_path, root):

@@ -277,7 +277,7 @@ def test_records_without_images(tmp_path):
     with pytest.raises(UserError, match=r"(?s)have no image.*record 1"):
         RecordIODataset(path)
     path.with_suffix(".idx").unlink()
-    with pytest.raises(UserError, match="none of them is a header record for 1 images"):
+    with pytest.raises(UserError, match=r"(?s)have no image.*record 1"):
         RecordIODataset(path)
     path = write_rec(tmp_path / "b.rec", [(0, b"too short")])
     with pytest.raises(UserError, match="record 0: too short by 15 bytes"):
@@ -296,8 +296,70 @@ def test_a_header_record_of_another_file(tmp_path):
     path.with_suffix(".idx").unlink()
     with pytest.raises(UserError, match="none of them is a header record for 6 images"):
         RecordIODataset(path)
-    more = RecordIODataset(write_rec(tmp_path / "b.rec", [records[0], records[1], records[-1]]))
-    assert more.notes == ["6 images are in its header record, 2 in its index"]
+    path = write_rec(tmp_path / "b.rec", [records[0], records[1], records[-1]])
+    with pytest.raises(
+        UserError, match=r"b\.idx: 6 images are in the header record, 2 in the index"
+    ):
+        RecordIODataset(path)
+    more = RecordIODataset(path, skip=True)
+    assert more.notes == ["6 images are in the header record, 2 in the index"]
+    assert more.labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("idx", [True, False])
+@pytest.mark.parametrize("lost", [0, 2, 5])
+def test_an_empty_record_is_a_lost_image(tmp_path, layout, idx, lost):
+    images = [b"" if row == lost else image for row, image in enumerate(JPEGS)]
+    path = write_rec(tmp_path / "a.rec", contents(layout, LABELS, images), idx=idx)
+    first = 1 if layout == "insightface" else 0
+    with pytest.raises(UserError, match=rf"(?s)^1 records of .*no image.*record {lost + first}\n"):
+        RecordIODataset(path)
+    data = RecordIODataset(path, skip=True, relabel=True)
+    assert data.empty.tolist() == [lost + first]
+    kept = [row for row in range(6) if row != lost]
+    assert data.images.keys.tolist() == [row + first for row in kept]
+    assert [bytes(data.encoded(row)) for row in range(5)] == [JPEGS[row] for row in kept]
+    assert data.stored[data.labels].tolist() == [LABELS[row] for row in kept]
+
+
+@pytest.mark.parametrize("kept", range(1, 6))
+def test_a_short_index(tmp_path, layout, kept):
+    """Cut at the end of a line, which leaves a valid index of fewer records."""
+    path = write_rec(tmp_path / "a.rec", contents(layout))
+    index = path.with_suffix(".idx")
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(lines[:kept]))
+    begin = int(lines[kept].split("\t")[1])
+    left = path.stat().st_size - begin
+    with pytest.raises(
+        UserError, match=rf"a\.idx: {left:,} bytes of the \.rec, from byte {begin:,} "
+    ):
+        RecordIODataset(path)
+    assert RecordIODataset(path, skip=True, relabel=True).labels.tolist() == LABELS[:kept]
+    index.unlink()
+    assert RecordIODataset(path).labels.tolist() == LABELS
+
+
+def test_an_index_cut_inside_a_line(tmp_path, layout):
+    path = write_rec(tmp_path / "a.rec", contents(layout))
+    index = path.with_suffix(".idx")
+    whole = index.read_text()
+    for kept in range(1, len(whole)):
+        index.write_text(whole[:kept])
+        if whole[:kept] in (whole, whole.rstrip("\n")):
+            continue
+        with pytest.raises(UserError, match=r"\.idx|truncated"):
+            RecordIODataset(path)
+
+
+def test_records_of_an_index_may_not_overlap(tmp_path):
+    """Each would be as long as the rest of the file, and reading all of them would take n²."""
+    count = 2000
+    heads = [MAGIC + (32 * (count - row)).to_bytes(4, "little") + bytes(24) for row in range(count)]
+    (tmp_path / "a.rec").write_bytes(b"".join(heads) + bytes(8))
+    (tmp_path / "a.idx").write_text("".join(f"{row}\t{32 * row}\n" for row in range(count)))
+    with pytest.raises(UserError, match="begins at offset 32, inside of the one at 0"):
+        RecordIODataset(tmp_path / "a.rec")
 
 
 @pytest.mark.parametrize("images", [42_474_557, 42_474_559, 2**24, 2**24 + 2])

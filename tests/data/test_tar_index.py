@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frcore.data.tar_index import BLOCK, Member, members
+from frcore.data.tar_index import BLOCK, Member, _pax, members
 from frcore.errors import UserError
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -134,6 +134,35 @@ def test_other_members_are_refused(file, member, message, form):
         return
     with pytest.raises(UserError, match=f"a.tar: .*{message}"):
         read(file, buffer.getvalue())
+
+
+class Counted(bytes):
+    """Bytes that count how many of them are copied."""
+
+    copied = 0
+
+    def __getitem__(self, key):
+        part = super().__getitem__(key)
+        if not isinstance(key, slice):
+            return part
+        Counted.copied += len(part)
+        return Counted(part)
+
+    def rstrip(self, characters):
+        return self[: len(super().rstrip(characters))]
+
+    def partition(self, separator):
+        parts = super().partition(separator)
+        Counted.copied += sum(map(len, parts))
+        return tuple(Counted(part) for part in parts)
+
+
+@pytest.mark.parametrize("records", [1000, 16_000])
+def test_many_pax_records_are_read_once(records):
+    Counted.copied = 0
+    body = Counted(b"5 a=\n" * records + b"12 path=b.c\n")
+    assert _pax(body, 0, len(body)) == {"path": "b.c"}
+    assert Counted.copied < 10 * len(body)
 
 
 def test_a_pax_header_for_all_members(file):

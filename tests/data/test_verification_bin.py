@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from sklearn.model_selection import KFold
 
+from frcore.data.check import check
 from frcore.data.decoding import BadImageError
 from frcore.data.prepared import Prepared
 from frcore.data.verification_bin import VerificationBin
@@ -184,6 +186,52 @@ def test_a_damaged_image_is_named(tmp_path):
 def test_other_content_is_refused(tmp_path, value, problem):
     with pytest.raises(UserError, match=problem):
         opened(tmp_path, value)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_download_that_stopped(tmp_path, protocol):
+    """Cut anywhere: nobody is suspected."""
+    whole = pickle.dumps((IMAGES[:2], [True]), protocol)
+    for kept in range(1, len(whole)):
+        with pytest.raises(UserError, match="the file ends too early; check the download"):
+            opened(tmp_path, whole[:kept])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<!DOCTYPE html>", b"PK\3\4" + bytes(30), b"version https://git-lfs.github.com/spec/v1\n",
+     b"\x1f\x8b\x08" + bytes(30), b"Access denied", pickle.dumps(5)],
+)  # fmt: skip
+def test_another_file_than_was_meant(tmp_path, content):
+    with pytest.raises(UserError, match="check the download: it may be damaged, or another file"):
+        opened(tmp_path, content)
+
+
+def test_one_image_that_is_named_many_times_is_hashed_once(tmp_path, monkeypatch):
+    """Else a file of n bytes could ask for a hash over n² of them."""
+    image = IMAGES[0] * 300
+    found = opened(tmp_path, ([image] * 2000, [True] * 1000))
+    hashed = []
+    monkeypatch.setattr("frcore.data.verification_bin.sha256",
+                        lambda content: hashed.append(len(content)) or sha256(content))  # fmt: skip
+    assert found.people.tolist() == [0] * 2000
+    assert hashed == [len(image)]
+
+
+@pytest.mark.parametrize(("same", "missing"), [(True, "impostor"), (False, "genuine")])
+def test_pairs_of_one_kind_are_named(tmp_path, same, missing):
+    path = tmp_path / "tiny.bin"
+    path.write_bytes(pickle.dumps((IMAGES, [same] * 4)))
+    problem = (
+        f"there are no {missing} pairs, so neither accuracy nor TAR at a FAR can be computed; give "
+        "a list with both kinds"
+    )
+    (report,) = check(path)
+    assert report.problems == [problem]
+    data = benchmark(tmp_path / "out", image=PLAIN, kind="insightface_bin", path=str(path))
+    assert problem.replace(" pairs,", " pairs in the split 'test',") in data.manifest.warnings
+    (report,) = check(tmp_path / "out")
+    assert report.problems == [problem.replace(" pairs,", " pairs in the split 'test',")]
 
 
 def test_a_missing_file(tmp_path):
