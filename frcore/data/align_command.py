@@ -17,7 +17,10 @@ from frcore.data.images import read_image, refuse
 from frcore.data.progress import progress_bar
 from frcore.data.text_table import Kind, TextTable, unsafe_names
 from frcore.errors import UserError
-from frcore.files import atomic_directory
+from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
+
+ALIGNED = FolderKind("a folder of aligned faces", ".frcore-aligned.json")
+"""Its faces have the names of their images, so it says itself how many it has."""
 
 _ENCODINGS: Mapping[str, tuple[str, list[int]]] = {
     "jpeg95": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]),
@@ -51,7 +54,8 @@ def align_folder(
     Args:
         images: folder of the images.
         landmarks: the list, `path x1 y1 … x5 y5` per line, in pixels of each image.
-        out: the folder of faces; it appears whole, or not at all.
+        out: the folder of faces; it appears whole, or not at all. Older faces are replaced, and
+            nothing else.
         size: side of a face in pixels.
         encoding: JPEG of quality 95 or 100, or PNG, which loses nothing.
         threads: that decode, align and encode; as many as Python thinks best when absent. They
@@ -65,6 +69,8 @@ def align_folder(
             or damaged image; the first ten are named, and nothing is written.
     """
     images, landmarks = Path(images), Path(landmarks)
+    refuse_overlap(Path(out), (images, landmarks))
+    refuse_other_folder(Path(out), ALIGNED)
     if not images.is_dir():
         raise UserError(f"{images} is not a folder; give the one that the paths are relative to")
     if encoding not in _ENCODINGS:
@@ -74,7 +80,7 @@ def align_folder(
     table = TextTable(landmarks, _COLUMNS, _REMEDY, separator=None)
     points = _checked_points(table)
     names = table.texts("path").to_pylist()
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, ALIGNED) as folder:
         _write_all(table, images, names, points, folder, size, encoding, threads)
     return len(names)
 
