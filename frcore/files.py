@@ -12,10 +12,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from frcore.errors import UserError
 from frcore.faults import refusals_told
 from frcore.processes import Owner, this_process
 
@@ -40,23 +43,147 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class FolderKind:
+    """A kind of folder that a command writes, told from what anybody else has put there.
+
+    Attributes:
+        title: what it is, for messages: 'a prepared data set'.
+        marker: a file that every such folder has; None: a folder without one is such a folder too.
+        names: what it may have in it, as patterns in which `*` is for `/` as well. Empty: the
+            marker keeps count of what was written.
+    """
+
+    title: str
+    marker: str | None
+    names: tuple[str, ...] = ()
+
+
 @contextlib.contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; swap it into place if the block succeeds.
 
     An older folder at `path` stays readable until the new one is complete. A link to a folder
     stays one: what it points to is replaced.
+
+    Raises:
+        UserError: at `path` is something else than a folder of this kind.
     """
     path = Path(os.path.realpath(path))
+    refuse_other_folder(path, kind)
     _make_room(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
     _share(temporary, 0o777)
     try:
         with refusals_told(path):
             yield temporary
+            if kind.marker is not None and not kind.names:
+                write_json(temporary / kind.marker, _count(temporary, kind.marker))
+            # Somebody may have put something there in the meantime.
+            refuse_other_folder(path, kind)
             _swap_in(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_other_folder(path: Path, kind: FolderKind) -> None:
+    """Let pass what may be replaced by a folder of `kind`: nothing, an empty one, one of the kind.
+
+    Raises:
+        UserError: something would be lost; it is named.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder, but {kind.title} is one; give another name")
+    others = _others(path, kind)
+    if others:
+        more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+        raise UserError(
+            f"{path} has {', '.join(others[:3])}{more} in it, which would be deleted; allowed is a "
+            f"folder that is new, empty, or {kind.title} as it was written: give another, or "
+            "move what is in it"
+        )
+
+
+def _others(folder: Path, kind: FolderKind) -> list[str]:
+    """What in `folder` is not of the kind."""
+    entries = sorted(path.name for path in folder.iterdir() if not _is_of_the_system(path.name))
+    if kind.marker is not None and kind.marker not in entries:
+        return entries
+    files = _files(folder)
+    if kind.names:
+        return [name for name in files if not any(fnmatchcase(name, p) for p in kind.names)]
+    assert kind.marker is not None
+    marker = folder / kind.marker
+    try:
+        if read_json(marker) == _count(folder, kind.marker):
+            return []
+    except (OSError, ValueError):
+        return files
+    since = marker.stat().st_ctime
+    return [name for name in files if (folder / name).lstat().st_ctime > since] or files
+
+
+def _count(folder: Path, marker: str) -> dict[str, Any]:
+    """How many files there are besides the marker, and a hash of their names."""
+    files = [name for name in _files(folder) if name != marker]
+    return {"files": len(files), "names_sha256": sha256_of_json(files)}
+
+
+def _files(folder: Path) -> list[str]:
+    """The files in `folder` and below, and links to folders, relative to it."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        below = Path(place).relative_to(folder)
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        found += [below / name for name in files + links if not _is_of_the_system(name)]
+    return sorted(path.as_posix() for path in found)
+
+
+def _is_of_the_system(name: str) -> bool:
+    """What file managers and file systems put anywhere."""
+    return name in (".DS_Store", "Thumbs.db", "desktop.ini") or name.startswith(".nfs")
+
+
+def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
+    """Let pass what may be replaced by a file of ours: nothing, an empty one, one with the mark.
+
+    Args:
+        path: of the file.
+        mark: a text that is within the first 4096 bytes of every such file; None: there is none.
+        title: what it is, for the message: 'an evaluation'.
+
+    Raises:
+        UserError: another file is there.
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(4096)
+        if not head or (mark is not None and mark.encode() in head):
+            return
+    raise UserError(
+        f"{path} is there and is not {title}, so it is not overwritten; give another name, or move "
+        "it away"
+    )
+
+
+def refuse_overlap(out: Path, sources: Iterable[Path], *, inside: bool = True) -> None:
+    """Refuse a folder that is a source, has one in it or, if `inside`, lies in one.
+
+    Raises:
+        UserError: the output would replace what it is made of, or become a part of it.
+    """
+    place = Path(os.path.realpath(out))
+    for source in sources:
+        other = Path(os.path.realpath(source))
+        if other.is_relative_to(place) or (inside and place.is_relative_to(other)):
+            raise UserError(
+                f"{out} and what it is made of, {source}, are one folder or one is in the other; "
+                "give a folder apart from it"
+            )
 
 
 def _swap_in(temporary: Path, path: Path) -> None:
@@ -168,9 +295,14 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def as_json(value: Any) -> str:
+    """`value` as indented JSON; NaN is refused because JSON has none."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(value))
 
 
 def read_json(path: str | Path) -> Any:

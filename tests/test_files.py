@@ -11,16 +11,22 @@ import time
 
 import pytest
 
+from frcore.errors import UserError
 from frcore.files import (
     ABANDONED_SECONDS,
+    FolderKind,
     atomic_directory,
     atomic_file,
     read_json,
+    refuse_other_file,
+    refuse_overlap,
     sha256_of_json,
     write_json,
     write_text,
 )
 from frcore.processes import Owner, this_host, this_process
+
+ANY = FolderKind("any folder", None, ("*",))
 
 
 def names(folder):
@@ -57,7 +63,7 @@ def test_an_existing_file_is_replaced(tmp_path):
 
 def test_a_folder_is_there_only_at_the_end(tmp_path):
     target = tmp_path / "deep" / "run"
-    with atomic_directory(target) as temporary:
+    with atomic_directory(target, ANY) as temporary:
         (temporary / "x").write_text("1")
         assert not target.exists()
     assert names(target) == ["x"]
@@ -69,7 +75,7 @@ def test_a_failure_leaves_the_old_folder(tmp_path, error):
     target = tmp_path / "run"
     target.mkdir()
     (target / "x").write_text("old")
-    with pytest.raises(error), atomic_directory(target) as temporary:  # noqa: PT012
+    with pytest.raises(error), atomic_directory(target, ANY) as temporary:  # noqa: PT012
         (temporary / "y").write_text("half")
         raise error
     assert names(tmp_path) == ["run"]
@@ -80,7 +86,7 @@ def test_an_older_folder_is_readable_until_replaced_and_then_gone(tmp_path):
     target = tmp_path / "run"
     target.mkdir()
     (target / "x").write_text("old")
-    with atomic_directory(target) as temporary:
+    with atomic_directory(target, ANY) as temporary:
         (temporary / "y").write_text("new")
         assert (target / "x").read_text() == "old"
     assert names(tmp_path) == ["run"]
@@ -92,7 +98,7 @@ def test_a_folder_that_cannot_be_moved_in_puts_the_old_one_back(tmp_path):
     target = tmp_path / "run"
     target.mkdir()
     (target / "x").write_text("old")
-    with pytest.raises(FileNotFoundError), atomic_directory(target) as temporary:
+    with pytest.raises(FileNotFoundError), atomic_directory(target, ANY) as temporary:
         temporary.rmdir()
     assert names(tmp_path) == ["run"]
     assert names(target) == ["x"]
@@ -103,7 +109,7 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path, umask):
     before = os.umask(umask)
     try:
         write_text(tmp_path / "a.txt", "x")
-        with atomic_directory(tmp_path / "d"):
+        with atomic_directory(tmp_path / "d", ANY):
             pass
         assert os.umask(umask) == umask
     finally:
@@ -134,7 +140,8 @@ PRELUDE = """
 import os, sys, time
 from pathlib import Path
 from frcore import files
-place = Path(sys.argv[1])
+from frcore.errors import UserError
+place, any_folder = Path(sys.argv[1]), files.FolderKind("any folder", None, ("*",))
 """
 
 
@@ -147,7 +154,8 @@ def started(code, place):
 
 
 WRITES = """
-with files.atomic_directory(place) as folder, files.atomic_file(place.with_suffix(".csv")) as file:
+table = place.with_suffix(".csv")
+with files.atomic_directory(place, any_folder) as folder, files.atomic_file(table) as file:
     (folder / "half").mkdir()
     (folder / "half" / "x").write_text("x")
     print("ready", flush=True)
@@ -169,7 +177,7 @@ def test_what_a_killed_process_left_goes_with_the_next_writer_and_not_before(tmp
     one.wait()
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with atomic_directory(place) as temporary:
+    with atomic_directory(place, ANY) as temporary:
         (temporary / "y").write_text("new")
     assert names(tmp_path) == ["another.txt", "train"]
     assert names(place) == ["y"]
@@ -209,7 +217,7 @@ def rename(self, target, original=Path.rename):
         time.sleep(60)
     return original(self, target)
 Path.rename = rename
-with files.atomic_directory(place) as folder:
+with files.atomic_directory(place, any_folder) as folder:
     (folder / "x").write_text("new")
 """
 
@@ -235,8 +243,9 @@ number, swaps = sys.argv[2], sys.argv[3] == "exchange"
 if not swaps:
     files._exchange = lambda one, other: False
 print("ready", flush=True)
+other = place.parent / "f"
 for turn in range(100):
-    with files.atomic_directory(place) as folder, files.atomic_file(place.parent / "f") as file:
+    with files.atomic_directory(place, any_folder) as folder, files.atomic_file(other) as file:
         for name in "abc":
             (folder / name).write_text(f"{number} {turn}")
         file.write_text(f"{number} {turn}")
@@ -264,7 +273,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
     (tmp_path / "disk" / "train").mkdir(parents=True)
     (tmp_path / "disk" / "train" / "x").write_text("old")
     (tmp_path / "data").symlink_to(tmp_path / "disk" / "train")
-    with atomic_directory(tmp_path / "data") as temporary:
+    with atomic_directory(tmp_path / "data", ANY) as temporary:
         (temporary / "y").write_text("new")
         assert temporary.parent == tmp_path / "disk"
     assert (tmp_path / "data").is_symlink()
@@ -275,7 +284,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
 def test_a_long_name_leaves_room_for_its_temporary_one(tmp_path):
     name = "ä" * 120 + ".json"  # 245 bytes of the 255 that a name may have
     write_text(tmp_path / name, "x")
-    with atomic_directory(tmp_path / name[:-5]):
+    with atomic_directory(tmp_path / name[:-5], ANY):
         pass
     assert names(tmp_path) == [name[:-5], name]
 
@@ -287,3 +296,100 @@ def test_processes_are_told_apart(tmp_path):
     assert me.host == this_host()
     assert not Owner(me.host, me.pid, me.started + 1).lives
     assert not Owner("0123abcd", me.pid, me.started).is_here
+
+
+NOTES = FolderKind("a folder of notes", "notes.json", ("notes.json", "*.txt", "deep/*.txt"))
+COUNTED = FolderKind("a counted folder", "count.json")
+
+
+def write(folder, kind):
+    with atomic_directory(folder, kind) as temporary:
+        (temporary / "deep").mkdir()
+        for name in ("a.txt", "b.txt", "deep/c.txt"):
+            (temporary / name).write_text("x")
+        if kind is NOTES:
+            write_json(temporary / "notes.json", {})
+
+
+@pytest.mark.parametrize("kind", [NOTES, COUNTED])
+def test_a_folder_of_the_kind_is_replaced_and_no_other(tmp_path, kind):
+    place = tmp_path / "out"
+    place.mkdir()
+    write(place, kind)  # an empty folder
+    write(place, kind)  # its own
+    (place / ".DS_Store").write_text("of the system")
+    write(place, kind)
+    (place / "deep" / "thesis.tex").write_text("years")
+    before = names(place), names(place / "deep")
+    with pytest.raises(UserError, match=r"out has deep/thesis\.tex in it, which would be deleted"):
+        write(place, kind)
+    assert (names(place), names(place / "deep")) == before
+    assert names(tmp_path) == ["out"]
+    (place / "deep" / "thesis.tex").unlink()
+    write(place, kind)
+    (place / "link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"out has link in it"):
+        write(place, kind)
+
+
+@pytest.mark.parametrize("kind", [NOTES, COUNTED])
+def test_what_is_of_nobody_is_not_replaced(tmp_path, kind):
+    photos = tmp_path / "photos"
+    for name in ("a.txt", "1/x.jpg", "2/y.jpg", "3/z.jpg"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_text("x")
+    with pytest.raises(UserError, match=r"photos has 1, 2, 3 and 1 more in it.*give another"):
+        write(photos, kind)
+    with pytest.raises(UserError, match=r"a\.txt is not a folder, but a .* is one"):
+        write(photos / "a.txt", kind)
+    assert names(photos) == ["1", "2", "3", "a.txt"]
+
+
+def test_a_folder_that_was_edited_is_not_counted_as_written(tmp_path):
+    place = tmp_path / "out"
+    write(place, COUNTED)
+    (place / "a.txt").rename(place / "A.txt")
+    with pytest.raises(UserError, match=r"out has A\.txt in it"):
+        write(place, COUNTED)
+    (place / "A.txt").rename(place / "a.txt")
+    write(place, COUNTED)
+    (place / "count.json").write_text("no count")
+    with pytest.raises(UserError, match=r"out has a\.txt, b\.txt, count\.json and 1 more in it"):
+        write(place, COUNTED)
+
+
+def test_what_arrives_while_the_new_folder_is_made_is_kept(tmp_path):
+    place = tmp_path / "out"
+    write(place, NOTES)
+    with pytest.raises(UserError, match=r"thesis\.tex"), atomic_directory(place, NOTES):
+        (place / "thesis.tex").write_text("years")
+    assert names(place) == ["a.txt", "b.txt", "deep", "notes.json", "thesis.tex"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_file_is_replaced_by_its_like_alone(tmp_path):
+    path = tmp_path / "a.json"
+    refuse_other_file(path, '"spec_hash"', "a result")
+    path.touch()
+    refuse_other_file(path, '"spec_hash"', "a result")
+    path.write_text('{"spec_hash": 1}')
+    refuse_other_file(path, '"spec_hash"', "a result")
+    path.write_text("my notes")
+    for place, mark in ((path, '"spec_hash"'), (path, None), (tmp_path, '"spec_hash"')):
+        with pytest.raises(UserError, match="is not a result, so it is not overwritten"):
+            refuse_other_file(place, mark, "a result")
+
+
+def test_an_output_is_apart_from_what_it_is_made_of(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (tmp_path / "link").symlink_to(source)
+    refuse_overlap(tmp_path / "out", [source])
+    refuse_overlap(tmp_path / "source2", [source])
+    for out in (source, tmp_path, tmp_path / "link", source / "out", tmp_path / "link" / "out",
+                source / ".." / "source"):  # fmt: skip
+        with pytest.raises(UserError, match="give a folder apart from it"):
+            refuse_overlap(out, [tmp_path / "elsewhere", source])
+    refuse_overlap(source / "out", [source], inside=False)
+    with pytest.raises(UserError, match="give a folder apart from it"):
+        refuse_overlap(source, [source], inside=False)

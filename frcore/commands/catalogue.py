@@ -73,13 +73,14 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of a study, for editors; made from the models and the catalogues."""
-    from frcore.files import write_text
+    from frcore.files import refuse_other_file, write_text
     from frcore.schema import study_schema
 
     text = json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
         sys.stdout.write(text)
     else:
+        refuse_other_file(out, "frcore", "the schema of a study")
         write_text(out, text)
 
 

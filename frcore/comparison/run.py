@@ -19,6 +19,7 @@ from frcore.comparison.results import Comparison, Cost, Number
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import outcome
 from frcore.errors import UserError
+from frcore.files import refuse_other_file
 from frcore.provenance import environment
 from frcore.reporting.records import check_hash, read_record
 from frcore.reporting.rows import Rows, collect
@@ -48,6 +49,8 @@ def compare(spec: ComparisonSpec, root: Path) -> Comparison:
             f"'{root}' has no finished evaluation of {heads}; run them first: snakemake --cores "
             f"all compare --config {wanted}"
         )
+    refuse_other_file(spec.file(root, "json"), '"spec_hash"', "a comparison")
+    refuse_other_file(spec.file(root, "svg"), "frcore", "the figure of a comparison")
     found = _paired(spec, rows, root) if spec.against is None else _kept(spec, rows)
     write(found, spec, root)
     return found

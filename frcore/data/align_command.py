@@ -20,7 +20,10 @@ from frcore.data.picture_kinds import is_picture, without_suffix
 from frcore.data.progress import progress_bar
 from frcore.data.text_table import Kind, TextTable, unsafe_names
 from frcore.errors import UserError
-from frcore.files import atomic_directory
+from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
+
+ALIGNED = FolderKind("a folder of aligned faces", ".frcore-aligned.json")
+"""Its faces have the names of their images, so it says itself how many it has."""
 
 _ENCODINGS: Mapping[str, tuple[str, list[int]]] = {
     "jpeg95": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]),
@@ -54,7 +57,8 @@ def align_folder(
     Args:
         images: folder of the images.
         landmarks: the list, `path x1 y1 … x5 y5` per line, in pixels of each image.
-        out: the folder of faces; it appears whole, or not at all.
+        out: the folder of faces; it appears whole, or not at all. Older faces are replaced, and
+            nothing else.
         size: side of a face in pixels.
         encoding: JPEG of quality 95 or 100, or PNG, which loses nothing.
         threads: that decode, align and encode; as many as Python thinks best when absent. They
@@ -68,6 +72,8 @@ def align_folder(
             or damaged image; the first ten are named, and nothing is written.
     """
     images, landmarks = Path(images), Path(landmarks)
+    refuse_overlap(Path(out), (images, landmarks))
+    refuse_other_folder(Path(out), ALIGNED)
     if not images.is_dir():
         raise UserError(f"{images} is not a folder; give the one that the paths are relative to")
     if encoding not in _ENCODINGS:
@@ -78,7 +84,7 @@ def align_folder(
     points = _checked_points(table)
     names = _on_disk(images, table.texts("path").to_pylist())
     unlisted = sorted(set(_pictures(images)) - set(names))
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, ALIGNED) as folder:
         _write_all(table, images, names, points, folder, size, encoding, threads)
     return len(names), unlisted
 

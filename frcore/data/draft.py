@@ -24,11 +24,18 @@ from frcore.data.prepared import (
     Storage,
     image_content,
 )
-from frcore.data.stored_source import write_source
-from frcore.data.tables import OPTIONAL, TABLES, Images, content_sha256, typed
+from frcore.data.stored_source import LANDMARKS, SOURCE, STAMPS, TABLE, write_source
+from frcore.data.tables import COLUMNS, OPTIONAL, TABLES, Images, content_sha256, typed
 from frcore.errors import UserError, check_classes
 from frcore.faults import reserve
-from frcore.files import atomic_directory, write_json
+from frcore.files import FolderKind, atomic_directory, write_json
+
+PREPARED = FolderKind(
+    "a prepared data set",
+    "index.parquet",  # not the manifest: Snakemake deletes that before it prepares again
+    (IMAGES, MANIFEST, SOURCE, TABLE, STAMPS, LANDMARKS, "origin.json",
+     *(f"{name}.parquet" for name in COLUMNS)),
+)  # fmt: skip
 
 
 class BareDraft:
@@ -80,13 +87,13 @@ def written(
     """Yield a `Draft` that becomes the prepared data set `out` if the block succeeds.
 
     Args:
-        out: the folder; an older one is replaced.
+        out: the folder; an older prepared data set is replaced, and nothing else.
         count: number of images; `Draft.keep` may lower it.
         size: their side in pixels.
         protocol: decides which protocol tables the block must set.
         about: `kind`, `spec`, `spec_hash`, `alignment`, `synthetic` of the manifest.
     """
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, PREPARED) as folder:
         draft = Draft(folder, count, size)
         yield draft
         draft.images.flush()  # type: ignore[attr-defined]
@@ -102,7 +109,7 @@ def written_in_place(
     Every image is read once for the content hash. Whether it can be decoded is not checked here:
     `InPlaceImages.problems` tells.
     """
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, PREPARED) as folder:
         draft = BareDraft(folder)
         yield draft
         write_source(folder, images)
@@ -114,7 +121,7 @@ def written_absent(
     out: str | Path, *, size: int, protocol: Protocol, **about: Any
 ) -> Iterator[BareDraft]:
     """As `written`, for a protocol whose images are not there, only their names (the index)."""
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, PREPARED) as folder:
         draft = BareDraft(folder)
         yield draft
         _finish(draft, None, size, "absent", protocol, about)

@@ -21,7 +21,13 @@ from frcore.data.ijb_faces import render_crops
 from frcore.data.ijb_layout import CROPS, PUBLISHED, SYNTHETIC_MARK, Name, meta_file
 from frcore.data.ijb_simulation import Protocol, simulate
 from frcore.errors import UserError
-from frcore.files import atomic_directory, write_json
+from frcore.files import FolderKind, atomic_directory, refuse_other_folder, write_json
+
+SIMULATED = FolderKind(
+    "a simulated IJB folder",
+    SYNTHETIC_MARK,
+    (SYNTHETIC_MARK, "meta/*.txt", "meta/*.csv", "embeddings.npy", f"{CROPS}/*.jpg"),
+)
 
 Source = Literal["embeddings", "faces"]
 
@@ -43,7 +49,8 @@ def write_synthetic(
     """Write the folder `out`; equal arguments give equal files.
 
     Args:
-        out: the folder; it appears whole, or not at all.
+        out: the folder; it appears whole, or not at all. An older simulation is replaced, and
+            nothing else.
         name: which benchmark's layout and proportions.
         scale: of all counts, 1 for the released ones.
         source: what stands for the images.
@@ -62,6 +69,7 @@ def write_synthetic(
             f"source '{source}' with type '{dtype}'; allowed are embeddings and faces, float16 "
             "and float32"
         )
+    refuse_other_folder(Path(out), SIMULATED)
     protocol = simulate(name, scale, seed)
     count = len(protocol.template)
     if source == "faces" and count > _MOST_FACES:
@@ -69,7 +77,7 @@ def write_synthetic(
             f"scale {scale} is {count:,} faces; at most {_MOST_FACES:,} are rendered: lower the "
             "scale, or use embeddings"
         )
-    with atomic_directory(out) as folder:
+    with atomic_directory(out, SIMULATED) as folder:
         (folder / "meta").mkdir()
         if source == "faces":
             landmarks, score = render_crops(protocol, seed, folder / CROPS, workers)

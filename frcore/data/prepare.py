@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from frcore.data.draft import PREPARED
 from frcore.data.folder import write_folder
 from frcore.data.ijb_layout import SYNTHETIC_MARK
 from frcore.data.ijb_prepare import write_ijb
@@ -18,6 +19,7 @@ from frcore.data.recordio_training import write_recordio
 from frcore.data.synthetic import write_faces, write_pairs, write_templates
 from frcore.data.tar_shards import write_tar
 from frcore.data.verification_bin import write_bin
+from frcore.files import refuse_other_folder, refuse_overlap
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 
 _WRITERS: dict[str, Callable[..., None]] = {
@@ -47,6 +49,16 @@ def _is_synthetic(data: Any) -> bool:
     return bool(data.kind.startswith("synthetic"))
 
 
+def _refuse_other_place(data: Any, out: Path) -> None:
+    """Nothing but an older prepared data set is replaced, and no source is."""
+    sources = [Path(value) for key in ("root", "images", "path")
+               if isinstance(value := getattr(data, key, None), str)]  # fmt: skip
+    # These take whatever lies below their folder; others read what is listed, perhaps from ".".
+    takes_all = data.kind == "folder" or (data.kind == "parquet" and "**" in data.pattern)
+    refuse_overlap(out, sources, inside=takes_all)
+    refuse_other_folder(out, PREPARED)
+
+
 def prepare(
     spec: TrainDataSpec | BenchmarkSpec, out: str | Path, *, workers: int | None = None
 ) -> Manifest:
@@ -54,12 +66,15 @@ def prepare(
 
     Args:
         spec: a training set or a benchmark of a study.
-        out: the folder; it appears whole, or not at all.
+        out: the folder; it appears whole, or not at all. An older prepared data set is replaced,
+            and nothing else.
         workers: processes to use; all available cores when absent. They never change the result.
 
     Raises:
-        UserError: the source is missing or damaged, or the spec asks for the impossible.
+        UserError: the source is missing or damaged, the spec asks for the impossible, or something
+            else is in the folder.
     """
+    _refuse_other_place(spec.data, Path(out))
     about: dict[str, Any] = {
         "kind": spec.data.kind,
         "spec": spec.model_dump(mode="json"),

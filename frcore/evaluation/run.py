@@ -30,7 +30,7 @@ from frcore.evaluation.protocol import (
     rows_needed,
     seen_images,
 )
-from frcore.files import atomic_file, read_json, write_json
+from frcore.files import as_json, atomic_file, read_json, refuse_other_file, write_text
 from frcore.plan import EvaluationSpec
 from frcore.provenance import RUNTIMES, environment
 from frcore.training.checkpoint import load_backbone
@@ -152,8 +152,11 @@ def judge_embeddings(
         "environment": environment(spec.device, *(RUNTIMES if subject.model else ())),
     }
     arrays = stored_arrays(found) if found else {}
-    _write_scores(out.with_suffix(".npz"), pairs.take(pairs.tested), judged, arrays, known=known)
-    write_json(out, result)
+    text = as_json(result)
+    with atomic_file(out.with_suffix(".npz")) as temporary:
+        _write_scores(temporary, pairs.take(pairs.tested), judged, arrays, known=known)
+        out.unlink(missing_ok=True)  # so that it never stands beside scores of another evaluation
+    write_text(out, text)
     return result
 
 
@@ -161,11 +164,14 @@ def scores_beside(out: str | Path) -> Path:
     """`out` as a path.
 
     Raises:
-        UserError: it does not end in .json, so that the scores have no name of their own.
+        UserError: it does not end in .json, so that the scores have no name of their own; or
+            something that is not an evaluation has one of the names.
     """
     out = Path(out)
     if out.suffix != ".json":
         raise UserError(f"the output is '{out}'; it must end in .json (the scores go to .npz)")
+    refuse_other_file(out, '"run_spec_hash"', "an evaluation")
+    refuse_other_file(out.with_suffix(".npz"), "scores.npy", "the scores of an evaluation")
     return out
 
 
@@ -275,8 +281,7 @@ def _write_scores(
     }
     if judged.threshold is not None:
         arrays |= {"fold": tested.fold, "threshold": judged.threshold}
-    with atomic_file(path) as temporary:
-        _savez(temporary, arrays | searches)
+    _savez(path, arrays | searches)
 
 
 def _savez(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

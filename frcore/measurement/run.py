@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from frcore.devices import lease_gpu
 from frcore.errors import UserError
-from frcore.files import write_json
+from frcore.files import refuse_other_file, write_json
 from frcore.measurement import process
 from frcore.measurement.attempts import Columns, until_clean
 from frcore.measurement.child import Method, run_in_child
@@ -34,8 +34,10 @@ def measure(spec: MeasurementSpec, out: Path) -> dict[str, Any]:
         What was written.
 
     Raises:
-        UserError: unknown head or sampler, parameters that they do not take, no GPU for 'cuda'.
+        UserError: unknown head or sampler, parameters that they do not take, no GPU for 'cuda',
+            or `out` is a file of another kind.
     """
+    refuse_other_file(Path(out), '"spec_hash"', "a measurement")
     with lease_gpu(spec.measurement.device, exclusive=True):
         rows, others = _rows(spec)
         record = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PAGE = "report.html"
+PAGE_MARK = '<meta name="generator" content="frcore">'
 
 FIGURES = (
     "accuracy_cost", "roc", "det", "sampler_curves", "memory", "throughput", "roofline", "training",

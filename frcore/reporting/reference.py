@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from frcore.errors import UserError
-from frcore.files import atomic_directory, write_text
+from frcore.files import FolderKind, atomic_directory, refuse_overlap, write_text
 
 KEPT = (
     "rows/evaluation.csv", "rows/training.csv", "rows/measurement.csv",
@@ -29,6 +29,12 @@ KEPT_IF_THERE = (
     "tables/passive_updates.md",
 )
 
+REFERENCE = FolderKind(
+    "the reference folder of one study",
+    "training.csv",
+    tuple(Path(name).name for name in (*KEPT, *KEPT_IF_THERE)),
+)
+
 
 def markers(study: str) -> tuple[str, str]:
     """The comments between which a page has the table of a study."""
@@ -39,8 +45,8 @@ def keep(root: Path, reference: Path) -> None:
     """Copy the kept files of the finished study at `root` into the folder `reference`.
 
     Raises:
-        UserError: the study is not finished, or its rows come from a package with changes that
-            are in no commit.
+        UserError: the study is not finished, its rows come from a package with changes that are
+            in no commit, or there is something else in the folder.
     """
     if not (root / "complete").exists():
         raise UserError(f"{root} has no file 'complete': the study must have run to its end first")
@@ -50,7 +56,8 @@ def keep(root: Path, reference: Path) -> None:
             f"rows in {root} come from changed, uncommitted code ({commits[0]}); commit, and run "
             "the study again"
         )
-    with atomic_directory(reference) as folder:
+    refuse_overlap(reference, [root])
+    with atomic_directory(reference, REFERENCE) as folder:
         there = [name for name in KEPT_IF_THERE if (root / name).exists()]
         for name in (*KEPT, *there):
             shutil.copyfile(root / name, folder / Path(name).name)

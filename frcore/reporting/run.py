@@ -9,6 +9,8 @@ from typing import Any
 
 from frcore import parallel
 from frcore.config import Study
+from frcore.errors import UserError
+from frcore.files import refuse_other_file
 from frcore.reporting import outputs
 from frcore.reporting.figures import curve_jobs, figure_jobs
 from frcore.reporting.page import lay_out, write_page
@@ -35,8 +37,12 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
 
     Returns:
         The page.
+
+    Raises:
+        UserError: files of the names that are written are there, and no study is.
     """
     root = Path(root)
+    _refuse_other_root(root)
     rows = collect(study, root)
     summary = Summary(study, rows, Scores(root, rows, study.evaluation.bootstrap))
     summary.compute(processes)
@@ -54,6 +60,24 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     absent = {name: why for name, why in _of_kind("figure", done).items() if why}
     write_page(summary, tables, _of_kind("layout", done), absent, root)
     return outputs.paths(root)["page"]
+
+
+_OF_STUDIES = ("data/*/manifest.json", "runs/*/run.json", "runs/*/unfinished",
+               "runs/*/failure.json", "evaluation/*/*.json", "measurement/*.json")  # fmt: skip
+
+
+def _refuse_other_root(root: Path) -> None:
+    """What the report replaces is an older report: beside a study's files, or with its mark."""
+    files = outputs.paths(root)
+    if any(True for pattern in _OF_STUDIES for _ in root.glob(pattern)):
+        return
+    refuse_other_file(files["page"], outputs.PAGE_MARK, "a report of frcore")
+    taken = [path for path in files.values() if path.exists()]
+    if taken and not files["page"].exists():
+        raise UserError(
+            f"{root} has {taken[0].relative_to(root)}, and neither a report nor anything else of a "
+            "study, so nothing is replaced there; give the folder of a study, results/NAME"
+        )
 
 
 def _tables(summary: Summary, root: Path) -> dict[str, Table]:

@@ -15,7 +15,7 @@ from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError, check_classes, listed
 from frcore.faults import RefusedError, refusal
-from frcore.files import sha256_of_json, write_json
+from frcore.files import refuse_overlap, sha256_of_json, write_json
 from frcore.lifetime import Stopped
 from frcore.plan import RunSpec
 from frcore.provenance import environment, versions
@@ -30,7 +30,14 @@ from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError, reproducible
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
-from frcore.training.run_folder import FAILURE, RESULT, begin, publish
+from frcore.training.run_folder import (
+    CHECKPOINT,
+    FAILURE,
+    RESULT,
+    begin,
+    publish,
+    refuse_other_run,
+)
 from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.tensor_file import read_tensors
 from frcore.workflow import run_code
@@ -51,6 +58,8 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
         BusyError: another process trains into `out`.
     """
     out = Path(out)
+    refuse_overlap(out, [Path(data)])
+    refuse_other_run(out)
     out.mkdir(parents=True, exist_ok=True)
     with RunLock(out) as lock:
         return _train_alone(spec, Path(data), out, lock)
@@ -100,7 +109,7 @@ def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any
         raise UserError(listed([f"{part}: {problem}" for part, problem in found.items()]))
     content = prepared.manifest.content_sha256
     key = sha256_of_json([spec.hash, content, run_code(spec), versions()])
-    checkpoint = out / "checkpoint.pt"
+    checkpoint = out / CHECKPOINT
     state = read_checkpoint(checkpoint, key)
     if state is not None:
         restore(state, trainer)

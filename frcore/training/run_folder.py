@@ -9,11 +9,35 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from frcore.errors import UserError
+from frcore.files import FolderKind, refuse_other_file, refuse_other_folder
+from frcore.training.run_lock import NAME as LOCK
+
 UNFINISHED = "unfinished"
+CHECKPOINT = "checkpoint.pt"
 RESULT = "result.json"
 FAILURE = "failure.json"
 FILES = ("run.json", "metrics.jsonl", "model.pt", "diagnostics.json", RESULT)
 """What a finished run consists of. `checkpoint.pt` is none of it, and never moves."""
+
+_UNFINISHED = FolderKind("an unfinished training", None, (*FILES, ".*.frcore-*"))
+"""Which a kill may have left with any part of its files."""
+
+
+def refuse_other_run(out: Path) -> None:
+    """Let pass a folder for a run: whose files, if it has any, are those of a run.
+
+    Raises:
+        UserError: files of somebody else have the names that the run's would get.
+    """
+    refuse_other_file(out / "run.json", '"spec"', "of a run of frcore")
+    refuse_other_folder(out / UNFINISHED, _UNFINISHED)
+    taken = [name for name in (*FILES, CHECKPOINT) if (out / name).exists()]
+    if taken and not any((out / n).exists() for n in ("run.json", UNFINISHED, FAILURE, LOCK)):
+        raise UserError(
+            f"{out} has {', '.join(taken)}, but nothing says that a training of frcore wrote it; "
+            "allowed is a folder that is new or a run's: give another, or move those files away"
+        )
 
 
 def begin(out: Path) -> Path:
