@@ -122,9 +122,7 @@ def test_what_somebody_stopped_has_not_failed(tree, logs, last):
     assert f"stopped train {first}: {last.removeprefix('stopped: ')}" in text
     assert "Nothing is running" in text
     told = ending(tree.study, tree.root, logs)
-    assert told.startswith(
-        f"Nothing failed, but 1 jobs were stopped, the first of them train {first}"
-    )
+    assert told.startswith(f"Nothing failed, but 1 job was stopped, first train {first}: ")
     started(logs, "train", second, "error: no such data\n")
     assert ending(tree.study, tree.root, logs) == "Something failed."
 

@@ -234,9 +234,9 @@ def test_one_broken_head_leaves_the_others_and_a_report(place):
 def test_what_is_stopped_is_not_called_a_failure(place, number, whom):
     training = TINY["training"] | {"epochs": 100_000}
     write_study(place.folder, heads=[ARCFACE], samplers=["full"], training=training)
-    (place.folder / "results/tiny/runs" / RUNS[0] / "checkpoint.pt").unlink()
-    log, checkpoint = (place.folder / part for part in (
-        f"logs/tiny/train/{RUNS[0]}.log", f"results/tiny/runs/{RUNS[0]}/checkpoint.pt"))  # fmt: skip
+    log = place.folder / f"logs/tiny/train/{RUNS[0]}.log"
+    checkpoint = place.folder / f"results/tiny/runs/{RUNS[0]}/checkpoint.pt"
+    checkpoint.unlink()
     with place.started("--cores", "2") as process:
         while not checkpoint.exists():
             assert process.poll() is None, process.communicate()[0]
@@ -250,9 +250,8 @@ def test_what_is_stopped_is_not_called_a_failure(place, number, whom):
     assert "Something failed" not in text
     told = {
         signal.SIGINT: "Stopped on request; what is finished is kept.",
-        signal.SIGTERM: f"Nothing failed, but 1 jobs were stopped, the first of them train "
-        f"{RUNS[0]}: by a scheduler or `kill` (SIGTERM); epoch ",
-        signal.SIGKILL: f"the first of them train {RUNS[0]}: killed: there is no process {owner.pid}",
+        signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a scheduler or `kill` (SIGTERM); epoch ",
+        signal.SIGKILL: f"first train {RUNS[0]}: killed: there is no process {owner.pid} on",
     }
     assert told[number] in text
     assert not list((place.folder / "results").rglob("failure.json"))
