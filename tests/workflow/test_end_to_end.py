@@ -250,7 +250,8 @@ def test_what_is_stopped_is_not_called_a_failure(place, number, whom):
     assert "Something failed" not in text
     told = {
         signal.SIGINT: "Stopped on request; what is finished is kept.",
-        signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a scheduler or `kill` (SIGTERM); epoch ",
+        signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a "
+        "scheduler or `kill` (SIGTERM); epoch ",
         signal.SIGKILL: f"first train {RUNS[0]}: killed: there is no process {owner.pid} on",
     }
     assert told[number] in text
