@@ -69,9 +69,9 @@ def ending(study: Study, root: Path, logs: Path) -> str:
     stopped = [job for job in found if job.status == "stopped"]
     if not stopped or any(job.status == "failed" for job in found):
         return "Something failed."
-    first = stopped[0]
+    first, count = stopped[0], "1 job was" if len(stopped) == 1 else f"{len(stopped)} jobs were"
     return (
-        f"Nothing failed, but {len(stopped)} jobs were stopped, the first of them {first.stage} "
+        f"Nothing failed, but {count} stopped, first {first.stage} "
         f"{visible(first.name)}: {_short(first.reason.removeprefix('stopped: '))}. Call Snakemake "
         "again to go on."
     )

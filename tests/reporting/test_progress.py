@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from frcore import plan
+from frcore.lifetime import Process
 from frcore.reporting.progress import SILENT_SECONDS, Job, jobs, outlook
-from frcore.reporting.watch import picture
+from frcore.reporting.watch import ending, picture
 from tests.reporting.tree import Tree, make_study
 
 NOW = 1_800_000_000.0
@@ -89,6 +90,41 @@ def test_a_training_that_was_killed_is_silent(tree: Tree, logs: Path) -> None:
     found = seen(tree, logs)
     assert found["train", name].status == "silent"
     assert "no sign of life for 11 min" in shown(tree, list(found.values()))
+
+
+def test_a_training_on_this_machine_is_alive_or_not_and_never_silent(tree, logs):
+    name = next(iter(plan.runs(tree.study)))
+    begin_training(tree, logs, name, ago=SILENT_SECONDS + 60)
+    here = Process.here()
+    started(logs, "train", name, f"{here}\nno checkpoint\n", ago=SILENT_SECONDS + 60)
+    assert seen(tree, logs)["train", name].status == "running"  # it takes its time
+    gone = Process(here.host, here.pid, here.started - 1000)
+    started(logs, "train", name, f"{gone}\nprogress\n", ago=1)
+    found = seen(tree, logs)
+    assert found["train", name].status == "stopped"  # at once
+    text = shown(tree, list(found.values()))
+    assert f"stopped train {name}: killed: there is no process {here.pid} on" in text
+    elsewhere = Process("another-machine", here.pid, here.started)
+    started(logs, "train", name, f"{elsewhere}\n", ago=SILENT_SECONDS + 60)
+    assert seen(tree, logs)["train", name].status == "silent"
+
+
+@pytest.mark.parametrize("last", ["stopped: by Ctrl-C (SIGINT); epoch 2 is kept",
+                                  "KeyboardInterrupt"])  # fmt: skip
+def test_what_somebody_stopped_has_not_failed(tree, logs, last):
+    first, second = list(plan.runs(tree.study))[:2]
+    begin_training(tree, logs, first, ago=5)
+    started(logs, "train", first, f"{Process.here()}\n{last}\n")
+    found = seen(tree, logs)
+    assert found["train", first].status == "stopped"
+    assert found["train", first].fraction == 0.25
+    text = shown(tree, list(found.values()))
+    assert f"stopped train {first}: {last.removeprefix('stopped: ')}" in text
+    assert "Nothing is running" in text
+    told = ending(tree.study, tree.root, logs)
+    assert told.startswith(f"Nothing failed, but 1 job was stopped, first train {first}: ")
+    started(logs, "train", second, "error: no such data\n")
+    assert ending(tree.study, tree.root, logs) == "Something failed."
 
 
 def test_a_failure_has_its_reason(tree: Tree, logs: Path) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from frcore.lifetime import Process
 from frcore.reporting.outputs import paths
 from tests.tiny_study import TINY, write_study
 from tests.workflow.snake import REPOSITORY, Snake, copy_source, snakemake
@@ -45,6 +53,21 @@ class Place:
         """Run Snakemake here."""
         given = ("--configfile", "study.yaml", *arguments)
         return snakemake(self.folder, *given, source=self.source)
+
+    @contextlib.contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Snakemake in a process group of its own, as in a terminal."""
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "snakemake"), "--snakefile",
+             str(self.source / "Snakefile"), "--configfile", "study.yaml", *arguments],
+            cwd=self.folder, env=os.environ | {"PYTHONPATH": str(self.source)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def planned(self, *arguments: str | Path) -> set[str]:
         """Jobs that Snakemake would run."""
@@ -202,6 +225,40 @@ def test_one_broken_head_leaves_the_others_and_a_report(place):
     assert again.code == 0, again.text
     assert again.jobs == {"report_study"}
     assert "broken on purpose" not in (root / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("number", "whom"), [(signal.SIGINT, "all"), (signal.SIGTERM, "job"), (signal.SIGKILL, "job")],
+    ids=["Ctrl-C", "scancel", "kill -9"],
+)  # fmt: skip
+def test_what_is_stopped_is_not_called_a_failure(place, number, whom):
+    training = TINY["training"] | {"epochs": 100_000}
+    write_study(place.folder, heads=[ARCFACE], samplers=["full"], training=training)
+    log = place.folder / f"logs/tiny/train/{RUNS[0]}.log"
+    checkpoint = place.folder / f"results/tiny/runs/{RUNS[0]}/checkpoint.pt"
+    checkpoint.unlink()
+    with place.started("--cores", "2") as process:
+        while not checkpoint.exists():
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        owner = Process.named_in(log.read_text().splitlines()[0])
+        assert owner is not None
+        os.killpg(process.pid, number) if whom == "all" else os.kill(owner.pid, number)
+        text, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert owner.is_alive() is False
+    assert "Something failed" not in text
+    told = {
+        signal.SIGINT: "Stopped on request; what is finished is kept.",
+        signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a "
+        "scheduler or `kill` (SIGTERM); epoch ",
+        signal.SIGKILL: f"first train {RUNS[0]}: killed: there is no process {owner.pid} on",
+    }
+    assert told[number] in text
+    assert not list((place.folder / "results").rglob("failure.json"))
+    assert "Traceback" not in log.read_text()
+    assert checkpoint.exists()
+    assert not (place.folder / "results/tiny/complete").exists()
 
 
 # --- comparisons ---------------------------------------------------------------------------------
