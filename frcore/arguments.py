@@ -26,10 +26,36 @@ def workflow(study: Path | None, config: list[str] | None) -> Workflow:
     return Workflow(load_study(study, pairs(config)))
 
 
+def text_of(spec: str) -> str:
+    """The JSON that is given, or that is in the file that is given."""
+    if spec.lstrip().startswith("{"):
+        return spec
+    try:
+        return Path(spec).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--spec '{spec}' is neither JSON nor a file that can be read ({error}); let Snakemake "
+            "or --study make it"
+        ) from error
+
+
+def sources(given: list[str] | None) -> dict[str, Path]:
+    """Prepared set -> where its source is now, of `--source NAME=PATH`."""
+    found = {}
+    for one in given or []:
+        name, equals, place = one.partition("=")
+        if not equals or not name or not place:
+            raise UserError(
+                f"--source '{one}': allowed is NAME=PATH, for example train=/data/faces"
+            )
+        found[name] = Path(place)
+    return found
+
+
 def parse(model: type[S], spec: str) -> S:
     """The spec in `--spec`."""
     try:
-        return model.model_validate_json(spec)
+        return model.model_validate_json(text_of(spec))
     except pydantic.ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'JSON'}: {item['msg']}" for item in error.errors()
@@ -42,7 +68,7 @@ def parse(model: type[S], spec: str) -> S:
 def parse_data(spec: str) -> TrainDataSpec | BenchmarkSpec:
     """The spec of a data set in `--spec`; only a benchmark has a name."""
     try:
-        has_name = "name" in json.loads(spec)
+        has_name = "name" in json.loads(text_of(spec))
     except (ValueError, TypeError):
         has_name = False
     return parse(BenchmarkSpec, spec) if has_name else parse(TrainDataSpec, spec)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from frcore.data_config import Benchmark, Fraction, Image, TrainData
 from frcore.model_config import Model
-from frcore.section import Label, Section, twice
+from frcore.section import Label, Place, Section, twice
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -26,6 +26,13 @@ BACKEND_MEANING = (
     "head and size."
 )
 
+
+Signature = Literal["auto", "content", "stat"]
+SIGNATURE_MEANING = (
+    "How a change of data or models is noticed. content: by the bytes of each file, which are read "
+    "once; stat: by names, sizes and times of change; auto: by content up to 1 GiB and 50,000 "
+    "files of a data set. See docs/data.md."
+)
 
 CenterFormat = Literal["fp32", "split"]
 CENTER_FORMAT_MEANING = (
@@ -241,7 +248,7 @@ class Study(Section):
     name: Label
     title: str = ""
     question: str = Field("", description="What the study asks; printed on top of its page.")
-    inputs: dict[Label, str | None] = Field(
+    inputs: dict[Label, Place | None] = Field(
         {}, description="Folders that the study asks for, used below as `${name}`. Given with "
         "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given."
     )  # fmt: skip
@@ -258,6 +265,7 @@ class Study(Section):
     training: Training | None = None
     evaluation: Evaluation
     measurement: Measurement | None = None
+    signature: Signature = Field("auto", description=SIGNATURE_MEANING)
     show_faces: bool = Field(
         False, description="Show some training faces of real people on the page, which is then "
         "not to be handed on more freely than the data themselves. Synthetic ones always are."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from frcore.section import Section
+from frcore.section import Place, Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -57,7 +57,7 @@ class Folder(Section):
     """A folder with one sub-folder of images for each identity."""
 
     kind: Literal["folder"]
-    root: str
+    root: Place
     storage: Literal["copied", "in_place"] = Field(
         "copied", description="copied: decoded once into the prepared folder; in_place: files stay "
         "where they are and are decoded when they are used. The pixels are the same."
@@ -87,8 +87,8 @@ class ImageList(LabelledImages):
     """A text file with path and label of each image, read in place."""
 
     kind: Literal["list"]
-    root: str = Field(description="The folder that paths are relative to.")
-    list: str = Field(
+    root: Place = Field(description="The folder that paths are relative to.")
+    list: Place = Field(
         description="Lines `path label`, `path,label` or tabs between; a `.lst` of im2rec or "
         "InsightFace. Looked for below `root`, then from the current folder."
     )
@@ -98,7 +98,7 @@ class ParquetImages(LabelledImages):
     """Parquet or Arrow files with encoded images and labels, read in place."""
 
     kind: Literal["parquet"]
-    root: str = Field(description="A file, or a folder of files.")
+    root: Place = Field(description="A file, or a folder of files.")
     pattern: str = Field(
         "**/*.{parquet,arrow}", description="Which files below the folder: a glob with {a,b}."
     )
@@ -112,7 +112,7 @@ class TarImages(LabelledImages):
     """Shards of tar in WebDataset's layout (`key.jpg`, `key.cls`), read in place."""
 
     kind: Literal["tar"]
-    root: str = Field(description="A shard, or a folder of shards.")
+    root: Place = Field(description="A shard, or a folder of shards.")
     pattern: str = Field("**/*.tar", description="Which files below the folder: a glob with {a,b}.")
     label: Literal["cls", "json", "folder"] = Field(
         "cls", description="Where the label is: the member `key.cls`; `json_key` of the member "
@@ -128,12 +128,12 @@ class RecordIO(Section):
     """
 
     kind: Literal["recordio"]
-    root: str = Field(description="Folder with `train.rec` (or with one `.rec`), or the file.")
+    root: Place = Field(description="Folder with `train.rec` (or with one `.rec`), or the file.")
     identities: int | None = Field(
         None, ge=2, description="How many there are: labels must be below, and may then have gaps. "
         "Absent: what `property` beside the file says, else the labels."
     )  # fmt: skip
-    names: str | None = Field(
+    names: Place | None = Field(
         None, description="A `.lst` (below the folder, or a path) whose image folders name the "
         "identities. Absent: numbers, and people shared with a benchmark are not noticed."
     )  # fmt: skip
@@ -147,7 +147,7 @@ class LFWPeople(Section):
     """The people of an LFW list (View 1's `peopleDevTrain.txt`) as training data."""
 
     kind: Literal["lfw"]
-    root: str = Field(description="Folder with `aligned-112/` and `protocol/`.")
+    root: Place = Field(description="Folder with `aligned-112/` and `protocol/`.")
     people: str = "peopleDevTrain.txt"
     min_images: int = Field(1, ge=1)
 
@@ -192,11 +192,18 @@ class Official(Section):
     )  # fmt: skip
 
 
+LFW_LISTS: dict[int, dict[str, str]] = {
+    1: {"test": "pairsDevTest.txt", "threshold": "pairsDevTrain.txt"},
+    2: {"test": "pairs.txt"},
+}
+"""View -> split -> LFW's list: View 1 has one for the threshold, View 2 has ten folds."""
+
+
 class LFWPairs(Official):
     """LFW verification: View 1's test list, or View 2's ten folds."""
 
     kind: Literal["lfw_pairs"]
-    root: str
+    root: Place
     view: Literal[1, 2]
 
 
@@ -204,8 +211,8 @@ class FolderPairs(Official):
     """Pairs listed in LFW's format over a folder of images by identity."""
 
     kind: Literal["folder_pairs"]
-    root: str
-    pairs: str = Field(description="The list, in the format of LFW's pairs.txt.")
+    root: Place
+    pairs: Place = Field(description="The list, in the format of LFW's pairs.txt.")
 
 
 class PairList(Official):
@@ -213,11 +220,11 @@ class PairList(Official):
 
     kind: Literal["pair_list"]
     format: Literal["cfp_fp", "cfp_ff", "calfw", "cplfw"]
-    images: str = Field(
+    images: Place = Field(
         description="Folder of the aligned images: for CFP in place of `Data/Images` "
         "(`001/frontal/01.jpg`), for the others flat (`Some_Name_0001.jpg`)."
     )
-    pairs: str = Field(description="The list; for CFP the folder `Protocol`.")
+    pairs: Place = Field(description="The list; for CFP the folder `Protocol`.")
 
 
 class InsightFaceBin(Official):
@@ -227,14 +234,14 @@ class InsightFaceBin(Official):
     """
 
     kind: Literal["insightface_bin"]
-    path: str = Field(description="The file, such as lfw.bin, cfp_fp.bin or agedb_30.bin.")
+    path: Place = Field(description="The file, such as lfw.bin, cfp_fp.bin or agedb_30.bin.")
 
 
 class IJB(Official):
     """IJB-B or IJB-C, in the folder that its holders have. See `frcore.data.ijb_layout`."""
 
     kind: Literal["ijb"]
-    root: str = Field(description="The folder with `meta/` and `loose_crop/`.")
+    root: Place = Field(description="The folder with `meta/` and `loose_crop/`.")
     name: Literal["ijbb", "ijbc"]
     fars: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
     images: bool = Field(

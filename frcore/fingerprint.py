@@ -21,7 +21,7 @@ PLUMBING = frozenset(
     for name in (
         "backbones", "catalogue", "component_code", "config", "devices", "errors", "files",
         "fingerprint", "heads", "model_config", "plan", "provenance", "samplers", "section",
-        "study", "study_errors", "workflow",
+        "sources", "study", "study_errors", "workflow",
     )
 )  # fmt: skip
 """Modules that only carry values: what they decide is visible in a spec. `frcore.heads` and its

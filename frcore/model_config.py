@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from frcore.section import Label, Section
+from frcore.section import Label, Place, Section
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Channel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
@@ -46,7 +46,7 @@ class ModelSection(Section):
 class FileModel(ModelSection):
     """A model in one file."""
 
-    file: str
+    file: Place
     sha256: Sha256 | None = Field(None, description="Of the file; another file is refused.")
 
     @property
@@ -111,12 +111,12 @@ class StoredEmbeddings(ModelSection):
     """Embeddings made elsewhere, one .npy file for each benchmark."""
 
     kind: Literal["embeddings"]
-    files: dict[Label, str] = Field(
+    files: dict[Label, Place] = Field(
         min_length=1,
         description="Benchmark -> .npy file, float16 or float32 (N, D), one row per image of the "
         "prepared benchmark in the order of its index.parquet.",
     )
-    names: dict[Label, str] = Field(
+    names: dict[Label, Place] = Field(
         {},
         description="Benchmark -> text file with the name of each row's image, one a line: the "
         "rows may then stand in any order, and there may be more of them.",

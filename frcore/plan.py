@@ -13,6 +13,7 @@ from frcore.data_config import Benchmark, Image, Official, TrainData
 from frcore.errors import UserError
 from frcore.files import sha256_of_json
 from frcore.model_config import Model
+from frcore.section import without_places
 
 HELD_IN_MEMORY = 2 * 2**30
 """Data sets whose decoded images take up to so many bytes are read once by a training and kept."""
@@ -31,8 +32,8 @@ class Spec(Section):
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change with any value of the spec."""
-        return sha256_of_json(self.model_dump(mode="json"))[:12]
+        """Twelve hexadecimal digits that change with any value of the spec but its paths."""
+        return sha256_of_json(without_places(self))[:12]
 
 
 class TrainDataSpec(Spec):

@@ -6,7 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
+)
 from pydantic_core import CoreSchema, core_schema
 
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
@@ -31,6 +39,18 @@ def _a_file_everywhere(label: str) -> str:
 Label = Annotated[
     str, Field(pattern=LABEL_PATTERN, max_length=60), AfterValidator(_a_file_everywhere)
 ]
+
+
+_WITHOUT_PLACES = {"places": False}
+
+
+def _place(value: str, info: SerializationInfo) -> str:
+    return "" if info.context == _WITHOUT_PLACES else value
+
+
+Place = Annotated[str, PlainSerializer(_place, return_type=str)]
+"""A path of this machine. It is no part of what a spec means: data that are moved are the same
+data. What they contain is told by `frcore.sources.Signature`."""
 
 
 def twice(labels: Iterable[str]) -> list[str]:
@@ -122,8 +142,19 @@ def dotted(settings: Mapping[str, Any], *, without: Collection[str] = ()) -> dic
     return found
 
 
-def compact_json(spec: Section) -> str:
-    """A spec or study as the JSON that `frcore ... --spec` takes, on one line."""
+def compact_json(spec: Section, *, places: bool = True) -> str:
+    """A spec or study as the JSON that `frcore ... --spec` takes, on one line.
+
+    Args:
+        spec: what is written.
+        places: False leaves the paths empty, for what must not change when data are moved.
+    """
     # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
     # with the text "</script>" could end it there. Such a letter stands in strings only.
-    return spec.model_dump_json().replace("<", r"\u003c")
+    context = None if places else _WITHOUT_PLACES
+    return spec.model_dump_json(context=context).replace("<", r"\u003c")
+
+
+def without_places(spec: Section) -> dict[str, Any]:
+    """What a spec means, as JSON values: its paths are empty."""
+    return spec.model_dump(mode="json", context=_WITHOUT_PLACES)

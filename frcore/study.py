@@ -22,6 +22,7 @@ from frcore.config import Component, Study
 from frcore.errors import UserError, listed, unknown_name
 from frcore.heads import HEADS
 from frcore.samplers import SAMPLERS
+from frcore.sources import needed
 from frcore.study_errors import explain
 from frcore.study_file import parse_value, read_yaml, unquoted
 from frcore.study_rules import study_problems
@@ -190,32 +191,6 @@ def with_checked_components(study: Study) -> Study:
     return study
 
 
-LFW_LISTS = {1: ("pairsDevTest.txt", "pairsDevTrain.txt"), 2: ("pairs.txt",)}
-"""The lists of LFW's View 1 (test, and for the threshold) and View 2 (ten folds)."""
-
-
-def _needed(data: Any) -> list[tuple[str, Path]]:
-    """Key and path of what a data section needs on disk."""
-    if data.kind.startswith("synthetic"):
-        return []
-    if data.kind == "insightface_bin":
-        return [("path", Path(data.path))]
-    root = Path(data.root)
-    needed = [("root", root)]
-    if (key := {"folder_pairs": "pairs", "list": "list"}.get(data.kind)) is not None:
-        # As their readers look for it: below the root first.
-        name = getattr(data, key)
-        needed.append((key, root / name if (root / name).is_file() else Path(name)))
-    if data.kind == "recordio" and data.names is not None:
-        below = (root if root.is_dir() else root.parent) / data.names
-        needed.append(("names", below if below.is_file() else Path(data.names)))
-    if data.kind in ("lfw", "lfw_pairs"):
-        lists = [data.people] if data.kind == "lfw" else LFW_LISTS[data.view]
-        needed.append(("root", root / "aligned-112"))
-        needed += [("root", root / "protocol" / name) for name in lists]
-    return needed
-
-
 def _check_files(study: Study) -> None:
     """Refuse a study whose data or models are not there, before hours of other work.
 
@@ -225,10 +200,10 @@ def _check_files(study: Study) -> None:
     sections: dict[str, Any] = {f"benchmarks.{k}": v for k, v in study.benchmarks.items()}
     if study.train is not None:
         sections = {"train": study.train, **sections}
-    needed = {place: _needed(data) for place, data in sections.items()}
+    wanted = {place: needed(data) for place, data in sections.items()}
     for index, model in enumerate(study.models):
-        needed[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
-    for place, paths in needed.items():
+        wanted[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
+    for place, paths in wanted.items():
         for key, path in paths:
             if not path.exists():
                 raise UserError(

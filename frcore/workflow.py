@@ -1,11 +1,13 @@
 """What the Snakemake rules ask of a study: specs, code fingerprints, resources. No Snakemake here.
 
-Each rule passes its complete spec as one JSON string, so a parameter that changes repeats exactly
-the jobs it belongs to; beside it stand the fingerprint of the code and the versions.
+What repeats a job are parameters of its rule: its spec without paths (`..._key`), a signature of
+what lies at these paths, the fingerprint of the code and the versions. The complete spec, paths and
+all, is a file (`..._spec`), which Snakemake does not compare: see workflow/rules/prepare.smk.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import sys
@@ -13,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from frcore import plan
 from frcore.catalogue import find_modules_here
@@ -20,17 +23,16 @@ from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
 from frcore.component_code import component_modules, run_code
 from frcore.config import Study
-from frcore.files import read_json, sha256_of_json, write_json
+from frcore.errors import UserError
+from frcore.files import read_json, sha256_of_json, write_json, write_text
 from frcore.fingerprint import code_fingerprint
 from frcore.provenance import RUNTIMES, versions
-from frcore.section import compact_json
+from frcore.section import Section, compact_json
+from frcore.sources import MEMORY, READ, Signature, place_of, sign
 from frcore.study import load_study, with_checked_components
 from frcore.study_file import pairs
 
 DEFAULT_STUDY = Path("config/quick.yaml")
-
-MEMORY = Path(".snakemake/frcore")
-"""Studies whose components were found right, by a hash of all that the check depends on."""
 
 MIB = 2**20
 PROCESS_MIB = 1500
@@ -40,7 +42,7 @@ IJB_MIB = 4000
 
 
 def _checked_once(study: Study) -> Study:
-    """`with_checked_components`, remembered beside Snakemake's own records.
+    """`with_checked_components`, remembered by a hash of all that the check depends on.
 
     The check imports torch, which takes longer than all else before the first job; and on a cluster
     every job reads the study again.
@@ -62,6 +64,15 @@ def _checked_once(study: Study) -> Study:
     checked = with_checked_components(study)
     write_json(remembered, checked.model_dump(mode="json"))
     return checked
+
+
+def _file_of(spec: Section) -> Path:
+    """The file that holds `spec`: a command with all of it would fill the screen when it fails."""
+    text = compact_json(spec)
+    path = MEMORY / "specs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.is_file():
+        write_text(path, text + "\n")
+    return path
 
 
 @dataclass(frozen=True)
@@ -128,12 +139,12 @@ class Workflow:
     @property
     def after_failure(self) -> str:
         """`after_stop`, and what shows what worked."""
-        root, quoted = shlex.quote(str(self.root)), shlex.quote
+        root, frcore = shlex.quote(str(self.root)), shlex.join(self.frcore)
         if self.comparison is not None:
-            spec = quoted(compact_json(self.comparison))
-            return f"frcore compare --spec {spec} --root {root} --no-fail > /dev/null || true"
-        spec = quoted(self.study_spec())
-        return f"{self.after_stop}; frcore report --spec {spec} --root {root} || true"
+            spec = self.comparison_spec()
+            return f"{frcore} compare --spec {spec} --root {root} --no-fail > /dev/null || true"
+        spec = self.study_spec()
+        return f"{self.after_stop}; {frcore} report --spec {spec} --root {root} || true"
 
     @property
     def logs(self) -> Path:
@@ -141,9 +152,14 @@ class Workflow:
         return Path("logs") / self.name
 
     @property
-    def commands(self) -> Path:
-        """Where the `frcore` of this environment is."""
-        return Path(sys.executable).parent
+    def frcore(self) -> list[str]:
+        """The command `frcore` of the interpreter that plans the study, whatever is on PATH.
+
+        It holds for other machines of a cluster too, and under `--sdm conda`, where another
+        environment comes first on PATH: an absolute path leads out of it.
+        """
+        # -P: without it files of the working directory, such as a random.py, come before Python's.
+        return [sys.executable, "-P", "-m", "frcore"]
 
     @cached_property
     def versions(self) -> str:
@@ -176,37 +192,115 @@ class Workflow:
         """Measurement id -> spec."""
         return plan.measurements(self.study)
 
-    # --- specs, as JSON ---
+    # --- what the files contain ---
 
-    def study_spec(self) -> str:
+    @cached_property
+    def _signatures(self) -> dict[str, Signature]:
+        return {}
+
+    def check_sources(self) -> None:
+        """Look at everything that is read, before any job starts.
+
+        Raises:
+            UserError: a source is missing, or says nothing about which files belong to it.
+        """
+        for name in [*(["train"] if self.study.trains else []), *self.benchmarks]:
+            self.data_signature(name)
+        for model, benchmark in plan.model_benchmarks(self.study):
+            self.model_signature(model, benchmark)
+
+    def data_signature(self, name: str) -> str:
+        """What the source of the training set (`train`) or of a benchmark contains."""
+        return self._signed(f"benchmarks.{name}" if name != "train" else name, self._data(name))
+
+    def model_signature(self, model: str, benchmark: str) -> str:
+        """What the files of a model contain that are read for a benchmark."""
+        return self._signed(f"models.{model}", self.models[model].model, benchmark)
+
+    def _signed(self, where: str, section: Any, benchmark: str = "") -> str:
+        """Sections that are read from the same files share one look at them."""
+        _, keys = READ.get(section.kind, ("", ()))
+        of = benchmark if section.kind == "embeddings" else ""
+        files = repr([section.kind, of, *(getattr(section, key) for key in keys)])
+        if files not in self._signatures:
+            try:
+                found = sign(section, self.study.signature, benchmark=benchmark)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from error
+            self._signatures[files] = found
+        return str(self._signatures[files])
+
+    def _data(self, name: str) -> Any:
+        return self.data(name).data
+
+    def places(self, *names: str) -> dict[str, str]:
+        """Prepared set -> where its source is, of those of `names` that are read in place."""
+        sections = {name: self._data(name) for name in names}
+        found = {name: place_of(data) for name, data in sections.items()
+                 if plan.stays_in_place(data)}  # fmt: skip
+        return {name: str(place) for name, place in found.items() if place is not None}
+
+    def source_options(self, *names: str) -> list[str]:
+        """The options of `frcore train` and `evaluate` that say where sources are now."""
+        return [f"--source={name}={place}" for name, place in self.places(*names).items()]
+
+    # --- specs: what they mean, as JSON without paths; and all of them, as files ---
+
+    def data(self, name: str) -> plan.TrainDataSpec | plan.BenchmarkSpec:
+        """Of a benchmark, or of the training set, which is `train`."""
+        return plan.train_data(self.study) if name == "train" else self.benchmarks[name]
+
+    def study_key(self) -> str:
+        """Of the report."""
+        return compact_json(self.study, places=False)
+
+    def study_spec(self) -> Path:
         """For `frcore report`."""
-        return compact_json(self.study)
+        return _file_of(self.study)
 
-    def data_spec(self, name: str) -> str:
-        """For `frcore prepare`: of a benchmark, or of the training set, which is `train`."""
-        if name == "train":
-            return compact_json(plan.train_data(self.study))
-        return compact_json(self.benchmarks[name])
+    def comparison_spec(self) -> Path:
+        """For `frcore compare`."""
+        return _file_of(self.compared.needed)
 
-    def run_spec(self, run: str) -> str:
+    def data_key(self, name: str) -> str:
+        """Of the preparation of a benchmark, or of the training set, which is `train`."""
+        return compact_json(self.data(name), places=False)
+
+    def data_spec(self, name: str) -> Path:
+        """For `frcore prepare`."""
+        return _file_of(self.data(name))
+
+    def run_key(self, run: str) -> str:
+        """Of a training."""
+        return compact_json(self.runs[run], places=False)
+
+    def run_spec(self, run: str) -> Path:
         """For `frcore train`."""
-        return compact_json(self.runs[run])
+        return _file_of(self.runs[run])
 
-    def evaluation_spec(self) -> str:
+    def evaluation_key(self) -> str:
+        """Of how runs and models are judged."""
+        return compact_json(plan.evaluation(self.study), places=False)
+
+    def evaluation_spec(self) -> Path:
         """For `frcore evaluate`."""
-        return compact_json(plan.evaluation(self.study))
+        return _file_of(plan.evaluation(self.study))
 
-    def model_spec(self, model: str) -> str:
+    def model_key(self, model: str) -> str:
+        """Of a model that is judged."""
+        return compact_json(self.models[model], places=False)
+
+    def model_spec(self, model: str) -> Path:
         """For `frcore evaluate --model`."""
-        return compact_json(self.models[model])
+        return _file_of(self.models[model])
 
-    def model_files(self, model: str) -> list[str]:
-        """The files of a model trained elsewhere."""
-        return list(self.models[model].model.paths.values())
+    def measurement_key(self, measurement: str) -> str:
+        """Of a measurement."""
+        return compact_json(self.measurements[measurement], places=False)
 
-    def measurement_spec(self, measurement: str) -> str:
+    def measurement_spec(self, measurement: str) -> Path:
         """For `frcore measure`."""
-        return compact_json(self.measurements[measurement])
+        return _file_of(self.measurements[measurement])
 
     def benchmark_options(self) -> str:
         """The options of `frcore evaluate` that name all benchmarks."""
@@ -293,10 +387,10 @@ class Workflow:
 
         Those that stay in place are held once, and no more than `plan.HELD_IN_MEMORY` of them.
         """
-        data = self.study.train if name == "train" else self.study.benchmarks[name]
-        if data is not None and data.kind == "ijb":
+        data = self._data(name)
+        if data.kind == "ijb":
             return PROCESS_MIB + IJB_MIB
-        if data is not None and plan.stays_in_place(data):
+        if plan.stays_in_place(data):
             return PROCESS_MIB + plan.HELD_IN_MEMORY // MIB
         identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
         count = identities * images * getattr(data, "templates", 1)

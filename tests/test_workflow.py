@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from frcore import arguments
 from frcore.component_code import component_modules
 from frcore.config import Study
 from frcore.errors import UserError
-from frcore.plan import RunSpec
+from frcore.plan import RunSpec, model_benchmarks
+from frcore.sources import sign
 from frcore.workflow import Workflow
+from tests.data.sources import SOURCES, Source, moved
 from tests.tiny_study import TINY, write_study
 
 ARCFACE, ADACOS = TINY["heads"]
@@ -27,21 +33,31 @@ def load(folder: Path, **changes: Any) -> Workflow:
     return Workflow.load([write_study(folder, **changes)], None)
 
 
-def specs(workflow: Workflow) -> dict[str, str]:
-    """Every job's spec by the job's name."""
+def compared(workflow: Workflow) -> dict[str, tuple[str, ...]]:
+    """What Snakemake compares of every job but code and versions, by the job's name."""
+    data = [*(["train"] if workflow.study.trains else []), *workflow.benchmarks]
     return {
-        "report": workflow.study_spec(),
-        "evaluation": workflow.evaluation_spec(),
-        **{f"data {name}": workflow.data_spec(name) for name in ["train", *workflow.benchmarks]},
-        **{f"run {run}": workflow.run_spec(run) for run in workflow.runs},
-        **{f"measure {name}": workflow.measurement_spec(name) for name in workflow.measurements},
-    }
+        "report": (workflow.study_key(),),
+        "evaluation": (workflow.evaluation_key(),),
+        **{f"data {n}": (workflow.data_key(n), workflow.data_signature(n)) for n in data},
+        **{f"run {run}": (workflow.run_key(run),) for run in workflow.runs},
+        **{f"measure {name}": (workflow.measurement_key(name),) for name in workflow.measurements},
+        **{
+            f"model {model} {name}": (
+                workflow.model_key(model), workflow.model_signature(model, name),
+            )
+            for model, name in model_benchmarks(workflow.study)
+        },
+    }  # fmt: skip
 
 
 def changed(before: Workflow, after: Workflow) -> set[str]:
-    """Jobs that are new or whose spec differs."""
-    old, new = specs(before), specs(after)
-    return {name for name, spec in new.items() if old.get(name) != spec}
+    """Jobs that are new or of which something that Snakemake compares differs."""
+    return differ(compared(before), after)
+
+
+def differ(before: dict[str, tuple[str, ...]], after: Workflow) -> set[str]:
+    return {name for name, parts in compared(after).items() if before.get(name) != parts}
 
 
 def test_the_grid_is_complete(tmp_path):
@@ -85,13 +101,117 @@ def test_the_bootstrap_changes_evaluation_but_no_run(tmp_path):
     assert changed(load(tmp_path), after) == {"report", "evaluation"}
 
 
-def test_specs_are_complete_and_on_one_line(tmp_path):
+def test_specs_are_complete_files_and_what_is_compared_is_one_line(tmp_path):
     workflow = load(tmp_path)
     for run, expected in workflow.runs.items():
-        text = workflow.run_spec(run)
-        assert "\n" not in text
+        assert "\n" not in workflow.run_key(run)
+        text = workflow.run_spec(run).read_text(encoding="utf-8")
         assert RunSpec.model_validate_json(text) == expected
-    assert Study.model_validate(json.loads(workflow.study_spec())) == workflow.study
+    given = workflow.study_spec().read_text(encoding="utf-8")
+    assert Study.model_validate(json.loads(given)) == workflow.study
+    assert arguments.parse(Study, str(workflow.study_spec())) == workflow.study
+    with pytest.raises(UserError, match="neither JSON nor a file"):
+        arguments.parse(Study, "nothing.json")
+
+
+# --- data and models -----------------------------------------------------------------------------
+
+TRAINING = ("folder", "image_list", "parquet", "tar", "recordio", "lfw")
+MODELS = ("onnx_with_tensors", "torchscript", "embeddings")
+
+
+def with_source(folder: Path, kind: str) -> tuple[Source, Callable[[Path], Workflow], set[str]]:
+    """A source in `folder`, the study of it wherever it is moved, and the job that reads it."""
+    found = SOURCES[kind](folder / "data")
+    job = "model m lfw" if kind in MODELS else "data own"
+    job = "data train" if kind in TRAINING else job
+
+    def study(place: Path) -> Workflow:
+        section = moved(found.section, folder / "data", place)
+        if kind in TRAINING:
+            return load(folder, train=section)
+        if kind in MODELS:
+            names = ("lfw", "cfp") if kind == "embeddings" else ("lfw",)
+            benchmarks = dict.fromkeys(names, TINY["benchmarks"]["pairs"])
+            return load(folder, benchmarks=benchmarks, models=[section])
+        return load(folder, benchmarks={"own": section, **TINY["benchmarks"]})
+
+    return found, study, {job}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_what_is_read_repeats_the_job_that_reads_it(tmp_path, kind):
+    found, study, job = with_source(tmp_path, kind)
+    place, before = tmp_path / "data", compared(study(tmp_path / "data"))
+    path = place / found.read[-1]
+    content = path.read_bytes()
+    assert differ(before, study(place)) == set()
+
+    # Of embeddings, those of another benchmark: see below.
+    for name in found.unread if kind != "embeddings" else ():
+        (place / name).write_bytes(b"something else")
+    for name in found.read:
+        (place / name).touch()
+    place = place.rename(tmp_path / "elsewhere")
+    assert differ(before, study(place)) == set(), "nothing but places and times differ"
+
+    path = place / found.read[-1]
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert differ(before, study(place)) == job
+
+
+def test_embeddings_of_another_benchmark_repeat_nothing(tmp_path):
+    _, study, _ = with_source(tmp_path, "embeddings")
+    before = compared(study(tmp_path / "data"))
+    (tmp_path / "data/cfp.npy").write_bytes(b"other")
+    assert differ(before, study(tmp_path / "data")) == {"model m cfp"}
+
+
+def test_no_path_of_this_machine_is_compared(tmp_path):
+    for kind in SOURCES:
+        (tmp_path / kind).mkdir()
+        _, study, _ = with_source(tmp_path / kind, kind)
+        texts = [text for parts in compared(study(tmp_path / kind / "data")).values()
+                 for text in parts]  # fmt: skip
+        assert not [text for text in texts if str(tmp_path) in text], kind
+
+
+def test_sources_that_make_the_study_impossible_are_told_before_any_job(tmp_path):
+    found, study, _ = with_source(tmp_path, "lfw_view_2")
+    workflow = study(tmp_path / "data")
+    workflow.check_sources()
+    (tmp_path / "data" / found.read[-1]).unlink()
+    with pytest.raises(UserError, match=r"(?s)benchmarks.own: 1 images of the list are missing"):
+        study(tmp_path / "data").check_sources()
+
+
+def test_sections_of_the_same_files_share_one_look(tmp_path, monkeypatch):
+    section = SOURCES["ijb"](tmp_path / "data").section
+    other = {**section, "fars": [0.25]}
+    workflow = load(tmp_path, benchmarks={"one": section, "two": other})
+    looks = []
+    monkeypatch.setattr("frcore.workflow.sign", lambda *a, **b: looks.append(a) or sign(*a, **b))
+    workflow.check_sources()
+    assert len(looks) == 2, "the training set, which is drawn, and both benchmarks together"
+    assert workflow.data_signature("one") == workflow.data_signature("two")
+
+
+def test_the_study_says_by_what_changes_are_noticed(tmp_path):
+    section = SOURCES["folder"](tmp_path / "data").section
+    for by, found in (("auto", "content"), ("content", "content"), ("stat", "stat")):
+        workflow = load(tmp_path, train=section, signature=by)
+        assert workflow.data_signature("train").startswith(f"{found}:")
+
+
+def test_the_command_is_that_of_this_interpreter(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "frcore").mkdir()
+    done = subprocess.run(
+        [*load(tmp_path).frcore, "heads", "--json"], env={**os.environ, "PATH": ""},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "arcface" in done.stdout
 
 
 def test_code_is_the_heads_own(tmp_path):

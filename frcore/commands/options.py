@@ -9,7 +9,17 @@ import typer
 
 SpecOption = Annotated[
     str | None,
-    typer.Option("--spec", help="Everything the command needs, as JSON; what Snakemake passes."),
+    typer.Option(
+        "--spec", help="Everything the command needs, as JSON or a file of it, as Snakemake gives."
+    ),
+]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        help="With --spec: NAME=PATH, where the source of a set that is read in place is now, if "
+        "it was moved; repeatable.",
+    ),
 ]
 StudyOption = Annotated[
     Path | None, typer.Option("--study", help="Instead of --spec: the study's YAML file.")

@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
+from frcore.commands.options import (
+    ConfigOption,
+    JsonOption,
+    SourceOption,
+    SpecOption,
+    StudyOption,
+)
 from frcore.errors import UserError
 from frcore.lifetime import sign_log
 
@@ -36,6 +42,9 @@ def prepare(
         typer.Option(help="Prepare nothing: say what this file or folder is, and what is wrong."),
     ] = None,
     as_json: JsonOption = False,
+    signature: Annotated[
+        str | None, typer.Option(help="With --spec: what the source must contain, from Snakemake.")
+    ] = None,
 ) -> None:
     """Make a data set, or bring one into the format that training and evaluation read.
 
@@ -76,7 +85,7 @@ def prepare(
 
     from frcore.data.prepare import prepare as go
 
-    go(chosen, out)
+    go(chosen, out, signature=signature)
 
 
 def _check(path: Path, as_json: bool) -> None:
@@ -125,6 +134,7 @@ def train(
     data: Annotated[Path | None, typer.Option(help="The prepared training set.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
     config: ConfigOption = None,
+    source: SourceOption = None,
 ) -> None:
     """Train one backbone × head × sampler × seed; a run that was cut off goes on.
 
@@ -133,6 +143,7 @@ def train(
     from frcore import arguments
     from frcore.plan import RunSpec
 
+    places = arguments.sources(source)
     if spec is not None:
         chosen = arguments.parse(RunSpec, spec)
         data, out = arguments.need("--data", data), arguments.need("--out", out)
@@ -142,10 +153,11 @@ def train(
         chosen = arguments.pick("run", run, workflow.runs)
         data = data or workflow.root / "data/train"
         out = out or workflow.root / "runs" / chosen.id
+        places = {name: Path(place) for name, place in workflow.places("train").items()} | places
 
     from frcore.training.run import train as go
 
-    go(chosen, data, out)
+    go(chosen, data, out, place=places.get("train"))
 
 
 def evaluate(
@@ -171,6 +183,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the JSON files, named after the benchmarks.")
     ] = None,
     config: ConfigOption = None,
+    source: SourceOption = None,
 ) -> None:
     """Judge one trained run, or a model trained elsewhere, on benchmarks, with intervals.
 
@@ -181,6 +194,7 @@ def evaluate(
     if (run is None) == (model is None):
         raise UserError("give either --run, of a training, or --model, trained elsewhere")
     other: plan.ModelSpec | None = None
+    places = arguments.sources(source)
     if spec is not None:
         chosen = arguments.parse(plan.EvaluationSpec, spec)
         benchmarks = [Path(folder) for folder in benchmark or ()]
@@ -204,6 +218,8 @@ def evaluate(
         train_data = train_data or workflow.root / "data/train"
         out = out or workflow.root / "evaluation" / (other.id if other else str(run))
         run = str(workflow.root / "runs" / str(run))
+        known = workflow.places(*(item.name for item in specs))
+        places = {name: Path(place) for name, place in known.items()} | places
 
     from frcore.devices import lease_gpu
     from frcore.evaluation.model_run import evaluate_model
@@ -213,11 +229,13 @@ def evaluate(
     # One lease for all too: once CUDA runs, a process can choose no other board.
     with lease_gpu(chosen.device, exclusive=False):
         for folder in benchmarks:
-            file = out / f"{folder.name}.json"
+            file, place = out / f"{folder.name}.json", places.get(folder.name)
             if other is not None:
-                evaluate_model(chosen, other, folder, file)
+                evaluate_model(chosen, other, folder, file, place=place)
             else:
-                evaluate_run(chosen, Path(str(run)), folder, Path(str(train_data)), file)
+                evaluate_run(
+                    chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place
+                )
 
 
 def measure(

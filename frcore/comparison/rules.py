@@ -45,9 +45,9 @@ class Compared:
         """The file that exists while the comparison passes; an input function of Snakemake's."""
         return self.needed.file(self.root, "passed")
 
-    def json(self) -> str:
-        """For `frcore compare --spec`."""
-        return compact_json(self.needed)
+    def key(self) -> str:
+        """What is compared, as JSON without paths."""
+        return compact_json(self.needed, places=False)
 
     @property
     def references(self) -> list[Path]:

@@ -43,9 +43,9 @@ def _prepared(path: Path, report: Report) -> None:
     report.sha256 = manifest.content_sha256
     report.notes += manifest.warnings
     data.verify()
-    if isinstance(data._images, InPlaceImages):
+    if isinstance(data.stored_images, InPlaceImages):
         names = data.index["name"].to_numpy(str)
-        for row, reason in data._images.problems().items():
+        for row, reason in data.stored_images.problems().items():
             report.problem(f"image {row} ({names[row]}): {reason}")
     _ = data.labels  # Raises where a label has no class.
     _repeated(data.index["name"].to_numpy(str), "index.parquet: the name", report)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from frcore.data.decoding import BadImageError
 from frcore.data.in_place import InPlaceImages
+from frcore.data.origin import ORIGIN, Origin
 from frcore.data.pairing import one_sided
 from frcore.data.prepared import (
     IMAGES,
@@ -33,7 +34,7 @@ from frcore.files import FolderKind, atomic_directory, write_json
 PREPARED = FolderKind(
     "a prepared data set",
     "index.parquet",  # not the manifest: Snakemake deletes that before it prepares again
-    (IMAGES, MANIFEST, SOURCE, TABLE, STAMPS, LANDMARKS, "origin.json",
+    (IMAGES, MANIFEST, SOURCE, TABLE, STAMPS, LANDMARKS, ORIGIN,
      *(f"{name}.parquet" for name in COLUMNS)),
 )  # fmt: skip
 
@@ -91,7 +92,8 @@ def written(
         count: number of images; `Draft.keep` may lower it.
         size: their side in pixels.
         protocol: decides which protocol tables the block must set.
-        about: `kind`, `spec`, `spec_hash`, `alignment`, `synthetic` of the manifest.
+        about: `kind`, `spec`, `spec_hash`, `alignment`, `synthetic` of the manifest, and the
+            `origin` of the data where they come from files.
     """
     with atomic_directory(out, PREPARED) as folder:
         draft = Draft(folder, count, size)
@@ -112,7 +114,7 @@ def written_in_place(
     with atomic_directory(out, PREPARED) as folder:
         draft = BareDraft(folder)
         yield draft
-        write_source(folder, images)
+        write_source(folder, images, about.get("origin"))
         _finish(draft, images, images.image.size, "in_place", protocol, about)
 
 
@@ -135,7 +137,8 @@ def _finish(
     protocol: Protocol,
     about: dict[str, Any],
 ) -> None:
-    """Write the tables, and the manifest last."""
+    """Write the tables, and the manifest last, which nothing but the content changes."""
+    origin: Origin | None = about.get("origin")
     optional = [name for name in OPTIONAL.get(protocol, ()) if name in draft.tables]
     names = ("index", *TABLES[protocol], *optional)
     tables = {name: typed(name, draft.tables[name], narrow=True) for name in names}
@@ -150,6 +153,9 @@ def _finish(
         content = content_sha256(image_content(images), tables)
     except BadImageError as problem:
         raise UserError(f"an image cannot be read: {problem}; repair the source") from problem
+    if origin is not None:
+        origin.refuse_changed()
+        write_json(draft.folder / ORIGIN, origin.as_record())
     manifest = Manifest(
         protocol=protocol,
         storage=storage,
@@ -161,6 +167,6 @@ def _finish(
         content_sha256=content,
         skipped=tuple(draft.skipped),
         warnings=tuple(draft.warnings),
-        **about,
+        **{key: value for key, value in about.items() if key != "origin"},
     )
     write_json(draft.folder / MANIFEST, manifest.model_dump(mode="json"))

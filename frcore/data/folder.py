@@ -22,7 +22,7 @@ from frcore.data.training_set import skipped_images, write_training_in_place
 from frcore.data_config import Folder, Image
 from frcore.errors import UserError, check_classes
 
-_SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
+SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
 _DEEPER = "pictures that lie in a folder inside that of their identity, where none is read"
 
@@ -44,6 +44,20 @@ def normalised(name: str) -> str:
     """
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
+
+
+def folder_of_people(root: str | Path) -> Path:
+    """The folder `root`.
+
+    Raises:
+        UserError: it is none.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(
+            f"{root} is not a folder; give one with a sub-folder of images per identity"
+        )
+    return root
 
 
 class NamesOnDisk:
@@ -97,11 +111,7 @@ class ImageFolder:
     """
 
     def __init__(self, root: str | Path):
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise UserError(
-                f"{self.root} is not a folder; give one with a sub-folder of images per identity"
-            )
+        self.root = folder_of_people(root)
         self._folders: dict[str, Path] = {}
         self.stray: list[str] = []
         """Files that belong to no identity."""
@@ -110,7 +120,7 @@ class ImageFolder:
             if entry.name.startswith("."):
                 continue
             if not entry.is_dir():
-                if entry.name.lower() not in _SYSTEM_FILES:
+                if entry.name.lower() not in SYSTEM_FILES:
                     self.stray.append(entry.name)
                 continue
             name = normalised(entry.name)
@@ -175,7 +185,7 @@ def _sorted_out(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     pictures, others, folders = [], [], []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
-        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES:
             continue
         if entry.is_dir():
             folders.append(path)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import ArrayLike
 
-from frcore.data.ijb_layout import PUBLISHED, Ids, Name, meta_file, rows_of
+from frcore.data.ijb_layout import Ids, Name, enrolment_files, rows_of
 from frcore.data.images import refuse
 from frcore.errors import UserError
 
@@ -33,13 +33,7 @@ def read_enrolled(root: Path, name: Name, known: Ids) -> tuple[pd.DataFrame, lis
         UserError: a list is malformed, names a template without images or gives it two subjects,
             or a gallery has two templates of one subject.
     """
-    first, second = PUBLISHED[name].galleries
-    endings = {
-        1: f"1N_gallery_{first}.csv",
-        2: f"1N_gallery_{second}.csv",
-        0: "1N_probe_mixed.csv",
-    }
-    paths = {number: meta_file(root, name, ending) for number, ending in endings.items()}
+    paths = enrolment_files(root, name)
     missing = [path.name for path in paths.values() if not path.is_file()]
     tables = [_read_list(path, number, known) for number, path in paths.items() if path.is_file()]
     warnings = []

@@ -67,6 +67,24 @@ def meta_file(root: Path, name: str, ending: str) -> Path:
     return root / "meta" / f"{name}_{ending}"
 
 
+def enrolment_files(root: Path, name: Name) -> dict[int, Path]:
+    """The 1:N lists: number (galleries 1 and 2; 0: probes) -> path."""
+    first, second = PUBLISHED[name].galleries
+    endings = {
+        1: f"1N_gallery_{first}.csv",
+        2: f"1N_gallery_{second}.csv",
+        0: "1N_probe_mixed.csv",
+    }
+    return {number: meta_file(root, name, ending) for number, ending in endings.items()}
+
+
+def list_files(root: Path, name: Name) -> list[Path]:
+    """Every list of the benchmark; those of the 1:N search may be absent."""
+    endings = ("face_tid_mid.txt", "name_5pts_score.txt", "template_pair_label.txt")
+    paths = [meta_file(root, name, ending) for ending in endings]
+    return [*paths, *enrolment_files(root, name).values()]
+
+
 def rows_of(known: Ids, values: Ids) -> Ids:
     """The place of each value (P,) in the ascending `known` (T,); −1 where it is not in it.
 

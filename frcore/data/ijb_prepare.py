@@ -13,7 +13,7 @@ import pandas as pd
 from frcore.data.draft import BareDraft, written_absent, written_in_place
 from frcore.data.encoded import EncodedFiles
 from frcore.data.ijb import IJBLists, read_lists
-from frcore.data.ijb_layout import CROPS, PUBLISHED
+from frcore.data.ijb_layout import CROPS, PUBLISHED, Name
 from frcore.data.ijb_people import People, people_of
 from frcore.data.images import refuse
 from frcore.data.in_place import InPlaceImages
@@ -40,17 +40,27 @@ def _draft(spec: IJB, lists: IJBLists, root: Path, image: Image, out: Path,
            ) -> AbstractContextManager[BareDraft]:  # fmt: skip
     if not spec.images:
         return written_absent(out, size=image.size, protocol="templates", **about)
-    crops = root / CROPS
-    if not crops.is_dir():
-        raise UserError(
-            f"{crops} is not there, which holds the images of {PUBLISHED[spec.name].title}; put it "
-            "beside meta/, or set `images: false` to judge embeddings made elsewhere"
-        )
+    crops = find_crops(root, spec.name)
     names = lists.names.to_pandas().astype("str")
     source = EncodedFiles(crops, names)
     _refuse_missing(source)
     images = InPlaceImages(source, image, landmarks=lists.landmarks, threads=workers)
     return written_in_place(out, images, protocol="templates", **about)
+
+
+def find_crops(root: Path, name: Name) -> Path:
+    """The folder of the images.
+
+    Raises:
+        UserError: it is not there.
+    """
+    crops = root / CROPS
+    if not crops.is_dir():
+        raise UserError(
+            f"{crops} is not there, which holds the images of {PUBLISHED[name].title}; put it "
+            "beside meta/, or set `images: false` to judge embeddings made elsewhere"
+        )
+    return crops
 
 
 def _refuse_missing(source: EncodedFiles) -> None:

@@ -54,7 +54,7 @@ def by_number(
             class without images is more often a mistake than meant.
         where: the place of image i, for messages.
         prefix: of the identities where the data do not name them: equal numbers of two data sets
-            are not one person.
+            are not one person. Without the folder's name, which changes where the data are moved.
         names: of the identities, where the data have them.
 
     Raises:

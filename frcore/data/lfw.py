@@ -16,7 +16,7 @@ from frcore.data.draft import written
 from frcore.data.folder import ImageFolder, Source, enough, write_sources
 from frcore.data.images import refuse
 from frcore.data.lists import Pair, Person, read_pairs, read_people
-from frcore.data_config import FolderPairs, Image, LFWPairs, LFWPeople
+from frcore.data_config import LFW_LISTS, FolderPairs, Image, LFWPairs, LFWPeople
 from frcore.errors import UserError, check_classes
 
 IMAGES, PROTOCOL = "aligned-112", "protocol"
@@ -30,15 +30,8 @@ VIEW_1_NOTE = (
 def write_people(spec: LFWPeople, image: Image, out: Path, about: dict[str, Any],
                  workers: int | None) -> None:  # fmt: skip
     """Write the people of an LFW list as a training set to the folder `out`."""
-    root = _root(spec.root)
-    folder = ImageFolder(root / IMAGES)
-    path = root / PROTOCOL / spec.people
-    sources: list[Source] = []
-    problems: list[str] = []
-    for person in read_people(path):
-        for number in numbers_of(person, folder):
-            find_numbered(folder, person.name, number, f"{path}:{person.line}", sources, problems)
-    refuse("images of the list are missing", problems, f"Complete {folder.root}")
+    path = Path(spec.root) / PROTOCOL / spec.people
+    folder, sources = find_people(Path(spec.root), path)
     kept = enough(sources, spec.min_images)
     if not kept:
         raise UserError(f"{path}: nobody has {spec.min_images} images; lower `min_images`")
@@ -52,16 +45,35 @@ def write_people(spec: LFWPeople, image: Image, out: Path, about: dict[str, Any]
         write_sources(draft, kept, folder, image, workers)
 
 
+def find_people(root: Path, path: Path) -> tuple[ImageFolder, list[Source]]:
+    """The folder of images below `root`, and those of the people in the list `path`.
+
+    Raises:
+        UserError: the list is malformed, or an image of it is missing.
+    """
+    folder = ImageFolder(_root(root) / IMAGES)
+    sources: list[Source] = []
+    problems: list[str] = []
+    for person in read_people(path):
+        for number in numbers_of(person, folder):
+            find_numbered(folder, person.name, number, f"{path}:{person.line}", sources, problems)
+    refuse("images of the list are missing", problems, f"Complete {folder.root}")
+    return folder, sources
+
+
 def write_lfw_pairs(spec: LFWPairs, image: Image, out: Path, about: dict[str, Any],
                     workers: int | None) -> None:  # fmt: skip
     """Write View 1's test list (with a threshold split), or View 2's ten folds, to `out`."""
-    root = _root(spec.root)
-    lists = {"test": "pairs.txt"}
-    if spec.view == 1:
-        lists = {"test": "pairsDevTest.txt", "threshold": "pairsDevTrain.txt"}
-    paths = {split: root / PROTOCOL / name for split, name in lists.items()}
     notes = [VIEW_1_NOTE] if spec.view == 1 else []
-    _write_lists(paths, ImageFolder(root / IMAGES), image, out, about, workers, notes)
+    images = ImageFolder(_root(spec.root) / IMAGES)
+    _write_lists(lists_of(spec), images, image, out, about, workers, notes)
+
+
+def lists_of(spec: LFWPairs) -> dict[str, Path]:
+    """Split -> the official list of the view."""
+    return {
+        split: Path(spec.root) / PROTOCOL / name for split, name in LFW_LISTS[spec.view].items()
+    }
 
 
 def write_folder_pairs(spec: FolderPairs, image: Image, out: Path, about: dict[str, Any],
@@ -77,16 +89,14 @@ def write_folder_pairs(spec: FolderPairs, image: Image, out: Path, about: dict[s
     _write_lists({"test": path}, ImageFolder(spec.root), image, out, about, workers, [])
 
 
-def _write_lists(
-    paths: dict[str, Path],
-    folder: ImageFolder,
-    image: Image,
-    out: Path,
-    about: dict[str, Any],
-    workers: int | None,
-    notes: list[str],
-) -> None:
-    """Write the pairs of one list per split, in the lists' order."""
+def find_pairs(
+    paths: dict[str, Path], folder: ImageFolder
+) -> tuple[dict[str, list[Pair]], dict[tuple[str, int], Source]]:
+    """The pairs of each split's list, and the image file of each name and number in them.
+
+    Raises:
+        UserError: a list is malformed, or an image of it is missing.
+    """
     lists = {split: read_pairs(path) for split, path in paths.items()}
     files: dict[tuple[str, int], Source] = {}
     problems: list[str] = []
@@ -98,6 +108,20 @@ def _write_lists(
                     find_numbered(folder, *key, f"{paths[split]}:{pair.line}", found, problems)
                     files.update((key, source) for source in found)
     refuse("images of the list are missing", problems, f"Complete {folder.root}")
+    return lists, files
+
+
+def _write_lists(
+    paths: dict[str, Path],
+    folder: ImageFolder,
+    image: Image,
+    out: Path,
+    about: dict[str, Any],
+    workers: int | None,
+    notes: list[str],
+) -> None:
+    """Write the pairs of one list per split, in the lists' order."""
+    lists, files = find_pairs(paths, folder)
     rows = {key: row for row, key in enumerate(sorted(files))}
     tables = [_table(pairs, rows, split) for split, pairs in lists.items()]
     with written(out, count=len(rows), size=image.size, protocol="pairs", **about) as draft:
@@ -131,7 +155,7 @@ def _shared_people(lists: dict[str, list[Pair]]) -> list[str]:
     return [f"{len(shared)} people are in more than one fold or split, the first is {shared[0]!r}"]
 
 
-def _root(given: str) -> Path:
+def _root(given: str | Path) -> Path:
     root = Path(given)
     for part in (IMAGES, PROTOCOL):
         if not (root / part).is_dir():

@@ -79,17 +79,36 @@ def read_cfp(protocol: Path, against: Literal["F", "P"]) -> list[Listed]:
     Raises:
         UserError: a file is missing, or a line is malformed.
     """
-    frontal = _numbered(protocol / "Pair_list_F.txt")
-    other = frontal if against == "F" else _numbered(protocol / "Pair_list_P.txt")
+    frontal, *others = (_numbered(path) for path in _cfp_images(protocol, against))
+    other = others[0] if others else frontal
     pairs = []
-    for fold in range(FOLDS):
-        folder = protocol / "Split" / f"F{against}" / f"{fold + 1:02d}"
-        for name in ("same.txt", "diff.txt"):
-            lines = Lines(folder / name)
-            pairs += [
-                _cfp_pair(lines, at, frontal, other, fold) for at in range(1, len(lines.texts) + 1)
-            ]
+    for fold, path in _cfp_splits(protocol, against):
+        lines = Lines(path)
+        pairs += [
+            _cfp_pair(lines, at, frontal, other, fold) for at in range(1, len(lines.texts) + 1)
+        ]
     return pairs
+
+
+def cfp_files(protocol: Path, form: Literal["cfp_fp", "cfp_ff"]) -> list[Path]:
+    """The lists of a form of CFP in the folder `Protocol`."""
+    against: Literal["F", "P"] = "P" if form == "cfp_fp" else "F"
+    splits = [path for _, path in _cfp_splits(protocol, against)]
+    return [*_cfp_images(protocol, against), *splits]
+
+
+def _cfp_images(protocol: Path, against: Literal["F", "P"]) -> list[Path]:
+    """The numbered lists of images: frontal, and those that they are paired with if others."""
+    return [protocol / f"Pair_list_{side}.txt" for side in dict.fromkeys(("F", against))]
+
+
+def _cfp_splits(protocol: Path, against: Literal["F", "P"]) -> list[tuple[int, Path]]:
+    """Fold and list of all lists of pairs."""
+    return [
+        (fold, protocol / "Split" / f"F{against}" / f"{fold + 1:02d}" / name)
+        for fold in range(FOLDS)
+        for name in ("same.txt", "diff.txt")
+    ]
 
 
 def _numbered(path: Path) -> list[Side]:

@@ -151,7 +151,7 @@ def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
     nulls = np.flatnonzero(stored.isna())
     refuse_rows(f"labels ({spec.label}) are null", nulls, where,
                 "Give each image a label, or leave its row out")  # fmt: skip
-    prefix = f"parquet/{Path(spec.root).stem}"
+    prefix = "parquet"
     if not pd.api.types.is_integer_dtype(stored):
         return of_texts(stored.astype("str"), spec, where, prefix)
     if spec.labels == "name":

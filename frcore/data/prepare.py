@@ -12,6 +12,7 @@ from frcore.data.ijb_layout import SYNTHETIC_MARK
 from frcore.data.ijb_prepare import write_ijb
 from frcore.data.image_list import write_list
 from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
+from frcore.data.origin import Origin
 from frcore.data.pair_lists import write_pair_list
 from frcore.data.parquet import write_parquet
 from frcore.data.prepared import Manifest, Prepared
@@ -21,6 +22,7 @@ from frcore.data.tar_shards import write_tar
 from frcore.data.verification_bin import write_bin
 from frcore.files import refuse_other_folder, refuse_overlap
 from frcore.plan import BenchmarkSpec, TrainDataSpec
+from frcore.section import without_places
 
 _WRITERS: dict[str, Callable[..., None]] = {
     "synthetic": write_faces,
@@ -60,7 +62,11 @@ def _refuse_other_place(data: Any, out: Path) -> None:
 
 
 def prepare(
-    spec: TrainDataSpec | BenchmarkSpec, out: str | Path, *, workers: int | None = None
+    spec: TrainDataSpec | BenchmarkSpec,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    signature: str | None = None,
 ) -> Manifest:
     """Write the prepared data set that `spec` asks for to the folder `out`.
 
@@ -69,18 +75,21 @@ def prepare(
         out: the folder; it appears whole, or not at all. An older prepared data set is replaced,
             and nothing else.
         workers: processes to use; all available cores when absent. They never change the result.
+        signature: what the source contained when this was planned (`frcore.sources.sign`).
 
     Raises:
-        UserError: the source is missing or damaged, the spec asks for the impossible, or something
-            else is in the folder.
+        UserError: the source is missing or damaged, was changed since it was planned or while it
+            was read, the spec asks for the impossible, or something else is in the folder.
     """
     _refuse_other_place(spec.data, Path(out))
     about: dict[str, Any] = {
         "kind": spec.data.kind,
-        "spec": spec.model_dump(mode="json"),
+        # Paths would change the manifest, and so repeat trainings, where nothing but they changed.
+        "spec": without_places(spec),
         "spec_hash": spec.hash,
         "alignment": spec.image.alignment,
         "synthetic": _is_synthetic(spec.data),
+        "origin": Origin.of(spec.data, signature),
     }
     _WRITERS[spec.data.kind](spec.data, spec.image, Path(out), about, workers)
     return Prepared.open(out).manifest

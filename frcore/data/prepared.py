@@ -20,7 +20,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from frcore.data.in_place import InPlaceImages
-from frcore.data.stored_source import open_source
+from frcore.data.stored_source import open_source, refuse_changed_source
 from frcore.data.tables import (
     COLUMNS,
     OPTIONAL,
@@ -85,14 +85,22 @@ class Prepared:
     Open one with `Prepared.open(folder)`.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, images: Images | InPlaceImages | None):
+    def __init__(self, folder: Path, manifest: Manifest, place: Path | None = None):
         self.folder = folder
         self.manifest = manifest
-        self._images = images
+        self._place = place
 
     @classmethod
-    def open(cls, folder: str | Path) -> Prepared:
+    def open(
+        cls, folder: str | Path, *, place: str | Path | None = None, images: bool = True
+    ) -> Prepared:
         """Open `folder`.
+
+        Args:
+            folder: a prepared data set.
+            place: where its source is now, if images are read in place and were moved.
+            images: whether they are opened now, so that a source that was changed is refused at
+                once, or not before they are asked for.
 
         Raises:
             UserError: it is not a prepared data set of this format, its parts disagree, or the
@@ -100,7 +108,9 @@ class Prepared:
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
-        images = _open_images(folder, manifest)
+        data = cls(folder, manifest, Path(place) if place is not None else None)
+        if images:
+            _ = data.stored_images
         for name in ("index", *_tables(manifest)):
             rows = _row_count(folder / f"{name}.parquet", manifest.protocol)
             if name == "index" and rows != manifest.images:
@@ -108,7 +118,21 @@ class Prepared:
                     f"{folder}: index.parquet has {rows} rows but manifest.json says "
                     f"{manifest.images} images; the folder is damaged, run `frcore prepare` again"
                 )
-        return cls(folder, manifest, images)
+        return data
+
+    @cached_property
+    def stored_images(self) -> Images | InPlaceImages | None:
+        """As `images`; None where there are none."""
+        return _open_images(self.folder, self.manifest, self._place)
+
+    def refuse_changed(self) -> None:
+        """Look again at the files that images are read from.
+
+        Raises:
+            UserError: one is gone or was changed since the data set was prepared.
+        """
+        if self.manifest.storage == "in_place":
+            refuse_changed_source(self.folder, self._place)
 
     @property
     def images(self) -> Images | InPlaceImages:
@@ -117,12 +141,13 @@ class Prepared:
         Raises:
             UserError: the data set has none.
         """
-        if self._images is None:
+        images = self.stored_images
+        if images is None:
             raise UserError(
                 f"{self.folder} was prepared without images (storage 'absent'), so only embeddings "
                 "made elsewhere can be judged on it; to embed or train, prepare it with the images"
             )
-        return self._images
+        return images
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -197,7 +222,7 @@ class Prepared:
             UserError: it is not the manifest's.
         """
         tables = {name: self._table(name) for name in ("index", *_tables(self.manifest))}
-        found = content_sha256(image_content(self._images), tables)
+        found = content_sha256(image_content(self.stored_images), tables)
         if found != self.manifest.content_sha256:
             raise UserError(
                 f"{self.folder}: the content's sha256 is {found[:12]}… but manifest.json says "
@@ -261,12 +286,16 @@ def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | mem
     return images.content() if isinstance(images, InPlaceImages) else pixels(images)
 
 
-def _open_images(folder: Path, manifest: Manifest) -> Images | InPlaceImages | None:
+def _open_images(
+    folder: Path, manifest: Manifest, place: Path | None
+) -> Images | InPlaceImages | None:
     if manifest.storage == "absent":
         return None
     images = (
-        open_source(folder) if manifest.storage == "in_place" else _mapped(folder / IMAGES)
-    )  # fmt: skip
+        open_source(folder, place=place)
+        if manifest.storage == "in_place"
+        else _mapped(folder / IMAGES)
+    )
     size = manifest.image_size
     expected = (manifest.images, size, size, 3)
     if images.shape != expected or images.dtype != np.uint8:

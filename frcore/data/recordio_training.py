@@ -31,7 +31,7 @@ def write_recordio(spec: RecordIO, image: Image, out: Path, about: dict[str, Any
     )  # fmt: skip
     if spec.names is None:
         numbers = pd.Series(data.stored).astype("str")
-        identities = f"{data.path.parent.name}/{data.path.stem}/" + numbers
+        identities = "recordio/" + numbers
         about = about | {"people": "numbered"}
     else:
         identities = _named(data, spec.names, spec.label)

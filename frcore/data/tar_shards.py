@@ -142,7 +142,7 @@ def write_tar(spec: TarImages, image: Image, out: Path, about: dict[str, Any],
     def where(row: int) -> str:
         return str(found.images.names.iloc[row])
 
-    labels = of_texts(found.labels, spec, where, f"tar/{Path(spec.root).stem}")
+    labels = of_texts(found.labels, spec, where, "tar")
     write_labelled(found.images, labels, spec, image, out, about, workers, found.unused)
 
 

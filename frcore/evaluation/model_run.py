@@ -31,7 +31,12 @@ from frcore.plan import EvaluationSpec, ModelSpec
 
 
 def evaluate_model(
-    spec: EvaluationSpec, model: ModelSpec, benchmark: Path, out: Path
+    spec: EvaluationSpec,
+    model: ModelSpec,
+    benchmark: Path,
+    out: Path,
+    *,
+    place: Path | None = None,
 ) -> dict[str, Any]:
     """Judge a model on `benchmark`; write `out` (.json) and the scores beside it (.npz).
 
@@ -40,6 +45,7 @@ def evaluate_model(
         model: the model's files and what it wants to be shown.
         benchmark: folder of a prepared benchmark, named as in the study.
         out: the JSON file; its form is in docs/formats.md.
+        place: where the benchmark's images are now, if they are read in place and were moved.
 
     Returns:
         What was written to `out`.
@@ -49,7 +55,9 @@ def evaluate_model(
             not fit the benchmark.
     """
     out = scores_beside(out)
-    test, section = Prepared.open(benchmark), model.model
+    section = model.model
+    needs_images = not isinstance(section, StoredEmbeddings)
+    test = Prepared.open(benchmark, place=place, images=needs_images)
     hashes = _checked_files(section, test.folder.name)
     rows = rows_needed(test)
     if isinstance(section, StoredEmbeddings):
@@ -59,6 +67,7 @@ def evaluate_model(
         about = "embeddings as stored"
     else:
         embeddings, about, beside = _computed(spec, section, test, rows)
+        test.refuse_changed()
         hashes |= {path.name: sha256_of_file(path) for path in beside}
     subject = Subject(
         id=model.id,

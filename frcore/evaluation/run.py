@@ -16,8 +16,8 @@ from frcore.data.prepared import Prepared
 from frcore.devices import lease_gpu
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
-from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, tar_rows
 from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
 from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
@@ -38,7 +38,13 @@ from frcore.training.loop import reproducible
 
 
 def evaluate(
-    spec: EvaluationSpec, run: Path, benchmark: Path, train_data: Path, out: Path
+    spec: EvaluationSpec,
+    run: Path,
+    benchmark: Path,
+    train_data: Path,
+    out: Path,
+    *,
+    place: Path | None = None,
 ) -> dict[str, Any]:
     """Judge `run` on `benchmark`; write `out` (.json) and the scores beside it (.npz).
 
@@ -48,6 +54,7 @@ def evaluate(
         benchmark: folder of a prepared benchmark.
         train_data: folder of the prepared set the run was trained on, to find people in both.
         out: the JSON file; its form is in docs/formats.md.
+        place: where the benchmark's images are now, if they are read in place and were moved.
 
     Returns:
         What was written to `out`.
@@ -58,7 +65,8 @@ def evaluate(
             are unusable.
     """
     run, out = Path(run), scores_beside(out)
-    test, train = Prepared.open(benchmark), Prepared.open(train_data)
+    # Of the training set its people alone are asked for.
+    test, train = Prepared.open(benchmark, place=place), Prepared.open(train_data, images=False)
     record = _finished_run(run)
     _check_fit(record, test, train)
     rows = rows_needed(test)
@@ -72,6 +80,7 @@ def evaluate(
             device=spec.device,
             names=test.index["name"].tolist(),
         )
+    test.refuse_changed()
     subject = Subject(record["id"], record["spec_hash"])
     return judge_embeddings(spec, subject, test, embeddings, rows, train=train, out=out)
 

@@ -12,6 +12,7 @@ import numpy as np
 from frcore.config import Study
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError
+from frcore.sources import place_of
 
 IDENTITIES = 12
 IMAGES = 4
@@ -41,7 +42,8 @@ def samples(study: Study, root: Path) -> Samples:
     if study.train is None:
         return Samples(shown=False)
     try:
-        data = Prepared.open(root / "data" / "train")
+        place = place_of(study.train)
+        data = Prepared.open(root / "data" / "train", place=place, images=False)
         # Whoever is not known to be synthetic is taken for a real person.
         synthetic = study.train.kind == "synthetic" and data.manifest.synthetic is True
         if not (synthetic or study.show_faces):

@@ -46,14 +46,21 @@ SECONDS_BETWEEN_LINES = 10.0
 """How often progress is told inside an epoch; each epoch's end always is."""
 
 
-def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
+def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) -> dict[str, Any]:
     """Train `spec` on the prepared set `data` into the folder `out`; gives `result.json`.
 
     A run that was cut off goes on from its last epoch. An older result in `out` stays until this
     one is whole. See docs/formats.md for the files.
 
+    Args:
+        spec: of the run.
+        data: the prepared training set.
+        out: the run's folder.
+        place: where the images are now, if they are read in place and were moved.
+
     Raises:
-        UserError: the data do not fit the spec, or the device is not there.
+        UserError: the data do not fit the spec or were changed meanwhile, or the device is not
+            there.
         TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
         BusyError: another process trains into `out`.
     """
@@ -62,15 +69,17 @@ def train(spec: RunSpec, data: Path, out: Path) -> dict[str, Any]:
     refuse_other_run(out)
     out.mkdir(parents=True, exist_ok=True)
     with RunLock(out) as lock:
-        return _train_alone(spec, Path(data), out, lock)
+        return _train_alone(spec, Path(data), out, lock, place)
 
 
-def _train_alone(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any]:
+def _train_alone(
+    spec: RunSpec, data: Path, out: Path, lock: RunLock, place: Path | None
+) -> dict[str, Any]:
     (out / FAILURE).unlink(missing_ok=True)
     try:
         training = spec.training
         with _device(spec), reproducible(spec.seed, training.threads, training.device):
-            return _train(spec, data, out, lock)
+            return _train(spec, Prepared.open(data, place=place), out, lock)
     except BusyError:
         raise  # the folder is another's now, and so is what is told in it
     except Exception as caught:
@@ -89,9 +98,8 @@ def _train_alone(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[st
         raise error from caught
 
 
-def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any]:
+def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[str, Any]:
     console = Console(stderr=True)
-    prepared = Prepared.open(data)
     _check_data(spec, prepared)
     training = spec.training
     batches = Batches(
@@ -138,6 +146,11 @@ def _train(spec: RunSpec, data: Path, out: Path, lock: RunLock) -> dict[str, Any
             trainer.train_epoch(metrics, tell)
             lock.check()
             save_checkpoint(checkpoint, trainer, metrics, key)
+    try:
+        prepared.refuse_changed()
+    except UserError:
+        checkpoint.unlink(missing_ok=True)  # of images that nobody knows any more
+        raise
     save_model(folder / "model.pt", spec, trainer.backbone)
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
     found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)

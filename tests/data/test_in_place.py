@@ -13,10 +13,14 @@ from frcore.data.draft import written_absent, written_in_place
 from frcore.data.encoded import EncodedFiles, open_encoded
 from frcore.data.images import fit, read_image
 from frcore.data.in_place import InPlaceImages
+from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
 from frcore.data_config import Image
 from frcore.errors import UserError
+from frcore.plan import BenchmarkSpec, TrainDataSpec
+from frcore.sources import place_of, sign
 from tests.data.making import pixels, write_person
+from tests.data.sources import SOURCES, moved
 
 IMAGE = Image(size=16, crop=18, alignment="none")
 ABOUT = {"kind": "folder", "spec": {}, "spec_hash": "x", "alignment": "none", "synthetic": False}
@@ -201,3 +205,107 @@ def test_pillow_and_opencv_decode_jpeg_alike():
                         content = jpeg(source, subsampling=subsampling, progressive=progressive)
                         by_pillow = np.array(Pillow.open(io.BytesIO(content)).convert("RGB"))
                         np.testing.assert_array_equal(decode_rgb(content), by_pillow)
+
+
+# --- sources that are moved, touched or changed --------------------------------------------------
+
+PLACED = ("folder", "image_list", "parquet", "tar", "recordio", "insightface_bin", "cfp", "ijb")
+
+
+def placed(kind, tmp_path):
+    """A source, and the set that was prepared of it."""
+    found = SOURCES[kind](tmp_path / "data")
+    section = found.section | ({"storage": "in_place"} if kind == "folder" else {})
+    is_benchmark = kind in ("insightface_bin", "cfp", "ijb")
+    spec = {"image": IMAGE.model_dump() | {"size": 112, "crop": None}, "data": section}
+    model = BenchmarkSpec if is_benchmark else TrainDataSpec
+    spec |= {"name": "b"} if is_benchmark else {}
+    return found, model.model_validate(spec), tmp_path / "out"
+
+
+@pytest.mark.parametrize("kind", PLACED)
+def test_a_source_may_be_moved_and_touched(kind, tmp_path):
+    found, spec, out = placed(kind, tmp_path)
+    manifest = prepare(spec, out, workers=1)
+    expected = Prepared.open(out).images[:]
+    there = tmp_path / "there" / "renamed"
+    there.parent.mkdir()
+    (tmp_path / "data").rename(there)
+    for name in found.read:
+        (there / name).touch()
+    section = moved(spec.data.model_dump(mode="json"), tmp_path / "data", there)
+    after = type(spec).model_validate(spec.model_dump() | {"data": section})
+    data = Prepared.open(out, place=place_of(after.data))
+    np.testing.assert_array_equal(data.images[:], expected)
+    data.verify()
+    data.refuse_changed()
+    with pytest.raises(UserError, match="No such file"):
+        Prepared.open(out)
+
+    # What is prepared there is the same to the letter, so that nothing that follows is repeated.
+    written = (out / "manifest.json").read_bytes()
+    assert prepare(after, out, workers=1) == manifest
+    assert (out / "manifest.json").read_bytes() == written
+
+    images = (".jpg", ".parquet", ".tar", ".rec", ".bin")
+    path = there / next(name for name in reversed(found.read) if name.endswith(images))
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(UserError, match=r"had \d+ bytes"):
+        data.refuse_changed()
+
+
+def test_a_touched_file_of_another_content_is_refused(tmp_path):
+    found, spec, out = placed("folder", tmp_path)
+    prepare(spec, out, workers=1)
+    path = tmp_path / "data" / found.read[0]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\1")
+    with pytest.raises(UserError, match="its content differs"):
+        Prepared.open(out)
+    Prepared.open(out, images=False)
+    path.write_bytes(content)
+    Prepared.open(out)
+
+
+def test_a_source_that_changes_after_it_was_planned_or_while_it_is_read_is_refused(
+    tmp_path, monkeypatch
+):
+    found, spec, out = placed("folder", tmp_path)
+    planned = str(sign(spec.data))
+    path = tmp_path / "data" / found.read[0]
+    content = path.read_bytes()
+    path.write_bytes(content + b"\0")
+    with pytest.raises(UserError, match="was changed after it was planned"):
+        prepare(spec, out, workers=1, signature=planned)
+    path.write_bytes(content)
+    prepare(spec, out, workers=1, signature=planned)
+    (out / "old").write_text("")
+
+    decode = InPlaceImages.problems
+
+    def while_read(images):
+        path.write_bytes(content + b"\0")
+        return decode(images)
+
+    monkeypatch.setattr(InPlaceImages, "problems", while_read)
+    with pytest.raises(UserError, match="was changed after it began to be read"):
+        prepare(spec, out, workers=1)
+    assert (out / "old").is_file(), "what was there stays"
+
+
+def test_where_prepared_data_come_from_is_no_part_of_their_manifest(tmp_path):
+    _, spec, out = placed("folder", tmp_path)
+    prepare(spec, out, workers=1)
+    assert str(tmp_path) not in (out / "manifest.json").read_text()
+    origin = json.loads((out / "origin.json").read_text())
+    assert origin["data"]["root"] == origin["base"] == str(tmp_path / "data")
+    assert origin["signature"] == str(sign(spec.data))
+
+
+def test_a_folder_that_an_earlier_version_prepared_is_read_where_it_was(folder):
+    stamps = pd.read_parquet(folder / "files.parquet")
+    stamps.drop(columns="sha256").to_parquet(folder / "files.parquet")
+    about = json.loads((folder / "source.json").read_text())
+    del about["base"]
+    (folder / "source.json").write_text(json.dumps(about))
+    Prepared.open(folder, place=folder / "nowhere").verify()

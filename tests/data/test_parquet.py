@@ -118,8 +118,8 @@ def test_types_of_numbers(tmp_path, people, table, kind):
     write_parquet(data, tmp_path / "data" / "a.parquet")
     found = prepared(tmp_path)
     assert_same_images(found, people[0])
-    assert found.index["identity"].iloc[0] == "parquet/data/0"
-    assert prepared(tmp_path, labels="name").index["identity"].iloc[0] == "parquet/data/0"
+    assert found.index["identity"].iloc[0] == "parquet/0"
+    assert prepared(tmp_path, labels="name").index["identity"].iloc[0] == "parquet/0"
 
 
 def test_opened_again_and_in_another_order(people, table, tmp_path):

@@ -76,7 +76,7 @@ def test_leaving_an_epoch_early(source, monkeypatch):
 
 def test_numbers_where_nobody_is_named(source):
     data = train(source / "out", CROPPED, kind="recordio", root=str(source / "rec" / "train.rec"))
-    assert data.index["identity"].unique().tolist() == [f"rec/train/{row}" for row in range(4)]
+    assert data.index["identity"].unique().tolist() == [f"recordio/{row}" for row in range(4)]
     assert "not noticed" in data.manifest.warnings[0]
 
 
@@ -95,7 +95,7 @@ def test_gaps_are_closed_only_where_the_number_is_given(source):
         train(source / "out", CROPPED, kind="recordio", root=str(path))
     closed = train(source / "out", CROPPED, kind="recordio", root=str(path), identities=8)
     assert closed.labels.tolist() == data.labels.tolist()
-    assert closed.index["identity"].unique().tolist() == [f"gaps/train/{2 * n}" for n in range(4)]
+    assert closed.index["identity"].unique().tolist() == [f"recordio/{2 * n}" for n in range(4)]
     assert "numbered anew" in closed.manifest.warnings[0]
 
 

@@ -61,7 +61,7 @@ def test_shards_give_the_images_of_the_folder(tmp_path, people, form):
     write_tar(tmp_path / "data" / "000000.tar", cls(samples[:4]), form)
     found = prepared(tmp_path)
     assert_same_images(found, whole)
-    assert found.index["identity"].iloc[0] == "tar/data/0"
+    assert found.index["identity"].iloc[0] == "tar/0"
     assert found.index["name"].iloc[3] == "000000.tar/Bea/0003.png"
     assert found.index["name"].iloc[4] == "000001.tar/Bea/0004.png"
     assert found.manifest.people == "numbered"

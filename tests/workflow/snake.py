@@ -51,9 +51,7 @@ def snakemake(
     """
     beside = Path(sys.executable).parent
     # Without the environment's folder on PATH: a user may call .venv/bin/snakemake.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if source != REPOSITORY:
-        environment["PYTHONPATH"] = str(source)
+    environment = os.environ | {"PYTHONPATH": str(source)}
     command = [beside / "snakemake", "--snakefile", source / snakefile, *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(

@@ -28,12 +28,15 @@ rule compare_heads:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=lambda wildcards: plan.compared.json(),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.comparison_spec(),
+        key=lambda wildcards: plan.compared.key(),
         code=lambda wildcards: plan.compared.code(),
         versions=plan.versions,
         root=subpath(output.numbers, ancestor=2),
     shell:
-        "frcore compare --spec {params.spec:q} --root {params.root:q} --no-fail > {log:q} 2>&1"
+        "{params.frcore:q} compare --spec {params.spec:q} --root {params.root:q} --no-fail"
+        " > {log:q} 2>&1"
 
 
 rule judge_comparison:
@@ -54,9 +57,12 @@ rule judge_comparison:
         mem_mb=1000,
         runtime=10,
     params:
-        spec=lambda wildcards: plan.compared.json(),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.comparison_spec(),
+        key=lambda wildcards: plan.compared.key(),
         code=lambda wildcards: plan.compared.code(),
         versions=plan.versions,
         root=subpath(input.numbers, ancestor=2),
     shell:
-        "frcore compare --spec {params.spec:q} --root {params.root:q} --judge > {log:q} 2>&1"
+        "{params.frcore:q} compare --spec {params.spec:q} --root {params.root:q} --judge"
+        " > {log:q} 2>&1"

@@ -32,7 +32,10 @@ rule evaluate_run:
         mem_mb=plan.evaluation_mib(),
         runtime=240,
     params:
-        spec=plan.evaluation_spec(),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.evaluation_spec(),
+        sources=lambda wildcards, output: plan.source_options(*plan.benchmarks),
+        key=plan.evaluation_key(),
         code=lambda wildcards: plan.evaluation_code(wildcards.run),
         versions=plan.versions,
         run=subpath(input.run, parent=True),
@@ -40,14 +43,13 @@ rule evaluate_run:
         benchmarks=plan.benchmark_options(),
         out="results/{study}/evaluation/{run}",
     shell:
-        "frcore evaluate --spec {params.spec:q} --run {params.run:q} {params.benchmarks}"
-        " --train-data {params.train:q} --out {params.out:q} > {log:q} 2>&1"
+        "{params.frcore:q} evaluate --spec {params.spec:q} --run {params.run:q} {params.benchmarks}"
+        " {params.sources:q} --train-data {params.train:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule evaluate_model:
     """Judge a model trained elsewhere on one benchmark, which may be large."""
     input:
-        model=lambda wildcards: plan.model_files(wildcards.model),
         benchmark="results/{study}/data/{benchmark}/manifest.json",
     output:
         numbers="results/{study}/evaluation/{model}/{benchmark}.json",
@@ -64,12 +66,19 @@ rule evaluate_model:
         mem_mb=lambda wildcards: plan.data_mib(wildcards.benchmark),
         runtime=1440,
     params:
-        spec=plan.evaluation_spec(),
-        model=lambda wildcards: plan.model_spec(wildcards.model),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.evaluation_spec(),
+        model=lambda wildcards, output: plan.model_spec(wildcards.model),
+        sources=lambda wildcards, output: plan.source_options(wildcards.benchmark),
+        key=plan.evaluation_key(),
+        model_key=lambda wildcards: plan.model_key(wildcards.model),
+        signature=lambda wildcards: plan.model_signature(
+            wildcards.model, wildcards.benchmark
+        ),
         code=plan.model_code(),
         versions=plan.model_versions,
         benchmark=subpath(input.benchmark, parent=True),
         out=subpath(output.numbers, parent=True),
     shell:
-        "frcore evaluate --spec {params.spec:q} --model {params.model:q}"
-        " --benchmark {params.benchmark:q} --out {params.out:q} > {log:q} 2>&1"
+        "{params.frcore:q} evaluate --spec {params.spec:q} --model {params.model:q}"
+        " --benchmark {params.benchmark:q} {params.sources:q} --out {params.out:q} > {log:q} 2>&1"

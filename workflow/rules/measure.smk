@@ -17,8 +17,10 @@ rule measure_step:
         mem_mb=plan.measurement_mib(),
         runtime=240,
     params:
-        spec=lambda wildcards: plan.measurement_spec(wildcards.measurement),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.measurement_spec(wildcards.measurement),
+        key=lambda wildcards: plan.measurement_key(wildcards.measurement),
         code=lambda wildcards: plan.measurement_code(wildcards.measurement),
         versions=plan.versions,
     shell:
-        "frcore measure --spec {params.spec:q} --out {output.numbers:q} > {log:q} 2>&1"
+        "{params.frcore:q} measure --spec {params.spec:q} --out {output.numbers:q} > {log:q} 2>&1"

@@ -1,4 +1,8 @@
 # Data sets in the one format that all later stages read.
+#
+# Here as in all rules: `key` is what a spec means and `signature` what the files contain, and both
+# repeat the job where they change. `frcore` and `spec` hold paths of this machine. They depend on
+# `output` by name alone, because Snakemake does not compare parameters that do.
 
 
 rule prepare_data:
@@ -16,9 +20,13 @@ rule prepare_data:
         mem_mb=lambda wildcards: plan.data_mib(wildcards.dataset),
         runtime=240,
     params:
-        spec=lambda wildcards: plan.data_spec(wildcards.dataset),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.data_spec(wildcards.dataset),
+        key=lambda wildcards: plan.data_key(wildcards.dataset),
+        signature=lambda wildcards: plan.data_signature(wildcards.dataset),
         code=lambda wildcards: plan.data_code(),
         versions=plan.versions,
         out=subpath(output.manifest, parent=True),
     shell:
-        "frcore prepare --spec {params.spec:q} --out {params.out:q} > {log:q} 2>&1"
+        "{params.frcore:q} prepare --spec {params.spec:q} --signature {params.signature}"
+        " --out {params.out:q} > {log:q} 2>&1"

@@ -51,9 +51,12 @@ rule report_study:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=plan.study_spec(),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.study_spec(),
+        key=lambda wildcards: plan.study_key(),
         code=plan.report_code(),
         versions=plan.versions,
         root=subpath(output.page, parent=True),
     shell:
-        "frcore report --spec {params.spec:q} --root {params.root:q} --processes {threads} > {log:q} 2>&1"
+        "{params.frcore:q} report --spec {params.spec:q} --root {params.root:q}"
+        " --processes {threads} > {log:q} 2>&1"

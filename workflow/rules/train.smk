@@ -22,11 +22,14 @@ rule train_backbone:
         mem_mb=plan.training_mib(),
         runtime=1440,
     params:
-        spec=lambda wildcards: plan.run_spec(wildcards.run),
+        frcore=lambda wildcards, output: plan.frcore,
+        spec=lambda wildcards, output: plan.run_spec(wildcards.run),
+        sources=lambda wildcards, output: plan.source_options("train"),
+        key=lambda wildcards: plan.run_key(wildcards.run),
         code=lambda wildcards: plan.run_code(wildcards.run),
         versions=plan.versions,
         data=subpath(input.data, parent=True),
         out=subpath(output.result, parent=True),
     shell:
-        "frcore train --spec {params.spec:q} --data {params.data:q} --out {params.out:q}"
-        " > {log:q} 2>&1"
+        "{params.frcore:q} train --spec {params.spec:q} --data {params.data:q}"
+        " {params.sources:q} --out {params.out:q} > {log:q} 2>&1"
