@@ -80,7 +80,7 @@ def _exact(node: Any) -> Any:
             return strict
         return core_schema.no_info_before_validator_function(_plain_number, strict)
     if kind == "literal" and {type(one) for one in node["expected"]} == {int}:
-        return core_schema.no_info_before_validator_function(_no_truth_value, node)  # type: ignore[arg-type]
+        return core_schema.no_info_before_validator_function(_no_truth_value, node)
     kept = ("metadata", "serialization", "default")
     return {key: part if key in kept else _exact(part) for key, part in node.items()}
 
@@ -89,9 +89,10 @@ def _plain_number(value: Any) -> Any:
     """A number as Python's own, whole ones as `int`; anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
-    if isinstance(value, Integral) or float(value).is_integer():
+    if isinstance(value, Integral):
         return int(value)
-    return float(value)
+    number = float(value)
+    return int(number) if number.is_integer() else number
 
 
 def _no_truth_value(value: Any) -> Any:

@@ -119,7 +119,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a patch that is larger than half the image": (
         {"image": {"size": 112, "alignment": "synthetic"},
          "backbones": [{"name": "vit", "model": "tiny", "patch_size": 60}]},
-        ("backbones[0]: backbone 'vit' cannot take images of 112 px: the size must be at least 120",),
+        ("backbones[0]: backbone 'vit' cannot take images of 112 px", "at least 120"),
     ),
     "an image size that the measured backbone cannot take": (
         {"image": {"size": 40, "alignment": "synthetic"}} | measured(backbone="mobilefacenet"),

@@ -6,7 +6,6 @@ import io
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.testing import assert_close
 
 from frcore.classifier import Classifier
@@ -145,37 +144,26 @@ def test_zero_embedding_has_a_bounded_gradient(head):
     assert torch.isfinite(classifier.centers.grad).all()
 
 
-FEWEST_CLASSES = {"adacos": 3, "adacos_fixed": 3, "sphereface2": 2}
+FEWEST_CLASSES = {"adacos": 3, "adacos_fixed": 3}
 
 
-@pytest.mark.parametrize("num_classes", [1, 2])
 @pytest.mark.parametrize("head", HEAD_CASES)
-def test_few_classes(head, num_classes):
+def test_two_classes(head):
     name, parameters = HEAD_CASES[head]
-    if num_classes < FEWEST_CLASSES.get(name, 1):
-        with pytest.raises(UserError, match=f"at least {FEWEST_CLASSES[name]} classes"):
-            build_head(name, num_classes=num_classes, **parameters)
+    if name in FEWEST_CLASSES:
+        with pytest.raises(UserError, match="at least 3 classes"):
+            build_head(name, num_classes=2, **parameters)
         return
-    classifier = make_classifier(head, num_classes=num_classes)
-    x = batches(1, num_classes=num_classes)[0][0].requires_grad_()
+    classifier = make_classifier(head, num_classes=2)
+    x = batches(1, num_classes=2)[0][0].requires_grad_()
     # Also on the way, where a NaN may still be masked: people train with anomaly detection on.
     with torch.autograd.set_detect_anomaly(True):
         output = classifier(x, torch.zeros(4, dtype=torch.long))
         output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert output.loss > 0
     assert torch.isfinite(x.grad).all()
     assert torch.isfinite(classifier.centers.grad).all()
-    if num_classes > 1 or name == "magface":  # which adds a penalty to the softmax
-        return
-    if classifier.head.reduction == "logsumexp":
-        assert output.loss == 0  # the only class has probability 1
-        assert not x.grad.any()
-    else:  # "is it this class?" remains a question; what it teaches is to turn to the centre
-        assert output.loss > 0
-        turned = (x - 1e-4 * x.norm(dim=1, keepdim=True) * F.normalize(x.grad)).detach()
-        after = classifier(turned, torch.zeros(4, dtype=torch.long))
-        taught = x.grad.any(1)  # not where UniFace's code clamps
-        assert taught.any()
-        assert (after.target_cosine_N > output.target_cosine_N)[taught].all()
 
 
 @pytest.mark.parametrize("head", HEADS)
