@@ -279,8 +279,8 @@ def _hint(name: str, line: int) -> str:
         return "; write the path without quotation marks"
     if line == 1 and not PurePosixPath(name).suffix:
         return "; a list has no header"
-    if any(PurePosixPath(part).suffix.lower() in SUFFIXES for part in name.split(",")[:-1]):
-        return "; a line has two fields, path and label: leave out the others"
+    if "," in name:
+        return "; a line has two fields, path and label: leave out others"
     return ""
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from frcore.data.folder import normalised
 from frcore.data.images import refuse, refuse_rows
+from frcore.data.picture_kinds import without_suffix
 from frcore.errors import UserError
 
 _FORM = (
@@ -44,10 +45,12 @@ def read_lst(path: Path, label: int = 0) -> pd.DataFrame:
         raise UserError(f"{path} cannot be read: {error}; {_FORM}") from error
     columns = table.columns
     is_text = [pyarrow.types.is_string(column.type) for column in columns]
-    if len(columns) >= 3 and is_text[-1]:
-        labels, name = columns[1:-1], columns[-1]
-    elif len(columns) >= 3 and is_text[1]:
+    is_path = [text and _has_suffix(str(column[0]))
+               for text, column in zip(is_text, columns, strict=True)]  # fmt: skip
+    if len(columns) >= 3 and (is_path[1] or (is_text[1] and not is_text[-1])):
         labels, name = columns[2:], columns[1]
+    elif len(columns) >= 3 and is_text[-1]:
+        labels, name = columns[1:-1], columns[-1]
     else:
         first = "\t".join(str(column[0]) for column in columns)[:100]
         raise UserError(
@@ -61,6 +64,10 @@ def read_lst(path: Path, label: int = 0) -> pd.DataFrame:
         )
     return pd.DataFrame({"label": _whole(path, labels[label]),
                          "path": name.to_pandas().astype("str")})  # fmt: skip
+
+
+def _has_suffix(name: str) -> bool:
+    return without_suffix(name) != name
 
 
 def _whole(path: Path, labels: pyarrow.ChunkedArray) -> NDArray[np.int64]:
@@ -90,7 +97,7 @@ def identity_names(path: Path, label: int = 0) -> pd.Series:
             "its identity; leave `names` out, then identities are numbers"
         )
     found = pd.DataFrame({"label": table["label"], "folder": folders}).drop_duplicates()
-    found["folder"] = found["folder"].map(normalised)
+    found = found.assign(folder=found["folder"].map(normalised)).drop_duplicates()
     for column, other in (("label", "folder"), ("folder", "label")):
         twice = found[found[column].duplicated(keep=False)].sort_values([column, other])
         refuse(

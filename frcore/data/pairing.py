@@ -75,7 +75,7 @@ def one_sided(pairs: pd.DataFrame) -> list[str]:
     for split, same in by_split:
         if same.nunique() < 2:
             missing = "impostor" if same.all() else "genuine"
-            where = f" in the split '{split}'" if split else ""
+            where = f" in the split '{split!s}'" if split else ""
             texts.append(
                 f"there are no {missing} pairs{where}, so neither accuracy nor TAR at a FAR can be "
                 "computed; give a list with both kinds"

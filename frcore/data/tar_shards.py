@@ -170,9 +170,9 @@ def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
         parts.append(part.astype({"name": "str", "label": "str"}))
     table = pd.concat(parts, ignore_index=True)
     said = [
-        f"{counts[kind]} members are {what} and were ignored, the first is {name!r}"
+        f"{counts[kind]} members are {what} and were ignored, the first is {first[kind]!r}"
         for kind, what in ((False, "neither image nor label"), (True, "further pictures"))
-        if (name := first.get(kind))
+        if kind in first
     ]
     return Shards(MemberImages(paths, table), table["label"], problems, said)
 
