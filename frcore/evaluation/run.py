@@ -16,8 +16,8 @@ from frcore.data.prepared import Prepared
 from frcore.devices import lease_gpu
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
-from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, tar_rows
 from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
 from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
