@@ -6,7 +6,7 @@ people for both sides, and the spread over seeds pooled over both heads under al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -71,8 +71,15 @@ def enough(compared: int) -> int:
     return round(2 * TAIL / (1 - family_level(compared)))
 
 
-def counting(columns: list[Column], rule: Rule) -> list[Column]:
+def counting(
+    columns: list[Column], rule: Rule, why_unmarked: Callable[[Column], str]
+) -> list[Column]:
     """The columns that count: those the rule names, else all that intervals are made for.
+
+    Args:
+        columns: of the study.
+        rule: may name some of them.
+        why_unmarked: why a column has no intervals; "" where it has.
 
     Raises:
         UserError: the rule names one that there is none of.
@@ -82,12 +89,12 @@ def counting(columns: list[Column], rule: Rule) -> list[Column]:
     for key in rule.metrics:
         if key not in own:
             raise unknown_name("number", key, own, where="metrics")
-    return [own[key] for key in rule.metrics] or list(own.values())
+    return [own[key] for key in rule.metrics] or [c for c in own.values() if not why_unmarked(c)]
 
 
 def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
     """What to compare: where neither head has a value, the benchmark cannot give one."""
-    for column in counting(summary.columns, spec.rule):
+    for column in counting(summary.columns, spec.rule, summary.why_unmarked):
         for backbone in spec.study.backbones:
             for sampler in spec.study.samplers:
                 heads = (str(spec.candidate), str(spec.baseline))
@@ -100,7 +107,8 @@ def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
 
 def _both(summary: Summary, pair: Pair) -> bool:
     column, *methods = pair
-    return all(_valued(summary, method, column) for method in methods)
+    valued = all(_valued(summary, method, column) for method in methods)
+    return valued and not summary.why_unmarked(column)
 
 
 def _column_and_backbone(pair: Pair) -> tuple[Column, str]:
@@ -124,8 +132,9 @@ def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
         cells[0].value, cells[1].value, (len(cells[0].seeds), len(cells[1].seeds)),
     )  # fmt: skip
     absent = [cell.why for cell in cells if cell.value is None]
-    if absent:
-        return replace(number, why=absent[0])
+    few = summary.why_unmarked(column)
+    if absent or few:
+        return replace(number, why=[*absent, few][0])
     estimate, seeds, why = summary.paired(column, candidate, baseline, level=level)
     number = replace(number, seeds=(len(seeds), len(seeds)), why=why)
     return number if estimate is None else _judged(number, estimate, rule)

@@ -29,7 +29,13 @@ from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import judge
 from frcore.errors import UserError
 from frcore.evaluation.estimates import SeedSpread, seed_spread
-from frcore.reporting.rows import COUNTS, NUMBER_COLUMNS, Rows
+from frcore.reporting.rows import (
+    COUNTS,
+    NUMBER_COLUMNS,
+    Rows,
+    why_few,
+    without_unfounded_intervals,
+)
 from frcore.reporting.summary import Column, Method
 
 METHOD = ["backbone", "head", "sampler"]
@@ -52,6 +58,7 @@ def read_reference(folder: Path) -> Rows:
     for name in ("data_sha256", *NUMBER_COLUMNS):
         if name not in evaluation:
             evaluation[name] = None
+    frames["evaluation"] = without_unfounded_intervals(evaluation)
     return Rows(**frames, diagnostics=pd.DataFrame(), strays=())
 
 
@@ -110,16 +117,24 @@ def reference_numbers(
         UserError: `rule.metrics` names a number that there is none of.
     """
     frames = now.usable("evaluation"), then.usable("evaluation")
-    chosen = counting(columns, spec.rule)
+    few = {column: _few(frames, column) for column in columns}
+    chosen = counting(columns, spec.rule, few.__getitem__)
     found = [item for column in chosen for item in _methods(spec, frames, column)]
-    compared = sum(bool(one.values and other.values) for _, _, one, other in found)
+    compared = sum(bool(one.values and other.values and not few[c]) for c, _, one, other in found)
     level = family_level(compared)
     pooled = {column: _pooled(frames, column) for column in chosen}
     same = {c.benchmark: same_data(*frames, c.benchmark) for c in chosen}
     return [
-        _number(spec, column, method, one, other, level, pooled[column], same[column.benchmark])
+        _number(spec, column, method, one, other, level, pooled[column], same[column.benchmark],
+                few[column])
         for column, method, one, other in found
-    ]
+    ]  # fmt: skip
+
+
+def _few(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> str:
+    """Why a column has no intervals, on either side; "" where it has."""
+    reasons = [why for frame in frames for why in why_few(frame[column.rows_in(frame)])]
+    return next(filter(None, reasons), "")
 
 
 def _methods(
@@ -160,7 +175,7 @@ def _pooled(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> SeedSp
 
 def _number(
     spec: ComparisonSpec, column: Column, method: Method, now: Side, then: Side, level: float,
-    spread: SeedSpread | None, same_people: bool,
+    spread: SeedSpread | None, same_people: bool, few: str,
 ) -> Number:  # fmt: skip
     number = Number(
         method.backbone, method.head, method.sampler, column.key, column.title,
@@ -169,6 +184,8 @@ def _number(
     if number.candidate is None or number.baseline is None:
         side = "now" if number.candidate is None else "in the reference"
         return replace(number, why=f"no value {side}")
+    if few:
+        return replace(number, why=few)
     found = half_width(now, then, spread, level=level, same_people=same_people)
     if found is None:
         return replace(number, why="one seed on each side, and rows without standard errors")

@@ -25,7 +25,7 @@ from frcore.reporting.records import check_hash, read_record
 from frcore.reporting.rows import Rows, collect
 from frcore.reporting.scores import Scores
 from frcore.reporting.summary import Summary
-from frcore.reporting.table_accuracy import unresolved
+from frcore.reporting.table_accuracy import unmarked, unresolved
 from frcore.reporting.table_cost import missing_table
 
 
@@ -152,7 +152,8 @@ def _comparison(
         _gaps(spec, rows, numbers),
         spec.rule,
     )
-    notes = [*_notes(spec, numbers), *unresolved(_summary(spec, rows))]
+    summary = _summary(spec, rows)
+    notes = [*_notes(spec, numbers), *unresolved(summary), *unmarked(summary, summary.columns)]
     return Comparison(numbers, found, result, conditions, notes, _facts(spec))
 
 

@@ -16,7 +16,7 @@ from frcore.errors import UserError
 from frcore.evaluation.checks import IntArray, as_labels
 from frcore.evaluation.draws import NotDrawn, Values, Weights, draw_couples, draw_people
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
-from frcore.evaluation.false_accepts import TooFewFalseAccepts, why_no_interval
+from frcore.evaluation.false_accepts import why_no_interval
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import People, people_of_pairs
 from frcore.evaluation.weighted import BoundMetric, Metric, TarAt, Window, values_of
@@ -43,7 +43,6 @@ class SharedBootstrap(SharedReplicates):
 
     Raises:
         UserError: as `interval_of_mean`.
-        TooFewFalseAccepts: a FAR allows fewer false accepts than an interval needs.
     """
 
     def __init__(
@@ -60,13 +59,13 @@ class SharedBootstrap(SharedReplicates):
         refuse_few: bool = True,
     ):
         labels = as_labels(same, np.asarray(same).size)
+        if refuse_few:
+            _refuse_few_false_accepts(metrics.values(), int(np.count_nonzero(~labels)))
         # Several metrics of one run's scores share what was sorted.
         ranked = {id(values): Ranked.of(values, labels) for values in scores.values()}
         bound = {
             run: metrics[run].bind(ranked[id(values)], labels) for run, values in scores.items()
         }
-        if refuse_few:
-            _refuse_few_false_accepts(metrics.values(), int(np.count_nonzero(~labels)))
         people = people_of_pairs(labels, identity_a, identity_b)
         people_values, couple_values = replicates_of(bound, people, replicates, rng_seed)
         super().__init__(
@@ -82,7 +81,7 @@ class SharedBootstrap(SharedReplicates):
 def _refuse_few_false_accepts(metrics: Iterable[Metric], impostors: int) -> None:
     for far in {metric.far for metric in metrics if isinstance(metric, TarAt)}:
         if why := why_no_interval(far, impostors):
-            raise TooFewFalseAccepts(why)
+            raise UserError(why)
 
 
 def replicates_of(

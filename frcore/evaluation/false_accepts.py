@@ -32,7 +32,7 @@ def why_no_interval(far: float, impostors: int, *, rate: str = "FAR", unit: str 
 
     Args:
         far: the FAR (or FPIR) asked for.
-        impostors: impostor pairs (or non-mated searches of a gallery), enough to resolve it.
+        impostors: how many impostor pairs (or non-mated searches of a gallery) there are.
         rate: what `far` is called.
         unit: what impostors are called; "impostor pairs" unless given.
 
@@ -41,7 +41,10 @@ def why_no_interval(far: float, impostors: int, *, rate: str = "FAR", unit: str 
     >>> print(why_no_interval(1e-3, 1200))
     FAR 0.001 allows 1 false accept of 1,200 impostor pairs, too few for an interval (at least 10)
     """
-    allowed = allowed_false_accepts(far, impostors)
+    try:
+        allowed = allowed_false_accepts(far, impostors)
+    except UserError as error:
+        return str(error)
     if allowed >= MIN_FALSE_ACCEPTS:
         return ""
     accepts = "false accept" if allowed == 1 else "false accepts"
@@ -51,18 +54,13 @@ def why_no_interval(far: float, impostors: int, *, rate: str = "FAR", unit: str 
     )
 
 
-class TooFewFalseAccepts(UserError):
-    """The threshold is an order statistic of too few impostor scores for an interval."""
-
-
 def lowest_far(impostors: int, fars: Iterable[float]) -> float | None:
     """The lowest of `fars` at which a number may have an interval: a benchmark's headline.
 
     >>> lowest_far(1200, [1e-1, 1e-2, 1e-3]), lowest_far(40, [1e-1, 1e-2])
     (0.01, None)
     """
-    enough = (far for far in fars if far * impostors > MIN_FALSE_ACCEPTS - 1)
-    return min((far for far in enough if not why_no_interval(far, impostors)), default=None)
+    return min((far for far in fars if not why_no_interval(far, impostors)), default=None)
 
 
 def fars_of_pairs(impostors: int, usual: Sequence[float]) -> list[float]:

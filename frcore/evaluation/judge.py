@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.bootstrap import SharedBootstrap
-from frcore.evaluation.false_accepts import TooFewFalseAccepts, why_no_interval
+from frcore.evaluation.false_accepts import why_no_interval
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
 from frcore.evaluation.protocol import ScoredPairs
 from frcore.evaluation.ranked import Ranked
@@ -150,9 +150,7 @@ def _intervals(
 ) -> dict[float, Estimate | UserError]:
     """The interval of the TAR at each FAR, all under the same draws; or why there is none."""
     found: dict[float, Estimate | UserError] = {
-        far: TooFewFalseAccepts(why)
-        for far in fars
-        if (why := why_no_interval(far, ranked.impostors))
+        far: UserError(why) for far in fars if (why := why_no_interval(far, ranked.impostors))
     }
     names = {f"{far}": far for far in fars if far not in found}
     if not names:

@@ -16,7 +16,6 @@ from frcore.data.prepared import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
 from frcore.evaluation.estimates import Estimate
-from frcore.evaluation.false_accepts import TooFewFalseAccepts
 from frcore.evaluation.identification import Searches, search, tpir_at_fpir
 from frcore.evaluation.judge import LEVEL, Row, empty_row, with_estimate
 from frcore.evaluation.protocol import (
@@ -41,8 +40,8 @@ NOTE = (
     "1:N search: a candidate is a person; rank-k is the share of mated searches with the mate "
     "among the first k, TPIR the share with the mate first and at or above the threshold, the "
     "lowest at which the share of this sample's non-mated searches with a candidate (FPIR) is not "
-    "above the one asked for. Means over galleries, each with its own threshold; intervals: people of probes are "
-    "drawn, the galleries stay."
+    "above the one asked for. Means over galleries, each with its own threshold; intervals: people "
+    "of probes are drawn, the galleries stay."
 )
 METRICS: tuple[SearchMetric, ...] = (*map(RankShare, RANKS), *map(TpirAt, FPIRS))
 
@@ -185,7 +184,7 @@ def _estimates(
 ) -> dict[str, Estimate | UserError]:
     """The interval of each metric, or why there is none; all are drawn together."""
     found: dict[str, Estimate | UserError] = {
-        name: TooFewFalseAccepts(why)
+        name: UserError(why)
         for name, metric in metrics.items()
         if (why := few_false_positives(galleries, metric))
     }

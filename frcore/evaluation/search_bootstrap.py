@@ -20,7 +20,7 @@ from frcore.errors import UserError
 from frcore.evaluation.checks import BoolArray, IntArray
 from frcore.evaluation.draws import PairSet, Values, draw_counts
 from frcore.evaluation.estimates import SharedReplicates, Units, refuse_few_replicates
-from frcore.evaluation.false_accepts import TooFewFalseAccepts, why_no_interval
+from frcore.evaluation.false_accepts import why_no_interval
 from frcore.evaluation.identification import Searches, rank_share, refuse_fpir
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import MIN_IDENTITIES
@@ -120,8 +120,7 @@ class SearchBootstrap(SharedReplicates):
 
     Raises:
         UserError: runs whose searches differ in their people, too few people or replicates, or what
-            the metric refuses.
-        TooFewFalseAccepts: a threshold allows too few false positives (`few_false_positives`).
+            the metric refuses, or allows too few false positives (`few_false_positives`).
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class SearchBootstrap(SharedReplicates):
         _refuse_other_searches(searches)
         for metric in dict.fromkeys(metrics.values()):
             if why := few_false_positives(first, metric):
-                raise TooFewFalseAccepts(why)
+                raise UserError(why)
         names, person = np.unique(
             np.concatenate([one.person for one in first]), return_inverse=True
         )

@@ -57,10 +57,9 @@ def interval_of_mean(
     the number of people with genuine pairs as trials stands in for a width of zero.
 
     Raises:
-        UserError: unusable scores, labels, identities (see `people_of_pairs`) or settings.
+        UserError: unusable scores, labels, identities (see `people_of_pairs`) or settings, or a FAR
+            that allows too few false accepts for an interval (`frcore.evaluation.false_accepts`).
         UnresolvableFAR: from `TarAt`.
-        TooFewFalseAccepts: the FAR allows fewer false accepts than an interval needs
-            (`frcore.evaluation.false_accepts`).
 
     >>> rng = np.random.default_rng(0)
     >>> a, b = np.repeat(np.arange(40), 2), np.tile([0, 1], 40) + np.repeat(np.arange(40), 2)

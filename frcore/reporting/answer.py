@@ -34,10 +34,16 @@ def answer(summary: Summary) -> Answer:
     """The answer to the study's question as far as the rows have one."""
     columns = summary.main_columns()
     details = tuple(_accuracy(summary, column) for column in columns)
-    if len(details) > 1:
-        first = _over_all(summary, columns)
-    else:
+    ranked = [column for column in columns if not summary.why_unmarked(column)]
+    if len(details) < 2:
         (first,), details = details or ("No benchmark has a number yet.",), ()
+    elif len(ranked) > 1:
+        first = _over_all(summary, ranked)
+    elif ranked:
+        first = details[columns.index(ranked[0])]
+        details = tuple(line for line in details if line != first)
+    else:
+        first = "No benchmark has the impostors that a ranking needs."
     if not summary.study.trains:
         return Answer((first, _basis_of_models(summary)), details)
     return Answer((first, _cost(summary), _basis(summary)), details)
@@ -127,6 +133,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _accuracy(summary: Summary, column: Column) -> str:
+    if few := summary.why_unmarked(column):
+        return f"On {column.benchmark}, nobody is ranked: {few}."
     differences = summary.differences(column)
     if not differences:  # the models have numbers, and the study's own runs are still to come
         return f"On {column.benchmark}, no run has a number yet.{_beside(summary, column)}"

@@ -13,6 +13,7 @@ from frcore.errors import UserError
 from frcore.evaluation.bootstrap import replicates_of
 from frcore.evaluation.draws import Values
 from frcore.evaluation.estimates import Estimate, SharedReplicates, Units
+from frcore.evaluation.false_accepts import why_no_interval
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.resampling import people_of_pairs
 from frcore.evaluation.weighted import BoundMetric, TarAt
@@ -40,7 +41,8 @@ class Curve:
     Attributes:
         far: ascending (F,).
         tar: mean over seeds (F,).
-        low, high: the 95 % band (F,); None where it cannot be had.
+        low, high: the 95 % band (F,), NaN at FARs that allow too few false accepts; None where it
+            cannot be had at all.
         runs: that it is the mean of.
     """
 
@@ -109,8 +111,13 @@ def _bands(
     protocol: Arrays,
     far: NDArray[np.float64],
 ) -> dict[Method, Band]:
-    """Nothing where the benchmark has too few people, or the study too few replicates."""
-    fars = band_fars(far, len(ranked))
+    """Nothing where the benchmark has too few people, or the study too few replicates; and not a
+    number (NaN) at FARs that allow too few false accepts for an interval."""
+    impostors = int((~protocol["same"]).sum())
+    enough = np.array([not why_no_interval(float(asked), impostors) for asked in far])
+    if not enough.any():
+        return {}
+    fars = band_fars(far[enough], len(ranked))
     names = [{run: f"{run}\n{place}" for run in ranked} for place in range(fars.size)]
     try:
         bound = {
@@ -132,7 +139,7 @@ def _bands(
     for method in runs:
         found = [of_far[method] for of_far in estimates]
         below, above = (
-            np.interp(wanted, at, reach)
+            np.where(enough, np.interp(wanted, at, reach), np.nan)
             for reach in ([e.value - e.low for e in found], [e.high - e.value for e in found])
         )
         bands[method] = (below, above)

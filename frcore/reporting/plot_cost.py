@@ -37,9 +37,9 @@ def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
     identities = comparable_identities(rows)
     if identities is None:
         return message("Accuracy against cost: no step time was measured.")
-    mains = [column for column in summary.main_columns() if summary.has_numbers(column)]
+    mains = [column for column in summary.main_columns() if not summary.why_unmarked(column)]
     if not mains:
-        return message("Accuracy against cost: no benchmark has a number yet.")
+        return message("Accuracy against cost: no benchmark has a number with an interval yet.")
     times = _times(rows, identities, summary)
     shown = [
         method

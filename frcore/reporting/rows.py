@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from frcore import plan
 from frcore.config import Study
+from frcore.evaluation.false_accepts import why_no_interval
 from frcore.files import atomic_file
 from frcore.measurement.columns import MEASURED
 from frcore.reporting import outputs
@@ -158,7 +160,37 @@ def _evaluation(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataF
         names = dict(zip(RUN_COLUMNS, (label, label, NONE, NONE, None), strict=True))
         rows += _numbers(names, benchmark, finding)
     columns = (*RUN_COLUMNS, "benchmark", "protocol", "status", "reason", *NUMBER_COLUMNS)
-    return _frame(rows, columns)
+    return without_unfounded_intervals(_frame(rows, columns))
+
+
+def why_few(frame: pd.DataFrame) -> pd.Series:
+    """Why each row has a value and no interval: its FAR (or FPIR) allows too few false accepts.
+
+    Empty where that is not so, and where a row does not tell its impostors, as those of early
+    versions. A mean over galleries counts as its smallest gallery does.
+    """
+    asked = frame["far"].astype("float64").fillna(frame["fpir"].astype("float64"))
+    keys = [frame[key] for key in ("run", "benchmark", "metric", "subset") if key in frame]
+    fewest = frame["impostors"].astype("float64").groupby([*keys, asked], dropna=False)
+    at_threshold = frame["metric"].isin(["tar", "tpir"]) & frame["value"].notna()
+    table = pd.DataFrame({"asked": asked, "impostors": fewest.transform("min"),
+                          "search": frame["fpir"].notna()})[at_threshold].dropna()  # fmt: skip
+    found = pd.Series("", index=frame.index)
+    table = table[np.isfinite(table["impostors"])]
+    for (far, impostors, search), part in table.groupby(["asked", "impostors", "search"]):
+        words = {"rate": "FPIR", "unit": "non-mated searches"} if search else {}
+        found[part.index] = why_no_interval(float(far), int(impostors), **words)
+    return found
+
+
+def without_unfounded_intervals(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows, without the intervals that earlier versions gave on too few false accepts."""
+    few = why_few(frame) != ""
+    if few.any():
+        frame = frame.copy()
+        for name in ("low", "high", "level", "method", "se_test"):
+            frame[name] = frame[name].mask(few)
+    return frame
 
 
 def _judged(study: Study, root: Path, name: str, benchmark: str, judged_hash: str) -> Finding:

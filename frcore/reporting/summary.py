@@ -20,7 +20,7 @@ import pandas as pd
 from frcore import parallel
 from frcore.config import Study
 from frcore.evaluation.uncertainty import Estimate
-from frcore.reporting.rows import NONE, Rows
+from frcore.reporting.rows import NONE, Rows, why_few
 from frcore.reporting.scores import Drawn, Scores
 from frcore.reporting.table import Mark
 
@@ -120,7 +120,7 @@ class Number:
         method: how the interval was made.
         seeds: the seeds it is the mean of.
         n, n_unit: how many pairs, and of what kind.
-        why: why there is no value.
+        why: why there is no value, or no interval.
         se_test: standard error from the choice of test people; None where it is not known.
         se_seed: standard error from the choice of seeds; None with one seed.
         mark: best, tied (not told apart from the best), or nothing.
@@ -229,14 +229,30 @@ class Summary:
         return numbers, differences, self.scores.drawn(name)
 
     def main_columns(self) -> list[Column]:
-        """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR resolved."""
-        mains = []
-        for benchmark in self.study.benchmarks:
-            own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
-            resolved = [column for column in own if self.has_numbers(column)]
-            if resolved:
-                mains.append(min(resolved, key=lambda c: (_first(c.metric), c.far or 0.0)))
-        return mains
+        """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
+        enough false accepts for an interval (where none does, at the highest FAR)."""
+        return [ranked[0] for name in self.study.benchmarks if (ranked := self.hardest(name))]
+
+    def hardest(self, benchmark: str) -> list[Column]:
+        """A benchmark's columns over all pairs that have numbers, the one to read first first."""
+        own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
+
+        def place(column: Column) -> tuple[int, bool, float]:
+            few, rate = bool(self.why_unmarked(column)), column.far or column.fpir or 0.0
+            return _first(column.metric), few, -rate if few else rate
+
+        return sorted(filter(self.has_numbers, own), key=place)
+
+    def why_unmarked(self, column: Column) -> str:
+        """Why a column's numbers have no interval, mark or verdict: its FAR allows too few false
+        accepts. Empty where that is not so."""
+        frame = self.rows.usable("evaluation")
+        reasons = self._few[column.rows_in(frame)]
+        return next(filter(None, reasons), "")
+
+    @cached_property
+    def _few(self) -> pd.Series:
+        return why_few(self.rows.usable("evaluation"))
 
     @cached_property
     def seeds_averaged(self) -> tuple[int, ...]:
@@ -270,6 +286,8 @@ class Summary:
 
     def marked(self, method: Method, column: Column) -> Mark:
         """Best, tied with the best, or nothing."""
+        if self.why_unmarked(column):
+            return ""
         marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
         differences = self.differences(column)
         if len(differences) > 1 and all(one.verdict == "not compared" for one in differences[1:]):
@@ -290,6 +308,8 @@ class Summary:
         n = None if pd.isna(first.n) else int(first.n)
         unit = "" if pd.isna(first.n_unit) else str(first.n_unit)
         value = float(np.mean([row.value for row in valued]))
+        if few := self.why_unmarked(column):
+            return Number(value, seeds=seeds, n=n, n_unit=unit, why=few)
         estimate = self.scores.interval(column, [str(row.run) for row in valued])
         if estimate is not None:
             return Number(

@@ -67,6 +67,7 @@ def accuracy_table(summary: Summary, root: Path) -> Table:
         *accuracy_notes(summary, summary.columns),
         SPREAD,
         *unresolved(summary),
+        *unmarked(summary, summary.columns),
         *protocol_notes(summary, root),
     ]
     return Table("accuracy", "Accuracy with 95 % intervals", headings, rows, notes, data)
@@ -97,6 +98,15 @@ def unresolved(summary: Summary) -> list[str]:
         f"{column.title}: no value, {'; '.join(_resolution_notes(summary, column))}"
         for column in summary.columns
         if _resolution_notes(summary, column)
+    ]
+
+
+def unmarked(summary: Summary, columns: Sequence[Column]) -> list[str]:
+    """One line for each of `columns` that has values without interval, mark and verdict."""
+    return [
+        f"{column.title}: no interval and no mark, {why}; the value is biased upwards."
+        for column in columns
+        if (why := summary.why_unmarked(column))
     ]
 
 
@@ -220,7 +230,8 @@ def differences_table(summary: Summary) -> Table:
     ]
     rows: list[Sequence[Cell]] = []
     records: list[Record] = []
-    for column in summary.main_columns():
+    columns = [column for column in summary.main_columns() if not summary.why_unmarked(column)]
+    for column in columns:
         differences = summary.differences(column)
         for difference in differences if len(differences) > 1 else ():
             number = summary.cell(difference.method, column)
@@ -234,7 +245,7 @@ def differences_table(summary: Summary) -> Table:
                 ]
             )
             records.append(_difference_record(column, difference, number))
-    level = {f"{100 * summary.comparison_level(c):.2f} %" for c in summary.main_columns()}
+    level = {f"{100 * summary.comparison_level(c):.2f} %" for c in columns}
     notes = [
         "Paired difference over the same pairs and seeds; the same draws of test people for both "
         f"sides. Each interval is at {' or '.join(sorted(level)) or '95 %'}, so that all of a "
@@ -244,6 +255,7 @@ def differences_table(summary: Summary) -> Table:
     ]
     if not rows:
         notes = ["No benchmark has the numbers of two methods."]
+    notes += unmarked(summary, summary.main_columns())
     data = pd.DataFrame(records, columns=DIFFERENCE_COLUMNS)
     return Table("differences", "Difference from the best", headings, rows, notes, data)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
 from frcore.reporting.cost import (
     MEMORY,
     comparable_identities,
@@ -47,7 +48,8 @@ def overview_table(summary: Summary) -> Table:
         cost = _cost_cells(costs.get((method.head, method.sampler)), memory) if costs else []
         rows.append([*method_cells(summary.study, method), *cells, *cost])
     data = pd.DataFrame([_record(summary, m, columns, costs, memory) for m in summary.methods])
-    notes = [*accuracy_notes(summary, columns), *_cost_notes(summary, identities, memory)]
+    notes = [*accuracy_notes(summary, columns), *_headline(summary, columns)]
+    notes += _cost_notes(summary, identities, memory)
     return Table("overview", "Accuracy and cost", headings, rows, notes, data)
 
 
@@ -58,11 +60,20 @@ def overview_columns(summary: Summary) -> list[Column]:
         return mains
     chosen = []
     for main in mains:
-        same = [c for c in summary.columns if (c.benchmark, c.subset) == (main.benchmark, "all")]
-        rates = [c for c in same if c.metric == "tar" and summary.has_numbers(c)]
-        hardest = sorted(rates, key=lambda column: column.far or 0.0)[:1]
+        hardest = [c for c in summary.hardest(main.benchmark) if c.metric == "tar"][:1]
         chosen += [main, *(column for column in hardest if column != main)]
     return chosen
+
+
+def _headline(summary: Summary, columns: Sequence[Column]) -> list[str]:
+    """Which FAR stands for a benchmark, and why it is no lower one."""
+    shown = [column.title for column in columns if column.metric == "tar"]
+    if not shown:
+        return []
+    return [
+        f"{'; '.join(shown)}: the lowest FAR at which the benchmark's impostors allow at least "
+        f"{MIN_FALSE_ACCEPTS} false accepts, as an interval needs (the highest where none does)."
+    ]
 
 
 def _costs(summary: Summary) -> Iterator[tuple[tuple[str, str], pd.Series]]:

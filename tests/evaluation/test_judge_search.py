@@ -94,9 +94,13 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
             assert (row["threshold"] is None) == (len(galleries) == 2)
             assert row["impostors"] == 60 * len(galleries)
         assert row["value"] == pytest.approx(np.mean(values))
-        assert row["low"] < row["value"] < row["high"]
         assert row["n"] == 60 * len(galleries)
-        assert row["se_test"] > 0
+        if row["metric"] == "tpir":  # six false positives are allowed
+            assert (row["low"], row["se_test"]) == (None, None)
+            assert "too few for an interval" in row["note"]
+        else:
+            assert row["low"] < row["value"] < row["high"]
+            assert row["se_test"] > 0
 
 
 def test_probes_of_people_that_were_trained_on_are_left_out_beside_all(found):
