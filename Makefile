@@ -1,5 +1,6 @@
 # make tables   from nothing to the tables of the default study
 # make test     from nothing to the whole test suite
+# make clean    remove caches; results stay (make clean-results says how to delete a study's)
 #
 # Needed: Python >= 3.11, make, pip. Everything else goes into .venv and nowhere else.
 # PYTHON=python3.12      another interpreter to make the environment with
@@ -16,7 +17,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: tables test install lint types format clean help
+.PHONY: tables test install lint types format clean clean-results help
 
 tables: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
@@ -54,10 +55,24 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-# The environment stays; results are made again by `make tables`.
+# Caches alone: results may be days of work, and .snakemake knows what they were made from.
 clean:
-	rm -rf .snakemake logs .pytest_cache .mypy_cache .ruff_cache
-	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+# Nothing is deleted but what NAMES says.
+clean-results:
+	@if test -z "$(strip $(NAMES))"; then \
+		find results -mindepth 1 -maxdepth 1 -type d ! -name reference -exec du -sh {} +; \
+		echo 'Nothing was deleted. To delete a study: make clean-results NAMES="STUDY ..."'; \
+	fi
+	@for name in $(NAMES); do \
+		case "$$name" in reference | README.md | .* | */*) \
+			echo "$$name is not the name of a study" >&2; exit 2;; esac; \
+		test -d "results/$$name" || { echo "there is no results/$$name" >&2; exit 2; }; \
+	done
+	@for name in $(NAMES); do \
+		du -sh "results/$$name" && rm -rf "results/$$name" "logs/$$name" || exit 1; \
+	done
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile

@@ -92,12 +92,23 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
     Raises:
         UserError: something would be lost; it is named.
     """
-    if not os.path.lexists(path):
-        return
-    if not path.is_dir():
-        raise UserError(f"{path} is not a folder, but {kind.title} is one; give another name")
-    others = _others(path, kind)
-    if others:
+    while True:
+        try:
+            before = path.stat()
+            if not path.is_dir():
+                raise UserError(
+                    f"{path} is not a folder, but {kind.title} is one; give another name"
+                )
+            others = _others(path, kind)
+            # Another writer may have replaced the folder, and removed what was listed here.
+            if others and not os.path.samestat(before, path.stat()):
+                continue
+        except FileNotFoundError:
+            if path.exists():
+                continue
+            return
+        if not others:
+            return
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         raise UserError(
             f"{path} has {', '.join(others[:3])}{more} in it, which would be deleted; allowed is a "

@@ -239,13 +239,14 @@ def test_a_kill_between_two_renames_loses_no_folder(tmp_path):
 
 
 AT_ONCE = """
+abc = files.FolderKind("a folder of letters", "a", ("a", "b", "c"))
 number, swaps = sys.argv[2], sys.argv[3] == "exchange"
 if not swaps:
     files._exchange = lambda one, other: False
 print("ready", flush=True)
 other = place.parent / "f"
 for turn in range(100):
-    with files.atomic_directory(place, any_folder) as folder, files.atomic_file(other) as file:
+    with files.atomic_directory(place, abc) as folder, files.atomic_file(other) as file:
         for name in "abc":
             (folder / name).write_text(f"{number} {turn}")
         file.write_text(f"{number} {turn}")

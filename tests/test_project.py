@@ -127,6 +127,37 @@ def test_the_two_commands_install_before_they_run(tmp_path, target, command):
     assert planned.index("-m pip install") < planned.index(f"{tmp_path}/venv/bin/{command}")
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_clean_keeps_results_and_what_is_known_of_them(tmp_path):
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    kept = ("results/lfw/runs/a/model.pt", "results/reference/cpu/a.csv", "results/README.md",
+            "logs/lfw/a.log", ".snakemake/metadata/a")  # fmt: skip
+    for name in (*kept, "results/quick/complete", "logs/quick/a.log", ".ruff_cache/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("days of work")
+
+    def there() -> set[str]:
+        files = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {path.relative_to(tmp_path).as_posix() for path in files} - {"Makefile"}
+
+    def asked(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run(["make", *arguments], cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+    everything = {*kept, "results/quick/complete", "logs/quick/a.log"}
+    assert asked("clean")[0] == 0
+    assert there() == everything
+    code, told = asked("clean-results")
+    assert (code, there()) == (0, everything)
+    assert "results/quick" in told
+    assert "results/reference" not in told
+    for wrong in ("reference", "README.md", "../x", ".", "lfw/runs", "none", "quick none"):
+        assert asked("clean-results", f"NAMES={wrong}")[0] == 2
+        assert there() == everything
+    assert asked("clean-results", "NAMES=quick")[0] == 0
+    assert there() == set(kept)
+
+
 def test_an_old_python_is_refused_in_words(tmp_path):
     old = tmp_path / "python"
     old.write_text("#!/bin/sh\nexit 1\n")

@@ -151,12 +151,21 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
     except UserError:
         checkpoint.unlink(missing_ok=True)  # of images that nobody knows any more
         raise
+    result = _finish(trainer, prepared, folder)
+    lock.check()
+    publish(out)
+    return result
+
+
+def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Write what comes after the last epoch; all of it follows from the last checkpoint."""
+    spec = trainer.spec
     save_model(folder / "model.pt", spec, trainer.backbone)
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
     found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
     record = {"id": spec.id, "spec_hash": spec.hash, "steps": trainer.step, **found}
     write_json(folder / "diagnostics.json", record)
-    images = trainer.step * min(training.batch_size, prepared.manifest.images)
+    images = trainer.step * min(spec.training.batch_size, prepared.manifest.images)
     result = {
         "id": spec.id,
         "spec_hash": spec.hash,
@@ -170,8 +179,6 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
     }
     write_json(folder / RESULT, result)
-    lock.check()
-    publish(out)
     return result
 
 

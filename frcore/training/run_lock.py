@@ -70,8 +70,13 @@ class RunLock:
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self._text = json.dumps({**owner, **about}, indent=2).encode() + b"\n"
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, self._text, 0)
+        try:
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, self._text, 0)
+        except OSError:  # the disk is full
+            self.path.unlink(missing_ok=True)
+            os.close(self._handle)
+            raise
         threading.Thread(target=self._beat, name="run-lock", daemon=True).start()
         return self
 
