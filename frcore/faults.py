@@ -97,12 +97,11 @@ def ended_worker(code: int | None = None) -> UserError:
     name = signal.Signals(-code).name if code is not None and code < 0 else ""
     how = f" by {name}" if name else "" if code is None else f", with exit code {code}"
     if name == "SIGBUS":
-        why = "a full or failing disk: look at its free space (df) and at what the system says"
+        why = "a full or failing disk: look at its free space (df) and what the system says (dmesg)"
     else:
         why = "want of memory: give it more, or let it use fewer processes (--cores, --processes)"
     return UserError(
-        f"a process of this command was ended from outside{how}; the usual cause is {why} (dmesg), "
-        f"{AGAIN}"
+        f"a process of this command was ended from outside{how}; the usual cause is {why}, {AGAIN}"
     )
 
 
