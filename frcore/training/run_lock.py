@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from frcore.errors import UserError
+from frcore.faults import refusals_told
 from frcore.processes import Owner, this_process
 
 log = logging.getLogger(__name__)
@@ -70,8 +71,14 @@ class RunLock:
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self._text = json.dumps({**owner, **about}, indent=2).encode() + b"\n"
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, self._text, 0)
+        try:
+            with refusals_told(self.path):
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, self._text, 0)
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            os.close(self._handle)
+            raise
         threading.Thread(target=self._beat, name="run-lock", daemon=True).start()
         return self
 
