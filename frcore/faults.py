@@ -19,6 +19,7 @@ from frcore.errors import UserError
 AGAIN = "then run the same command again: nothing that was finished is lost"
 """True of every command: it replaces files whole, and a training goes on from its checkpoint."""
 
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _REFUSED = frozenset((errno.EACCES, errno.EPERM))
 _TOO_MANY = frozenset((errno.EMFILE, errno.ENFILE))
 _BROKEN = frozenset((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ENOTCONN))
@@ -97,12 +98,11 @@ def ended_worker(code: int | None = None) -> UserError:
     name = signal.Signals(-code).name if code is not None and code < 0 else ""
     how = f" by {name}" if name else "" if code is None else f", with exit code {code}"
     if name == "SIGBUS":
-        why = "a full or failing disk: look at its free space (df) and at what the system says"
+        why = "a full or failing disk: look at its free space (df) and what the system says (dmesg)"
     else:
         why = "want of memory: give it more, or let it use fewer processes (--cores, --processes)"
     return UserError(
-        f"a process of this command was ended from outside{how}; the usual cause is {why} (dmesg), "
-        f"{AGAIN}"
+        f"a process of this command was ended from outside{how}; the usual cause is {why}, {AGAIN}"
     )
 
 
@@ -181,13 +181,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
     """What is wrong with which file or folder, and what to do; None if the system is not at it."""
-    named = error.filename
+    # The second is what is copied to; only there can be too little room.
+    named = error.filename2 if error.errno in _FULL and error.filename2 else error.filename
     path = Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else place
     where = "a file" if path is None else str(path)
     code, reason = error.errno, error.strerror
     if code is None and "requested and" in str(error):  # numpy counts, and does not say why
         code = errno.ENOSPC
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if code in _FULL:
         # The file that the user knows, not the temporary one beside it.
         known = place is not None and (path is None or _mount(place) == _mount(path))
         return _full(place if known else path, code)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
+import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,7 +68,7 @@ def test_want_of_memory_is_told_whoever_says_so(error):
     assert "memory" in told
     assert "prepare" not in told
     if "allocate" in str(error) and "Cannot" not in str(error):
-        assert "when 7.4 GiB more were asked for" in told
+        assert re.search(r"when 7\.[45] GiB more were asked for", told)
     assert ("nvidia-smi" in told) == isinstance(error, torch.OutOfMemoryError)
 
 
@@ -185,7 +188,7 @@ def test_a_file_that_could_not_be_opened_is_not_taken_for_damaged(whole, files, 
     for read in (
         lambda: read_image(whole / "a.png"),
         lambda: files.encoded(0),
-        lambda: read_checkpoint(whole / "checkpoint.pt", "k", 2),
+        lambda: read_checkpoint(whole / "checkpoint.pt", "k"),
         lambda: read_record(whole / "result.json"),
         lambda: read_events(whole / "metrics.jsonl"),
         lambda: load_scores(whole / "x.npz"),
@@ -230,7 +233,12 @@ def test_a_limit_on_memory_is_told_as_that(tmp_path):
 def test_a_worker_that_is_killed_is_told():
     with pytest.raises(UserError, match=r"ended from outside.*want of memory"):
         over_cores(os._exit, [(1,), (1,)], 2, 2)
-    jobs = {name: lambda: os.kill(os.getpid(), 7) for name in "ab"}
+
+    def die() -> None:
+        faulthandler.disable()  # pytest's would fill the page
+        os.kill(os.getpid(), signal.SIGBUS)
+
+    jobs = {"a": die, "b": die}
     with pytest.raises(UserError, match="by SIGBUS; the usual cause is a full or failing disk"):
         compute(jobs, 2)
 

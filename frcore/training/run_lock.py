@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from frcore.errors import UserError
+from frcore.faults import refusals_told
 from frcore.processes import Owner, this_process
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,10 @@ class RunLock:
         }
         self._text = json.dumps({**owner, **about}, indent=2).encode() + b"\n"
         try:
-            os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, self._text, 0)
-        except OSError:  # the disk is full
+            with refusals_told(self.path):
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, self._text, 0)
+        except BaseException:
             self.path.unlink(missing_ok=True)
             os.close(self._handle)
             raise

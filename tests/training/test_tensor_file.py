@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from frcore import center_state
+from frcore.faults import RefusedError, refusals_told
 from frcore.training.tensor_file import own, read_tensors, tensors_of, write_tensors
 
 
@@ -63,15 +63,10 @@ def test_reading_does_not_write_and_own_tensors_are_free_of_the_file(tmp_path: P
     assert_same(tree(), read)
 
 
-def test_a_full_disk_is_an_error_and_not_the_end(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_a_full_disk_is_told_and_not_the_end(small_disk, in_tiles):
     """Space is asked for before the mapping is written to."""
-    asked = []
-
-    def full(handle: int, start: int, size: int) -> None:
-        asked.append(size)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_tensors(tmp_path / "tree.pt", tree(), in_tiles=True)
-    assert asked == [(tmp_path / "tree.pt").stat().st_size]
+    path = small_disk.work / "tree.pt"
+    small_disk.leave(50_000)
+    with pytest.raises(RefusedError, match="no space left"), refusals_told(path):
+        write_tensors(path, {"x": torch.zeros(100_000)}, in_tiles=in_tiles)
