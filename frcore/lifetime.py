@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import re
 import signal
-import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import FrameType
 
-import psutil
+from frcore.processes import Owner, this_process
 
 BY = {
     signal.SIGINT: "by Ctrl-C",
@@ -19,9 +18,6 @@ BY = {
     signal.SIGHUP: "since the terminal was closed",
 }
 """The signals that ask a command to stop, and who sends them."""
-
-SAME_START_SECONDS = 2.0
-"""The system counts the start of a process in ticks since it booted, and rounds."""
 
 
 class Stopped(SystemExit):
@@ -62,49 +58,16 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-@dataclass(frozen=True)
-class Process:
-    """A process on some machine.
-
-    Attributes:
-        host: name of the machine.
-        pid: its number there.
-        started: seconds since 1970, since numbers are used again.
-    """
-
-    host: str
-    pid: int
-    started: float
-
-    @classmethod
-    def here(cls) -> Process:
-        """This one."""
-        own = psutil.Process()
-        return cls(socket.gethostname(), own.pid, own.create_time())
-
-    @classmethod
-    def named_in(cls, line: str) -> Process | None:
-        """The one that a line by `__str__` names; None if it is no such line."""
-        match = re.fullmatch(r"process (\d{1,9}) on (\S+), started at (\d{1,12}\.\d\d)", line)
-        return None if match is None else cls(match[2], int(match[1]), float(match[3]))
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, started at {self.started:.2f}"
-
-    def is_alive(self) -> bool | None:
-        """Whether it runs; None where it cannot be known, on another machine."""
-        if self.host != socket.gethostname():
-            return None
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < SAME_START_SECONDS
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.Error:
-            return None
-
-
 def sign_log() -> None:
     """Name this process in the first line of a job's log, so that others see whether it lives."""
-    print(Process.here(), file=sys.stderr, flush=True)
+    own = this_process()
+    print(
+        f"process {own.pid} on {platform.node()} ({own.host}, {own.started})",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+
+
+def signed(line: str) -> Owner | None:
+    """The process that a line by `sign_log` names; None if it is no such line."""
+    match = re.fullmatch(r"process (\d{1,9}) on .* \(([0-9a-f]{8}), (\d{1,18})\)", line)
+    return None if match is None else Owner(match[2], int(match[1]), int(match[3]))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
 
-from frcore.lifetime import Process
+from frcore.lifetime import signed
 
 
 def test_an_ignored_signal_stays_ignored():
@@ -38,26 +35,25 @@ def test_cleaning_up_is_not_cut_short_by_the_same_request():
     assert (done.returncode, done.stdout, done.stderr) == (143, "clean\n", "")
 
 
-def test_a_process_is_known_by_host_number_and_start():
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    own = psutil.Process(sleeper.pid)
-    here = Process.here()
-    there = Process(here.host, sleeper.pid, own.create_time())
-    assert Process.named_in(str(there)).is_alive() is True
-    assert Process(here.host, sleeper.pid, own.create_time() - 60).is_alive() is False
-    assert Process("elsewhere", sleeper.pid, own.create_time()).is_alive() is None
-    sleeper.kill()
-    while own.is_running() and own.status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
-    assert there.is_alive() is False  # dead, though nobody has asked for its exit code yet
-    sleeper.wait()
-    assert there.is_alive() is False
+def test_a_log_is_signed_by_its_process():
+    code = "from frcore.lifetime import sign_log; sign_log(); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert other.stderr is not None
+    owner = signed(other.stderr.readline().strip())
+    assert owner is not None
+    assert owner.pid == other.pid
+    assert owner.is_here
+    assert owner.lives
+    other.communicate("go on\n")
+    assert not owner.lives
 
 
 @pytest.mark.parametrize(
     "line",
-    ["", "process", "process 1 on", "process x on h, started at 1.00", json.dumps({"pid": 1}),
-     "process 99999999999999 on h, started at 1.00", "process 1 on h, started at 1e9"],
+    ["", "process", "process 1 on h", "process x on h (01234567, 5)", "process 1 on h (zz, 5)",
+     "process 99999999999999 on h (01234567, 5)", "a process 1 on h (01234567, 5)"],
 )  # fmt: skip
 def test_other_lines_name_no_process(line):
-    assert Process.named_in(line) is None
+    assert signed(line) is None

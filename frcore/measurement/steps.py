@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
+from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.plan import MeasurementSpec
 from frcore.samplers import build_sampler
@@ -191,7 +192,15 @@ class TrainingStep:
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
         ):
-            embedding_ND = self.backbone(batch.images_NCHW)
+            try:
+                embedding_ND = self.backbone(batch.images_NCHW)
+            except ValueError as error:
+                if len(batch.label_N) > 1 or "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(
+                    "measurement.batch_size is 1, and of one image the backbone's batch "
+                    "normalisation has no variance: set it to 2 or more, or leave the backbone out"
+                ) from error
         return embedding_ND.float()
 
     def synchronize(self) -> None:

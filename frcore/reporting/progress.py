@@ -16,9 +16,11 @@ from typing import Literal
 
 from frcore import plan
 from frcore.config import Study
-from frcore.lifetime import Process
+from frcore.lifetime import signed
+from frcore.processes import Owner
 from frcore.reporting.records import Finding, Record, check_hash, read_events, read_record, read_run
 from frcore.training.run_folder import latest
+from frcore.training.run_lock import holder
 
 Status = Literal["finished", "running", "silent", "waiting", "stopped", "failed"]
 STATUSES: tuple[Status, ...] = (
@@ -33,6 +35,8 @@ _END = re.compile(r"^(stopped:|error:|KeyboardInterrupt\b|\S*(Error|Exception)\b
 
 _ON_PURPOSE = ("stopped:", "KeyboardInterrupt")
 """Those of a job that somebody stopped; the second where it had hardly begun."""
+
+_GONE = "killed: its process is gone and had no time to say why"
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,12 @@ def jobs(study: Study, root: Path, logs: Path, *, now: float | None = None) -> l
     """
     root, logs = Path(root), Path(logs)
     clock = time.time() if now is None else now
-    return [_job(stage, name, finding, signs, logs, clock)
-            for stage, name, finding, signs in _findings(study, root)]  # fmt: skip
+    return [_job(stage, name, finding, run, logs, clock)
+            for stage, name, finding, run in _findings(study, root)]  # fmt: skip
 
 
 def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Path | None]]:
-    """Stage, name, what is on disk, and a file that grows while the job runs."""
+    """Stage, name, what is on disk, and the folder in which a training runs."""
     data = {"train": plan.train_data(study).hash} if study.trains else {}
     data |= {name: spec.hash for name, spec in plan.benchmarks(study).items()}
     for name, spec_hash in data.items():
@@ -97,7 +101,7 @@ def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Pat
         yield "prepare", name, check_hash(found, spec_hash), None
     for name, run in plan.runs(study).items():
         folder = root / "runs" / name
-        yield "train", name, read_run(folder, run), latest(folder, "metrics.jsonl")
+        yield "train", name, read_run(folder, run), folder
     evaluation = plan.evaluation(study).hash
     for name in plan.runs(study):
         parts = [check_hash(read_record(root / "evaluation" / name / f"{benchmark}.json"),
@@ -117,26 +121,28 @@ def _least(findings: Iterable[Finding]) -> Finding:
     return next((finding for finding in found if not finding.usable), found[0])
 
 
-def _job(stage: str, name: str, finding: Finding, growing: Path | None, logs: Path,
+def _job(stage: str, name: str, finding: Finding, run: Path | None, logs: Path,
          now: float) -> Job:  # fmt: skip
     log = logs / stage / f"{name}.log"
     if finding.usable:
         return Job(stage, name, "finished", seconds=_wall_seconds(log, finding.record))
+    growing = latest(run, "metrics.jsonl") if run is not None else None
     written = [_modified(path) for path in (log, growing) if path is not None]
     last = max((moment for moment in written if moment is not None), default=None)
-    if finding.status == "failed":
-        return Job(stage, name, "failed", finding.reason)
-    if last is None or finding.status == "stale":
-        return Job(stage, name, "waiting", finding.reason if finding.status == "stale" else "")
-    events = read_events(growing) if growing is not None else []
-    fraction, quiet = _fraction(events, finding.record), max(0.0, now - last)
-    end, process = _last_words(log), _process_of(log)
-    if end:
-        status: Status = "stopped" if end.startswith(_ON_PURPOSE) else "failed"
-        return Job(stage, name, status, end, fraction)
-    alive = None if process is None else process.is_alive()
-    if alive is False:
-        return Job(stage, name, "stopped", f"killed: there is no {process} any more", fraction)
+    owners = [signed(line) for line in _lines(log)[:1]] + ([holder(run)] if run else [])
+    alive = _alive([owner for owner in owners if owner is not None])
+    if not alive:
+        if finding.status == "failed":
+            return Job(stage, name, "failed", finding.reason)
+        if last is None or finding.status == "stale" or _ended_well(log):
+            return Job(stage, name, "waiting", finding.reason if finding.status == "stale" else "")
+    fraction = _fraction(read_events(growing) if growing is not None else [], finding.record)
+    if not alive:
+        end = _last_words(log)
+        if end or alive is False:
+            status: Status = "failed" if end and not end.startswith(_ON_PURPOSE) else "stopped"
+            return Job(stage, name, status, end or _GONE, fraction)
+    quiet = max(0.0, now - (now if last is None else last))
     return Job(
         stage, name,
         "silent" if quiet > SILENT_SECONDS and not alive else "running",
@@ -144,6 +150,18 @@ def _job(stage: str, name: str, finding: Finding, growing: Path | None, logs: Pa
         seconds=_since_start(log, now),
         quiet=quiet,
     )  # fmt: skip
+
+
+def _alive(owners: list[Owner]) -> bool | None:
+    """Whether one of the processes that a job named lives; None where that cannot be known."""
+    here = [owner.lives for owner in owners if owner.is_here]
+    return True if any(here) else False if here and len(here) == len(owners) else None
+
+
+def _ended_well(log: Path) -> bool:
+    """Whether Snakemake has the log's job as done; what it had made was removed since."""
+    made, done = _modified(log), _modified(log.with_suffix(".tsv"))
+    return made is not None and done is not None and done >= made
 
 
 def _modified(path: Path) -> float | None:
@@ -182,11 +200,6 @@ def _lines(log: Path) -> list[str]:
 def _last_words(log: Path) -> str:
     """The last line of the log that tells of an end, as `frcore` and Python write one."""
     return next((line.strip() for line in reversed(_lines(log)[-40:]) if _END.match(line)), "")
-
-
-def _process_of(log: Path) -> Process | None:
-    """Who writes the log, by its first line."""
-    return next((Process.named_in(line) for line in _lines(log)[:1]), None)
 
 
 def _fraction(events: list[Record], record: Record) -> float | None:

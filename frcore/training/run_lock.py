@@ -126,10 +126,8 @@ class RunLock:
 
     def _wait_for_silence(self) -> None:
         """Return if the owner in the file is dead."""
-        record = self._record()
-        try:
-            owner = Owner(str(record["host"]), int(record["pid"]), int(record["started"]))
-        except (KeyError, TypeError, ValueError):
+        owner = holder(self.path.parent)
+        if owner is None:
             return  # killed before it had written who it is
         if owner.is_here:
             if owner.lives and owner != this_process():
@@ -150,15 +148,8 @@ class RunLock:
         with self.path.open("rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
 
-    def _record(self) -> dict[str, Any]:
-        try:
-            record = json.loads(self.path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return record if isinstance(record, dict) else {}
-
     def _holder(self) -> str:
-        record = {"machine": "?", "pid": "?", "since": "?", "job": None, **self._record()}
+        record = {"machine": "?", "pid": "?", "since": "?", "job": None, **_record(self.path)}
         job = f" (Slurm job {record['job']})" if record["job"] else ""
         return (
             f"{self.path.parent} is being trained by process {record['pid']} on "
@@ -176,6 +167,23 @@ class RunLock:
         while not self._over.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):  # such as a server that is away for a while
                 os.utime(self.path)
+
+
+def holder(folder: Path) -> Owner | None:
+    """Whose the run folder is, or was when it was killed; None where nobody says so."""
+    record = _record(folder / NAME)
+    try:
+        return Owner(str(record["host"]), int(record["pid"]), int(record["started"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _lock(handle: int) -> bool:

@@ -106,7 +106,9 @@ def test_images_do_not_depend_on_their_batch():
     whole = augmented(images, choices)
     for at in range(30):
         alone = choices.of(np.array([at]))
-        assert torch.equal(augmented(images[at : at + 1], alone)[0], whole[at])
+        # Up to rounding: what the processor does at once ends elsewhere in a smaller batch.
+        found = augmented(images[at : at + 1], alone)[0]
+        torch.testing.assert_close(found, whole[at], rtol=0, atol=1e-5)
 
 
 def test_autocast_changes_nothing():

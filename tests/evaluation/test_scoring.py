@@ -39,6 +39,8 @@ def test_scores_are_dot_products_whatever_the_tiles_and_the_order(kind, rng):
     for tile, chunk in itertools.product([(1, 1), (5, 7), (64, 64), (512, 8192)], [1, 1000]):
         for dtype in (np.int32, np.int64):
             sides = a.astype(dtype), b.astype(dtype)
+            # Equal to the last bit, since it is summed in float64 and then rounded to float32:
+            # another order of the sum would have to fall on the other side of a rounding limit.
             scores = score_rows(vectors, *sides, tile=tile, chunk=chunk)
             np.testing.assert_array_equal(scores, expected)
     np.testing.assert_array_equal(score_rows(vectors, a[order], b[order]), expected[order])

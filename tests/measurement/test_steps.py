@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from frcore.errors import UserError
 from frcore.measurement.steps import INPUT_SETS, TARGET_COSINE, TrainingStep, clustered_embeddings
 from frcore.plan import MeasurementSpec
 
@@ -94,6 +95,14 @@ def test_a_queue_is_full_before_the_first_step(size):
 def test_a_warm_up_is_over_before_the_first_step():
     step = TrainingStep(spec(sampler={"name": "broadface", "size": 6, "warmup": 9}), 40)
     assert len(step.classifier.sampler.rows(step.classifier.read_centers).label_Q) == 6
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "mobilefacenet"])
+def test_one_image_is_no_batch_for_batch_normalisation(backbone):
+    step = TrainingStep(spec(measurement={"backbone": backbone, "batch_size": 1}), 40)
+    with pytest.raises(UserError, match=r"measurement\.batch_size is 1, .* set it to 2 or more"):
+        step()
+    TrainingStep(spec(measurement={"batch_size": 1}), 40)()  # of which there is none here
 
 
 def test_in_words_what_is_timed():

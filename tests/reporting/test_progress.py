@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from frcore import plan
-from frcore.lifetime import Process
+from frcore.processes import Owner, this_process
 from frcore.reporting.progress import SILENT_SECONDS, Job, jobs, outlook
 from frcore.reporting.watch import ending, picture
+from frcore.training.run_lock import RunLock
 from tests.reporting.tree import Tree, make_study
 
 NOW = 1_800_000_000.0
@@ -92,21 +93,36 @@ def test_a_training_that_was_killed_is_silent(tree: Tree, logs: Path) -> None:
     assert "no sign of life for 11 min" in shown(tree, list(found.values()))
 
 
+def signature(owner: Owner) -> str:
+    return f"process {owner.pid} on here ({owner.host}, {owner.started})\n"
+
+
 def test_a_training_on_this_machine_is_alive_or_not_and_never_silent(tree, logs):
-    name = next(iter(plan.runs(tree.study)))
-    begin_training(tree, logs, name, ago=SILENT_SECONDS + 60)
-    here = Process.here()
-    started(logs, "train", name, f"{here}\nno checkpoint\n", ago=SILENT_SECONDS + 60)
+    name, ago = next(iter(plan.runs(tree.study))), SILENT_SECONDS + 60
+    begin_training(tree, logs, name, ago=ago)
+    own = this_process()
+    started(logs, "train", name, signature(own), ago=ago)
     assert seen(tree, logs)["train", name].status == "running"  # it takes its time
-    gone = Process(here.host, here.pid, here.started - 1000)
-    started(logs, "train", name, f"{gone}\nprogress\n", ago=1)
+    gone = own._replace(started=own.started - 1000)
+    started(logs, "train", name, signature(gone) + "progress\n", ago=1)
     found = seen(tree, logs)
     assert found["train", name].status == "stopped"  # at once
-    text = shown(tree, list(found.values()))
-    assert f"stopped train {name}: killed: there is no process {here.pid} on" in text
-    elsewhere = Process("another-machine", here.pid, here.started)
-    started(logs, "train", name, f"{elsewhere}\n", ago=SILENT_SECONDS + 60)
+    assert f"stopped train {name}: killed: its process is gone" in shown(tree, list(found.values()))
+    with RunLock(tree.root / "runs" / name):  # begun again by hand, without a log
+        assert seen(tree, logs)["train", name].status == "running"
+    started(logs, "train", name, signature(own._replace(host="0" * 8)), ago=ago)
     assert seen(tree, logs)["train", name].status == "silent"
+
+
+def test_a_job_that_was_done_once_waits_where_its_results_were_removed(tree, logs):
+    name = next(iter(plan.runs(tree.study)))
+    own = this_process()
+    log = started(logs, "train", name, signature(own._replace(started=own.started - 9)), ago=50)
+    assert seen(tree, logs)["train", name].status == "stopped"
+    done = log.with_suffix(".tsv")  # which Snakemake writes at the end of a job
+    done.write_text("s\th:m:s\n20.5\t0:00:20\n")
+    os.utime(done, (NOW - 49, NOW - 49))
+    assert seen(tree, logs)["train", name].status == "waiting"
 
 
 @pytest.mark.parametrize("last", ["stopped: by Ctrl-C (SIGINT); epoch 2 is kept",
@@ -114,7 +130,7 @@ def test_a_training_on_this_machine_is_alive_or_not_and_never_silent(tree, logs)
 def test_what_somebody_stopped_has_not_failed(tree, logs, last):
     first, second = list(plan.runs(tree.study))[:2]
     begin_training(tree, logs, first, ago=5)
-    started(logs, "train", first, f"{Process.here()}\n{last}\n")
+    started(logs, "train", first, f"{last}\n")
     found = seen(tree, logs)
     assert found["train", first].status == "stopped"
     assert found["train", first].fraction == 0.25

@@ -80,12 +80,16 @@ def test_intervals_and_differences_are_those_of_the_stored_searches(searched, co
         assert (number.value, number.low, number.high) == pytest.approx(
             (estimate.value, estimate.low, estimate.high)
         )
-        assert (number.se_test, number.se_seed) == (estimate.se_test, estimate.se_seed)
+        assert (number.se_test, number.se_seed) == pytest.approx(
+            (estimate.se_test, estimate.se_seed)
+        )
         assert min(number.se_test, number.se_seed) > 0
     best, other = summary.differences(column)
     assert (best.method.head, other.method.head) == ("arcface", "softmax")
     difference = expected.difference(*groups, level=summary.comparison_level(column))
-    assert (other.estimate.value, other.estimate.low) == (difference.value, difference.low)
+    assert (other.estimate.value, other.estimate.low) == pytest.approx(
+        (difference.value, difference.low)
+    )
 
 
 def test_where_the_uncertainty_comes_from_stands_in_the_table(searched):

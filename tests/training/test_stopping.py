@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from frcore.lifetime import Process
+from frcore.lifetime import signed
 from frcore.plan import RunSpec
 from tests.training.conftest import run_spec
 
@@ -75,6 +75,6 @@ def test_before_the_first_epoch_nothing_is_kept(tiny_data, tmp_path):
     (last,) = told.splitlines()
     assert last.startswith("stopped: by Ctrl-C (SIGINT); ")
     assert "again" in last
-    named = Process.named_in(first.strip())
+    named = signed(first.strip())
     assert named is not None
     assert named.pid == process.pid

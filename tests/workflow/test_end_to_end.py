@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from frcore.lifetime import Process
+from frcore.lifetime import signed
 from frcore.reporting.outputs import paths
 from tests.tiny_study import TINY, write_study
 from tests.workflow.snake import REPOSITORY, Snake, copy_source, snakemake
@@ -241,18 +241,18 @@ def test_what_is_stopped_is_not_called_a_failure(place, number, whom):
         while not checkpoint.exists():
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.05)
-        owner = Process.named_in(log.read_text().splitlines()[0])
+        owner = signed(log.read_text().splitlines()[0])
         assert owner is not None
         os.killpg(process.pid, number) if whom == "all" else os.kill(owner.pid, number)
         text, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert owner.is_alive() is False
+    assert not owner.lives
     assert "Something failed" not in text
     told = {
         signal.SIGINT: "Stopped on request; what is finished is kept.",
         signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a "
         "scheduler or `kill` (SIGTERM); epoch ",
-        signal.SIGKILL: f"first train {RUNS[0]}: killed: there is no process {owner.pid} on",
+        signal.SIGKILL: f"first train {RUNS[0]}: killed: its process is gone",
     }
     assert told[number] in text
     assert not list((place.folder / "results").rglob("failure.json"))
