@@ -7,11 +7,15 @@ mistake is told before the first job and not after the last training.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.config import Component, Measurement, Study, Training
+from frcore.data_config import SyntheticFaces
 from frcore.errors import UserError
 from frcore.model_config import StoredEmbeddings, TorchScriptModel
+
+if TYPE_CHECKING:
+    from frcore.training.fit import TrainingSize
 
 T = TypeVar("T")
 
@@ -104,13 +108,19 @@ def _images(study: Study, asked: _Asked) -> None:
 
 def _sizes(study: Study) -> list[int]:
     """Numbers of classes that heads and samplers are built for."""
-    from frcore.data_config import SyntheticFaces
+    measured = [min(study.measurement.identities)] if study.measurement else []
+    known = _training_size(study)
+    return [known.classes if known else CLASSES, *measured]
+
+
+def _training_size(study: Study) -> TrainingSize | None:
+    """Of the training set, where it need not be prepared to know."""
+    if not isinstance(study.train, SyntheticFaces):
+        return None
+    from frcore.data.synthetic import training_counts
     from frcore.training.fit import TrainingSize
 
-    measured = [min(study.measurement.identities)] if study.measurement else []
-    if isinstance(study.train, SyntheticFaces):
-        return [TrainingSize.of(study.train).classes, *measured]
-    return [CLASSES, *measured]
+    return TrainingSize(*training_counts(study.train))
 
 
 def _heads(study: Study, asked: _Asked) -> None:
@@ -125,19 +135,18 @@ def _samplers(study: Study, asked: _Asked) -> None:
     import torch
 
     from frcore.centers import check_moves_every_center
-    from frcore.data_config import SyntheticFaces
     from frcore.samplers import build_sampler
-    from frcore.training.fit import TrainingSize, problems
+    from frcore.training.fit import problems
 
+    size = _training_size(study)
     for index, component in enumerate(study.samplers):
         place = f"samplers[{index}]"
         sampler = asked.build(place, build_sampler, component)
         if sampler is None or study.training is None:
             continue
-        if isinstance(study.train, SyntheticFaces):
+        if size is not None:
             places = {"sampler": place, "training": "training"}
-            found = problems(study.training, sampler, TrainingSize.of(study.train))
-            for part, problem in found.items():
+            for part, problem in problems(study.training, sampler, size).items():
                 asked.say(places[part], problem)
         if study.training.center_optimizer == "torch" and ":" not in component.name:
             with torch.device("meta"):  # which takes no memory

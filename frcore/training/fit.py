@@ -11,8 +11,6 @@ import numpy as np
 
 from frcore.config import Training
 from frcore.data.prepared import Prepared
-from frcore.data.synthetic import training_counts
-from frcore.data_config import SyntheticFaces
 from frcore.samplers.base import Sampler, Work
 
 
@@ -31,10 +29,8 @@ class TrainingSize:
     largest: int
 
     @classmethod
-    def of(cls, data: Prepared | SyntheticFaces) -> TrainingSize:
-        """Of a data set that is prepared, or that need not be to know."""
-        if isinstance(data, SyntheticFaces):
-            return cls(*training_counts(data))
+    def of(cls, data: Prepared) -> TrainingSize:
+        """Of a prepared training set."""
         return cls(data.num_classes, len(data.labels), int(np.bincount(data.labels).max()))
 
 
