@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from frcore import plan
@@ -226,6 +227,11 @@ def test_a_run_is_refused_by_the_same_rules_before_its_first_epoch(tmp_path):
     with pytest.raises(UserError, match="sampler: size = 113, but the run sees 112 images"):
         train(spec.model_copy(update={"sampler": queue}), tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run/metrics.jsonl").exists()
+    # As an older version prepared one identity.
+    index = pd.read_parquet(tmp_path / "data/index.parquet")
+    index.assign(label=0).to_parquet(tmp_path / "data/index.parquet", index=False)
+    with pytest.raises(UserError, match="a training set of 1 class; at least 2 identities"):
+        train(spec, tmp_path / "data", tmp_path / "run")
 
 
 # --- names ---------------------------------------------------------------------------------------

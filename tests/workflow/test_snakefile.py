@@ -72,6 +72,30 @@ def test_a_mistake_in_the_study_is_told_without_a_traceback(tmp_path):
     assert "Traceback" not in done.text
 
 
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("seeds=[yes]", "--config seeds: [0]: yes given"),
+        ("training={epochs: 010}", "--config training: epochs: 010 given (8 in YAML 1.1)"),
+        ("training={epochs: true}", "training.epochs: true given; it should be a valid integer"),
+    ],
+)
+def test_values_of_the_command_line_are_read_as_the_user_wrote_them(tmp_path, pair, expected):
+    write_study(tmp_path)
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "study.yaml", "--config", pair)
+    assert done.code != 0
+    assert expected in done.text
+    assert "Traceback" not in done.text
+
+
+def test_a_mark_of_utf_8_does_no_harm(tmp_path):
+    path = write_study(tmp_path)
+    path.write_bytes(path.read_bytes().decode().encode("utf-8-sig"))
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "study.yaml", "--config", "seeds=[1e0]")
+    assert done.code == 0, done.text
+    assert "train_backbone tiny-arcface-full-s1" in done.jobs
+
+
 def test_measurements_take_all_cores_and_gpus_are_asked_for(tmp_path):
     write_study(tmp_path)
     cores = os.cpu_count()
