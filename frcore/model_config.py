@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from frcore.section import Label, Place, Section
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 Channel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -10,10 +10,20 @@ import pydantic
 
 from frcore.config import Study
 from frcore.errors import UserError, listed
+from frcore.model_config import SHA256_PATTERN
+from frcore.section import LABEL_PATTERN
 from frcore.study_file import parse_value
 from frcore.text import one_line
 
 Location = tuple[int | str, ...]
+
+
+_ALLOWED: Mapping[str, str] = {
+    LABEL_PATTERN: "letters, digits, '_', '.' and '+', because it becomes a file name in which '-' "
+    "separates the parts",
+    SHA256_PATTERN: "the 64 digits 0-9 and a-f that `sha256sum FILE` prints",
+}
+"""What the patterns of a study's texts mean."""
 
 
 def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
@@ -67,10 +77,7 @@ def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
         names = list(node.get("discriminator", {}).get("mapping", {}))
         return f"{place}.kind: is missing; add one of {', '.join(names)}"
     if kind == "string_pattern_mismatch":
-        return (
-            f"{place}: {given!r} given; allowed are letters, digits, '_', '.' and '+', because it "
-            "becomes a file name in which '-' separates the parts"
-        )
+        return f"{place}: {_shown(given)} given; allowed are {_ALLOWED[item['ctx']['pattern']]}"
     if kind == "value_error":
         message = item["msg"].removeprefix("Value error, ")
         return f"{place}: {message}" if place else message

@@ -165,6 +165,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("measurement", "center_format 'split' with backend 'dense'", "'streamed'"),
     ),
     "same label": ({"heads": ["adacos", "adacos"]}, ("heads", "label 'adacos'", "twice")),
+    "short sha256": (
+        {"models": [{**ONNX, "sha256": "b7120c095d60"}]},
+        ("models[0].sha256", "'b7120c095d60' given", "64 digits", "`sha256sum FILE` prints"),
+    ),
     "bad label": ({"name": "a-b"}, ("name", "'a-b' given", "'-'")),
     "bad benchmark name": (
         {"benchmarks": {"a b": TINY["benchmarks"]["pairs"]}},
