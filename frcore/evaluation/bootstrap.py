@@ -59,13 +59,13 @@ class SharedBootstrap(SharedReplicates):
         refuse_few: bool = True,
     ):
         labels = as_labels(same, np.asarray(same).size)
-        if refuse_few:
-            _refuse_few_false_accepts(metrics.values(), int(np.count_nonzero(~labels)))
         # Several metrics of one run's scores share what was sorted.
         ranked = {id(values): Ranked.of(values, labels) for values in scores.values()}
         bound = {
             run: metrics[run].bind(ranked[id(values)], labels) for run, values in scores.items()
         }
+        if refuse_few:
+            _refuse_few_false_accepts(metrics.values(), int(np.count_nonzero(~labels)))
         people = people_of_pairs(labels, identity_a, identity_b)
         people_values, couple_values = replicates_of(bound, people, replicates, rng_seed)
         super().__init__(

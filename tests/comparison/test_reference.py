@@ -52,7 +52,7 @@ def lowered(rows: Rows, head: str, points: float, **columns: object) -> Rows:
 
 def test_nothing_changed_is_no_difference(rows, tmp_path):
     found = numbers(rows, read_reference(keep(rows, tmp_path)))
-    assert len(found) == 2 * 3
+    assert len(found) == 2 * 2
     assert all(number.difference == 0 for number in found)
     assert {number.verdict for number in found} == {"not told apart"}
 
@@ -76,7 +76,7 @@ def test_the_width_is_that_of_a_pooled_t_test(rows, tmp_path):
     old = rows.evaluation[rows.evaluation["metric"] == "accuracy"].groupby("head")["value"]
     squares = sum(float(group.var(ddof=1) * 2) for _, group in [*own, *old])
     error = np.sqrt(squares / 8 * (1 / 3 + 1 / 3))
-    expected = stats.t.ppf(1 - 0.05 / 6 / 2, 8) * error
+    expected = stats.t.ppf(1 - 0.05 / 4 / 2, 8) * error
     assert found.high - found.difference == pytest.approx(expected)
     difference = own.get_group("arcface").mean() - old.get_group("arcface").mean()
     assert found.difference == pytest.approx(difference)
@@ -98,7 +98,20 @@ def test_a_head_without_kept_rows_has_no_verdict(rows, tmp_path):
     assert {n.head: n.verdict for n in found} == {
         "arcface": "not compared", "softmax": "not told apart"
     }  # fmt: skip
-    assert [n.level for n in found if n.level] == pytest.approx([1 - 0.05 / 3] * 3)
+    assert [n.level for n in found if n.level] == pytest.approx([1 - 0.05 / 2] * 2)
+
+
+def test_a_far_of_few_false_accepts_has_no_verdict(rows, tmp_path):
+    then = read_reference(keep(rows, tmp_path))
+    kept = then.evaluation[then.evaluation["far"] == 0.01]
+    assert kept["value"].notna().all()
+    assert kept["low"].isna().all()
+    found = numbers(rows, then, metrics=["templates.tar.0.1", "templates.tar.0.01"])
+    assert {(n.key, n.verdict) for n in found} == {
+        ("templates.tar.0.1", "not told apart"), ("templates.tar.0.01", "not compared")
+    }  # fmt: skip
+    assert {n.level for n in found if n.level} == {1 - 0.05 / 2}
+    assert all("allows 2 false accepts" in n.why for n in found if n.key.endswith(".01"))
 
 
 def test_repetitions_of_equal_trainings_seldom_fail():

@@ -151,8 +151,8 @@ def test_the_nearest_rule_may_exceed_the_far_where_the_conservative_does_not():
 @pytest.mark.parametrize(
     ("genuine", "impostor", "message"),
     [
-        ([], [0.1], "genuine scores have shape"),
-        ([0.1], [], "impostor scores have shape"),
+        ([], [0.1], "no genuine pairs"),
+        ([0.1], [], "no impostor pairs"),
         ([0.1, np.nan], [0.1], "genuine score 1 of 2 is nan"),
         ([0.1], [0.1, 0.2, np.inf], "impostor score 2 of 3 is inf"),
         ([[0.1]], [0.1], "one-dimensional"),

@@ -41,7 +41,13 @@ def test_a_band_is_the_interval_of_a_table(summary: Summary):
     runs = {m: [summary.scores.load(r, "templates") for r in c.runs] for m, c in curves.items()}
     protocol = runs[ARCFACE][0]
     curve = curves[ARCFACE]
-    for far in band_fars(curve.far, 8)[[0, 5]]:
+    # Of 200 impostor pairs fewer than ten may be accepted there, too few for an interval.
+    few = curve.far < 10 / 200
+    assert few.sum() > 5
+    assert np.isnan(curve.low[few]).all()
+    assert np.isnan(curve.high[few]).all()
+    assert np.isfinite([curve.low[~few], curve.high[~few]]).all()
+    for far in band_fars(curve.far[~few], 8)[[0, 5]]:
         scores = {f"{m} {i}": a["scores"] for m, own in runs.items() for i, a in enumerate(own)}
         bootstrap = SharedBootstrap(
             scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],

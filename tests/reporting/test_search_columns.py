@@ -18,7 +18,7 @@ from tests.reporting.tree import Tree, make_study
 
 RANK = Column("templates", "rank", None, "all", rank=1)
 TPIR = Column("templates", "tpir", None, "all", fpir=0.1)
-PROBES = np.repeat(np.arange(40), 4)
+PROBES = np.repeat(np.arange(40), 6)
 
 
 def drawn(seed: int, skill: float) -> FoundProbes:

@@ -10,7 +10,7 @@ from frcore.reporting.summary import Summary
 from frcore.reporting.table_cost import cost_table, significant
 from frcore.reporting.tables import all_tables
 from tests.reporting.conftest import HOSTILE, Made
-from tests.reporting.test_summary import ACCURACY, TAR, values
+from tests.reporting.test_summary import ACCURACY, FEW, TAR, values
 
 
 def column(table, text: str) -> int:
@@ -23,10 +23,24 @@ def test_accuracy_table_prints_the_means(complete: Made, summary: Summary):
         "head", "sampler", "accuracy [%]", "TAR at FAR 0.1 [%]", "TAR at FAR 0.01 [%]"
     ]  # fmt: skip
     for row in table.rows:
-        for shown, place in ((ACCURACY, 2), (TAR, 4)):
+        for shown, place in ((ACCURACY, 2), (TAR, 3), (FEW, 4)):
             mean = np.mean(values(complete, row[0].text, row[1].text, shown))
             assert row[place].text == f"{100 * mean:.2f}"
-            assert row[place].detail.startswith("[")
+            assert row[place].detail.startswith("[") == (shown is not FEW)
+            assert shown is not FEW or (row[place].mark, row[place].detail) == ("", "")
+    why = "templates: TAR at FAR 0.01: no interval and no mark, FAR 0.01 allows 2 false accepts"
+    assert sum(note.startswith(why) for note in table.notes) == 1
+
+
+def test_the_headline_is_the_lowest_far_with_an_interval(complete: Made, summary: Summary):
+    tables = all_tables(summary, complete.root)
+    assert [heading.text for heading in tables["overview"].headings][2:4] == [
+        "accuracy [%]", "TAR at FAR 0.1 [%]"
+    ]  # fmt: skip
+    [note] = [note for note in tables["overview"].notes if "the lowest FAR" in note]
+    assert note.startswith("templates: TAR at FAR 0.1")
+    assert "at least 10 false accepts" in note
+    assert set(tables["differences"].data["far"].dropna()) == {0.1}
 
 
 def test_accuracy_csv_has_full_precision(complete: Made, summary: Summary):
