@@ -51,7 +51,7 @@ class FolderKind:
         title: what it is, for messages: 'a prepared data set'.
         marker: a file that every such folder has; None: a folder without one is such a folder too.
         names: what it may have in it, as patterns in which `*` is for `/` as well. Empty: the
-            marker keeps count of what was written.
+            marker lists what was written.
     """
 
     title: str
@@ -78,7 +78,7 @@ def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
         with refusals_told(path):
             yield temporary
             if kind.marker is not None and not kind.names:
-                write_json(temporary / kind.marker, _count(temporary, kind.marker))
+                write_json(temporary / kind.marker, {"files": _files(temporary)})
             # Somebody may have put something there in the meantime.
             refuse_other_folder(path, kind)
             _swap_in(temporary, path)
@@ -126,20 +126,11 @@ def _others(folder: Path, kind: FolderKind) -> list[str]:
     if kind.names:
         return [name for name in files if not any(fnmatchcase(name, p) for p in kind.names)]
     assert kind.marker is not None
-    marker = folder / kind.marker
     try:
-        if read_json(marker) == _count(folder, kind.marker):
-            return []
-    except (OSError, ValueError):
+        written = {kind.marker, *read_json(folder / kind.marker)["files"]}
+    except (OSError, ValueError, TypeError, KeyError):
         return files
-    since = marker.stat().st_ctime
-    return [name for name in files if (folder / name).lstat().st_ctime > since] or files
-
-
-def _count(folder: Path, marker: str) -> dict[str, Any]:
-    """How many files there are besides the marker, and a hash of their names."""
-    files = [name for name in _files(folder) if name != marker]
-    return {"files": len(files), "names_sha256": sha256_of_json(files)}
+    return [name for name in files if name not in written]
 
 
 def _files(folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
 
 ALIGNED = FolderKind("a folder of aligned faces", ".frcore-aligned.json")
-"""Its faces have the names of their images, so it says itself how many it has."""
+"""Its faces have the names of their images, so it lists them itself."""
 
 _ENCODINGS: Mapping[str, tuple[str, list[int]]] = {
     "jpeg95": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]),

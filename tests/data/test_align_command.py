@@ -79,7 +79,7 @@ def test_pictures_that_the_list_does_not_name(tmp_path, images):
 def test_dots_in_names_are_no_suffix(tmp_path, images, name):
     (images / "Bea/x/1.jpg").rename(images / name)
     run(tmp_path, images, row(name))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["J.R._Smith_0001.jpg"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["J.R._Smith_0001.jpg"]
 
 
 def test_a_composed_list_and_decomposed_names_on_disk(tmp_path, images):
