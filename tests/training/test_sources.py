@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from PIL import Image as Pillow
 from frcore.data import loader
 from frcore.data.prepare import prepare
 from frcore.data.prepared import Prepared
+from frcore.errors import UserError
 from frcore.plan import TrainDataSpec
+from frcore.training.loop import Trainer
 from frcore.training.run import train
 from tests.training.conftest import IMAGE, run_spec
 from tests.training.test_run import assert_same_run
@@ -92,3 +95,28 @@ def test_every_format_gives_the_same_run(
     monkeypatch.setattr(loader, "HELD_IN_MEMORY", 0)
     train(SPEC, tmp_path / "data", tmp_path / "run")
     assert_same_run(tmp_path / "run", copied)
+
+
+def test_a_source_that_changes_during_a_training_is_refused_and_moved_ones_are_followed(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(people, tmp_path / "people")
+    data = {"kind": "folder", "root": str(tmp_path / "people"), "storage": "in_place"}
+    prepared(data, tmp_path / "data")
+    first = files(tmp_path / "people")[0]
+    content, epoch = first.read_bytes(), Trainer.train_epoch
+
+    def changed_after(trainer: Trainer, *arguments: Any) -> Any:
+        first.write_bytes(content + b"\0")
+        return epoch(trainer, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", changed_after)
+        with pytest.raises(UserError, match=f"{first.name}: had {len(content)} bytes"):
+            train(SPEC, tmp_path / "data", tmp_path / "run")
+    # Not even where it is put back: nobody knows what the epochs were of.
+    assert not list((tmp_path / "run").rglob("*.pt"))
+    first.write_bytes(content)
+    place = (tmp_path / "people").rename(tmp_path / "moved")
+    train(SPEC, tmp_path / "data", tmp_path / "run", place=place)
+    assert (tmp_path / "run" / "result.json").is_file()
