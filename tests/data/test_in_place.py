@@ -162,13 +162,14 @@ def test_images_are_aligned_by_their_landmarks(files, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
     root = tmp_path / "large"
     root.mkdir()
-    Pillow.fromarray(picture).save(root / "a.png")
-    landmarks = (2 * template(112) + (4, 6)).astype(np.float32)[None]
+    for name in ("a.png", "b.png"):
+        Pillow.fromarray(picture).save(root / name)
+    landmarks = np.stack([(2 * template(112) + (4, 6)).astype(np.float32)] * 2)
     size = Image(size=112, alignment="arcface-112")
-    images = InPlaceImages(EncodedFiles(root, ["a.png"]), size, landmarks=landmarks)
+    images = InPlaceImages(EncodedFiles(root, ["a.png", "b.png"]), size, landmarks=landmarks)
     np.testing.assert_allclose(images[0].astype(int), picture[6:230:2, 4:228:2], atol=1)
     with written_in_place(tmp_path / "aligned", images, protocol="train", **ABOUT) as draft:
-        draft.tables["index"] = index_of(["a/a.png"])
+        draft.tables["index"] = index_of(["a/a.png", "b/b.png"])
     data = Prepared.open(tmp_path / "aligned")
     np.testing.assert_array_equal(data.images[:], images[:])
     data.verify()
