@@ -180,7 +180,7 @@ def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
             if getattr(picture, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & 1:
                 raise BadImageError(_not_read("the small preview in a camera's raw file"))
             picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
+            return _to_rgb(_upright(picture))
     except BadImageError:
         raise
     except Pillow.UnidentifiedImageError as error:
@@ -190,6 +190,13 @@ def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
     except Exception as error:  # Damaged files make decoders raise nearly anything.
         raise_refusal(error)
         raise BadImageError(str(error) or type(error).__name__) from error
+
+
+def _upright(picture: Pillow.Image) -> Pillow.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # Its own message speaks of a TIFF file, which EXIF data are.
+        raise BadImageError("its EXIF data are damaged; write it again without them") from error
 
 
 def _not_read(what: str) -> str:

@@ -210,7 +210,7 @@ def write_folder(spec: Folder, image: Image, out: Path, about: dict[str, Any],
     sources = enough(everything, spec.min_images)
     if not sources:
         raise UserError(
-            f"{folder.root}: no identity has {spec.min_images} pictures in a sub-folder of its "
+            f"{folder.root}: no identity has {spec.min_images} images in a sub-folder of its "
             "own; check `root` or lower `min_images`"
         )
     check_classes(len({source.identity for source in sources}), f"{folder.root}: a training set")

@@ -130,7 +130,10 @@ class VerificationBin:
             raise self._error(str(refused), refused.fault) from refused
         images, labels = self._parts(value)
         self._blobs = self._images(images)
-        self.same = self._labels(labels)
+        try:
+            self.same = self._labels(labels)
+        except (ValueError, KeyError) as error:
+            raise self._error(f"a label is not written as bytes ({error})") from error
         if len(self._blobs) != 2 * len(self.same) or not self._blobs:
             raise self._error(f"{len(self._blobs)} images for {len(self.same)} pairs")
 

@@ -62,6 +62,13 @@ def test_an_orientation_is_applied(orientation):
     np.testing.assert_array_equal(found, turned[orientation - 1])
 
 
+@pytest.mark.parametrize("form", ["WEBP", "PNG"])
+def test_damaged_exif_data_are_said_to_be_that(form):
+    content = encoded(NOISE, form, exif=b"Exif\0\0" + bytes(20))
+    with pytest.raises(BadImageError, match="its EXIF data are damaged"):
+        decode_rgb(content)
+
+
 def test_four_components_are_pillows():
     content = encoded(Pillow.fromarray(NOISE).convert("CMYK"))
     assert read_jpeg(content).components == 4

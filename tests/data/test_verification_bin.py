@@ -234,6 +234,13 @@ def test_pairs_of_one_kind_are_named(tmp_path, same, missing):
     assert report.problems == [problem.replace(" pairs,", " pairs in the split 'test',")]
 
 
+def test_a_label_that_is_quoted_wrongly(tmp_path):
+    whole = pickle.dumps((IMAGES, [np.bool_(same) for same in SAME]), 0)
+    assert whole.count(b"V\\u0000\n") == 1
+    with pytest.raises(UserError, match="a label is not written as bytes"):
+        opened(tmp_path, whole.replace(b"V\\u0000\n", b"V\\u000\n"))
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"cannot be read.*must be a \.bin file"):
         VerificationBin(tmp_path / "none.bin")
