@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterable
 
-
 SHOWN = 20
 """Problems that `listed` names; the rest are counted."""
 

@@ -225,11 +225,12 @@ def test_of_many_mistakes_the_first_are_shown_and_a_long_key_is_cut(tmp_path):
     assert "3,000 mistakes:" in message
     assert "seeds[19]: yes" in message
     assert message.endswith("\n  and 2,980 more")
-    path = write_study(tmp_path, **{"k" * 100_000: 1}, heads=[{}] * 3000)
-    message = refusal(path)
-    assert "3,001 mistakes:" in message  # a label is made from the name: one mistake each
-    assert "kkk…" in message or "heads[0].name: is missing" in message
-    assert len(message) < 40_000
+    message = refusal(write_study(tmp_path, heads=[{}] * 3000))
+    assert "3,000 mistakes:" in message  # a label is made from the name: one mistake each
+    assert "heads[0].name: is missing" in message
+    message = refusal(write_study(tmp_path, **{"k" * 100_000: 1}))
+    assert message.endswith("kkk…")
+    assert len(message) < 2000
 
 
 def test_values_are_counted_with_aliases_written_out(tmp_path, monkeypatch):
