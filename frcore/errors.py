@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Iterable
 
+SHOWN = 20
+"""Problems that `listed` names; the rest are counted."""
+
 
 class UserError(Exception):
     """Something in the user's input is wrong; the command line prints it without a traceback."""
@@ -37,7 +40,9 @@ def listed(problems: list[str]) -> str:
     """
     if len(problems) == 1:
         return problems[0]
-    return "\n".join([f"{len(problems)} mistakes:", *(f"  {problem}" for problem in problems)])
+    more = [f"and {len(problems) - SHOWN:,} more"] if len(problems) > SHOWN else []
+    lines = [f"  {line}" for line in (*problems[:SHOWN], *more)]
+    return "\n".join([f"{len(problems):,} mistakes:", *lines])
 
 
 def check_classes(count: int, what: str = "a classifier") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import pydantic
@@ -16,6 +16,9 @@ from frcore.study_file import parse_value
 from frcore.text import one_line
 
 Location = tuple[int | str, ...]
+
+LONGEST_LINE = 1500
+"""Characters of a message; a key can be as long as the file."""
 
 
 _ALLOWED: Mapping[str, str] = {
@@ -30,19 +33,22 @@ def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
     """One line for each mistake in `raw`, the content of the file `source`."""
     schema = Study.model_json_schema()
     found = [dict(item) for item in error.errors()]
-    lines = [_line(item, raw, schema) for item in found if not _follows(item, found)]
+    places = {item["loc"] for item in found}
+    lines = [
+        one_line(_line(item, raw, schema), LONGEST_LINE)
+        for item in found
+        if not _follows(item, places)
+    ]
     return f"{source}: {listed(lines)}"
 
 
-def _follows(item: dict[str, Any], found: list[dict[str, Any]]) -> bool:
-    """Whether another of the errors `found` is the cause of this one."""
-    location = item["loc"]
+def _follows(item: dict[str, Any], places: Set[Location]) -> bool:
+    """Whether an error at another of `places` is the cause of this one."""
+    location: Location = item["loc"]
     if item["type"] == "too_short":  # pydantic drops the items that are wrong, then counts
-        return any(other["loc"][: len(location)] == location for other in found if other != item)
+        return any(place[: len(location)] == location for place in places if place != location)
     # The label is made from the name.
-    return location[-1:] == ("label",) and any(
-        other["loc"] == (*location[:-1], "name") for other in found
-    )
+    return location[-1:] == ("label",) and (*location[:-1], "name") in places
 
 
 def nearest(given: str, names: Iterable[str]) -> str:

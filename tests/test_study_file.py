@@ -220,6 +220,19 @@ def test_hostile_and_damaged_files_are_refused_soon_and_in_words(tmp_path, case)
     assert expected in message
 
 
+def test_of_many_mistakes_the_first_are_shown_and_a_long_key_is_cut(tmp_path):
+    message = refusal(written(tmp_path, "seeds: [" + "yes," * 3000 + "]"))
+    assert "3,000 mistakes:" in message
+    assert "seeds[19]: yes" in message
+    assert message.endswith("\n  and 2,980 more")
+    message = refusal(write_study(tmp_path, heads=[{}] * 3000))
+    assert "3,000 mistakes:" in message  # a label is made from the name: one mistake each
+    assert "heads[0].name: is missing" in message
+    message = refusal(write_study(tmp_path, **{"k" * 100_000: 1}))
+    assert message.endswith("kkk…")
+    assert len(message) < 2000
+
+
 def test_values_are_counted_with_aliases_written_out(tmp_path, monkeypatch):
     counted = 0
     value = yaml.ScalarNode.__init__
