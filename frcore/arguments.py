@@ -28,7 +28,7 @@ def workflow(study: Path | None, config: list[str] | None) -> Workflow:
 
 def text_of(spec: str) -> str:
     """The JSON that is given, or that is in the file that is given."""
-    if spec.lstrip().startswith("{"):
+    if spec.lstrip().startswith(("{", "[")):
         return spec
     try:
         return Path(spec).read_text(encoding="utf-8")
