@@ -141,10 +141,10 @@ def pair_list(data: Any) -> Iterator[File]:
             yield f"list {path.relative_to(listed).as_posix()}", path
     else:
         yield f"list {listed.name}", listed
-    sides, problems = find_images(root, READERS[data.format](listed))
+    found, problems = find_images(root, READERS[data.format](listed))
     refuse("images of the list are missing", problems, f"Complete {root}, or correct `images`")
-    for side in sides:
-        yield side.path, root / side.path
+    for side, name in found.items():
+        yield side.path, root / name
 
 
 def ijb(data: Any) -> Iterator[File]:

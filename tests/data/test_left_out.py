@@ -17,7 +17,9 @@ from PIL import features
 from frcore.data.check import check
 from frcore.data.decoding import decode_rgb
 from frcore.data.image_list import read_list
+from frcore.data_config import PairList
 from frcore.errors import UserError
+from frcore.sources import sign
 from tests.data.making import PLAIN, benchmark, pixels, train, write_person
 
 SUFFIXES = (".jfif", ".jpe", ".JPG", "", ".jp2", ".avif", ".photo", ".jpg_large")
@@ -119,6 +121,13 @@ def test_an_official_pair_list(tmp_path, suffix):
         [decode_rgb(picture(side, suffix))[2:18, 2:18] for side in (0, 1)],
     )
     assert data.manifest.images == 40
+    # A change of such a file is a change of the source.
+    section = PairList.model_validate(data.manifest.spec["data"] | {
+        "images": str(tmp_path / "faces"), "pairs": str(tmp_path / "pairs.txt")
+    })  # fmt: skip
+    before = sign(section, "content")
+    (tmp_path / "faces" / f"P3_1_0001{suffix}").write_bytes(picture(77, suffix))
+    assert sign(section, "content") != before
 
 
 def shard(path: Path, files: dict[str, bytes]) -> Path:
