@@ -142,7 +142,7 @@ def test_a_kill_after_the_last_epoch_repeats_the_end_alone(
         args = (len(states) + 1, NEW.model_dump_json(), tiny_data, out, code)
         child = context.Process(target=_dies_at, args=args)
         child.start()
-        child.join(120)
+        child.join(600)
         assert child.exitcode in (0, 9)
         if child.exitcode == 0:
             states.append("done")
