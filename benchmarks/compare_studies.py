@@ -27,7 +27,7 @@ from rich.console import Console
 from frcore.errors import UserError
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.uncertainty import paired_difference
-from frcore.files import atomic_file
+from frcore.files import atomic_file, refuse_other_file
 from frcore.reporting.scores import Arrays, load_scores, metric_of, same_protocol
 from frcore.reporting.summary import Column
 
@@ -132,6 +132,8 @@ def main() -> None:
     parser.add_argument("b", type=Path)
     parser.add_argument("--to", type=Path, help="also write the rows to this CSV file")
     given = parser.parse_args()
+    if given.to is not None:
+        refuse_other_file(given.to, ",study_a,study_b,", "a comparison of studies")
     frame = compare(given.a, given.b)
     console = Console()
     for row in frame.itertuples():

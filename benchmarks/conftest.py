@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from frcore.files import atomic_file
+from frcore.files import atomic_file, refuse_other_file
 
 COLUMNS = (
     "benchmark", "subject", "head", "identities", "batch_size", "dim", "status", "error",
@@ -49,6 +49,7 @@ def keep_row(request: pytest.FixtureRequest) -> Any:
 def append(path: Path, row: dict[str, Any]) -> None:
     """Add a row to a CSV file, which is replaced as a whole."""
     rows = []
+    refuse_other_file(path, ",".join(COLUMNS[:4]), "a table of this benchmark")
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

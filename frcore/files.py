@@ -128,7 +128,7 @@ def _others(folder: Path, kind: FolderKind) -> list[str]:
     assert kind.marker is not None
     try:
         written = {kind.marker, *read_json(folder / kind.marker)["files"]}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return files
     return [name for name in files if name not in written]
 
@@ -246,7 +246,8 @@ def _make_room(folder: Path) -> None:
     """Make `folder`; where it is there, remove what killed processes left in it."""
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):  # it may be read by nobody
-        names = [path.name for path in folder.iterdir() if ".frcore-" in path.name]
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if ".frcore-" in entry.name]
         for found in filter(None, map(_TEMPORARY.fullmatch, names)):
             owner = Owner(found["host"], int(found["pid"]), int(found["started"]))
             with contextlib.suppress(OSError):  # another writer may do the same just now

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.session.cases import KEY, Case
-from frcore.files import atomic_file
+from frcore.files import atomic_file, refuse_other_file
 
 MEASURED = (
     "device", "gpu_name", "status", "error", "bytes_asked", "disturbed", "attempts",
@@ -54,6 +54,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[Key, dict[str, str]] = {}
+        refuse_other_file(path, ",step_ms,", "the table of a session")
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
                 self.rows = {key_of(row): row for row in csv.DictReader(file)}

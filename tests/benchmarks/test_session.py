@@ -12,10 +12,12 @@ import pytest
 from rich.console import Console
 
 import benchmarks.gpu_session as gpu_session
+from benchmarks.conftest import append
 from benchmarks.gpu_session import Session, run, show
 from benchmarks.session.cases import KEY, grid, rank
 from benchmarks.session.measure import Options
 from benchmarks.session.table import COLUMNS, Table
+from frcore.errors import UserError
 
 QUICK = Options(device="cpu", seconds=0.01, warmup=1, steps=(3, 3))
 
@@ -65,6 +67,15 @@ def test_a_table_takes_one_row_per_case_and_is_read_back(tmp_path):
     with pytest.raises(ValueError, match="no such column"):
         table.put(first, {"status": "ok", "speed": 1})
     assert [path.name for path in again.path.parent.iterdir()] == ["steps.csv"]
+
+
+def test_a_table_of_somebody_else_is_kept(tmp_path):
+    path = tmp_path / "grades.csv"
+    path.write_text("name,grade\nAda,1\n")
+    for write in (lambda: Table(path), lambda: append(path, {"benchmark": "bench_loss"})):
+        with pytest.raises(UserError, match=r"grades\.csv is there and is not .*table"):
+            write()
+    assert path.read_text() == "name,grade\nAda,1\n"
 
 
 def test_resuming_repeats_failures_only(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from frcore.errors import UserError
+from frcore.faults import RefusedError
 from frcore.plan import RunSpec
 from frcore.reporting.records import read_run
 from frcore.training import run as run_module
@@ -59,9 +60,9 @@ def disk_full(*_: Any) -> Any:
 Breaks = Callable[[pytest.MonkeyPatch], None]
 ENDINGS: dict[str, tuple[type[BaseException], Breaks]] = {
     "Ctrl-C": (KeyboardInterrupt, lambda patch: patch.setattr(Trainer, "train_epoch", interrupted)),
-    "disk full": (OSError, lambda patch: patch.setattr(run_module, "save_model", disk_full)),
+    "disk full": (RefusedError, lambda patch: patch.setattr(run_module, "save_model", disk_full)),
     "disk full at the end": (
-        OSError,
+        RefusedError,
         lambda patch: patch.setattr(run_module, "diagnose_run", disk_full),
     ),
 }
@@ -141,7 +142,7 @@ def test_a_kill_after_the_last_epoch_repeats_the_end_alone(
         args = (len(states) + 1, NEW.model_dump_json(), tiny_data, out, code)
         child = context.Process(target=_dies_at, args=args)
         child.start()
-        child.join(120)
+        child.join(600)
         assert child.exitcode in (0, 9)
         if child.exitcode == 0:
             states.append("done")
