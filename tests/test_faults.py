@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from frcore.data.draft import PREPARED
 from frcore.data.encoded import EncodedFiles
 from frcore.data.images import read_image
 from frcore.data.rendering import over_cores
@@ -106,7 +107,8 @@ def test_what_is_written_whole_tells_where_there_is_no_room(small_disk):
     assert ".a-" not in str(told.value), "the file that the user knows"
     # numpy says how many items it wrote, and not why it wrote no more.
     small_disk.leave(4096)
-    with pytest.raises(RefusedError, match="no space left"), atomic_directory(target) as folder:
+    full = pytest.raises(RefusedError, match="no space left")
+    with full, atomic_directory(target, PREPARED) as folder:
         np.save(folder / "x.npy", np.ones(100_000))
     with pytest.raises(RefusedError, match="no space left"), atomic_file(target) as file:
         np.ones(100_000).tofile(file)

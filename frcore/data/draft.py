@@ -74,7 +74,7 @@ class Draft(BareDraft):
         self.images = target
 
 
-def _new_images(path: Path, shape: tuple[int, ...]) -> Images:
+def _new_images(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
     """A memory map of a new `.npy` file with all its room on the disk."""
     images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     reserve(path, path.stat().st_size)
