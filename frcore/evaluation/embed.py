@@ -105,7 +105,7 @@ def embed_with(
     wanted = np.arange(len(images)) if rows is None else np.asarray(rows)
     if wanted.size == 0:
         raise UserError("there are no images to embed; check the benchmark's protocol")
-    parts = []
+    parts: list[NDArray[np.float32]] = []
     for batch in _pixels(images, wanted, batch_size):
         if not parts:
             refuse_unsteady(extract, batch[0], remedy)

@@ -63,17 +63,25 @@ _ON_REQUEST = ("Terminating processes on user request", "Will exit after finishi
 """What Snakemake says on Ctrl-C, and on SIGTERM."""
 
 
-def ending(study: Study, root: Path, logs: Path) -> str:
-    """Why a workflow ended early, in a sentence: somebody stopped its jobs, or something failed."""
+def ending(study: Study, root: Path, logs: Path, page: Path | None) -> str:
+    """Why a workflow ended early: somebody stopped it or its jobs, or something failed.
+
+    Args:
+        study, root, logs: as of `jobs`.
+        page: what shows what worked; None where somebody stopped Snakemake itself.
+    """
+    if page is None:
+        return "Stopped on request; what is finished is kept. The same call goes on."
+    worked = f"What worked is in {page}"
     found = jobs(study, root, logs)
     stopped = [job for job in found if job.status == "stopped"]
     if not stopped or any(job.status == "failed" for job in found):
-        return "Something failed."
+        return f"Something failed. {worked}"
     first, count = stopped[0], "1 job was" if len(stopped) == 1 else f"{len(stopped)} jobs were"
     return (
         f"Nothing failed, but {count} stopped, first {first.stage} "
         f"{visible(first.name)}: {_short(first.reason.removeprefix('stopped: '))}. Call Snakemake "
-        "again to go on."
+        f"again to go on. {worked}"
     )
 
 

@@ -19,6 +19,7 @@ from frcore.training.run_lock import RunLock
 from tests.reporting.tree import Tree, make_study
 
 NOW = 1_800_000_000.0
+PAGE = Path("report.html")
 
 
 @pytest.fixture
@@ -137,10 +138,14 @@ def test_what_somebody_stopped_has_not_failed(tree, logs, last):
     text = shown(tree, list(found.values()))
     assert f"stopped train {first}: {last.removeprefix('stopped: ')}" in text
     assert "Nothing is running" in text
-    told = ending(tree.study, tree.root, logs)
+    told = ending(tree.study, tree.root, logs, PAGE)
     assert told.startswith(f"Nothing failed, but 1 job was stopped, first train {first}: ")
     started(logs, "train", second, "error: no such data\n")
-    assert ending(tree.study, tree.root, logs) == "Something failed."
+    assert ending(tree.study, tree.root, logs, None).startswith("Stopped on request")
+    assert (
+        ending(tree.study, tree.root, logs, PAGE)
+        == "Something failed. What worked is in report.html"
+    )
 
 
 def test_a_failure_has_its_reason(tree: Tree, logs: Path) -> None:

@@ -31,6 +31,8 @@ def training(spec: RunSpec, data: Path, out: Path) -> subprocess.Popen[str]:
         [*FRCORE, "train", "--spec", spec.model_dump_json(), "--data", str(data), "--out",
          str(out)],
         stderr=subprocess.PIPE, text=True,
+        # As in a terminal; a shell's `&` would have tests, and so this, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
