@@ -33,7 +33,7 @@ def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
     """One line for each mistake in `raw`, the content of the file `source`."""
     schema = Study.model_json_schema()
     found = [dict(item) for item in error.errors()]
-    places = {item["loc"] for item in found}
+    places: set[Location] = {item["loc"] for item in error.errors()}
     lines = [
         one_line(_line(item, raw, schema), LONGEST_LINE)
         for item in found
