@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_refused_or_skipped_by_name(tmp_path, name, stora
     (tmp_path / "faces" / name).write_bytes(HEIC)
     settings = {"kind": "folder", "root": str(tmp_path / "faces"), "storage": storage}
     with pytest.raises(
-        UserError, match=rf"(?s)^1 images .*{name}: HEIC, which is not read.*conver"
+        UserError, match=rf"(?s)^1 images .*{name}: HEIC, which is not read.*convert"
     ):
         train(tmp_path / "out", **settings)
     data = train(tmp_path / "out", CUT, **settings, on_bad_image="skip")
