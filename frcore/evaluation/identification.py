@@ -160,7 +160,8 @@ def cmc(searches: Searches, largest: int) -> NDArray[np.float64]:
 
 
 def tpir_at_fpir(searches: Searches, fpir: float) -> TarAtFar:
-    """TPIR at an FPIR, by `tar_at_far`'s conservative rule: the FPIR asked for is never exceeded.
+    """TPIR at an FPIR, by `tar_at_far`'s conservative rule: the FPIR asked for is not exceeded
+    in this sample.
 
     In the result `tar` is the TPIR, `far` the FPIR achieved, `impostors` the non-mated searches.
 

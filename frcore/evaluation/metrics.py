@@ -41,7 +41,8 @@ class TarAtFar:
 
     Attributes:
         tar: share of genuine pairs with score ≥ `threshold`.
-        far: the FAR achieved at `threshold`; never above `far_asked` under "conservative".
+        far: the FAR achieved at `threshold`; in these pairs; not above
+            `far_asked` under "conservative".
         threshold: the accept threshold; infinite where no pair at all may be accepted.
         false_accepts: impostor pairs with score ≥ `threshold`.
         impostors, genuine: how many pairs of each kind there are.
@@ -215,8 +216,10 @@ def tar_at_far(
     """TAR at a given FAR.
 
     With N impostor pairs and k = the largest count with k/N ≤ far, the pairs with a score strictly
-    above the impostor of rank k (0 = highest) are accepted. So the achieved FAR never exceeds the
-    asked one, also where scores are tied, and no larger TAR is possible within it.
+    above the impostor of rank k (0 = highest) are accepted. So the FAR achieved in this sample does
+    not exceed the asked one, also where scores are tied, and no larger TAR is possible within it.
+    For other impostors it is (k + 1)/(N + 1) on average, so at small k TAR is biased upwards, and
+    below ten there is no interval for it (`frcore.evaluation.false_accepts`).
 
     Args:
         genuine: scores of genuine pairs (G,); higher means more alike.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -359,3 +360,34 @@ def test_an_attempt_that_failed_does_not_hide_the_older_result(crossed, tmp_path
     (run / "failure.json").write_text('{"error": "no GPU"}')
     evaluate(evaluation_spec(), run, crossed / "pairs", crossed / "train", tmp_path / "x.json")
     assert (tmp_path / "x.npz").exists()
+
+
+def keep_pairs(folder: Path, out: Path, kept) -> None:
+    """`folder` with the pairs alone for which `kept` of the table is True."""
+    shutil.copytree(folder, out)
+    table = pd.read_parquet(out / "pairs.parquet")
+    table[kept(table)].to_parquet(out / "pairs.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "subset", "reason"),
+    [
+        ("genuine", lambda pairs: pairs["same"], "all", "no impostor pairs"),
+        ("impostor", lambda pairs: ~pairs["same"], "all", "no genuine pairs"),
+        # Of the people from image 30 on none was trained on; a person has three images.
+        ("unseen genuine", lambda p: p["same"] | (p["a"] < 30), "unseen", "no impostor pairs"),
+        ("unseen impostor", lambda p: ~p["same"] | (p["a"] < 30), "unseen", "no genuine pairs"),
+        ("all seen", lambda pairs: pairs["b"] < 30, "unseen", "no (impostor )?pairs"),
+    ],
+)
+def test_pairs_of_one_kind_are_rows_that_say_why(crossed, tmp_path, name, kept, subset, reason):
+    keep_pairs(crossed / "pairs", tmp_path / name, kept)
+    out = tmp_path / "x.json"
+    run, train_data = crossed / "run", crossed / "train"
+    result = evaluate(evaluation_spec(insightface=True), run, tmp_path / name, train_data, out)
+    rows = [row for row in result["rows"] if row["subset"] == subset]
+    assert {"accuracy", "tar"} <= {row["metric"] for row in rows}
+    for row in rows:
+        assert (row["value"], row["low"], row["high"]) == (None, None, None)
+        assert re.match(reason, row["note"]), row["note"]
+    assert "scores" in np.load(out.with_suffix(".npz"))
