@@ -161,6 +161,7 @@ class Summary:
     _differences: dict[Column, list[Difference]] = field(default_factory=dict)
     _levels: dict[Column, float] = field(default_factory=dict, init=False)
     _parts: dict[Column, dict[Method, list[Any]]] = field(default_factory=dict, init=False)
+    _unmarked: dict[Column, str] = field(default_factory=dict, init=False)
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -246,9 +247,11 @@ class Summary:
     def why_unmarked(self, column: Column) -> str:
         """Why a column's numbers have no interval, mark or verdict: its FAR allows too few false
         accepts. Empty where that is not so."""
-        frame = self.rows.usable("evaluation")
-        reasons = self._few[column.rows_in(frame)]
-        return next(filter(None, reasons), "")
+        if column not in self._unmarked:
+            frame = self.rows.usable("evaluation")
+            reasons = self._few[column.rows_in(frame)]
+            self._unmarked[column] = next(filter(None, reasons), "")
+        return self._unmarked[column]
 
     @cached_property
     def _few(self) -> pd.Series:
