@@ -390,6 +390,4 @@ def test_pairs_of_one_kind_are_rows_that_say_why(crossed, tmp_path, name, kept, 
     for row in rows:
         assert (row["value"], row["low"], row["high"]) == (None, None, None)
         assert re.match(reason, row["note"]), row["note"]
-    others = [row for row in result["rows"] if row["subset"] != subset and row["metric"] != "tar"]
-    assert all(row["value"] is not None for row in others)
     assert "scores" in np.load(out.with_suffix(".npz"))
