@@ -38,6 +38,16 @@ class _Parameters(ExactNumbers):
     model_config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
+def at_place(place: str) -> Any:
+    """What stands at "package.module:name", imported now.
+
+    What is chosen by a study is named by its place: its code then counts for the jobs that chose
+    it alone (see `frcore.component_code`).
+    """
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 class Catalogue(Generic[T], Mapping[str, str]):
     """Names of one kind of component, each with the `module:Class` that implements it.
 
@@ -90,7 +100,7 @@ class Catalogue(Generic[T], Mapping[str, str]):
         if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
             raise UserError(f"{self.kind} '{name}': not a place; write it as package.module:Class")
         try:
-            return getattr(importlib.import_module(module_name), class_name)
+            return at_place(place)
         except ModuleNotFoundError as error:
             # A missing dependency inside the module is not the user's misspelling of it.
             if error.name and not module_name.startswith(error.name):

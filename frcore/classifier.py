@@ -14,7 +14,6 @@ from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.lazy import LazyRows
 from frcore.loss import LossOutput, get_backend
-from frcore.loss.auto import AutoBackend
 from frcore.loss.deferred import CenterGradient
 from frcore.loss.products import Precision
 from frcore.samplers import build_sampler
@@ -113,8 +112,7 @@ class Classifier(nn.Module):
     @property
     def backend_name(self) -> str:
         """The backend's name; of "auto" what it picked, once it has."""
-        picked = self._named.picked if isinstance(self._named, AutoBackend) else None
-        return picked or self._backend_name
+        return getattr(self._named, "picked", None) or self._backend_name
 
     @property
     def table(self) -> Rows:

@@ -1,8 +1,9 @@
 """A fingerprint of the code that a stage runs, so that a result made by other code is made again.
 
-It covers the modules that a stage starts from and those they import, by what they mean: comments,
-docstrings and layout do not count. Only modules of the same top-level packages are followed;
-libraries are covered by their versions (`frcore.provenance.versions`).
+It starts from definitions named by their place, such as "frcore.training.run:train", and covers
+every definition of own code that they can reach: `frcore.meaning.modules` says what own code is,
+and `frcore.meaning.definitions` what counts of a definition. What is reached counts, not where it
+stands. Libraries are covered by their versions (`frcore.provenance.versions`).
 """
 
 from __future__ import annotations
@@ -10,119 +11,128 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from frcore.provenance import PACKAGE
+from frcore.meaning.definitions import Meaning, Meanings
+from frcore.meaning.modules import Key, Modules, Own
 
-PLUMBING = frozenset(
-    f"frcore.{name}"
-    for name in (
-        "backbones", "catalogue", "component_code", "config", "devices", "errors", "files",
-        "fingerprint", "heads", "model_config", "plan", "provenance", "samplers", "section",
-        "sources", "study", "study_errors", "workflow",
-    )
-)  # fmt: skip
-"""Modules that only carry values: what they decide is visible in a spec. `frcore.heads` and its
-siblings are the catalogues; adding a head to one must not repeat the runs of the others."""
+DEPTH = 3
+"""How far a definition is told from one of the same text by what it uses. All that is reached
+counts in any case; this is about two of them that change places."""
 
 
-def code_fingerprint(modules: Iterable[str]) -> str:
-    """Twelve hexadecimal digits that change with the meaning of `modules` or of what they import.
+APART = {
+    "frcore.component_code:run_code": "it is this fingerprint",
+    "frcore.description": "it describes components to a person",
+    "frcore.devices:lease_gpu": "it decides which GPU a job has and how long it waits for it",
+    "frcore.provenance:environment": "it is written beside a result, which does not depend on it",
+    "frcore.sources:sign": "what it answers is in the job's key, and only compared",
+    "frcore.training.loggers:Loggers": "it gives trackers a copy of what is written",
+}
+"""What is not followed, and why: modules, or definitions of them."""
+
+
+class Code:
+    """The own code on the import path, each definition read once."""
+
+    def __init__(self) -> None:
+        self.modules = Modules()
+        self._meanings = Meanings(self.modules)
+        self._read: dict[Key, Meaning] = {}
+        self._digests: dict[tuple[Key, int], bytes] = {}
+
+    def meaning(self, key: Key) -> Meaning:
+        """The meaning of a definition."""
+        if key not in self._read:
+            meaning = self._meanings.read(key)
+            meaning.uses = [used for used in meaning.uses if not is_apart(used)]
+            self._read[key] = meaning
+        return self._read[key]
+
+    def reached(self, places: Iterable[str]) -> set[Key]:
+        """The definitions at `places` and all that they reach; a module stands for all of it.
+
+        The name "" of a module is what it does when it is imported.
+        """
+        waiting: list[Key] = []
+        for place in places:
+            waiting += self._at(place)
+        reached: set[Key] = set()
+        while waiting:
+            key = waiting.pop()
+            if key in reached:
+                continue
+            reached.add(key)
+            meaning = self.meaning(key)
+            waiting += meaning.uses
+            for module in (key[0], *meaning.imports):
+                parts = module.split(".")
+                # Importing a module runs the packages that it lies in.
+                run = [(".".join(parts[:count]), "") for count in range(1, len(parts) + 1)]
+                waiting += [key for key in run if not is_apart(key)]
+        return reached
+
+    def _at(self, place: str) -> list[Key]:
+        """What stands at a place; all of a module that has no such name."""
+        module, _, name = place.partition(":")
+        found = self.modules.get(module)
+        if found is None:
+            return []
+        targets = self.modules.attribute(module, name.partition(".")[0]) if name else ()
+        keys = [(one.module, one.name) for one in targets if isinstance(one, Own) and one.name]
+        return [(module, ""), *(keys or [(module, bound) for bound in found.bound])]
+
+    def catalogue(self, place: str) -> dict[str, str]:
+        """The dictionary of places that stands at `place`."""
+        module, _, name = place.partition(":")
+        found = self.modules.get(module)
+        assert found is not None, f"{module} is a module of frcore"
+        (statement,) = found.bound[name]
+        assert isinstance(statement, ast.Assign)
+        return dict(ast.literal_eval(statement.value))
+
+    def fingerprint(self, places: Iterable[str]) -> str:
+        """Twelve hexadecimal digits that change with the meaning of what `places` reach."""
+        digests = {
+            self._digest(key, DEPTH) for key in self.reached(places) if self.meaning(key).tokens
+        }
+        return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+
+    def _digest(self, key: Key, depth: int) -> bytes:
+        if (key, depth) not in self._digests:
+            meaning = self.meaning(key)
+            digest = hashlib.sha256("\0".join(meaning.tokens).encode())
+            for used in meaning.uses if depth else ():
+                digest.update(self._digest(used, depth - 1))
+            self._digests[key, depth] = digest.digest()
+        return self._digests[key, depth]
+
+
+@functools.cache
+def _code() -> Code:
+    """What this process has read so far."""
+    return Code()
+
+
+def is_apart(key: Key) -> bool:
+    """Whether a definition is not followed."""
+    return key[0] in APART or ":".join(key) in APART
+
+
+def catalogue_at(place: str) -> dict[str, str]:
+    """A dictionary of places, such as "frcore.loss:BACKENDS", which is read and not imported."""
+    return _code().catalogue(place)
+
+
+def code_fingerprint(places: Iterable[str], files: Iterable[Path] = ()) -> str:
+    """Twelve hexadecimal digits that change with the meaning of the definitions at `places`.
 
     Args:
-        modules: dotted names, such as "frcore.training.run"; also a user's own.
+        places: such as "frcore.training.run:train" or a user's "my_heads:Mine"; a module without a
+            name stands for all of it.
+        files: whose content counts too, such as the templates of a page.
     """
-    digest = hashlib.sha256()
-    for name in sorted(dependencies(modules)):
-        path = _locate(name)
-        assert path is not None, "dependencies() returns modules that have a file"
-        digest.update(f"{name}={_meaning(path)}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def dependencies(modules: Iterable[str]) -> set[str]:
-    """`modules` and what they import of their own top-level packages, without plumbing."""
-    waiting = [name for name in modules if _locate(name) is not None]
-    roots = {name.partition(".")[0] for name in waiting}
-    left_out = PLUMBING - set(waiting)
-    found: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in found or name in left_out or name.partition(".")[0] not in roots:
-            continue
-        path = _locate(name)
-        if path is not None:
-            found.add(name)
-            waiting += _imports(name, path)
-    return found
-
-
-@functools.cache
-def _locate(name: str) -> Path | None:
-    """The source file of a module; None where there is none, as for a class or a C extension."""
-    top, _, rest = name.partition(".")
-    if top == "frcore":
-        place = PACKAGE.joinpath(*rest.split(".")) if rest else PACKAGE
-        candidates = (place.with_suffix(".py"), place / "__init__.py")
-        return next((path for path in candidates if path.is_file()), None)
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return None
-    origin = spec.origin if spec else None
-    return Path(origin) if origin and origin.endswith(".py") else None
-
-
-@functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _imports(name: str, path: Path) -> frozenset[str]:
-    """What may be imported by the module `name`: modules, and names that may be modules."""
-    return frozenset(_imported(name, path.name == "__init__.py", _tree(path)))
-
-
-def _imported(name: str, is_package: bool, tree: ast.AST) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            source = node.module or ""
-            if node.level:
-                parts = name.split(".")
-                package = parts[: len(parts) - node.level + is_package]
-                source = ".".join([*package, source] if source else package)
-            yield source
-            yield from (f"{source}.{alias.name}" for alias in node.names)
-        else:
-            yield from _imported(name, is_package, node)
-
-
-CITATIONS = frozenset({"source", "formula", "dialects"})
-"""Attributes of heads and samplers that are documentation."""
-
-
-@functools.cache
-def _meaning(path: Path) -> str:
-    """The syntax tree without docstrings, citations, comments and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-        if isinstance(node, ast.ClassDef):
-            node.body = [line for line in node.body if not _is_citation(line)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _is_citation(node: ast.stmt) -> bool:
-    """Whether a line of a class only documents it: see `frcore.heads.base.Head`."""
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    names = {target.id for target in targets if isinstance(target, ast.Name)}
-    return bool(names) and names <= CITATIONS
+    found = _code().fingerprint(places)
+    contents = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return hashlib.sha256(" ".join([found, *contents]).encode()).hexdigest()[:12]

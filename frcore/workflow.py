@@ -17,11 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frcore import plan
+from frcore import component_code, plan
 from frcore.catalogue import find_modules_here
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
-from frcore.component_code import component_modules, run_code
 from frcore.config import Study
 from frcore.errors import UserError
 from frcore.files import read_json, sha256_of_json, write_json, write_text
@@ -47,16 +46,7 @@ def _checked_once(study: Study) -> Study:
     The check imports torch, which takes longer than all else before the first job; and on a cluster
     every job reads the study again.
     """
-    modules = {"frcore.study", "frcore.study_rules", "frcore.catalogue"}
-    for backbone in study.backbones:
-        modules.update(component_modules(backbone=backbone))
-    for head in study.heads:
-        modules.update(component_modules(head=head))
-    for sampler in study.samplers:
-        modules.update(component_modules(sampler=sampler))
-    if study.measurement is not None and study.measurement.backbone is not None:
-        modules.update(component_modules(backbone=study.measurement.backbone))
-    code = code_fingerprint(modules)
+    code = code_fingerprint(component_code.checking(study))
     key = sha256_of_json([compact_json(study), code, versions()])
     remembered = MEMORY / f"{key}.json"
     if remembered.is_file():
@@ -308,22 +298,27 @@ class Workflow:
 
     # --- code ---
 
-    def data_code(self) -> str:
-        """Of preparing data."""
-        return code_fingerprint(["frcore.data.prepare"])
+    def data_code(self, name: str) -> str:
+        """Of preparing one data set."""
+        of_train = name == "train"
+        spec = plan.train_data(self.study) if of_train else self.benchmarks[name]
+        return code_fingerprint(component_code.preparing(spec))
 
     def run_code(self, run: str) -> str:
         """Of one run."""
-        return run_code(self.runs[run])
+        data = plan.train_data(self.study).data
+        in_place = plan.stays_in_place(data)
+        return component_code.run_code(self.runs[run], data.kind, in_place=in_place)
 
     def evaluation_code(self, run: str) -> str:
         """Of evaluating one run."""
-        parts = component_modules(backbone=self.runs[run].backbone)
-        return code_fingerprint(["frcore.evaluation.run", *parts])
+        data = [plan.train_data(self.study).data, *self.study.benchmarks.values()]
+        return code_fingerprint(component_code.evaluating(self.runs[run], data))
 
-    def model_code(self) -> str:
+    def model_code(self, model: str, benchmark: str) -> str:
         """Of evaluating a model trained elsewhere."""
-        return code_fingerprint(["frcore.evaluation.model_run"])
+        data = self.study.benchmarks[benchmark]
+        return code_fingerprint(component_code.judging(self.models[model], data))
 
     @cached_property
     def model_versions(self) -> str:
@@ -334,14 +329,11 @@ class Workflow:
     def measurement_code(self, measurement: str) -> str:
         """Of one measurement."""
         spec = self.measurements[measurement]
-        parts = component_modules(
-            backbone=spec.measurement.backbone, head=spec.head, sampler=spec.sampler
-        )
-        return code_fingerprint(["frcore.measurement.run", *parts])
+        return code_fingerprint(component_code.measuring(spec))
 
     def report_code(self) -> str:
         """Of the report."""
-        return code_fingerprint(["frcore.reporting.run"])
+        return code_fingerprint(component_code.REPORTING, component_code.page_files())
 
     # --- resources ---
 

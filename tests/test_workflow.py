@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from frcore import arguments
-from frcore.component_code import component_modules
+from frcore.component_code import component_places
 from frcore.config import Study
 from frcore.errors import UserError
 from frcore.plan import RunSpec, model_benchmarks
@@ -222,11 +222,11 @@ def test_code_is_the_heads_own(tmp_path):
     )
 
 
-def test_modules_of_a_sampler_over_a_sampler(tmp_path):
+def test_places_of_a_sampler_over_a_sampler(tmp_path):
     over = {"name": "broadface", "size": 4, "over": {"name": "partial_fc", "rate": 0.5}}
     study = load(tmp_path, samplers=[over]).study
-    assert component_modules(sampler=study.samplers[0]) == [
-        "frcore.samplers.broadface", "frcore.samplers.partial_fc"
+    assert component_places(sampler=study.samplers[0]) == [
+        "frcore.samplers.broadface:BroadFace", "frcore.samplers.partial_fc:PartialFC"
     ]  # fmt: skip
 
 

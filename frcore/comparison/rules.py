@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frcore.comparison.spec import ComparisonSpec
+from frcore.component_code import COMPARING, page_files
 from frcore.errors import UserError
 from frcore.fingerprint import code_fingerprint
 from frcore.section import compact_json
@@ -58,4 +59,4 @@ class Compared:
 
     def code(self) -> str:
         """Of comparing."""
-        return code_fingerprint(["frcore.comparison.run"])
+        return code_fingerprint(COMPARING, page_files())

@@ -3,7 +3,7 @@
 A reader is opened for preparation in its own way (by a path and options of the study), and again
 for training from what it then said of itself: settings that are JSON, and a table with one row per
 image. Both are stored in the prepared folder, so nothing is searched or parsed twice. A new kind of
-source is one class here derived from `EncodedImages` and one line in `_kinds`.
+source is one class derived from `EncodedImages` and one line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from frcore.catalogue import at_place
 from frcore.data.decoding import BadImageError, Encoded
 from frcore.errors import UserError, unknown_name
 from frcore.faults import raise_refusal
@@ -26,7 +27,7 @@ class EncodedImages(ABC):
     """Encoded image files (JPEG, PNG, ...) of a data set, numbered 0 to N − 1."""
 
     kind: ClassVar[str]
-    """Its name in `_kinds`."""
+    """Its name in `KINDS`."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -131,15 +132,14 @@ class EncodedFiles(EncodedImages):
         return cls(settings["root"], table["path"])
 
 
-def _kinds() -> dict[str, type[EncodedImages]]:
-    """Every kind of source. Imported here, because the readers derive from this module's class."""
-    from frcore.data.parquet import ColumnImages
-    from frcore.data.recordio import RecordIOImages
-    from frcore.data.tar_shards import MemberImages
-    from frcore.data.verification_bin import BinImages
-
-    readers = (EncodedFiles, BinImages, RecordIOImages, ColumnImages, MemberImages)
-    return {reader.kind: reader for reader in readers}
+KINDS = {
+    "files": "frcore.data.encoded:EncodedFiles",
+    "insightface_bin": "frcore.data.verification_bin:BinImages",
+    "recordio": "frcore.data.recordio:RecordIOImages",
+    "parquet": "frcore.data.parquet:ColumnImages",
+    "tar": "frcore.data.tar_shards:MemberImages",
+}
+"""The place of each kind of source."""
 
 
 def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> EncodedImages:
@@ -148,11 +148,11 @@ def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> En
     Raises:
         UserError: no such kind, the settings are not its own, or its source is gone.
     """
-    kinds = _kinds()
-    if kind not in kinds:
-        raise unknown_name("kind of encoded images", kind, kinds)
+    if kind not in KINDS:
+        raise unknown_name("kind of encoded images", kind, KINDS)
+    reader: type[EncodedImages] = at_place(KINDS[kind])
     try:
-        return kinds[kind].opened(settings, table)
+        return reader.opened(settings, table)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"the source of encoded images ({kind}) cannot be opened again: {error!r}; "

@@ -119,6 +119,22 @@ class InPlaceImages:
         futures = [self._pool.submit(self._decode, rows, part, into, problems) for part in parts]
         return Pending(self.source, rows, into, problems, futures)
 
+    def read_ahead(
+        self, batches: Iterable[NDArray[np.int64]], ahead: int = 3
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The images of each batch of rows, in order, while the next `ahead` are being decoded.
+
+        Raises:
+            UserError: an image is damaged or gone; the first of its batch are named.
+        """
+        waiting: deque[Pending] = deque()
+        for rows in batches:
+            waiting.append(self.read(rows))
+            if len(waiting) > ahead:
+                yield waiting.popleft().images()
+        while waiting:
+            yield waiting.popleft().images()
+
     def use_threads(self, threads: int) -> None:
         """Decode with another number of threads."""
         if threads != self.threads:
@@ -186,20 +202,3 @@ class InPlaceImages:
             return align_face(image, self.landmarks[row], self.image.size)
         except UserError as error:
             raise BadImageError(str(error)) from error
-
-
-def read_ahead(
-    images: InPlaceImages, batches: Iterable[NDArray[np.int64]], ahead: int = 3
-) -> Iterator[NDArray[np.uint8]]:
-    """The images of each batch of rows, in order, while the next `ahead` ones are being decoded.
-
-    Raises:
-        UserError: an image is damaged or gone; the first of its batch are named.
-    """
-    waiting: deque[Pending] = deque()
-    for rows in batches:
-        waiting.append(images.read(rows))
-        if len(waiting) > ahead:
-            yield waiting.popleft().images()
-    while waiting:
-        yield waiting.popleft().images()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from frcore.config import Augment
 from frcore.data.augment import augmented, draw
-from frcore.data.in_place import InPlaceImages, read_ahead
 from frcore.data.prepared import Prepared
 from frcore.plan import HELD_IN_MEMORY
+
+if TYPE_CHECKING:
+    from frcore.data.in_place import InPlaceImages
 
 T = TypeVar("T")
 
@@ -82,11 +84,11 @@ class Batches:
         self.seed = seed
         self._labels = prepared.labels
         images = prepared.images
-        if isinstance(images, InPlaceImages):
+        self._images: NDArray[np.uint8] | InPlaceImages = images
+        if not isinstance(images, np.ndarray):
             images.use_threads(threads)
-            self._images = images[:] if images.nbytes <= HELD_IN_MEMORY else images
-        else:
-            self._images = np.array(images) if images.nbytes <= HELD_IN_MEMORY else images
+        if images.nbytes <= HELD_IN_MEMORY:
+            self._images = np.array(images) if isinstance(images, np.ndarray) else images[:]
         self.batch_size = min(batch_size, len(self._labels))
         self.steps_per_epoch = len(self._labels) // self.batch_size
 
@@ -124,13 +126,13 @@ class Batches:
 
     def _pixels(self, batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
         """The images of each batch of rows."""
-        if isinstance(self._images, InPlaceImages):
-            return read_ahead(self._images, batches)
+        if not isinstance(self._images, np.ndarray):
+            return self._images.read_ahead(batches)
         return map(self._gather, batches)
 
     def _gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         images = self._images
-        assert not isinstance(images, InPlaceImages), "those are decoded ahead"
+        assert isinstance(images, np.ndarray), "those in place are decoded ahead"
         if not isinstance(images, np.memmap):
             return images[rows]
         # Rows in the file's order read it forwards; the batch keeps its own order.

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from frcore.catalogue import at_place
 from frcore.data.draft import PREPARED
-from frcore.data.folder import write_folder
 from frcore.data.ijb_layout import SYNTHETIC_MARK
-from frcore.data.ijb_prepare import write_ijb
-from frcore.data.image_list import write_list
-from frcore.data.lfw import write_folder_pairs, write_lfw_pairs, write_people
 from frcore.data.origin import Origin
-from frcore.data.pair_lists import write_pair_list
-from frcore.data.parquet import write_parquet
 from frcore.data.prepared import Manifest, Prepared
-from frcore.data.recordio_training import write_recordio
-from frcore.data.synthetic import write_faces, write_pairs, write_templates
-from frcore.data.tar_shards import write_tar
-from frcore.data.verification_bin import write_bin
 from frcore.files import refuse_other_folder, refuse_overlap
 from frcore.plan import BenchmarkSpec, TrainDataSpec
 from frcore.section import without_places
 
-_WRITERS: dict[str, Callable[..., None]] = {
-    "synthetic": write_faces,
-    "folder": write_folder,
-    "list": write_list,
-    "parquet": write_parquet,
-    "tar": write_tar,
-    "recordio": write_recordio,
-    "lfw": write_people,
-    "synthetic_pairs": write_pairs,
-    "synthetic_templates": write_templates,
-    "lfw_pairs": write_lfw_pairs,
-    "folder_pairs": write_folder_pairs,
-    "insightface_bin": write_bin,
-    "pair_list": write_pair_list,
-    "ijb": write_ijb,
+WRITERS = {
+    "synthetic": "frcore.data.synthetic:write_faces",
+    "folder": "frcore.data.folder:write_folder",
+    "list": "frcore.data.image_list:write_list",
+    "parquet": "frcore.data.parquet:write_parquet",
+    "tar": "frcore.data.tar_shards:write_tar",
+    "recordio": "frcore.data.recordio_training:write_recordio",
+    "lfw": "frcore.data.lfw:write_people",
+    "synthetic_pairs": "frcore.data.synthetic:write_pairs",
+    "synthetic_templates": "frcore.data.synthetic:write_templates",
+    "lfw_pairs": "frcore.data.lfw:write_lfw_pairs",
+    "folder_pairs": "frcore.data.lfw:write_folder_pairs",
+    "insightface_bin": "frcore.data.verification_bin:write_bin",
+    "pair_list": "frcore.data.pair_lists:write_pair_list",
+    "ijb": "frcore.data.ijb_prepare:write_ijb",
 }
-"""What writes each kind of data: called with the data's settings, the image's, the folder, the
-manifest's entries that depend on the spec alone, and the number of processes."""
+"""The place of what writes each kind of data: called with the data's settings, the image's, the
+folder, the manifest's entries that depend on the spec alone, and the number of processes."""
 
 
 def _is_synthetic(data: Any) -> bool:
@@ -91,5 +81,5 @@ def prepare(
         "synthetic": _is_synthetic(spec.data),
         "origin": Origin.of(spec.data, signature),
     }
-    _WRITERS[spec.data.kind](spec.data, spec.image, Path(out), about, workers)
+    at_place(WRITERS[spec.data.kind])(spec.data, spec.image, Path(out), about, workers)
     return Prepared.open(out).manifest

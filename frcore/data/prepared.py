@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,7 @@ import pyarrow.parquet
 import pydantic
 from numpy.typing import NDArray
 
-from frcore.data.in_place import InPlaceImages
-from frcore.data.stored_source import open_source, refuse_changed_source
+from frcore.catalogue import at_place
 from frcore.data.tables import (
     COLUMNS,
     OPTIONAL,
@@ -34,6 +33,9 @@ from frcore.data.tables import (
 from frcore.errors import UserError, first_line
 from frcore.files import read_json
 
+if TYPE_CHECKING:
+    from frcore.data.in_place import InPlaceImages
+
 FORMAT = 2
 IMAGES, MANIFEST = "images.npy", "manifest.json"
 
@@ -42,6 +44,10 @@ Protocol = Literal["train", "pairs", "templates"]
 
 Storage = Literal["copied", "in_place", "absent"]
 """Where the images are: in `images.npy`; where they always were; nowhere, only their names."""
+
+OPENED = {"in_place": "frcore.data.stored_source:open_source"}
+COMPARED = {"in_place": "frcore.data.stored_source:refuse_changed_source"}
+"""The places of what opens images that are not copied, and of what looks at their files again."""
 
 
 class Skipped(pydantic.BaseModel):
@@ -131,8 +137,8 @@ class Prepared:
         Raises:
             UserError: one is gone or was changed since the data set was prepared.
         """
-        if self.manifest.storage == "in_place":
-            refuse_changed_source(self.folder, self._place)
+        if self.manifest.storage in COMPARED:
+            at_place(COMPARED[self.manifest.storage])(self.folder, self._place)
 
     @property
     def images(self) -> Images | InPlaceImages:
@@ -283,7 +289,7 @@ def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | mem
     """What decides the pixels of `images`, for the content hash."""
     if images is None:
         return iter((b"absent",))
-    return images.content() if isinstance(images, InPlaceImages) else pixels(images)
+    return pixels(images) if isinstance(images, np.ndarray) else images.content()
 
 
 def _open_images(
@@ -291,9 +297,9 @@ def _open_images(
 ) -> Images | InPlaceImages | None:
     if manifest.storage == "absent":
         return None
-    images = (
-        open_source(folder, place=place)
-        if manifest.storage == "in_place"
+    images: Images | InPlaceImages = (
+        at_place(OPENED[manifest.storage])(folder, place=place)
+        if manifest.storage in OPENED
         else _mapped(folder / IMAGES)
     )
     size = manifest.image_size

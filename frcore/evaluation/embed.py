@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from frcore.data.in_place import InPlaceImages, read_ahead
 from frcore.data.loader import to_network
 from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    from frcore.data.in_place import InPlaceImages
 
 Flip = Literal["none", "sum"]
 
@@ -173,8 +175,8 @@ def _pixels(
 ) -> Iterator[NDArray[np.uint8]]:
     """The images `rows`, a batch at a time; those that stay in place are decoded ahead."""
     batches = (rows[start : start + batch_size] for start in range(0, rows.size, batch_size))
-    if isinstance(images, InPlaceImages):
-        return read_ahead(images, batches)
+    if not isinstance(images, np.ndarray):
+        return images.read_ahead(batches)
     return (np.asarray(images[batch]) for batch in batches)
 
 

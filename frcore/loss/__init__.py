@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from frcore.errors import unknown_name
-from frcore.loss.auto import AutoBackend
-from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
-from frcore.loss.dense import dense_loss
-from frcore.loss.streamed import streamed_loss
-from frcore.loss.triton import triton_loss
+from typing import cast
 
-BACKENDS: dict[str, LossBackend] = {
-    "dense": dense_loss,
-    "streamed": streamed_loss,
-    "triton": triton_loss,
+from frcore.catalogue import at_place
+from frcore.errors import unknown_name
+from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
+
+BACKENDS = {
+    "dense": "frcore.loss.dense:dense_loss",
+    "streamed": "frcore.loss.streamed:streamed_loss",
+    "triton": "frcore.loss.triton:triton_loss",
 }
+"""Name -> place of each backend."""
+
+AUTO = {"auto": "frcore.loss.auto:AutoBackend"}
+"""What picks among them at its first call."""
 
 __all__ = ["BACKENDS", "EntryFilter", "ExtraRows", "LossBackend", "LossOutput", "get_backend"]
 
@@ -24,8 +27,8 @@ def get_backend(name: str) -> LossBackend:
     Raises:
         UserError: there is none.
     """
-    if name == "auto":
-        return AutoBackend(BACKENDS)
+    if name in AUTO:
+        return cast("LossBackend", at_place(AUTO[name])(get_backend))
     if name not in BACKENDS:
-        raise unknown_name("loss backend", name, [*BACKENDS, "auto"])
-    return BACKENDS[name]
+        raise unknown_name("loss backend", name, [*BACKENDS, *AUTO])
+    return cast("LossBackend", at_place(BACKENDS[name]))

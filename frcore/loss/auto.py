@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -39,15 +39,15 @@ class AutoBackend:
     """Picks at the first step, says what it picked, and stays with it.
 
     Args:
-        backends: those there are, by name.
+        get_backend: gives the backend of a name.
 
     Attributes:
         picked: the backend's name; None before the first step.
     """
 
-    def __init__(self, backends: Mapping[str, LossBackend]) -> None:
+    def __init__(self, get_backend: Callable[[str], LossBackend]) -> None:
         self.picked: str | None = None
-        self._backends = backends
+        self._get_backend = get_backend
 
     def __call__(
         self, embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, head: Head, **options: Any
@@ -62,4 +62,4 @@ class AutoBackend:
             logger.info(
                 "loss backend 'auto': '%s' for %d columns on %s", self.picked, columns, device
             )
-        return self._backends[self.picked](embedding_ND, center_CD, label_N, head, **options)
+        return self._get_backend(self.picked)(embedding_ND, center_CD, label_N, head, **options)

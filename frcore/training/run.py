@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from frcore.component_code import run_code
 from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError, check_classes, listed
@@ -40,7 +41,6 @@ from frcore.training.run_folder import (
 )
 from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.tensor_file import read_tensors
-from frcore.workflow import run_code
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is told inside an epoch; each epoch's end always is."""
@@ -116,7 +116,9 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
     if found := problems(training, trainer.classifier.sampler, size):
         raise UserError(listed([f"{part}: {problem}" for part, problem in found.items()]))
     content = prepared.manifest.content_sha256
-    key = sha256_of_json([spec.hash, content, run_code(spec), versions()])
+    about = prepared.manifest
+    code = run_code(spec, about.kind, in_place=about.storage == "in_place")
+    key = sha256_of_json([spec.hash, content, code, versions()])
     checkpoint = out / CHECKPOINT
     state = read_checkpoint(checkpoint, key)
     if state is not None:

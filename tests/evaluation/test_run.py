@@ -108,16 +108,21 @@ def test_pairs_are_scored_and_judged_as_by_hand(synthetic, tmp_path, flip):
     assert "at least 100 impostor pairs" in tar["note"]
 
 
-def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
-    data = Prepared.open(synthetic / "pairs")
+def packed_without_names(pairs: Path, into: Path) -> InsightFaceBin:
+    """A prepared list of pairs as a file of InsightFace's."""
+    data = Prepared.open(pairs)
     content = []
     for row in data.pairs[["a", "b"]].to_numpy().ravel():
         stream = io.BytesIO()
         Pillow.fromarray(np.asarray(data.images[row])).save(stream, "png")
         content.append(stream.getvalue())
-    path = tmp_path / "pairs.bin"
+    path = into / "pairs.bin"
     path.write_bytes(pickle.dumps((content, data.pairs["same"].tolist())))
-    packed = InsightFaceBin(kind="insightface_bin", path=str(path))
+    return InsightFaceBin(kind="insightface_bin", path=str(path))
+
+
+def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
+    packed = packed_without_names(synthetic / "pairs", tmp_path)
     prepare(BenchmarkSpec(name="packed", image=IMAGE, data=packed), tmp_path / "packed")
     results = {}
     for name, folder in (("pairs", synthetic / "pairs"), ("packed", tmp_path / "packed")):

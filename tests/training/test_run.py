@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from frcore import fingerprint
 from frcore.data.loader import Batches
 from frcore.data.prepared import Prepared
 from frcore.errors import UserError
@@ -186,13 +187,41 @@ def test_a_checkpoint_of_another_run_or_other_code_is_not_used(
     leave_one_epoch(run_spec(), tiny_data, tmp_path, monkeypatch)
     seen = epochs_run(monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "run_code", lambda spec: "other code")
+        patch.setattr(run_module, "run_code", lambda *args, **kw: "other code")
         train(run_spec(), tiny_data, tmp_path)
     assert seen == [0, 1, 2]
     leave_one_epoch(run_spec(), tiny_data, tmp_path, monkeypatch)
     seen.clear()
     train(run_spec(learning_rate=0.04), tiny_data, tmp_path)
     assert seen == [0, 1, 2]
+
+
+OWN_HEAD = """
+from frcore.heads.cosface import CosFace
+from own_margins import margin
+
+class Mine(CosFace):
+    def target(self, cosine_N, batch):
+        return cosine_N - margin()
+"""
+
+
+def test_the_helper_of_an_own_head_belongs_to_the_code_of_a_checkpoint(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "own_head.py").write_text(OWN_HEAD)
+    helper = tmp_path / "own_margins.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = epochs_run(monkeypatch)
+    for text, epochs in (("# a comment", [1, 2]), ("    # and\n    return 0.2", [0, 1, 2])):
+        helper.write_text("def margin():\n    return 0.1\n")
+        fingerprint._code.cache_clear()  # as in a process of its own
+        leave_one_epoch(run_spec("own_head:Mine"), tiny_data, tmp_path / "run", monkeypatch)
+        helper.write_text("def margin():\n" + text + "\n    return 0.1\n")
+        fingerprint._code.cache_clear()
+        seen.clear()
+        train(run_spec("own_head:Mine"), tiny_data, tmp_path / "run")
+        assert seen == epochs
 
 
 def test_a_damaged_checkpoint_starts_afresh(

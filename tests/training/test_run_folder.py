@@ -122,7 +122,7 @@ def _dies_at(n: int, spec: str, data: Path, out: Path, code: str) -> None:
         setattr(os, name, counted(getattr(os, name)))
     # In this child alone; the code's fingerprint is the parent's, which saves its computation.
     Trainer.train_epoch = interrupted  # type: ignore[method-assign]
-    run_module.run_code = lambda _: code
+    run_module.run_code = lambda *_, **__: code
     train(RunSpec.model_validate_json(spec), data, out)
 
 
@@ -134,7 +134,7 @@ def test_a_kill_after_the_last_epoch_repeats_the_end_alone(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.training.test_run_folder"])
     monkeypatch.setattr(Trainer, "train_epoch", interrupted)
-    before, code = content(old), run_module.run_code(NEW)
+    before, code = content(old), run_module.run_code(NEW, "synthetic", in_place=False)
     states: list[str] = []
     while not states or states[-1] != "done":
         out = shutil.copytree(old, tmp_path / str(len(states)))

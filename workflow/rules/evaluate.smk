@@ -75,7 +75,7 @@ rule evaluate_model:
         signature=lambda wildcards: plan.model_signature(
             wildcards.model, wildcards.benchmark
         ),
-        code=plan.model_code(),
+        code=lambda wildcards: plan.model_code(wildcards.model, wildcards.benchmark),
         versions=plan.model_versions,
         benchmark=subpath(input.benchmark, parent=True),
         out=subpath(output.numbers, parent=True),

@@ -24,7 +24,7 @@ rule prepare_data:
         spec=lambda wildcards, output: plan.data_spec(wildcards.dataset),
         key=lambda wildcards: plan.data_key(wildcards.dataset),
         signature=lambda wildcards: plan.data_signature(wildcards.dataset),
-        code=lambda wildcards: plan.data_code(),
+        code=lambda wildcards: plan.data_code(wildcards.dataset),
         versions=plan.versions,
         out=subpath(output.manifest, parent=True),
     shell:
