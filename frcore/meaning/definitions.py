@@ -77,13 +77,14 @@ class Meanings:
         module = self.modules.get(key[0])
         assert module is not None, f"{key[0]} was found before"
         reader = _Reader(self, module)
-        statements = module.bound.get(key[1], []) if key[1] else reader.acting()
+        statements = module.bound.get(key[1], []) if key[1] else module.loose
         for node in statements:
             reader.visit(node)
         if not key[1]:
             # What is imported at the top level of a module runs with it.
             for source in (source for found in module.imports.values() for source in found):
                 reader.imports_module(source)
+            reader.found.uses += [(module.name, one) for one in reader.noted()]
             for star in module.stars:
                 reader.imports_module((star, "*"))
             if module.compiled:
@@ -137,10 +138,9 @@ class _Reader(Names):
             ast.If: self._if,
         }  # fmt: skip
 
-    def acting(self) -> list[ast.stmt]:
-        """What acts when the module is imported, also by a decorator that takes note of it."""
-        noted = [node for node in self.module.decorated if self._is_noted(node)]
-        return [*self.module.loose, *noted]
+    def noted(self) -> list[str]:
+        """Definitions that a decorator of own code takes note of when the module is imported."""
+        return [node.name for node in self.module.decorated if self._is_noted(node)]
 
     def _is_noted(self, node: Definition) -> bool:
         names = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]

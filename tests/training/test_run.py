@@ -214,13 +214,14 @@ def test_the_helper_of_an_own_head_belongs_to_the_code_of_a_checkpoint(
     monkeypatch.syspath_prepend(tmp_path)
     seen = epochs_run(monkeypatch)
     for text, epochs in (("# a comment", [1, 2]), ("    # and\n    return 0.2", [0, 1, 2])):
+        out = tmp_path / f"run{len(epochs)}"
         helper.write_text("def margin():\n    return 0.1\n")
         fingerprint._code.cache_clear()  # as in a process of its own
-        leave_one_epoch(run_spec("own_head:Mine"), tiny_data, tmp_path / "run", monkeypatch)
+        leave_one_epoch(run_spec("own_head:Mine"), tiny_data, out, monkeypatch)
         helper.write_text("def margin():\n" + text + "\n    return 0.1\n")
         fingerprint._code.cache_clear()
         seen.clear()
-        train(run_spec("own_head:Mine"), tiny_data, tmp_path / "run")
+        train(run_spec("own_head:Mine"), tiny_data, out)
         assert seen == epochs
 
 
