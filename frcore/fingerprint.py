@@ -24,6 +24,7 @@ counts in any case; this is about two of them that change places."""
 
 APART = {
     "frcore.component_code:run_code": "it is this fingerprint",
+    "frcore.data.source_files": "it lists the files of a source for its signature",
     "frcore.description": "it describes components to a person",
     "frcore.devices:lease_gpu": "it decides which GPU a job has and how long it waits for it",
     "frcore.provenance:environment": "it is written beside a result, which does not depend on it",
