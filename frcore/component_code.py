@@ -78,7 +78,8 @@ def _opened(*sections: TrainData | Benchmark | None) -> list[str]:
 def preparing(spec: plan.TrainDataSpec | plan.BenchmarkSpec) -> list[str]:
     """What prepares one data set: its own reader and no other."""
     writer = catalogue_at("frcore.data.prepare:WRITERS")[spec.data.kind]
-    return ["frcore.data.prepare:prepare", writer, *_opened(spec.data)]
+    section = f"{type(spec.data).__module__}:{type(spec.data).__name__}"
+    return ["frcore.data.prepare:prepare", section, writer, *_opened(spec.data)]
 
 
 def training(spec: plan.RunSpec, kind: str, *, in_place: bool) -> list[str]:
