@@ -108,6 +108,10 @@ def tar_rows(
         "n_unit": "genuine pairs",
         "impostors": impostors,
     }
+    try:
+        ranked = Ranked(tested.scores, tested.same)
+    except UserError as error:  # pairs of one kind, or none
+        return [common | {"far": far, "note": str(error)} for far in fars]
     rows, resolved = [], []
     for far in fars:
         row = common | {"far": far}
@@ -119,10 +123,6 @@ def tar_rows(
         rows.append(row)
     if not resolved:
         return rows
-    try:
-        ranked = Ranked(tested.scores, tested.same)
-    except UserError as error:
-        return [row | {"note": row["note"] or str(error)} for row in rows]
     points = {point.far_asked: point for point in ranked.tar_at_fars(resolved)}
     rows = [row | _point_columns(points.get(row["far"])) for row in rows]
     if replicates is None:

@@ -57,9 +57,9 @@ def notes(
     if not template:
         lines.append(_threshold(pairs))
     lines += [
-        "TAR at FAR: the largest TAR whose FAR in this sample is not above the one asked for; a pair "
-        "is accepted if its score ≥ the threshold. No interval where the FAR allows fewer than "
-        f"{MIN_FALSE_ACCEPTS} false accepts.",
+        "TAR at FAR: the largest TAR whose FAR in this sample is not above the one asked for; a "
+        "pair is accepted if its score ≥ the threshold. No interval where the FAR allows fewer "
+        f"than {MIN_FALSE_ACCEPTS} false accepts.",
         f"Intervals: 95 %, bootstrap over people ({spec.evaluation.bootstrap} replicates; pairs "
         "share people, so people are drawn, not pairs); thresholds of accuracy are kept, "
         "thresholds of TAR are found again in each replicate. One run: the choice of the seed is "

@@ -24,7 +24,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "logarithmic), down to the FAR of a single false accept; left of that the benchmark cannot "
         "tell. Line: mean over seeds. Band: pointwise 95 % interval over test people (bootstrap, "
         "200 replicates) and seeds (Student's t, spread pooled over methods); none where a "
-        "benchmark has too few people, or a FAR allows fewer than ten false accepts. Of more than six curves only the highest has its band.",
+        "benchmark has too few people, or a FAR allows fewer than ten false accepts. Of more than "
+        "six curves only the highest has its band.",
     ),
     "det": (
         "DET",
