@@ -188,9 +188,11 @@ def test_each_rule_calls_frcore_and_says_what_it_needs(path, name):
     text = rules(path)[name]
     for directive in ("log", "benchmark", "threads", "resources", "params", "conda", "shell"):
         assert re.search(rf"^    {directive}:", text, re.MULTILINE), directive
-    for parameter in ("spec", "code", "versions"):
+    for parameter in ("frcore", "spec", "key", "code", "versions"):
         assert re.search(rf"^        {parameter}=", text, re.MULTILINE), parameter
-    assert re.search(r'^        "frcore \w+ --spec \{params.spec:q\}', text, re.MULTILINE)
+    # Not a `frcore` that happens to be on PATH: the interpreter that plans the study.
+    command = r'^        "\{params.frcore:q\} \w+ --spec \{params.spec:q\}'
+    assert re.search(command, text, re.MULTILINE)
     # Snakemake inside a cluster job would repeat a rule's own retries once more.
     assert not re.search(r"^    retries:", text, re.MULTILINE)
 
