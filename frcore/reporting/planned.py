@@ -124,7 +124,8 @@ def planned_shape(sampler: Component, measurement: Measurement) -> Shape | None:
         return None
     state = {"split": "split"}.get(getattr(measurement, "center_format", "fp32"), "fp32")
     try:
-        return Shape(1, batch=measurement.batch_size, dim=measurement.dim, state=state,
+        # The least number of identities; each point of a line has its own.
+        return Shape(2, batch=measurement.batch_size, dim=measurement.dim, state=state,
                      **changes[sampler.name])  # fmt: skip
     except (TypeError, UserError):
         return None  # a rate of 0, or a size left to the sampler

@@ -111,7 +111,7 @@ def test_mean_scale_of_softmax_is_the_mean_norm():
 
 
 @settings(deadline=None, max_examples=25)
-@given(data=st.data(), num_classes=st.integers(1, 6), dim=st.integers(2, 4), rows=st.integers(1, 4))
+@given(data=st.data(), num_classes=st.integers(2, 6), dim=st.integers(2, 4), rows=st.integers(1, 4))
 def test_random_problems_match_the_slow_formula(data, num_classes, dim, rows):
     """Shapes, labels, head, sampler and their parameters drawn by hypothesis; two steps."""
     names = ["softmax", "normface", "cosface", "arcface"]

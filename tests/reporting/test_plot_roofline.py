@@ -69,10 +69,10 @@ def test_a_study_that_measured_nothing_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("sampler", "expected"),
-    [({"name": "full"}, Shape(1, batch=16)),
+    [({"name": "full"}, Shape(2, batch=16)),
      ({"name": "partial_fc", "rate": 0.1, "update": "dense"},
-      Shape(1, batch=16, rate=0.1, update="dense")),
-     ({"name": "broadface", "size": 99}, Shape(1, batch=16, queue=99)),
+      Shape(2, batch=16, rate=0.1, update="dense")),
+     ({"name": "broadface", "size": 99}, Shape(2, batch=16, queue=99)),
      ({"name": "partial_fc", "rate": 0}, None),
      ({"name": "broadface", "size": 9, "over": "partial_fc"}, None),
      ({"name": "mine:Own"}, None)],
