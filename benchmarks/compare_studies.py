@@ -28,6 +28,7 @@ from frcore.errors import UserError
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.uncertainty import paired_difference
 from frcore.files import atomic_file, refuse_other_file
+from frcore.reporting.rows import why_few
 from frcore.reporting.scores import Arrays, load_scores, metric_of, same_protocol
 from frcore.reporting.summary import Column
 
@@ -36,7 +37,7 @@ NUMBER = ["benchmark", "metric", "far", "subset"]
 
 
 def compare(a: Path, b: Path) -> pd.DataFrame:
-    """One row for each method × number that both studies have.
+    """One row for each method × number that both studies have, and that may have an interval.
 
     Args:
         a, b: folders `results/<study>` of finished studies.
@@ -47,7 +48,10 @@ def compare(a: Path, b: Path) -> pd.DataFrame:
     keys = [*METHOD, "seed", *NUMBER]
     frames = [pd.read_csv(root / "rows" / "evaluation.csv") for root in (a, b)]
     usable = [
-        f[(f["status"] == "ok") & (f["subset"] == "all")].dropna(subset="value") for f in frames
+        f[(f["status"] == "ok") & (f["subset"] == "all") & (why_few(f) == "")].dropna(
+            subset="value"
+        )
+        for f in frames
     ]
     both = usable[0].merge(usable[1], on=keys, suffixes=("_a", "_b"))
     if both.empty:

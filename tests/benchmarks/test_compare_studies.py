@@ -28,7 +28,8 @@ def first(tmp_path_factory):
 
 def test_a_study_does_not_differ_from_itself(first):
     frame = compare(first, first)
-    assert len(frame) == 4 * 4 - 4  # the templates' FAR of 1e-4 has no value
+    # Of the templates' FARs 1e-4 has no value, and 1e-2 two false accepts, too few to compare.
+    assert len(frame) == 4 * 2
     assert (frame["seeds"] == 2).all()
     assert (frame["difference"] == 0).all()
     assert (frame["between_studies"] == 0).all()
