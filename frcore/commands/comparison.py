@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
+from frcore.errors import UserError
 from frcore.study_file import parse_value
 
 if TYPE_CHECKING:
@@ -115,4 +116,9 @@ def _yaml(option: str, value: str | None) -> Any:
     """A name as it is; a mapping in braces read."""
     if value is None or not value.lstrip().startswith("{"):
         return value
-    return parse_value(value, option)
+    try:
+        return parse_value(value, option)
+    except UserError as error:
+        raise UserError(
+            f"{error}; write a mapping such as '{{name: arcface, margin: 0.3, label: arc03}}'"
+        ) from error
