@@ -114,9 +114,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
-        or any(part in text for part in ("can't allocate memory", "std::bad_alloc", *_NO_THREAD))
+        or any(part in text for part in (*_NO_MEMORY, *_NO_THREAD))
     )
 
+
+_NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "failed to map segment from shared object")
+"""As torch, C++ and the loader of libraries say it, the last in an ImportError."""
 
 _NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
 """As Python and pyarrow say it."""

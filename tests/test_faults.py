@@ -59,6 +59,7 @@ def test_each_error_of_the_system_has_three_parts(code, parts):
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate "
                      "memory: you tried to allocate 8000000000 bytes. Error code 12"),
         RuntimeError("can't start new thread"),
+        ImportError("cv2.abi3.so: failed to map segment from shared object"),
         OSError("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.45 GiB. GPU 0 has"),
     ],

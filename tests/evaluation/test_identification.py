@@ -197,7 +197,7 @@ def test_an_interval_holds_its_value_and_differences_share_draws(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", [RankShare(1), TpirAt(0.05)])
+@pytest.mark.parametrize("metric", [RankShare(1), TpirAt(0.2)])
 def test_coverage_is_near_nominal_and_drawing_searches_is_too_sure(metric, rng):
     truth = np.mean([metric.value(g) for g in two_galleries(rng, 200_000)])
     held, ratios = 0, []

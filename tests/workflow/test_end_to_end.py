@@ -169,8 +169,7 @@ def test_a_formula_repeats_its_head_alone(place):
 
 
 def test_the_reports_code_repeats_the_report_alone(place):
-    place.edit("reporting/run.py", "from __future__ import annotations\n",
-               "from __future__ import annotations\n\nANOTHER = 1\n")  # fmt: skip
+    place.edit("reporting/planned.py", "POINTS = 60", "POINTS = 61")
     assert place.planned() == {"report_study"}
 
 
