@@ -35,9 +35,10 @@ DEFAULT_STUDY = Path("config/quick.yaml")
 
 MIB = 2**20
 PROCESS_MIB = 1500
+"""What Python with torch and its workers takes before any data."""
+
 IJB_MIB = 4000
 """The lists of IJB-C, or 469,375 embeddings of 512 float32 with the scores of its pairs."""
-"""What Python with torch and its workers takes before any data."""
 
 
 def _checked_once(study: Study) -> Study:
