@@ -77,7 +77,6 @@ STUDY: dict[str, Any] = {
         "dim": 16,
         "warmup": 1,
         "steps": 5,
-        "attempts": 1,
     },
 }
 

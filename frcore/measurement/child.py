@@ -25,12 +25,21 @@ PRELOAD = ["frcore.measurement.row", "torch._dynamo"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a child: a value, or the error that ended it."""
+    """What became of a child: a value, or the error that ended it.
+
+    Attributes:
+        value: what the function gave.
+        error: why there is none.
+        user_error: whether that is a mistake in the user's input.
+        out_of_memory: whether the system ended it for lack of memory.
+        from_outside: whether somebody else ended it, which says nothing about what it did.
+    """
 
     value: Any = None
     error: str | None = None
     user_error: bool = False
     out_of_memory: bool = False
+    from_outside: bool = False
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, method: Method) -> Outcome:
@@ -106,5 +115,8 @@ def _cause_of_death(code: int | None, kills_before: int | None) -> Outcome:
         )
         if for_memory:
             return Outcome(error="killed by the system for lack of memory", out_of_memory=True)
-        return Outcome(error=f"the measuring process was ended by {name}")
+        return Outcome(
+            error=f"the measuring process was ended by {name}",
+            from_outside=name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"),
+        )
     return Outcome(error=f"the measuring process ended with exit code {code} and no result")

@@ -87,6 +87,8 @@ def _row_of_a_child(spec: MeasurementSpec, identities: int, method: Method) -> C
     row = Row.of(spec, identities)
     row.status = "oom" if outcome.out_of_memory else "failed"
     row.error = outcome.error
+    # A kill that was meant for the whole job, or for another, must not stand as a result.
+    row.disturbed = outcome.error if outcome.from_outside else None
     log.warning("%s, %d identities: %s", spec.id, identities, outcome.error)
     return row.as_dict()
 

@@ -180,6 +180,35 @@ def test_a_row_whose_process_dies_does_not_take_the_others_with_it(monkeypatch, 
     assert rows[1]["identities"] == 50
 
 
+KILLED_ONCE = """
+import os, signal
+from pathlib import Path
+from frcore.heads.cosface import CosFace
+
+class KilledOnce(CosFace):
+    '''Its process is killed the first time.'''
+
+    def target(self, cosine_N, batch):
+        try:
+            Path("killed").touch(exist_ok=False)
+        except FileExistsError:
+            return super().target(cosine_N, batch)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_row_whose_process_was_killed_is_measured_again(monkeypatch, tmp_path):
+    (tmp_path / "killed_head.py").write_text(KILLED_ONCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    record = measure(make_spec("killed_head:KilledOnce", attempts=2), tmp_path / "m.json")
+    (row,), (other,) = record["rows"], record["other_attempts"]
+    assert (row["status"], row["attempts"], row["error"]) == ("ok", 2, None)
+    assert "SIGKILL" in other["error"]
+    assert other["disturbed"] == other["error"]
+
+
 def test_too_many_identities_are_a_row_with_the_bytes_that_were_asked(tmp_path):
     rows = measure(make_spec(identities=[10**12, 40]), tmp_path / "m.json")["rows"]
     assert [row["status"] for row in rows] == ["oom", "ok"]
