@@ -34,11 +34,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.kills_compared import files_of, results_of
+from tests.tiny_study import TINY, write_study
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -58,26 +58,14 @@ SIGNALS = {signal.SIGKILL: 0.6, signal.SIGTERM: 0.2, signal.SIGINT: 0.2}
 TARGETS = {"process": 0.6, "everything": 0.25, "snakemake": 0.15}
 
 STUDY: dict[str, Any] = {
+    **TINY,
     "name": "killed",
-    "image": {"size": 16, "alignment": "synthetic"},
     # So many pictures that worker processes draw them.
     "train": {"kind": "synthetic", "identities": 19, "images": 80},
-    "benchmarks": {
-        "pairs": {"kind": "synthetic_pairs", "identities": 20, "images": 3, "pairs": 40, "folds": 4}
-    },
-    "backbones": [{"name": "tiny", "dim": 16, "width": 4}],
     "heads": [{"name": "curricularface", "scale": 16, "margin": 0.1}],
-    "samplers": ["full", {"name": "partial_fc", "rate": 0.5}],
-    "seeds": [0],
     "training": {"epochs": 6, "batch_size": 128, "learning_rate": 0.1},
-    "evaluation": {"flip": "none", "bootstrap": 100},
-    "measurement": {
-        "identities": [50],
-        "batch_size": 8,
-        "dim": 16,
-        "warmup": 1,
-        "steps": 5,
-    },
+    # One attempt would keep a row as failed whose process was the one that was killed.
+    "measurement": {**TINY["measurement"], "attempts": 3},
 }
 
 
@@ -232,7 +220,7 @@ def undisturbed(folder: Path, cores: int) -> dict[str, float]:
 def new_run(folder: Path, cores: int) -> Run:
     """Start the study in a fresh folder."""
     folder.mkdir()
-    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False), encoding="utf-8")
+    write_study(folder, **STUDY)
     return Run(folder, cores)
 
 
