@@ -19,15 +19,15 @@ import pytest
 import torch
 
 from frcore.data import loader
-from frcore.data.decoding import decode_rgb
-from frcore.data.in_place import InPlaceImages
 from frcore.data.loader import Batches
+from frcore.data.pixels.decoding import decode_rgb
 from frcore.data.prepare import prepare
-from frcore.data.prepared import Prepared
-from frcore.data.recordio import RecordIODataset
-from frcore.data_config import Image
-from frcore.plan import TrainDataSpec
-from tests.data.rec_writer import insightface, write_rec
+from frcore.data.prepared.folder import Prepared
+from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.recordio.dataset import RecordIODataset
+from frcore.study.data import Image
+from frcore.study.expansion import TrainDataSpec
+from tests.data.recordio.rec_writer import insightface, write_rec
 
 SIZE, IMAGES, BATCH = 112, 2048, 128
 RECORDS = 1_000_000

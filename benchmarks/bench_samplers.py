@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from frcore.config import Component, Measurement
-from frcore.data_config import Image
 from frcore.measurement.steps import TrainingStep
-from frcore.plan import MeasurementSpec
+from frcore.study.config import Component, Measurement
+from frcore.study.data import Image
+from frcore.study.expansion import MeasurementSpec
 
 IDENTITIES = 10_000
 SAMPLERS: dict[str, dict[str, Any]] = {

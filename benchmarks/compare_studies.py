@@ -7,10 +7,10 @@ values, the study is run twice under two names (`config/backends.yaml` says how)
 name: same backbone, head, sampler and seed; benchmarks and pairs must be the same.
 
 Each row has A − B of the mean over seeds with its 95 % interval over test people and seeds
-(`frcore.evaluation.uncertainty.paired_difference`). Beside it stands how much single runs differ:
-`between_studies`, the root mean square of A − B with the same seed, and `between_seeds`, the same
-of two seeds within a study. A setting that changes the order of sums alone makes two runs as
-different as another seed does, and no more: the two are then of one size.
+(`frcore.evaluation.intervals.uncertainty.paired_difference`). Beside it stands how much single runs
+differ: `between_studies`, the root mean square of A − B with the same seed, and `between_seeds`,
+the same of two seeds within a study. A setting that changes the order of sums alone makes two runs
+as different as another seed does, and no more: the two are then of one size.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ import pandas as pd
 from rich.console import Console
 
 from frcore.errors import UserError
-from frcore.evaluation.ranked import Ranked
-from frcore.evaluation.uncertainty import paired_difference
+from frcore.evaluation.intervals.ranked import Ranked
+from frcore.evaluation.intervals.uncertainty import paired_difference
 from frcore.files import atomic_file, refuse_other_file
-from frcore.reporting.rows import why_few
-from frcore.reporting.scores import Arrays, load_scores, metric_of, same_protocol
-from frcore.reporting.summary import Column
+from frcore.results.rows import why_few
+from frcore.results.scores import Arrays, load_scores, metric_of, same_protocol
+from frcore.results.summary import Column
 
 METHOD = ["backbone", "head", "sampler"]
 NUMBER = ["benchmark", "metric", "far", "subset"]

@@ -28,17 +28,17 @@ from rich.console import Console
 from scipy import stats
 from scipy.interpolate import CubicSpline, RegularGridInterpolator
 
-from frcore import parallel
-from frcore.data.synthetic import _template_pairs, _verification_pairs
-from frcore.data_config import SyntheticPairs, SyntheticTemplates
-from frcore.evaluation.bootstrap import SharedBootstrap
+from frcore.data.synthetic.sets import _template_pairs, _verification_pairs
 from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
-from frcore.evaluation.ranked import Ranked
-from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt
+from frcore.evaluation.intervals.bootstrap import SharedBootstrap
+from frcore.evaluation.intervals.ranked import Ranked
+from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt
+from frcore.evaluation.intervals.weighted import Metric
 from frcore.evaluation.verification import verification_accuracy
-from frcore.evaluation.weighted import Metric
 from frcore.files import atomic_file, write_text
-from frcore.reporting.reference import markers, with_block
+from frcore.machine import parallel
+from frcore.reporting.docs.reference import markers, with_block
+from frcore.study.data import SyntheticPairs, SyntheticTemplates
 
 Array = NDArray[Any]
 

@@ -23,11 +23,11 @@ from benchmarks.session.cases import Case, grid, rank
 from benchmarks.session.measure import TIMED_OUT, Options, measure_case
 from benchmarks.session.peers import unavailable
 from benchmarks.session.table import DONE, Table, slug
-from frcore.devices import lease_gpu
 from frcore.errors import UserError
+from frcore.machine.leases import lease_gpu
+from frcore.machine.nvml import describe_gpu
 from frcore.measurement.attempts import until_clean
 from frcore.measurement.child import Method, Outcome, run_in_child
-from frcore.measurement.nvml import describe_gpu
 
 RESERVE = 30.0
 """Seconds that a case is taken to need before any was measured."""

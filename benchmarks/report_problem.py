@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from frcore.config import Study
-from frcore.parallel import available_cores
+from frcore.machine.parallel import available_cores
+from frcore.study.config import Study
 from tests.reporting.tree import Tree, make_study
 
 SEEDS = 3
@@ -46,7 +46,7 @@ def main() -> None:
 
     A second argument is the number of processes; all available cores when absent.
     """
-    from frcore.reporting.run import report
+    from frcore.reporting.report import report
 
     wall = time.perf_counter()
     processes = int(sys.argv[2]) if len(sys.argv) > 2 else available_cores()

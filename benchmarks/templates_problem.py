@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Evaluation
-from frcore.data.draft import written_absent
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.draft import written_absent
+from frcore.data.prepared.folder import Prepared
 from frcore.evaluation.judge import tar_rows
 from frcore.evaluation.protocol import pooled_templates, rows_needed, score_templates
 from frcore.evaluation.scoring import score_rows
 from frcore.measurement.process import peak_rss_bytes
+from frcore.study.config import Evaluation
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 

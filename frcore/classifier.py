@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frcore.center_state import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
+from frcore.centers.lazy import LazyRows
+from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
 from frcore.heads import build_head
 from frcore.heads.base import Head
-from frcore.lazy import LazyRows
 from frcore.loss import LossOutput, get_backend
 from frcore.loss.deferred import CenterGradient
 from frcore.loss.products import Precision
@@ -150,7 +150,7 @@ class Classifier(nn.Module):
         if self.training and self.deferred is None and torch.is_grad_enabled():
             raise UserError(
                 "a training step of class centres in format 'split', but they have no optimiser; "
-                "only frcore.centers.CentersSGD moves both of their halves: build it before the "
+                "only frcore.optimizer.CentersSGD moves both of their halves: build it before the "
                 "first step, or use center_format='fp32'"
             )
         return torch.float32

@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from frcore.catalogue import find_modules_here
 from frcore.commands import catalogue, comparison, results, stages
+from frcore.components.catalogue import find_modules_here
 from frcore.errors import UserError
-from frcore.faults import refusal
-from frcore.lifetime import Stopped, stopped_by_signals
+from frcore.machine.faults import refusal
+from frcore.machine.lifetime import Stopped, stopped_by_signals
 from frcore.text import visible
 
 app = typer.Typer(

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from frcore.errors import UserError
-from frcore.faults import refusals_told
-from frcore.processes import Owner, this_process
+from frcore.machine.faults import refusals_told
+from frcore.machine.processes import Owner, this_process
 
 
 @contextlib.contextmanager

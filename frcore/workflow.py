@@ -17,19 +17,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frcore import component_code, plan
-from frcore.catalogue import find_modules_here
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
-from frcore.config import Study
+from frcore.components.catalogue import find_modules_here
+from frcore.data.signatures import MEMORY, READ, Signature, place_of, sign
 from frcore.errors import UserError
 from frcore.files import read_json, sha256_of_json, write_json, write_text
-from frcore.fingerprint import code_fingerprint
-from frcore.provenance import RUNTIMES, versions
-from frcore.section import Section, compact_json
-from frcore.sources import MEMORY, READ, Signature, place_of, sign
-from frcore.study import load_study, with_checked_components
-from frcore.study_file import pairs
+from frcore.preflight.load import load_study, with_checked_components
+from frcore.provenance import stages
+from frcore.provenance.environment import RUNTIMES, versions
+from frcore.provenance.fingerprint import code_fingerprint
+from frcore.study import expansion
+from frcore.study.config import Study
+from frcore.study.file import pairs
+from frcore.study.section import Section, compact_json
 
 DEFAULT_STUDY = Path("config/quick.yaml")
 
@@ -47,7 +48,7 @@ def _checked_once(study: Study) -> Study:
     The check imports torch, which takes longer than all else before the first job; and on a cluster
     every job reads the study again.
     """
-    code = code_fingerprint(component_code.checking(study))
+    code = code_fingerprint(stages.checking(study))
     key = sha256_of_json([compact_json(study), code, versions()])
     remembered = MEMORY / f"{key}.json"
     if remembered.is_file():
@@ -68,7 +69,8 @@ def _file_of(spec: Section) -> Path:
 
 @dataclass(frozen=True)
 class Workflow:
-    """One study as the rules see it. Names are those of `frcore.plan`, which are file names."""
+    """One study as the rules see it. Names are those of `frcore.study.expansion`, which are file
+    names."""
 
     study: Study
     comparison: ComparisonSpec | None = None
@@ -158,30 +160,32 @@ class Workflow:
         return ", ".join(f"{name} {version}" for name, version in versions().items())
 
     @cached_property
-    def runs(self) -> dict[str, plan.RunSpec]:
+    def runs(self) -> dict[str, expansion.RunSpec]:
         """Run id -> spec."""
-        return plan.runs(self.study)
+        return expansion.runs(self.study)
 
     @cached_property
-    def models(self) -> dict[str, plan.ModelSpec]:
+    def models(self) -> dict[str, expansion.ModelSpec]:
         """Model label -> spec, of models trained elsewhere."""
-        return plan.models(self.study)
+        return expansion.models(self.study)
 
     @cached_property
     def evaluations(self) -> list[str]:
         """`<run or model>/<benchmark>` of every evaluation of the study."""
         of_runs = [f"{run}/{name}" for run in self.runs for name in self.benchmarks]
-        return of_runs + [f"{model}/{name}" for model, name in plan.model_benchmarks(self.study)]
+        return of_runs + [
+            f"{model}/{name}" for model, name in expansion.model_benchmarks(self.study)
+        ]
 
     @cached_property
-    def benchmarks(self) -> dict[str, plan.BenchmarkSpec]:
+    def benchmarks(self) -> dict[str, expansion.BenchmarkSpec]:
         """Benchmark name -> spec."""
-        return plan.benchmarks(self.study)
+        return expansion.benchmarks(self.study)
 
     @cached_property
-    def measurements(self) -> dict[str, plan.MeasurementSpec]:
+    def measurements(self) -> dict[str, expansion.MeasurementSpec]:
         """Measurement id -> spec."""
-        return plan.measurements(self.study)
+        return expansion.measurements(self.study)
 
     # --- what the files contain ---
 
@@ -197,7 +201,7 @@ class Workflow:
         """
         for name in [*(["train"] if self.study.trains else []), *self.benchmarks]:
             self.data_signature(name)
-        for model, benchmark in plan.model_benchmarks(self.study):
+        for model, benchmark in expansion.model_benchmarks(self.study):
             self.model_signature(model, benchmark)
 
     def data_signature(self, name: str) -> str:
@@ -228,7 +232,7 @@ class Workflow:
         """Prepared set -> where its source is, of those of `names` that are read in place."""
         sections = {name: self._data(name) for name in names}
         found = {name: place_of(data) for name, data in sections.items()
-                 if plan.stays_in_place(data)}  # fmt: skip
+                 if expansion.stays_in_place(data)}  # fmt: skip
         return {name: str(place) for name, place in found.items() if place is not None}
 
     def source_options(self, *names: str) -> list[str]:
@@ -237,9 +241,9 @@ class Workflow:
 
     # --- specs: what they mean, as JSON without paths; and all of them, as files ---
 
-    def data(self, name: str) -> plan.TrainDataSpec | plan.BenchmarkSpec:
+    def data(self, name: str) -> expansion.TrainDataSpec | expansion.BenchmarkSpec:
         """Of a benchmark, or of the training set, which is `train`."""
-        return plan.train_data(self.study) if name == "train" else self.benchmarks[name]
+        return expansion.train_data(self.study) if name == "train" else self.benchmarks[name]
 
     def study_key(self) -> str:
         """Of the report."""
@@ -271,11 +275,11 @@ class Workflow:
 
     def evaluation_key(self) -> str:
         """Of how runs and models are judged."""
-        return compact_json(plan.evaluation(self.study), places=False)
+        return compact_json(expansion.evaluation(self.study), places=False)
 
     def evaluation_spec(self) -> Path:
         """For `frcore evaluate`."""
-        return _file_of(plan.evaluation(self.study))
+        return _file_of(expansion.evaluation(self.study))
 
     def model_key(self, model: str) -> str:
         """Of a model that is judged."""
@@ -302,24 +306,24 @@ class Workflow:
     def data_code(self, name: str) -> str:
         """Of preparing one data set."""
         of_train = name == "train"
-        spec = plan.train_data(self.study) if of_train else self.benchmarks[name]
-        return code_fingerprint(component_code.preparing(spec))
+        spec = expansion.train_data(self.study) if of_train else self.benchmarks[name]
+        return code_fingerprint(stages.preparing(spec))
 
     def run_code(self, run: str) -> str:
         """Of one run."""
-        data = plan.train_data(self.study).data
-        in_place = plan.stays_in_place(data)
-        return component_code.run_code(self.runs[run], data.kind, in_place=in_place)
+        data = expansion.train_data(self.study).data
+        in_place = expansion.stays_in_place(data)
+        return stages.run_code(self.runs[run], data.kind, in_place=in_place)
 
     def evaluation_code(self, run: str) -> str:
         """Of evaluating one run."""
-        data = [plan.train_data(self.study).data, *self.study.benchmarks.values()]
-        return code_fingerprint(component_code.evaluating(self.runs[run], data))
+        data = [expansion.train_data(self.study).data, *self.study.benchmarks.values()]
+        return code_fingerprint(stages.evaluating(self.runs[run], data))
 
     def model_code(self, model: str, benchmark: str) -> str:
         """Of evaluating a model trained elsewhere."""
         data = self.study.benchmarks[benchmark]
-        return code_fingerprint(component_code.judging(self.models[model], data))
+        return code_fingerprint(stages.judging(self.models[model], data))
 
     @cached_property
     def model_versions(self) -> str:
@@ -330,11 +334,11 @@ class Workflow:
     def measurement_code(self, measurement: str) -> str:
         """Of one measurement."""
         spec = self.measurements[measurement]
-        return code_fingerprint(component_code.measuring(spec))
+        return code_fingerprint(stages.measuring(spec))
 
     def report_code(self) -> str:
         """Of the report."""
-        return code_fingerprint(component_code.REPORTING, component_code.page_files())
+        return code_fingerprint(stages.REPORTING, stages.page_files())
 
     # --- resources ---
 
@@ -362,12 +366,12 @@ class Workflow:
     @property
     def evaluation_gpus(self) -> int:
         """GPUs of an evaluation."""
-        return int(plan.evaluation(self.study).device == "cuda")
+        return int(expansion.evaluation(self.study).device == "cuda")
 
     @property
     def evaluation_threads(self) -> int:
         """CPU threads of an evaluation."""
-        return plan.evaluation(self.study).threads
+        return expansion.evaluation(self.study).threads
 
     @property
     def measurement_gpus(self) -> int:
@@ -378,13 +382,13 @@ class Workflow:
     def data_mib(self, name: str) -> int:
         """Host memory of a preparation or of what reads it: the images twice.
 
-        Those that stay in place are held once, and no more than `plan.HELD_IN_MEMORY` of them.
+        Those that stay in place are held once, and no more than `expansion.HELD_IN_MEMORY` of them.
         """
         data = self._data(name)
         if data.kind == "ijb":
             return PROCESS_MIB + IJB_MIB
-        if plan.stays_in_place(data):
-            return PROCESS_MIB + plan.HELD_IN_MEMORY // MIB
+        if expansion.stays_in_place(data):
+            return PROCESS_MIB + expansion.HELD_IN_MEMORY // MIB
         identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
         count = identities * images * getattr(data, "templates", 1)
         return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import build_head
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 

@@ -16,23 +16,23 @@ import frcore.heads
 import frcore.loss
 import frcore.samplers
 from frcore.classifier import Classifier
-from frcore.config import Component
 from frcore.heads import HEADS, build_head
 from frcore.samplers import SAMPLERS, build_sampler
+from frcore.study.config import Component
 
 CORE = [
     "frcore.classifier",
-    "frcore.centers",
-    "frcore.catalogue",
-    "frcore.description",
+    "frcore.optimizer",
+    "frcore.components.catalogue",
+    "frcore.components.description",
     "frcore.errors",
     "frcore.files",
     "frcore.planning.devices",
     "frcore.planning.show",
     "frcore.planning.step",
-    "frcore.provenance",
-    "frcore.reporting.component_docs",
-    "frcore.reporting.head_curves",
+    "frcore.provenance.environment",
+    "frcore.reporting.docs.component_docs",
+    "frcore.reporting.figures.head_curves",
     *(
         module.name
         for package in (frcore.heads, frcore.samplers, frcore.loss)

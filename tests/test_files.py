@@ -24,7 +24,7 @@ from frcore.files import (
     write_json,
     write_text,
 )
-from frcore.processes import Owner, this_host, this_process
+from frcore.machine.processes import Owner, this_host, this_process
 
 ANY = FolderKind("any folder", None, ("*",))
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
-from frcore.data.align import TEMPLATE_112
-from frcore.reporting.reference import KEPT
+from frcore.data.pixels.align import TEMPLATE_112
+from frcore.reporting.docs.reference import KEPT
 from tests.data.making import pixels
 from tests.test_cli import run_main
 from tests.tiny_study import write_study

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from frcore.reporting.escape import csv_cell, html, markdown
+from frcore.reporting.tables.escape import csv_cell, html, markdown
 from frcore.text import one_line, visible
 
 ACTING = ["\x1b[2J", "\x00", "\x07", "\x9b", "\u202e", "\u2066", "\u200e", "\ufeff", "\u2028",
@@ -27,8 +27,8 @@ def test_writing_of_the_world_stays():
 
 
 def test_a_terminal_gets_no_escape_of_a_failed_job():
-    from frcore.reporting.progress import Job
-    from frcore.reporting.watch import picture
+    from frcore.reporting.watch.progress import Job
+    from frcore.reporting.watch.watch import picture
     from tests.reporting.tree import make_study
 
     reason = "\x1b]0;title\x07 [red]x[/] \x1b[2J" + 500 * "long "

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from frcore import arguments
-from frcore.component_code import component_places
-from frcore.config import Study
+from frcore.commands import arguments
+from frcore.data.signatures import sign
 from frcore.errors import UserError
-from frcore.plan import RunSpec, model_benchmarks
-from frcore.sources import sign
+from frcore.provenance.stages import component_places
+from frcore.study.config import Study
+from frcore.study.expansion import RunSpec, model_benchmarks
 from frcore.workflow import Workflow
 from tests.data.sources import SOURCES, Source, moved
 from tests.tiny_study import TINY, write_study

@@ -14,17 +14,17 @@ import torch
 from benchmarks.session.cases import Case
 from benchmarks.session.peers import InsightfaceStep, PeerStep
 from benchmarks.session.steps import OurStep, Step
-from frcore.faults import bytes_asked, is_out_of_memory
 from frcore.loss.triton_tuning import tuning_mode
+from frcore.machine.board import MIB, Board
+from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
-from frcore.measurement.board import MIB, Board
 from frcore.measurement.cooling import cool_down
+from frcore.measurement.monitor import opened_board, time_steps, why_missing
 from frcore.measurement.row import median_of
 from frcore.measurement.warmup import warm_up
-from frcore.measurement.watch import opened_board, time_steps, why_missing
 from frcore.planning import DEVICES, Shape, plan_step
 from frcore.planning.measured import DENSE
-from frcore.provenance import environment
+from frcore.provenance.environment import environment
 
 MEMORY_STEPS = 3
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.session.cases import Case
 from benchmarks.session.steps import CENTER_STD, TILE, Step, make_inputs
-from frcore.center_state import tiles
+from frcore.centers.storage import tiles
 from frcore.measurement.steps import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 
 SCALE = 20.0

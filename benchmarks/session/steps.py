@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.session.cases import Case
-from frcore.center_state import tiles
-from frcore.centers import CentersSGD
+from frcore.centers.storage import tiles
 from frcore.classifier import Classifier
 from frcore.heads import build_head
 from frcore.measurement.steps import (
@@ -22,6 +21,7 @@ from frcore.measurement.steps import (
     WEIGHT_DECAY,
     clustered_embeddings,
 )
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 
 CENTER_STD = 0.01

@@ -13,7 +13,7 @@ from rich.console import Console
 from frcore.commands.options import JsonOption
 
 if TYPE_CHECKING:
-    from frcore.catalogue import Catalogue
+    from frcore.components.catalogue import Catalogue
 
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(help="These in full; also a class of your own, module:Class.")
@@ -25,7 +25,7 @@ def _list(catalogue: Catalogue[Any], names: list[str] | None, as_json: bool) -> 
     if as_json:
         sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
         return
-    from frcore.listing import details, overview
+    from frcore.commands.listing import details, overview
 
     if not names:
         overview(described, Console())
@@ -62,7 +62,7 @@ def docs(
 
     Example: frcore docs
     """
-    from frcore.reporting.component_docs import write_docs
+    from frcore.reporting.docs.component_docs import write_docs
 
     write_docs(to)
 
@@ -74,7 +74,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a study, for editors; made from the models and the catalogues."""
     from frcore.files import refuse_other_file, write_text
-    from frcore.schema import study_schema
+    from frcore.study.json_schema import study_schema
 
     text = json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
@@ -132,7 +132,7 @@ def plan_command(
         reference=reference,
     )  # fmt: skip
     if figure is not None:
-        from frcore.planning.figure import write_figure
+        from frcore.reporting.figures.plan_figure import write_figure
 
         write_figure(plan, rows, figure)
     if as_json:
@@ -144,7 +144,7 @@ def plan_command(
 
 def doctor(as_json: JsonOption = False) -> None:
     """Check this machine, and which studies in config/ it can run; exit 1 if something is wrong."""
-    from frcore.doctor import diagnose, render
+    from frcore.preflight.doctor import diagnose, render
 
     report = diagnose(sorted(Path("config").glob("*.yaml")))
     if as_json:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
 from frcore.errors import UserError
-from frcore.study_file import parse_value
+from frcore.study.file import parse_value
 
 if TYPE_CHECKING:
     from frcore.comparison.spec import ComparisonSpec
@@ -69,7 +69,7 @@ def compare(
 
     Example: frcore compare --study config/quick.yaml --candidate cosface --baseline arcface
     """
-    from frcore import arguments
+    from frcore.commands import arguments
     from frcore.comparison.spec import ComparisonSpec
 
     if spec is not None:
@@ -84,8 +84,8 @@ def compare(
         chosen, own_root = _from_study(study, config, given)
         root = root or own_root
 
-    from frcore.comparison.run import compare as go
-    from frcore.comparison.run import read
+    from frcore.comparison.compare import compare as go
+    from frcore.comparison.compare import read
 
     found = read(chosen, root) if judge else go(chosen, root)
     if as_json:
@@ -102,9 +102,9 @@ def _from_study(
     study: Path | None, config: list[str] | None, given: dict[str, Any]
 ) -> tuple[ComparisonSpec, Path]:
     """The comparison that the options mean, and where the study's results are."""
-    from frcore import arguments
+    from frcore.commands import arguments
     from frcore.comparison.spec import comparison_of
-    from frcore.study import with_checked_components
+    from frcore.preflight.load import with_checked_components
 
     workflow = arguments.workflow(study, config)
     settings = {key: value for key, value in given.items() if value is not None}

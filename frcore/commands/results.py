@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from frcore.commands.options import ConfigOption, StudyOption
-from frcore.lifetime import Stopped
+from frcore.machine.lifetime import Stopped
 
 
 def watch(
@@ -22,8 +22,8 @@ def watch(
 
     Example: frcore watch --study config/quick.yaml
     """
-    from frcore import arguments
-    from frcore.reporting.watch import watch as go
+    from frcore.commands import arguments
+    from frcore.reporting.watch.watch import watch as go
 
     workflow = arguments.workflow(study, config)
     with contextlib.suppress(Stopped):  # which is how one leaves it
@@ -39,7 +39,7 @@ def reference(
 
     Example: frcore reference --root results/quick --to results/reference/cpu/quick
     """
-    from frcore.reporting.reference import keep, update_page
+    from frcore.reporting.docs.reference import keep, update_page
 
     keep(root, to)
     if page is not None:

@@ -18,7 +18,7 @@ from frcore.commands.options import (
     StudyOption,
 )
 from frcore.errors import UserError
-from frcore.lifetime import sign_log
+from frcore.machine.lifetime import sign_log
 
 
 def prepare(
@@ -55,10 +55,11 @@ def prepare(
     if check is not None:
         _check(check, as_json)
         return
-    from frcore import arguments, plan
+    from frcore.commands import arguments
+    from frcore.study import expansion
 
     if align is not None:
-        from frcore.data.align_command import align_folder
+        from frcore.data.pixels.align_folder import align_folder
 
         given = arguments.need("--landmarks", landmarks), arguments.need("--out", out)
         count, unlisted = align_folder(align, *given, size=size, encoding=encoding)
@@ -70,7 +71,7 @@ def prepare(
                 markup=False,
             )
         return
-    chosen: plan.TrainDataSpec | plan.BenchmarkSpec
+    chosen: expansion.TrainDataSpec | expansion.BenchmarkSpec
     if spec is not None:
         chosen = arguments.parse_data(spec)
         out = arguments.need("--out", out)
@@ -80,7 +81,7 @@ def prepare(
         if benchmark is not None:
             chosen = arguments.pick("benchmark", benchmark, workflow.benchmarks)
         else:
-            chosen = plan.train_data(workflow.study)
+            chosen = expansion.train_data(workflow.study)
         out = out or workflow.root / "data" / (benchmark or "train")
 
     from frcore.data.prepare import prepare as go
@@ -89,7 +90,7 @@ def prepare(
 
 
 def _check(path: Path, as_json: bool) -> None:
-    from frcore.data.check import check, render
+    from frcore.data.check.check import check, render
 
     reports = check(path)
     if as_json:
@@ -116,7 +117,7 @@ def simulate_ijb(
 
     Example: frcore simulate-ijb data/ijbc-small --scale 0.002 --source faces
     """
-    from frcore.data.ijb_writer import write_synthetic
+    from frcore.data.ijb.simulated.writer import write_synthetic
 
     protocol = write_synthetic(
         out, name=name, scale=scale, source=source, seed=seed, dim=dim, dtype=dtype
@@ -140,8 +141,8 @@ def train(
 
     Example: frcore train --study config/quick.yaml --run tiny-arcface-full-s0
     """
-    from frcore import arguments
-    from frcore.plan import RunSpec
+    from frcore.commands import arguments
+    from frcore.study.expansion import RunSpec
 
     places = arguments.sources(source)
     if spec is not None:
@@ -155,7 +156,7 @@ def train(
         out = out or workflow.root / "runs" / chosen.id
         places = {name: Path(place) for name, place in workflow.places("train").items()} | places
 
-    from frcore.training.run import train as go
+    from frcore.training.train import train as go
 
     go(chosen, data, out, place=places.get("train"))
 
@@ -189,24 +190,25 @@ def evaluate(
 
     Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0
     """
-    from frcore import arguments, plan
+    from frcore.commands import arguments
+    from frcore.study import expansion
 
     if (run is None) == (model is None):
         raise UserError("give either --run, of a training, or --model, trained elsewhere")
-    other: plan.ModelSpec | None = None
+    other: expansion.ModelSpec | None = None
     places = arguments.sources(source)
     if spec is not None:
-        chosen = arguments.parse(plan.EvaluationSpec, spec)
+        chosen = arguments.parse(expansion.EvaluationSpec, spec)
         benchmarks = [Path(folder) for folder in benchmark or ()]
         out = arguments.need("--out", out)
         if model is not None:
-            other = arguments.parse(plan.ModelSpec, model)
+            other = arguments.parse(expansion.ModelSpec, model)
         else:
             train_data = arguments.need("--train-data", train_data)
         sign_log()
     else:
         workflow = arguments.workflow(study, config)
-        chosen = plan.evaluation(workflow.study)
+        chosen = expansion.evaluation(workflow.study)
         names = benchmark or list(workflow.benchmarks)
         if model is not None:
             other = arguments.pick("model", model, workflow.models)
@@ -221,9 +223,9 @@ def evaluate(
         known = workflow.places(*(item.name for item in specs))
         places = {name: Path(place) for name, place in known.items()} | places
 
-    from frcore.devices import lease_gpu
-    from frcore.evaluation.model_run import evaluate_model
-    from frcore.evaluation.run import evaluate as evaluate_run
+    from frcore.evaluation.evaluate import evaluate as evaluate_run
+    from frcore.evaluation.evaluate_model import evaluate_model
+    from frcore.machine.leases import lease_gpu
 
     # One process for all: importing the libraries takes longer than judging a small benchmark.
     # One lease for all too: once CUDA runs, a process can choose no other board.
@@ -250,8 +252,8 @@ def measure(
 
     Example: frcore measure --study config/quick.yaml --head arcface --sampler full
     """
-    from frcore import arguments
-    from frcore.plan import MeasurementSpec
+    from frcore.commands import arguments
+    from frcore.study.expansion import MeasurementSpec
 
     if spec is not None:
         chosen = arguments.parse(MeasurementSpec, spec)
@@ -268,7 +270,7 @@ def measure(
         chosen = workflow.measurements["-".join(labels)]
         out = out or workflow.root / "measurement" / f"{chosen.id}.json"
 
-    from frcore.measurement.run import measure as go
+    from frcore.measurement.measure import measure as go
 
     go(chosen, out)
 
@@ -286,8 +288,8 @@ def report(
 
     Example: frcore report --study config/quick.yaml
     """
-    from frcore import arguments
-    from frcore.config import Study
+    from frcore.commands import arguments
+    from frcore.study.config import Study
 
     if spec is not None:
         chosen = arguments.parse(Study, spec)
@@ -296,7 +298,7 @@ def report(
         workflow = arguments.workflow(study, config)
         chosen, root = workflow.study, root or workflow.root
 
-    from frcore.parallel import available_cores
-    from frcore.reporting.run import report as go
+    from frcore.machine.parallel import available_cores
+    from frcore.reporting.report import report as go
 
     go(chosen, root, processes=processes or available_cores())

@@ -15,7 +15,7 @@ import pandas as pd
 
 from frcore.comparison.results import Cost
 from frcore.comparison.verdict import judge_pace
-from frcore.reporting.cost import MEMORY, is_disturbed, memory_column
+from frcore.results.cost import MEMORY, is_disturbed, memory_column
 
 SAME = ("device", "cpu", "gpu_name", "batch_size", "dim", "loss_precision", "inside_timer")
 """What two measurements must have in common for their ratio to tell of the heads."""

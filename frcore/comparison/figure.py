@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from frcore.comparison.results import Comparison, Number
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import names
-from frcore.reporting.canvas import WIDTH, hover, message
-from frcore.reporting.palette import GRID, INK, MUTED
+from frcore.reporting.figures.canvas import WIDTH, hover, message
+from frcore.reporting.figures.palette import GRID, INK, MUTED
 
 COLOURS = {"better": "#0072b2", "within tolerance": "#0072b2", "regression": "#d55e00",
            "lower": "#d55e00"}  # fmt: skip

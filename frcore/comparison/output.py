@@ -14,13 +14,13 @@ from frcore.comparison.figure import forest
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import cost_table, numbers_table, sentences, title
-from frcore.config import Component
 from frcore.files import write_json, write_text
-from frcore.reporting import escape
-from frcore.reporting.canvas import inline, look, save_svg
-from frcore.reporting.dark import dark_variables
-from frcore.reporting.pages import asset, described, template
-from frcore.reporting.table import Table, to_html, to_markdown
+from frcore.reporting.figures.canvas import inline, look, save_svg
+from frcore.reporting.figures.dark import dark_variables
+from frcore.reporting.page.pages import asset, described, template
+from frcore.reporting.tables import escape
+from frcore.reporting.tables.table import Table, to_html, to_markdown
+from frcore.study.config import Component
 
 STYLES = {
     "regression": "bold red", "too slow": "bold red", "lower": "yellow", "slower": "yellow",

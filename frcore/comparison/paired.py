@@ -18,10 +18,10 @@ from frcore.comparison.results import Number
 from frcore.comparison.spec import ComparisonSpec, Rule
 from frcore.comparison.verdict import judge
 from frcore.errors import unknown_name
-from frcore.evaluation.estimates import Estimate
-from frcore.reporting.rows import Rows
-from frcore.reporting.scores import Scores
-from frcore.reporting.summary import LEVEL, Column, Method, Summary
+from frcore.evaluation.intervals.estimates import Estimate
+from frcore.results.rows import Rows
+from frcore.results.scores import Scores
+from frcore.results.summary import LEVEL, Column, Method, Summary
 
 TAIL = 5
 """Replicates that lie beyond an end of an interval, at least: with fewer the end is one draw."""

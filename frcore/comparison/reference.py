@@ -28,15 +28,15 @@ from frcore.comparison.rules import REFERENCE_FILES
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import judge
 from frcore.errors import UserError
-from frcore.evaluation.estimates import SeedSpread, seed_spread
-from frcore.reporting.rows import (
+from frcore.evaluation.intervals.estimates import SeedSpread, seed_spread
+from frcore.results.rows import (
     COUNTS,
     NUMBER_COLUMNS,
     Rows,
     why_few,
     without_unfounded_intervals,
 )
-from frcore.reporting.summary import Column, Method
+from frcore.results.summary import Column, Method
 
 METHOD = ["backbone", "head", "sampler"]
 NEEDED = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frcore.comparison.spec import ComparisonSpec
-from frcore.component_code import COMPARING, page_files
 from frcore.errors import UserError
-from frcore.fingerprint import code_fingerprint
-from frcore.section import compact_json
+from frcore.provenance.fingerprint import code_fingerprint
+from frcore.provenance.stages import COMPARING, page_files
+from frcore.study.section import compact_json
 
 REFERENCE_FILES = ("evaluation.csv", "training.csv", "measurement.csv")
 """What is read of a folder of kept rows."""

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field, model_validator
 
-from frcore.config import Component, Study
 from frcore.errors import UserError, unknown_name
 from frcore.heads import HEADS
-from frcore.plan import Spec
-from frcore.section import Label, Section
-from frcore.study_file import parse_value, unquoted
+from frcore.study.config import Component, Study
+from frcore.study.expansion import Spec
+from frcore.study.file import parse_value, unquoted
+from frcore.study.section import Label, Section
 
 FOLDER = "comparison"
 """Where comparisons are, in `results/<study>`."""
@@ -106,7 +106,8 @@ def comparison_of(
     Args:
         study: complete and checked.
         given: as `Settings`.
-        check: of heads and their parameters, such as `frcore.study.with_checked_components`.
+        check: of heads and their parameters, such as
+        `frcore.preflight.load.with_checked_components`.
 
     Raises:
         UserError: an unknown setting or head, a label that is taken, or a study without training.

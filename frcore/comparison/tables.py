@@ -9,10 +9,10 @@ import pandas as pd
 
 from frcore.comparison.results import Comparison, Cost, Number
 from frcore.comparison.spec import ComparisonSpec
-from frcore.reporting.answer import listed
-from frcore.reporting.table import Cell, Heading, Table
-from frcore.reporting.table_accuracy import percent
-from frcore.reporting.table_cost import significant
+from frcore.reporting.page.answer import listed
+from frcore.reporting.tables.accuracy import percent
+from frcore.reporting.tables.cost import significant
+from frcore.reporting.tables.table import Cell, Heading, Table
 
 NONE = "—"
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frcore.config import Augment
-from frcore.data.augment import augmented, draw
-from frcore.data.prepared import Prepared
-from frcore.plan import HELD_IN_MEMORY
+from frcore.data.pixels.augment import augmented, draw
+from frcore.data.prepared.folder import Prepared
+from frcore.study.config import Augment
+from frcore.study.expansion import HELD_IN_MEMORY
 
 if TYPE_CHECKING:
-    from frcore.data.in_place import InPlaceImages
+    from frcore.data.prepared.in_place import InPlaceImages
 
 T = TypeVar("T")
 
@@ -62,8 +62,8 @@ class Batches:
         seed: of order and mirroring.
         device: where batches are wanted.
         flip: mirror every image with probability ½.
-        augment: probabilities of the augmentations of `frcore.data.augment`; none when absent.
-        threads: that decode images which stay in place. They never change the batches.
+        augment: probabilities of the augmentations of `frcore.data.pixels.augment`; none when
+        absent. threads: that decode images which stay in place. They never change the batches.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frcore.data.signatures import Signature, place_of, sign
 from frcore.errors import UserError
-from frcore.sources import Signature, place_of, sign
 
 ORIGIN = "origin.json"
 

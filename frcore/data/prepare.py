@@ -5,30 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from frcore.catalogue import at_place
-from frcore.data.draft import PREPARED
-from frcore.data.ijb_layout import SYNTHETIC_MARK
+from frcore.components.catalogue import at_place
+from frcore.data.ijb.layout import SYNTHETIC_MARK
 from frcore.data.origin import Origin
-from frcore.data.prepared import Manifest, Prepared
+from frcore.data.prepared.draft import PREPARED
+from frcore.data.prepared.folder import Manifest, Prepared
 from frcore.files import refuse_other_folder, refuse_overlap
-from frcore.plan import BenchmarkSpec, TrainDataSpec
-from frcore.section import without_places
+from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
+from frcore.study.section import without_places
 
 WRITERS = {
-    "synthetic": "frcore.data.synthetic:write_faces",
-    "folder": "frcore.data.folder:write_folder",
-    "list": "frcore.data.image_list:write_list",
-    "parquet": "frcore.data.parquet:write_parquet",
-    "tar": "frcore.data.tar_shards:write_tar",
-    "recordio": "frcore.data.recordio_training:write_recordio",
-    "lfw": "frcore.data.lfw:write_people",
-    "synthetic_pairs": "frcore.data.synthetic:write_pairs",
-    "synthetic_templates": "frcore.data.synthetic:write_templates",
-    "lfw_pairs": "frcore.data.lfw:write_lfw_pairs",
-    "folder_pairs": "frcore.data.lfw:write_folder_pairs",
-    "insightface_bin": "frcore.data.verification_bin:write_bin",
-    "pair_list": "frcore.data.pair_lists:write_pair_list",
-    "ijb": "frcore.data.ijb_prepare:write_ijb",
+    "synthetic": "frcore.data.synthetic.sets:write_faces",
+    "folder": "frcore.data.folders.folder:write_folder",
+    "list": "frcore.data.folders.image_list:write_list",
+    "parquet": "frcore.data.shards.parquet:write_parquet",
+    "tar": "frcore.data.shards.tar:write_tar",
+    "recordio": "frcore.data.recordio.training:write_recordio",
+    "lfw": "frcore.data.verification.lfw:write_people",
+    "synthetic_pairs": "frcore.data.synthetic.sets:write_pairs",
+    "synthetic_templates": "frcore.data.synthetic.sets:write_templates",
+    "lfw_pairs": "frcore.data.verification.lfw:write_lfw_pairs",
+    "folder_pairs": "frcore.data.verification.lfw:write_folder_pairs",
+    "insightface_bin": "frcore.data.verification.insightface_bin:write_bin",
+    "pair_list": "frcore.data.verification.pair_lists:write_pair_list",
+    "ijb": "frcore.data.ijb.prepare:write_ijb",
 }
 """The place of what writes each kind of data: called with the data's settings, the image's, the
 folder, the manifest's entries that depend on the spec alone, and the number of processes."""
@@ -65,7 +65,7 @@ def prepare(
         out: the folder; it appears whole, or not at all. An older prepared data set is replaced,
             and nothing else.
         workers: processes to use; all available cores when absent. They never change the result.
-        signature: what the source contained when this was planned (`frcore.sources.sign`).
+        signature: what the source contained when this was planned (`frcore.data.signatures.sign`).
 
     Raises:
         UserError: the source is missing or damaged, was changed since it was planned or while it

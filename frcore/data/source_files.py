@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frcore.sources import below
+from frcore.data.signatures import below
 
 File = tuple[str, str | Path | None]
 """Name, and where it is; None where the name alone counts."""
@@ -22,7 +22,7 @@ File = tuple[str, str | Path | None]
 
 def folder(data: Any) -> Iterator[File]:
     """Every file of an identity, also in folders inside; names alone of what lies beside them."""
-    from frcore.data.folder import SYSTEM_FILES, folder_of_people
+    from frcore.data.folders.folder import SYSTEM_FILES, folder_of_people
 
     root = folder_of_people(data.root)
     waiting = [""]
@@ -45,8 +45,8 @@ def folder(data: Any) -> Iterator[File]:
 
 def image_list(data: Any) -> Iterator[File]:
     """The list and its images."""
-    from frcore.data.folder import NamesOnDisk
-    from frcore.data.image_list import read_list
+    from frcore.data.folders.folder import NamesOnDisk
+    from frcore.data.folders.image_list import read_list
 
     path = below(data.root, data.list)
     yield f"list {path.name}", path
@@ -69,7 +69,7 @@ def tar(data: Any) -> Iterator[File]:
 
 
 def _shards(data: Any, what: str) -> Iterator[File]:
-    from frcore.data.shards import find_shards
+    from frcore.data.shards.find import find_shards
 
     root = Path(data.root).resolve()
     for path in find_shards(data.root, data.pattern, what):
@@ -78,7 +78,7 @@ def _shards(data: Any, what: str) -> Iterator[File]:
 
 def recordio(data: Any) -> Iterator[File]:
     """The `.rec`, what is used beside it, and the list that names the identities."""
-    from frcore.data.recordio import PROPERTY, find_rec
+    from frcore.data.recordio.dataset import PROPERTY, find_rec
 
     rec = find_rec(Path(data.root))
     yield rec.name, rec
@@ -92,7 +92,7 @@ def recordio(data: Any) -> Iterator[File]:
 
 def lfw(data: Any) -> Iterator[File]:
     """The list of people and their images."""
-    from frcore.data.lfw import PROTOCOL, find_people
+    from frcore.data.verification.lfw import PROTOCOL, find_people
 
     path = Path(data.root) / PROTOCOL / data.people
     yield f"list {path.name}", path
@@ -103,7 +103,7 @@ def lfw(data: Any) -> Iterator[File]:
 
 def lfw_pairs(data: Any) -> Iterator[File]:
     """The lists of the view and their images."""
-    from frcore.data.lfw import IMAGES, lists_of
+    from frcore.data.verification.lfw import IMAGES, lists_of
 
     return _pairs(lists_of(data), f"{data.root}/{IMAGES}")
 
@@ -114,8 +114,8 @@ def folder_pairs(data: Any) -> Iterator[File]:
 
 
 def _pairs(paths: dict[str, Path], root: str) -> Iterator[File]:
-    from frcore.data.folder import ImageFolder
-    from frcore.data.lfw import find_pairs
+    from frcore.data.folders.folder import ImageFolder
+    from frcore.data.verification.lfw import find_pairs
 
     for split, path in paths.items():
         yield f"{split} {path.name}", path
@@ -132,8 +132,8 @@ def insightface_bin(data: Any) -> Iterator[File]:
 
 def pair_list(data: Any) -> Iterator[File]:
     """The official lists and the images of their pairs."""
-    from frcore.data.images import refuse
-    from frcore.data.pair_lists import READERS, cfp_files, find_images
+    from frcore.data.pixels.images import refuse
+    from frcore.data.verification.pair_lists import READERS, cfp_files, find_images
 
     root, listed = Path(data.images), Path(data.pairs)
     if data.format.startswith("cfp"):
@@ -149,9 +149,9 @@ def pair_list(data: Any) -> Iterator[File]:
 
 def ijb(data: Any) -> Iterator[File]:
     """The lists that there are and, where they are wanted, the images that they name."""
-    from frcore.data.ijb_layout import IMAGE_COLUMNS, SYNTHETIC_MARK, list_files, meta_file
-    from frcore.data.ijb_prepare import find_crops
-    from frcore.data.text_table import TextTable
+    from frcore.data.ijb.layout import IMAGE_COLUMNS, SYNTHETIC_MARK, list_files, meta_file
+    from frcore.data.ijb.prepare import find_crops
+    from frcore.data.ijb.text_table import TextTable
 
     root = Path(data.root)
     lists = list_files(root, data.name)

@@ -15,7 +15,7 @@ from frcore.data.loader import to_network
 from frcore.errors import UserError
 
 if TYPE_CHECKING:
-    from frcore.data.in_place import InPlaceImages
+    from frcore.data.prepared.in_place import InPlaceImages
 
 Flip = Literal["none", "sum"]
 

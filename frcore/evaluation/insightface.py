@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import FloatArray, as_labels, as_scores
+from frcore.evaluation.inputs import FloatArray, as_labels, as_scores
 from frcore.evaluation.judge import Row, empty_row
 from frcore.evaluation.protocol import ScoredPairs
 from frcore.evaluation.verification import fold_of_pair, verification_accuracy

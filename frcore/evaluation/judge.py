@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.evaluation.bootstrap import SharedBootstrap
 from frcore.evaluation.false_accepts import why_no_interval
+from frcore.evaluation.intervals.bootstrap import SharedBootstrap
+from frcore.evaluation.intervals.ranked import Ranked
+from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt, interval_of_mean
+from frcore.evaluation.intervals.weighted import Metric
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
 from frcore.evaluation.protocol import ScoredPairs
-from frcore.evaluation.ranked import Ranked
-from frcore.evaluation.uncertainty import Accuracy, Estimate, TarAt, interval_of_mean
 from frcore.evaluation.verification import threshold_from, verification_accuracy
-from frcore.evaluation.weighted import Metric
 
 Row = dict[str, Any]
 

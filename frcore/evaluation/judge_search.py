@@ -11,12 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Evaluation
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.checks import BoolArray, IntArray
-from frcore.evaluation.estimates import Estimate
 from frcore.evaluation.identification import Searches, search, tpir_at_fpir
+from frcore.evaluation.inputs import BoolArray, IntArray
+from frcore.evaluation.intervals.estimates import Estimate
+from frcore.evaluation.intervals.search_bootstrap import (
+    RankShare,
+    SearchBootstrap,
+    SearchMetric,
+    TpirAt,
+    few_false_positives,
+)
 from frcore.evaluation.judge import LEVEL, Row, empty_row, with_estimate
 from frcore.evaluation.protocol import (
     PooledTemplates,
@@ -25,14 +31,8 @@ from frcore.evaluation.protocol import (
     score_benchmark,
     score_templates,
 )
-from frcore.evaluation.search_bootstrap import (
-    RankShare,
-    SearchBootstrap,
-    SearchMetric,
-    TpirAt,
-    few_false_positives,
-)
 from frcore.evaluation.templates import rows_of_templates
+from frcore.study.config import Evaluation
 
 RANKS = (1, 5)
 FPIRS = (0.01, 0.1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import FloatArray, IntArray, UnresolvableFAR, as_scores
+from frcore.evaluation.inputs import FloatArray, IntArray, UnresolvableFAR, as_scores
 
 __all__ = [
     "RULES",
@@ -239,7 +239,7 @@ def tar_at_far(
     (0.75, 0.25, 0.4, 1)
     >>> tar_at_far([0.9, 0.8], [0.5, 0.3, 0.3, 0.1], far=1e-3)
     Traceback (most recent call last):
-    frcore.evaluation.checks.UnresolvableFAR: FAR 0.001 cannot be resolved with 4 impostor pairs, \
+    frcore.evaluation.inputs.UnresolvableFAR: FAR 0.001 cannot be resolved with 4 impostor pairs, \
 where one false accept is already a FAR of 0.25; it takes at least 1,000 impostor pairs: ask for \
 a larger FAR or use a benchmark with more of them
     """

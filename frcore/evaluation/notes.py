@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
 from frcore.evaluation.protocol import (
     Overlap,
@@ -12,7 +12,7 @@ from frcore.evaluation.protocol import (
     overlap_with_training,
     people_are_known,
 )
-from frcore.plan import EvaluationSpec
+from frcore.study.expansion import EvaluationSpec
 
 FLIP = {
     "none": "Embedding: of the image alone, L2-normalised; score: cosine.",

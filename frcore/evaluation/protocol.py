@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.config import Evaluation
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.checks import BoolArray, IntArray
+from frcore.evaluation.inputs import BoolArray, IntArray
 from frcore.evaluation.scoring import score_rows
 from frcore.evaluation.templates import (
     Templates,
@@ -22,6 +21,7 @@ from frcore.evaluation.templates import (
     pool_templates,
     rows_of_templates,
 )
+from frcore.study.config import Evaluation
 
 Codes = NDArray[np.integer[Any]]
 """Numbers of people or folds, in as few bytes as they need."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import BoolArray, FloatArray
+from frcore.evaluation.inputs import BoolArray, FloatArray
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts, points_of_highest
 
 TILE = (512, 8192)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import FloatArray, IntArray
+from frcore.evaluation.inputs import FloatArray, IntArray
 from frcore.evaluation.scoring import score_rows
 
 Pooling = Literal["media_mean", "image_mean"]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from frcore.errors import UserError
-from frcore.evaluation.checks import BoolArray, FloatArray, IntArray, as_labels, as_scores
+from frcore.evaluation.inputs import BoolArray, FloatArray, IntArray, as_labels, as_scores
 
 ThresholdRule = Literal["exact", "grid"]
 
@@ -194,9 +194,9 @@ def verification_accuracy(
         level: of the interval.
 
     The interval is mean ± t·S_E over folds. It is sound where no person is in two folds, as in LFW:
-    pairs share people, folds then do not. Elsewhere use `frcore.evaluation.uncertainty`. Where all
-    folds are equally accurate (all perfect), Wilson's interval over pairs stands in for a width of
-    zero.
+    pairs share people, folds then do not. Elsewhere use `frcore.evaluation.intervals.uncertainty`.
+    Where all folds are equally accurate (all perfect), Wilson's interval over pairs stands in for a
+    width of zero.
 
     Raises:
         UserError: unusable scores, labels or folds; folds outside which one kind of pair is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from frcore.catalogue import Catalogue
+from frcore.components.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from frcore.heads.base import Head

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from frcore.components.random_stream import OwnGenerator
 from frcore.heads.arcface import add_angle
 from frcore.heads.base import FixedScaleHead, HeadBatch, Scale, Source
-from frcore.random_stream import OwnGenerator
 
 STREAM = int.from_bytes(b"head", "big")
 """Sets the margins' stream apart from those of the sampler and of the centres' initial values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from frcore.catalogue import at_place
+from frcore.components.catalogue import at_place
 from frcore.errors import unknown_name
 from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcore.center_state import Index, Rows
+from frcore.centers.storage import Index, Rows
 from frcore.loss.products import Precision, add_product, product
 from frcore.loss.tiles import Columns, Rule, Tile
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcore.center_state import Index, tiles
+from frcore.centers.storage import Index, tiles
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import EntryFilter, inverse_norm
 from frcore.loss.products import Precision, product

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frcore.center_state import PlainRows, RoundedRows, Rows, SplitRows, stream_key
+from frcore.centers.storage import PlainRows, RoundedRows, Rows, SplitRows, stream_key
 from frcore.heads.base import NegativeRule
 from frcore.loss import triton_kernels as kernels
 from frcore.loss.base import EntryFilter

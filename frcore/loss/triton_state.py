@@ -1,8 +1,8 @@
 # mypy: disable-error-code="no-untyped-def,assignment"
 """How kernels read and write centres and momentum in either format. Importing this needs triton.
 
-`frcore.center_state` in a kernel, bit for bit: `join`, `split`, `round_with` and `random_bits` are
-its functions of these names. Under SPLIT pointers are to int16: of a bfloat16 the bits.
+`frcore.centers.storage` in a kernel, bit for bit: `join`, `split`, `round_with` and `random_bits`
+are its functions of these names. Under SPLIT pointers are to int16: of a bfloat16 the bits.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from frcore import center_state
+from frcore.centers import storage
 
-GOLDEN = tl.constexpr(center_state.GOLDEN)
-MIX_1, MIX_2 = tl.constexpr(center_state.MIX_1), tl.constexpr(center_state.MIX_2)
-LANES = tl.constexpr(center_state.LANES)
+GOLDEN = tl.constexpr(storage.GOLDEN)
+MIX_1, MIX_2 = tl.constexpr(storage.MIX_1), tl.constexpr(storage.MIX_2)
+LANES = tl.constexpr(storage.LANES)
 NAN = tl.constexpr(0x7FC00000)
 """The one NaN: others' bits overflow into a number when they are rounded up."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frcore.center_state import Rows
+from frcore.centers.storage import Rows
 from frcore.heads.base import Head, HeadBatch, NegativeRule
 from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
 from frcore.loss.deferred import CenterGradient, Weights

@@ -24,10 +24,10 @@ from typing import Any, Literal
 import torch
 
 from frcore.errors import UserError
-from frcore.faults import RefusedError
 from frcore.files import read_json, write_json
 from frcore.loss.products import Precision
 from frcore.loss.triton_tiles import HOPPER, Kernel, Tiles, static_tiles
+from frcore.machine.faults import RefusedError
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from frcore.plan import MeasurementSpec
+from frcore.study.expansion import MeasurementSpec
 
 
 @dataclass(kw_only=True)

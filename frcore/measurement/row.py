@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import torch
 
-from frcore.faults import bytes_asked, is_out_of_memory
+from frcore.machine.board import MIB
+from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
-from frcore.measurement.board import MIB
 from frcore.measurement.columns import Row
 from frcore.measurement.cooling import cool_down
-from frcore.measurement.steps import TrainingStep
-from frcore.measurement.timing import time_on_cpu, time_on_cuda
-from frcore.measurement.warmup import warm_up
-from frcore.measurement.watch import (
+from frcore.measurement.monitor import (
     Steps,
     board_disturbances,
     opened_board,
     time_steps,
     why_missing,
 )
-from frcore.plan import MeasurementSpec
+from frcore.measurement.steps import TrainingStep
+from frcore.measurement.timing import time_on_cpu, time_on_cuda
+from frcore.measurement.warmup import warm_up
+from frcore.study.expansion import MeasurementSpec
 
 MEMORY_STEPS = 3
 """Steps of the memory pass: apart from the timed ones, so that looking costs them nothing."""

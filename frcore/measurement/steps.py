@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import build_head
-from frcore.plan import MeasurementSpec
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
+from frcore.study.expansion import MeasurementSpec
 
 INPUT_SETS = 8
 """Batches that take turns, so that no step finds the one before it in the cache."""

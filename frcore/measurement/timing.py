@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from frcore.measurement.board import Reading
+from frcore.machine.board import Reading
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 20, 80
 

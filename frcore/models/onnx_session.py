@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frcore.errors import UserError, first_line
-from frcore.model_config import OnnxModel
 from frcore.models.onnx_file import read_onnx
 from frcore.models.pixels import AGAIN, Layout, Network, Pixels
+from frcore.study.models import OnnxModel
 
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 

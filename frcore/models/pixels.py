@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.model_config import NetworkModel
+from frcore.study.models import NetworkModel
 
 Layout = Literal["NCHW", "NHWC"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.images import refuse
+from frcore.data.pixels.images import refuse
 from frcore.errors import UserError, first_line
-from frcore.model_config import StoredEmbeddings
 from frcore.models.pixels import LONGEST
+from frcore.study.models import StoredEmbeddings
 
 LARGEST_NAMES = 2**30
 """Bytes of a list of names."""

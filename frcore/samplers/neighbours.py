@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from frcore.center_state import tiles
+from frcore.centers.storage import tiles
 from frcore.loss.base import unit_rows
 
 TILE_ENTRIES = 1 << 26

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from frcore.components.random_stream import OwnGenerator
 from frcore.heads.base import Source
-from frcore.random_stream import OwnGenerator
 from frcore.samplers.base import Centers, Sampler, Update, Work
 from frcore.samplers.neighbours import nearest_centers
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcore.center_state import tiles
+from frcore.centers.storage import tiles
 from frcore.loss.base import unit_rows
 
 TILE_ENTRIES = 2**24

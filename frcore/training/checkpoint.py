@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from frcore.backbones import BACKBONES, build_backbone
-from frcore.centers import CentersSGD
 from frcore.errors import UserError, first_line
-from frcore.faults import raise_refusal
 from frcore.files import atomic_file
-from frcore.plan import RunSpec
+from frcore.machine.faults import raise_refusal
+from frcore.optimizer import CentersSGD
+from frcore.study.expansion import RunSpec
 from frcore.text import one_line
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile

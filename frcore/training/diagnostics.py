@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frcore.classifier import Classifier
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.training.center_search import CenterSearch, search_centers
 from frcore.training.touches import CenterTouches
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frcore.config import Training
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.samplers.base import Sampler, Work
+from frcore.study.config import Training
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 from frcore.errors import UserError
 from frcore.files import read_json, write_json
-from frcore.plan import RunSpec
-from frcore.section import dotted
+from frcore.study.expansion import RunSpec
+from frcore.study.section import dotted
 
 log = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from frcore.backbones import build_backbone
-from frcore.centers import build_centers_optimizer
 from frcore.classifier import Classifier
 from frcore.data.loader import Batches
 from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.loss import LossOutput
-from frcore.plan import RunSpec
+from frcore.optimizer import build_centers_optimizer
 from frcore.samplers import build_sampler
+from frcore.study.expansion import RunSpec
 from frcore.training.class_angles import ClassAngles
 from frcore.training.diagnostics import epoch_figures
 from frcore.training.metrics import AngleStatistics, MetricsFile, head_state

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from frcore.errors import UserError
-from frcore.faults import refusals_told
 from frcore.heads.base import Head
+from frcore.machine.faults import refusals_told
 
 ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
 """Bins of the angle histograms: 2 degrees."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frcore.config import Schedule
+from frcore.study.config import Schedule
 
 
 def learning_rate_factor(

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frcore.center_state import copy_in_tiles
-from frcore.faults import reserve
+from frcore.centers.storage import copy_in_tiles
+from frcore.machine.faults import reserve
 
 
 def write_tensors(path: Path, tree: Any, *, in_tiles: bool | None = None) -> None:

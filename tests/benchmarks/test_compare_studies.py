@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.compare_studies import compare
 from frcore.errors import UserError
-from frcore.reporting.rows import collect, write_rows
+from frcore.results.rows import collect, write_rows
 from tests.reporting.tree import Tree, make_study
 
 SKILL = {"arcface": 0.5, "softmax": 0.05}

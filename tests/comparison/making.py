@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from frcore import plan
 from frcore.comparison.spec import ComparisonSpec, comparison_of
-from frcore.config import Study
+from frcore.study import expansion
+from frcore.study.config import Study
 from tests.reporting.tree import Tree
 
 
@@ -36,7 +36,7 @@ class Drawn(Tree):
         a = people.integers(0, count, self.pairs)
         b = np.where(same, a, (a + people.integers(1, count, self.pairs)) % count)
         easy, hard = people.normal(0, 0.1, count), people.normal(0, 0.1, self.pairs)
-        skill = self.skill[plan.runs(self.study)[name].head.label]
+        skill = self.skill[expansion.runs(self.study)[name].head.label]
         skill += own.normal(0, self.seed_spread)
         scores = same * skill + easy[a] + easy[b] + hard + own.normal(0, 0.1, self.pairs)
         return {
@@ -47,7 +47,7 @@ class Drawn(Tree):
 
     def judged(self) -> Drawn:
         """Runs and evaluations, no measurements."""
-        for name in plan.runs(self.study):
+        for name in expansion.runs(self.study):
             self.run(name)
             for benchmark in self.study.benchmarks:
                 self.evaluate(name, benchmark)

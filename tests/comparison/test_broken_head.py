@@ -9,13 +9,13 @@ import pytest
 import torch
 import yaml
 
-from frcore import plan
 from frcore.cli import main
 from frcore.comparison.spec import ComparisonSpec, comparison_of
 from frcore.data.prepare import prepare
-from frcore.evaluation.run import evaluate
-from frcore.study import load_study, with_checked_components
-from frcore.training.run import train
+from frcore.evaluation.evaluate import evaluate
+from frcore.preflight.load import load_study, with_checked_components
+from frcore.study import expansion
+from frcore.training.train import train
 from tests.tiny_study import write_study
 
 pytestmark = pytest.mark.slow
@@ -53,14 +53,14 @@ def run(spec: ComparisonSpec, root: Path) -> None:
     """Train and judge what is not there yet, as the rules would."""
     study = spec.study
     data = root / "data/train"
-    for name, part in {"train": plan.train_data(study), **plan.benchmarks(study)}.items():
+    for name, part in {"train": expansion.train_data(study), **expansion.benchmarks(study)}.items():
         if not (root / "data" / name).exists():
             prepare(part, root / "data" / name)
-    for name, one in plan.runs(study).items():
+    for name, one in expansion.runs(study).items():
         folder = root / "runs" / name
         if not folder.exists():
             train(one, data, folder)
-            evaluate(plan.evaluation(study), folder, root / "data/pairs", data,
+            evaluate(expansion.evaluation(study), folder, root / "data/pairs", data,
                      root / "evaluation" / name / "pairs.json")  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from frcore.comparison.paired import enough, family_level, paired_numbers
 from frcore.comparison.results import Number
 from frcore.errors import UserError
-from frcore.reporting.rows import collect
+from frcore.results.rows import collect
 from tests.comparison.making import Drawn, spec_of
 from tests.reporting.tree import make_study
 

@@ -13,10 +13,10 @@ from scipy import stats
 from frcore.comparison.reference import Side, half_width, read_reference, reference_numbers
 from frcore.comparison.verdict import judge
 from frcore.errors import UserError
-from frcore.evaluation.estimates import seed_spread
-from frcore.reporting.rows import Rows, collect, csv_text
-from frcore.reporting.scores import Scores
-from frcore.reporting.summary import Summary
+from frcore.evaluation.intervals.estimates import seed_spread
+from frcore.results.rows import Rows, collect, csv_text
+from frcore.results.scores import Scores
+from frcore.results.summary import Summary
 from tests.comparison.making import Drawn, spec_of
 from tests.reporting.tree import make_study
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from frcore import plan
 from frcore.comparison.spec import comparison_of, split_settings
 from frcore.errors import UserError
-from frcore.study import with_checked_components
+from frcore.preflight.load import with_checked_components
+from frcore.study import expansion
 from tests.comparison.making import spec_of
 from tests.reporting.tree import make_study
 
@@ -17,9 +17,9 @@ ARCFACES = [{"name": "arcface", "label": f"arc{m}", "margin": m / 10} for m in (
 def test_a_head_of_the_study_keeps_its_parameters_and_its_runs():
     study = make_study(heads=["softmax", {"name": "cosface", "margin": 0.1}, "arcface"])
     spec = spec_of(study, candidate="cosface", baseline="arcface")
-    runs = plan.runs(spec.study)
+    runs = expansion.runs(spec.study)
     assert len(runs) == 2 * 2 * 2
-    assert all(plan.runs(study)[name].hash == run.hash for name, run in runs.items())
+    assert all(expansion.runs(study)[name].hash == run.hash for name, run in runs.items())
     assert not any("softmax" in name for name in runs)
     assert spec.id == "cosface-vs-arcface"
 

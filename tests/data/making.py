@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 from frcore.data.prepare import prepare
-from frcore.data.prepared import Prepared
-from frcore.data_config import Image
-from frcore.plan import BenchmarkSpec, TrainDataSpec
+from frcore.data.prepared.folder import Prepared
+from frcore.study.data import Image
+from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
 
 SYNTHETIC = Image(size=16, alignment="synthetic")
 PLAIN = Image(size=16, alignment="none")

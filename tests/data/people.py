@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from frcore.data.prepared import Prepared
-from frcore.data_config import Image
+from frcore.data.prepared.folder import Prepared
+from frcore.study.data import Image
 from tests.data.making import train, write_person
 
 IMAGE = Image(size=16, crop=18, alignment="none")

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 
 from tests.data.ijb import folder as ijb_folder
 from tests.data.making import pixels, write_person
-from tests.data.rec_writer import insightface, write_rec
+from tests.data.recordio.rec_writer import insightface, write_rec
 from tests.models.making import onnx_section, tiny_onnx, tiny_torchscript
 
 PEOPLE = {"Ada": 3, "Bea": 3, "Dan": 2}

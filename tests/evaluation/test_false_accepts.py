@@ -16,11 +16,16 @@ from frcore.evaluation.false_accepts import (
 )
 from frcore.evaluation.identification import Searches
 from frcore.evaluation.insightface import insightface_rows
+from frcore.evaluation.intervals.uncertainty import (
+    Accuracy,
+    TarAt,
+    interval_of_mean,
+    paired_difference,
+)
 from frcore.evaluation.judge import accuracy_rows, tar_rows
 from frcore.evaluation.judge_search import FoundProbes, all_search_rows
 from frcore.evaluation.metrics import allowed_false_accepts, tar_at_far
 from frcore.evaluation.protocol import ScoredPairs
-from frcore.evaluation.uncertainty import Accuracy, TarAt, interval_of_mean, paired_difference
 
 FARS = [1e-1, 1e-2, 1e-3]
 

@@ -17,7 +17,7 @@ from frcore.evaluation.identification import (
     search,
     tpir_at_fpir,
 )
-from frcore.evaluation.search_bootstrap import RankShare, SearchBootstrap, TpirAt
+from frcore.evaluation.intervals.search_bootstrap import RankShare, SearchBootstrap, TpirAt
 from frcore.evaluation.templates import normalise
 
 
@@ -168,7 +168,7 @@ def two_galleries(rng, people, spread=0.6):
 @pytest.mark.parametrize("metric", [RankShare(1), TpirAt(0.05)])
 def test_weights_mean_copies_of_the_people(metric, rng):
     """A replicate is the plain metric of the searches of the drawn people, each so often."""
-    from frcore.evaluation.search_bootstrap import SearchWeights
+    from frcore.evaluation.intervals.search_bootstrap import SearchWeights
 
     [searches, _] = two_galleries(rng, 40)
     drawn = rng.integers(0, 4, (40, 30)).astype(np.float32)

@@ -10,7 +10,7 @@ from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
 import frcore.evaluation.insightface
-from frcore.data.lists import read_pairs
+from frcore.data.verification.lfw_lists import read_pairs
 from frcore.errors import UserError
 from frcore.evaluation.insightface import (
     insightface_accuracy,

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frcore.config import Evaluation
-from frcore.data.draft import written_absent
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.draft import written_absent
+from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.identification import search, tpir_at_fpir
+from frcore.evaluation.intervals.search_bootstrap import RankShare, SearchBootstrap
 from frcore.evaluation.judge_search import (
     all_search_rows,
     score_and_search,
@@ -18,8 +18,8 @@ from frcore.evaluation.judge_search import (
     stored_arrays,
 )
 from frcore.evaluation.protocol import rows_needed
-from frcore.evaluation.search_bootstrap import RankShare, SearchBootstrap
 from frcore.evaluation.templates import normalise
+from frcore.study.config import Evaluation
 
 PEOPLE, DIM = 24, 16
 

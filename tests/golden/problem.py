@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.loss import BACKENDS
+from frcore.optimizer import CentersSGD
 from tests.contract_cases import make_classifier
 
 CLASSES, INPUTS, FEATURES, DIM, BATCH = 12, 30, 8, 6, 6

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import HEADS
@@ -14,6 +13,7 @@ from frcore.heads.base import Head
 from frcore.loss import get_backend
 from frcore.loss.dense import dense_loss
 from frcore.loss.streamed import streamed_loss
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES, SAMPLER_CASES, batches, make_classifier
 

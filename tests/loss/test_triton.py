@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import HEADS, build_head
@@ -22,6 +21,7 @@ from frcore.heads.base import Head, HeadBatch, has_rule
 from frcore.loss import triton as backend
 from frcore.loss.base import EntryFilter
 from frcore.loss.dense import dense_loss
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES
 

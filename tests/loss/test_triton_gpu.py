@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")

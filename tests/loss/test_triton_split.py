@@ -1,4 +1,4 @@
-"""Split centres in the fused kernels: `frcore.center_state` bit for bit, `streamed` in the sums.
+"""Split centres in the fused kernels: `frcore.centers.storage` bit for bit, `streamed` in the sums.
 
 In Triton's interpreter, or on a GPU if there is one.
 """
@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from frcore import center_state
-from frcore.center_state import RoundedRows, SplitRows
-from frcore.centers import CentersSGD
+from frcore.centers import storage
+from frcore.centers.storage import RoundedRows, SplitRows
 from frcore.classifier import Classifier
 from frcore.loss.auto import pick
+from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 
 triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
@@ -76,11 +76,11 @@ def test_halves_and_rounding_are_those_of_center_state(kind):
     high, low, rounded = (torch.empty(size, dtype=torch.int16, device=DEVICE) for _ in range(3))
     joined = torch.empty_like(bits)
     halves_kernel[(1,)](x, high, low, joined, rounded, noise, SIZE=size)
-    expected_high, expected_low = center_state.split(x)
+    expected_high, expected_low = storage.split(x)
     assert torch.equal(high, expected_high.view(torch.int16))
     assert torch.equal(low, expected_low)
     assert torch.equal(joined, bits.where(~x.isnan(), 0x7FC00000))
-    expected = center_state.round_with(x, noise)
+    expected = storage.round_with(x, noise)
     number = ~x.isnan()
     assert torch.equal(rounded[number], expected.view(torch.int16)[number])
     # torch's conversion of NaN to bfloat16 gives one of several; the kernel always the same.
@@ -93,9 +93,9 @@ def test_halves_and_rounding_are_those_of_center_state(kind):
 def test_random_bits_are_those_of_center_state(dim, seed, time):
     row = torch.tensor([0, 1, 2, 9, 76, 10**6, 2**32 + 3, 2**40], device=DEVICE)
     noise = torch.empty(len(row), dim, dtype=torch.int32, device=DEVICE)
-    key = center_state.stream_key(seed, time)
+    key = storage.stream_key(seed, time)
     noise_kernel[(1,)](row, noise, key, D=dim, WIDE=64, SIZE=len(row))
-    assert torch.equal(noise, center_state.random_bits(row, dim, seed=seed, time=time))
+    assert torch.equal(noise, storage.random_bits(row, dim, seed=seed, time=time))
 
 
 def make(backend, update="full", *, momentum=0.9, seed=0, center_format="split", head="arcface"):
@@ -202,7 +202,7 @@ def test_the_momentum_has_no_bias():
         moments.append(sgd._velocities.read(slice(None)))
     # A gradient of the same high halves, in float32.
     plain, plain_sgd = make("streamed", momentum=0.9)
-    plain_sgd._velocities = center_state.PlainRows(torch.zeros(CLASSES, DIM, device=DEVICE))
+    plain_sgd._velocities = storage.PlainRows(torch.zeros(CLASSES, DIM, device=DEVICE))
     take(plain, plain_sgd, 0)
     exact = plain_sgd._velocities.read(slice(None))
     errors = torch.stack(moments) - exact
@@ -221,7 +221,7 @@ def test_what_the_kernel_does_not_move_goes_tile_by_tile():
     assert Move.of(values, None, lr=0.2, momentum=0.0, decay=0.0) is not None
     other = SplitRows(values.high_CD.detach().T.contiguous().T, values.low_CD)
     copy = SplitRows(values.high_CD.detach().clone(), values.low_CD)
-    plain = center_state.PlainRows(torch.zeros(CLASSES, DIM, device=DEVICE))
+    plain = storage.PlainRows(torch.zeros(CLASSES, DIM, device=DEVICE))
     before = values.read(slice(None))
     assert not deferred.apply_sgd(other, sgd._velocities, **settings)
     assert not deferred.apply_sgd(copy, sgd._velocities, **settings)

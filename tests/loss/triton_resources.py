@@ -26,7 +26,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from frcore.center_state import stream_key
+from frcore.centers.storage import stream_key
 from frcore.loss import triton_kernels as kernels
 from frcore.loss import triton_launch as launch
 from frcore.loss.base import EntryFilter

@@ -9,17 +9,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from frcore.faults import bytes_asked, is_out_of_memory
+from frcore.machine.board import MIB
+from frcore.machine.faults import bytes_asked, is_out_of_memory
+from frcore.machine.nvml import Nvml
+from frcore.measurement import monitor
 from frcore.measurement import row as row_module
-from frcore.measurement import watch
-from frcore.measurement.board import MIB
-from frcore.measurement.nvml import Nvml
 from frcore.measurement.row import measure_row
 from frcore.measurement.steps import TrainingStep
 from frcore.measurement.timing import time_on_cpu
-from frcore.plan import MeasurementSpec
+from frcore.study.expansion import MeasurementSpec
 from tests.measurement.simulated import SimulatedBoard, SimulatedNvml
-from tests.measurement.test_run import make_spec
+from tests.measurement.test_measure import make_spec
 
 
 def test_torchs_own_message_of_a_refusal_is_understood():
@@ -80,10 +80,10 @@ def board(monkeypatch) -> SimulatedBoard:
         return times
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(watch, "Nvml", Simulated)
-    monkeypatch.setattr(watch, "time_on_cuda", time_on_cuda)
+    monkeypatch.setattr(monitor, "Nvml", Simulated)
+    monkeypatch.setattr(monitor, "time_on_cuda", time_on_cuda)
     monkeypatch.setattr(row_module, "time_on_cuda", time_on_cuda)
-    monkeypatch.setattr(row_module, "time_steps", partial(watch.time_steps, energy_seconds=0.5))
+    monkeypatch.setattr(row_module, "time_steps", partial(monitor.time_steps, energy_seconds=0.5))
     monkeypatch.setattr(row_module, "TrainingStep", OnASimulatedBoard)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 300 * MIB)

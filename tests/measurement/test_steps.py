@@ -5,7 +5,7 @@ import torch
 
 from frcore.errors import UserError
 from frcore.measurement.steps import INPUT_SETS, TARGET_COSINE, TrainingStep, clustered_embeddings
-from frcore.plan import MeasurementSpec
+from frcore.study.expansion import MeasurementSpec
 
 
 def spec(**changes) -> MeasurementSpec:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from frcore.measurement.board import Reading
+from frcore.machine.board import Reading
 from frcore.measurement.timing import StepTimes, observe_window, time_on_cpu
 
 

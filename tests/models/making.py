@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from frcore.model_config import OnnxModel, TorchScriptModel
+from frcore.study.models import OnnxModel, TorchScriptModel
 
 SIZE, DIM = 16, 8
 MEAN, STD = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from frcore.errors import UserError
-from frcore.model_config import StoredEmbeddings
 from frcore.models.stored import stored_embeddings
+from frcore.study.models import StoredEmbeddings
 
 NAMES = pd.Series([f"p{i}/{i}.jpg" for i in range(6)], dtype="str")
 ROWS = np.array([1, 3, 4])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from frcore.centers import CentersSGD
 from frcore.classifier import Classifier
 from frcore.errors import UserError
+from frcore.optimizer import CentersSGD
 from frcore.planning import STATES, Shape, get_device, plan_step
 
 H200 = get_device("h200")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from frcore.config import Study
-from frcore.reporting.rows import Rows, collect
-from frcore.reporting.run import report
-from frcore.reporting.scores import Scores
-from frcore.reporting.summary import Summary
+from frcore.reporting.report import report
+from frcore.results.rows import Rows, collect
+from frcore.results.scores import Scores
+from frcore.results.summary import Summary
+from frcore.study.config import Study
 from tests.reporting.tree import Tree, make_study
 
 HOSTILE = "</script><script>alert(1)</script> 50% $x_1^2$ & \\input{/etc/passwd} =cmd|' /C calc'!A0"

@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from frcore import plan
 from frcore.reporting.outputs import paths
-from frcore.reporting.rows import NONE, collect
-from frcore.reporting.run import report
-from frcore.reporting.scores import Scores
-from frcore.reporting.summary import Method, Summary
-from frcore.reporting.table_cost import missing_table
-from frcore.reporting.tables import all_tables
+from frcore.reporting.report import report
+from frcore.reporting.tables.all import all_tables
+from frcore.reporting.tables.cost import missing_table
+from frcore.results.rows import NONE, collect
+from frcore.results.scores import Scores
+from frcore.results.summary import Method, Summary
+from frcore.study import expansion
 from tests.reporting.conftest import Made
 from tests.reporting.tree import Tree, make_study
 
@@ -31,7 +31,7 @@ def made(root: Path, **changes) -> Made:
     tree = Tree(study, root, skill={"arcface": 0.5, "softmax": 0.05, "other": 0.6, "third": 0.1})
     if study.trains:
         tree.everything()
-    for label, benchmark in plan.model_benchmarks(study):
+    for label, benchmark in expansion.model_benchmarks(study):
         tree.evaluate(label, benchmark)
     return Made(study, root, report(study, root).read_text(encoding="utf-8"))
 
@@ -123,14 +123,14 @@ def test_rows_of_a_model_have_its_label_and_no_seed(both):
     assert set(own["head"]) == set(own["sampler"]) == {NONE}
     assert own["seed"].isna().all()
     assert set(pd.read_parquet(both.root / "rows/training.parquet")["run"]) == set(
-        plan.runs(both.study)
+        expansion.runs(both.study)
     )
 
 
 def test_an_evaluation_that_is_missing_or_of_another_file_is_told(tmp_path):
     study = make_study(models=MODELS)
     tree = Tree(study, tmp_path / "toy").everything()
-    for label, benchmark in plan.model_benchmarks(study)[1:]:
+    for label, benchmark in expansion.model_benchmarks(study)[1:]:
         tree.evaluate(label, benchmark)
     changed = make_study(models=[MODELS[0], {**MODELS[1], "mean": 0}])
     rows = collect(changed, tree.root).evaluation

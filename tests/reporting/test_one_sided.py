@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from frcore import plan
-from frcore.comparison.run import compare
+from frcore.comparison.compare import compare
 from frcore.evaluation.judge import accuracy_rows, tar_rows
 from frcore.evaluation.protocol import ScoredPairs
-from frcore.reporting.rows import collect
-from frcore.reporting.run import report
+from frcore.reporting.report import report
+from frcore.results.rows import collect
+from frcore.study import expansion
 from tests.comparison.making import spec_of
 from tests.reporting.tree import Tree, make_study
 
@@ -54,7 +54,7 @@ def test_every_output_says_why_there_is_no_number(tmp_path, genuine, reason):
         assert reason in (tmp_path / "tables" / name).read_text(encoding="utf-8")
     rows = collect(study, tmp_path).evaluation
     own = rows[rows["benchmark"] == "pairs"]
-    assert len(own) == 2 * len(plan.runs(study))
+    assert len(own) == 2 * len(expansion.runs(study))
     assert own["value"].isna().all()
     assert own["note"].str.startswith(reason).all()
     found = compare(spec_of(study, candidate="arcface", baseline="softmax"), tmp_path)

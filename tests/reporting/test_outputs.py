@@ -2,7 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from frcore.reporting import captions, outputs
+from frcore.reporting import outputs
+from frcore.reporting.page import captions
 from tests.reporting.conftest import Made
 
 

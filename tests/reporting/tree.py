@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frcore import plan
-from frcore.config import Study
-from frcore.data.prepared import FORMAT
+from frcore.data.prepared.folder import FORMAT
+from frcore.study import expansion
+from frcore.study.config import Study
 from tests.reporting.told import diagnosed
 
 ENVIRONMENT = {
@@ -74,11 +74,11 @@ class Tree:
     def everything(self) -> Tree:
         """Data, all runs, all evaluations, all measurements."""
         self.data()
-        for name in plan.runs(self.study):
+        for name in expansion.runs(self.study):
             self.run(name)
             for benchmark in self.study.benchmarks:
                 self.evaluate(name, benchmark)
-        for name in plan.measurements(self.study):
+        for name in expansion.measurements(self.study):
             self.measure(name)
         return self
 
@@ -112,13 +112,13 @@ class Tree:
             "identities": 8, "image_size": size, "alignment": "synthetic", "colour": "RGB",
             "synthetic": synthetic,
             "content_sha256": "d" * 64, "skipped": [], "warnings": [],
-            "spec": plan.train_data(self.study).model_dump(mode="json"),
-            "spec_hash": plan.train_data(self.study).hash, "label_range": [0, 8],
+            "spec": expansion.train_data(self.study).model_dump(mode="json"),
+            "spec_hash": expansion.train_data(self.study).hash, "label_range": [0, 8],
         }  # fmt: skip
         self.json("data/train/manifest.json", manifest)
 
     def run(self, name: str) -> None:
-        spec = plan.runs(self.study)[name]
+        spec = expansion.runs(self.study)[name]
         head = spec.head.name
         common = {"id": name, "spec_hash": spec.hash}
         self.json(
@@ -168,7 +168,11 @@ class Tree:
 
     def scores(self, name: str, benchmark: str) -> dict[str, np.ndarray]:
         """Scores with a part shared by all runs (hard pairs are hard for all) and a part of it."""
-        label = name if name in plan.models(self.study) else plan.runs(self.study)[name].head.label
+        label = (
+            name
+            if name in expansion.models(self.study)
+            else expansion.runs(self.study)[name].head.label
+        )
         shared = np.random.default_rng(sum(benchmark.encode()))
         own = np.random.default_rng(sum(name.encode()) * 7 + sum(benchmark.encode()))
         same = np.arange(self.pairs) % 2 == 0
@@ -191,19 +195,19 @@ class Tree:
         arrays = self.scores(name, benchmark)
         protocol = "pairs" if benchmark.startswith("pairs") else "templates"
         rows = numbers(protocol, arrays)
-        models = plan.models(self.study)
+        models = expansion.models(self.study)
         judged = {"run_spec_hash": models[name].hash} if name in models else {}
         self.json(
             f"evaluation/{name}/{benchmark}.json",
             {"run": name, **judged, "benchmark": benchmark,
-             "spec_hash": plan.evaluation(self.study).hash, "protocol": protocol, "rows": rows,
+             "spec_hash": expansion.evaluation(self.study).hash, "protocol": protocol, "rows": rows,
              "notes": list(self.notes), "data": {"content_sha256": "b" * 64},
              "environment": ENVIRONMENT},
         )  # fmt: skip
         np.savez(self.root / f"evaluation/{name}/{benchmark}.npz", **arrays)
 
     def measure(self, name: str, *, oom_at: int | None = None) -> None:
-        spec = plan.measurements(self.study)[name]
+        spec = expansion.measurements(self.study)[name]
         slow = 1.0 + 0.3 * (spec.sampler.label == "full") + 0.1 * len(spec.head.label) / 10
         rows = [measured(identities, slow, oom_at) for identities in spec.measurement.identities]
         self.json(

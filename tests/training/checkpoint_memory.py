@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from frcore.config import Component
 from frcore.data.loader import Batches
-from frcore.data.prepared import Prepared
-from frcore.plan import RunSpec
+from frcore.data.prepared.folder import Prepared
+from frcore.study.config import Component
+from frcore.study.expansion import RunSpec
 from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile

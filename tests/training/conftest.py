@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from frcore.config import Component, Schedule, Training
 from frcore.data.prepare import prepare
-from frcore.data_config import Image, SyntheticFaces
-from frcore.plan import RunSpec, TrainDataSpec
+from frcore.study.config import Component, Schedule, Training
+from frcore.study.data import Image, SyntheticFaces
+from frcore.study.expansion import RunSpec, TrainDataSpec
 from frcore.training.loop import Trainer
-from frcore.training.run import train
+from frcore.training.train import train
 
 IMAGE = Image(size=24, alignment="synthetic")
 

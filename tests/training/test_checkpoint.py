@@ -13,7 +13,7 @@ import torch
 
 import tests
 from frcore.data.loader import Batches
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile

@@ -13,17 +13,17 @@ import torch
 
 from frcore.classifier import Classifier
 from frcore.data.prepare import prepare
-from frcore.data.prepared import Prepared
-from frcore.data_config import SyntheticFaces
+from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.heads.base import Head
-from frcore.plan import TrainDataSpec
+from frcore.study.data import SyntheticFaces
+from frcore.study.expansion import TrainDataSpec
 from frcore.training import diagnostics
 from frcore.training.class_angles import ClassAngles
 from frcore.training.diagnostics import TrainingClasses, diagnose_run, frequency_groups
 from frcore.training.metrics import head_state
-from frcore.training.run import train
 from frcore.training.touches import CenterTouches
+from frcore.training.train import train
 from tests.training.conftest import IMAGE, leave_one_epoch, run_spec
 
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from frcore.data.loader import Batches
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.training.loop import Trainer
-from frcore.training.run import train
+from frcore.training.train import train
 from tests.training.conftest import run_spec
 
 

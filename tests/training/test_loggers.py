@@ -12,10 +12,10 @@ import pytest
 
 from frcore.errors import UserError
 from frcore.files import read_json
-from frcore.plan import RunSpec
+from frcore.study.expansion import RunSpec
 from frcore.training import loggers as module
 from frcore.training.loggers import TRACKERS, VARIABLE, Loggers, Tracker
-from frcore.training.run import train
+from frcore.training.train import train
 from tests.training.conftest import leave_one_epoch, run_spec
 
 

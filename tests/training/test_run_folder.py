@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from frcore.errors import UserError
-from frcore.faults import RefusedError
-from frcore.plan import RunSpec
-from frcore.reporting.records import read_run
-from frcore.training import run as run_module
+from frcore.machine.faults import RefusedError
+from frcore.results.records import read_run
+from frcore.study.expansion import RunSpec
+from frcore.training import train as run_module
 from frcore.training.loop import Trainer
-from frcore.training.run import train
 from frcore.training.run_folder import FILES, UNFINISHED
+from frcore.training.train import train
 from tests.training.conftest import run_spec
-from tests.training.test_run import TIMES, assert_same_run
+from tests.training.test_train import TIMES, assert_same_run
 
 OLD, NEW = run_spec("softmax", epochs=1), run_spec("adacos", epochs=2)
 

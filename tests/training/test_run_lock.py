@@ -16,8 +16,8 @@ import pytest
 from frcore import cli
 from frcore.training import run_lock
 from frcore.training.loop import Trainer
-from frcore.training.run import train
 from frcore.training.run_lock import NAME, SILENT_SECONDS, BusyError, RunLock
+from frcore.training.train import train
 from tests.training.conftest import run_spec
 
 HOLDS = """

@@ -15,13 +15,13 @@ from PIL import Image as Pillow
 
 from frcore.data import loader
 from frcore.data.prepare import prepare
-from frcore.data.prepared import Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.plan import TrainDataSpec
+from frcore.study.expansion import TrainDataSpec
 from frcore.training.loop import Trainer
-from frcore.training.run import train
+from frcore.training.train import train
 from tests.training.conftest import IMAGE, run_spec
-from tests.training.test_run import assert_same_run
+from tests.training.test_train import assert_same_run
 
 SPEC = run_spec("arcface", epochs=2, loader_threads=2,
                 augment={"crop": 0.3, "low_resolution": 0.3, "colour": 0.3})  # fmt: skip

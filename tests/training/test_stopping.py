@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from frcore.lifetime import signed
-from frcore.plan import RunSpec
+from frcore.machine.lifetime import signed
+from frcore.study.expansion import RunSpec
 from tests.training.conftest import run_spec
 
 FRCORE = [sys.executable, "-m", "frcore.cli"]

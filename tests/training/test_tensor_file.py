@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from frcore import center_state
-from frcore.faults import RefusedError, refusals_told
+from frcore.centers import storage
+from frcore.machine.faults import RefusedError, refusals_told
 from frcore.training.tensor_file import own, read_tensors, tensors_of, write_tensors
 
 
@@ -42,7 +42,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("in_tiles", [None, False, True])
 def test_what_was_written_is_read(in_tiles: bool | None, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(center_state, "TILE", 4)
+    monkeypatch.setattr(storage, "TILE", 4)
     path = tmp_path / "tree.pt"
     write_tensors(path, tree(), in_tiles=in_tiles)
     assert_same(tree(), torch.load(path, weights_only=True))

@@ -13,8 +13,8 @@ from frcore.classifier import Classifier
 from frcore.heads import build_head
 from frcore.samplers import build_sampler
 from frcore.training.loop import Trainer
-from frcore.training.run import train
 from frcore.training.touches import CenterTouches
+from frcore.training.train import train
 from tests.training.conftest import run_spec
 
 CLASSES, DIM = 12, 4

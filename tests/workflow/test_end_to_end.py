@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from frcore.lifetime import signed
+from frcore.machine.lifetime import signed
 from frcore.reporting.outputs import paths
 from tests.tiny_study import TINY, write_study
 from tests.workflow.snake import REPOSITORY, Snake, copy_source, snakemake

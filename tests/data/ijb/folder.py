@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from frcore.data.align import TEMPLATE_112
+from frcore.data.pixels.align import TEMPLATE_112
 
 # Subjects 10 and 20 are enrolled with templates 1 and 2; probes: 5 (10), 6 (20), 8 (20).
 IMAGES = """\

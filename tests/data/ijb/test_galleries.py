@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from frcore.data.ijb import read_lists
+from frcore.data.ijb.lists import read_lists
 from frcore.errors import UserError
 from tests.data.ijb import folder
 from tests.data.ijb.folder import GALLERY_1, PROBES

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from frcore.data.ijb import read_lists
+from frcore.data.ijb.lists import read_lists
 from frcore.errors import UserError
 from tests.data.ijb import folder
 from tests.data.ijb.folder import IMAGES, PAIRS, line, score_list

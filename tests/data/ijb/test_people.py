@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from frcore.data.ijb import read_lists
-from frcore.data.ijb_people import people_of
+from frcore.data.ijb.lists import read_lists
+from frcore.data.ijb.people import people_of
 from frcore.errors import UserError
 from tests.data.ijb import folder
 from tests.data.ijb.folder import PAIRS, PROBES

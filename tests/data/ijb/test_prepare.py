@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from frcore.data.align import align_face
-from frcore.data.images import read_image
-from frcore.data_config import Image
+from frcore.data.pixels.align import align_face
+from frcore.data.pixels.images import read_image
 from frcore.errors import UserError
+from frcore.study.data import Image
 from tests.data.ijb import folder
 from tests.data.making import benchmark, pixels
 
@@ -79,7 +79,7 @@ def test_a_changed_list_changes_the_hash(tmp_path, root):
 def test_a_changed_picture_is_noticed(tmp_path, root):
     prepared(tmp_path / "out", root)
     Pillow.fromarray(pixels(9, side=70)).save(root / "loose_crop" / "3.jpg")
-    from frcore.data.prepared import Prepared
+    from frcore.data.prepared.folder import Prepared
 
     with pytest.raises(UserError, match=r"3\.jpg"):
         Prepared.open(tmp_path / "out")

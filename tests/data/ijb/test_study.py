@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from frcore.cli import app
-from tests.evaluation.test_run import unit
+from tests.evaluation.test_evaluate import unit
 
 
 @pytest.fixture

@@ -1,0 +1,202 @@
+"""`frcore compare`: from the results of a study to verdicts, files and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frcore.comparison.conditions import differing, other_data
+from frcore.comparison.cost import costs
+from frcore.comparison.output import write
+from frcore.comparison.paired import paired_numbers
+from frcore.comparison.reference import read_reference, reference_numbers
+from frcore.comparison.results import Comparison, Cost, Number
+from frcore.comparison.spec import ComparisonSpec
+from frcore.comparison.verdict import outcome
+from frcore.errors import UserError
+from frcore.files import refuse_other_file
+from frcore.provenance.environment import environment
+from frcore.reporting.tables.accuracy import unmarked, unresolved
+from frcore.reporting.tables.cost import missing_table
+from frcore.results.records import check_hash, read_record
+from frcore.results.rows import Rows, collect
+from frcore.results.scores import Scores
+from frcore.results.summary import Summary
+from frcore.study import expansion
+
+
+def compare(spec: ComparisonSpec, root: Path) -> Comparison:
+    """Compare what is there of a study, and write it; what is missing is told.
+
+    Args:
+        spec: what is compared, and what fails.
+        root: `results/<study>`.
+
+    Raises:
+        UserError: nothing of the study is there, kept rows cannot be read, or the rule names a
+            number that there is none of.
+    """
+    # Other heads of the same folder belong to the study, which is not what is reported here.
+    rows = replace(collect(spec.study, root), strays=())
+    if rows.usable("evaluation").empty:
+        wanted = " ".join(f"{side}={label}" for side, label in _labels(spec).items())
+        heads = ", ".join(head.label for head in spec.study.heads)
+        raise UserError(
+            f"'{root}' has no finished evaluation of {heads}; run them first: snakemake --cores "
+            f"all compare --config {wanted}"
+        )
+    refuse_other_file(spec.file(root, "json"), '"spec_hash"', "a comparison")
+    refuse_other_file(spec.file(root, "svg"), "frcore", "the figure of a comparison")
+    found = _paired(spec, rows, root) if spec.against is None else _kept(spec, rows)
+    write(found, spec, root)
+    return found
+
+
+def read(spec: ComparisonSpec, root: Path) -> Comparison:
+    """The comparison that `compare` wrote, if it was made for `spec`.
+
+    Raises:
+        UserError: there is none, it cannot be read, or it is another's.
+    """
+    file = spec.file(root, "json")
+    found = check_hash(read_record(file), spec.hash)
+    again = "compare again, without --judge"
+    if not found.usable:
+        raise UserError(f"'{file}': {found.reason}; {again}")
+    try:
+        return Comparison.from_record(found.record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{file}' is no comparison: {error}; {again}") from error
+
+
+def _labels(spec: ComparisonSpec) -> dict[str, str]:
+    """What was asked, as Snakemake's `--config` has it."""
+    given = {"candidate": spec.candidate, "baseline": spec.baseline, "against": spec.against}
+    return {side: label for side, label in given.items() if label is not None}
+
+
+def _paired(spec: ComparisonSpec, rows: Rows, root: Path) -> Comparison:
+    """A candidate and a baseline of one study."""
+    sides = str(spec.candidate), str(spec.baseline)
+    heads = [_of_head(rows, head) for head in sides]
+    measured = [head.measurement for head in heads]
+    lines = differing(heads[0].training, heads[1].training, sides)
+    # What is judged together must be of one content; the pairs themselves are compared as well.
+    others = other_data(*(head.usable("evaluation") for head in heads))
+    lines += [f"{name}: judged on another content of the benchmark" for name in others]
+    return _comparison(
+        spec, rows, paired_numbers(spec, rows, root),
+        costs(measured[0], measured[1], spec.rule.max_slowdown), lines,
+    )  # fmt: skip
+
+
+def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
+    """Heads of a study, and rows that were kept of them."""
+    then = read_reference(Path(str(spec.against)))
+    columns = list(dict.fromkeys([*_summary(spec, rows).columns, *_summary(spec, then).columns]))
+    found = [
+        cost
+        for head in spec.study.heads
+        for cost in costs(
+            _of_head(rows, head.label).measurement,
+            _of_head(then, head.label).measurement,
+            spec.rule.max_slowdown,
+        )
+    ]
+    sides = "now", "reference"
+    lines = differing(rows.usable("training"), then.usable("training"), sides)
+    lines += _other_specs(rows.usable("training"), then.usable("training"))
+    others = other_data(rows.usable("evaluation"), then.usable("evaluation"))
+    lines += [f"{name}: another content of the benchmark, so other test people" for name in others]
+    return _comparison(spec, rows, reference_numbers(spec, rows, then, columns), found, lines)
+
+
+def _summary(spec: ComparisonSpec, rows: Rows) -> Summary:
+    """Of rows alone: no scores are read for which numbers there are."""
+    return Summary(spec.study, rows, Scores(Path(), rows))
+
+
+def _other_specs(now: pd.DataFrame, then: pd.DataFrame) -> list[str]:
+    """Whether runs of the same name were made from the same spec."""
+    both = now.merge(then, on="run", suffixes=("", "_then"))
+    count = int((both["spec_hash"] != both["spec_hash_then"]).sum())
+    if not count:
+        return []
+    return [
+        f"recipe: {count} of {len(both)} runs of the same name have another spec; the study has "
+        "changed since, or this version of frcore knows more settings"
+    ]
+
+
+def _of_head(rows: Rows, head: str) -> Rows:
+    """The rows of one head."""
+    frames = {
+        name: frame[frame["head"] == head]
+        for name in ("evaluation", "training", "measurement")
+        if (frame := getattr(rows, name)) is not None
+    }
+    return replace(rows, **frames)
+
+
+def _comparison(
+    spec: ComparisonSpec, rows: Rows, numbers: Sequence[Number], found: Sequence[Cost],
+    conditions: Sequence[str],
+) -> Comparison:  # fmt: skip
+    result = outcome(
+        [(number.name, number.verdict) for number in numbers],
+        [(cost.name, cost.verdict) for cost in found],
+        _gaps(spec, rows, numbers),
+        spec.rule,
+    )
+    summary = _summary(spec, rows)
+    notes = [*_notes(spec, numbers), *unresolved(summary), *unmarked(summary, summary.columns)]
+    return Comparison(numbers, found, result, conditions, notes, _facts(spec))
+
+
+def _gaps(spec: ComparisonSpec, rows: Rows, numbers: Sequence[Number]) -> list[str]:
+    """What is missing, and what has values and no verdict."""
+    data = missing_table(rows).data
+    runs = data[data["what"].isin(["training", "evaluation"])]
+    gaps = [f"{row.what} of {row.name}: {row.reason}" for row in runs.itertuples(index=False)]
+    for number in numbers:
+        # A head that is new since the rows were kept has nothing to be worse than.
+        new = spec.against is not None and spec.candidate is None and number.baseline is None
+        if number.verdict == "not compared" and not new:
+            gaps.append(f"{number.name}: {number.why}")
+    without = set(spec.rule.metrics) - {number.key for number in numbers}
+    return gaps + [f"{key}: no head has a value of it" for key in sorted(without)]
+
+
+def _notes(spec: ComparisonSpec, numbers: Sequence[Number]) -> list[str]:
+    """How to read the numbers."""
+    compared = [number for number in numbers if number.verdict != "not compared"]
+    methods = dict.fromkeys(number.method for number in compared)
+    level = f"{100 * compared[0].level:.2f} %" if compared and compared[0].level else "95 %"
+    side = "kept rows" if spec.against else "the baseline"
+    return [
+        f"Difference: candidate minus {side}, in points; above 0 the candidate is better.",
+        f"Each interval is at {level}, so that all {len(compared)} hold together with 95 % "
+        "(Bonferroni).",
+        *(f"Intervals: {method}." for method in methods if method),
+        "'Not told apart' is no proof that nothing was lost: the lower end says how much may be.",
+    ]
+
+
+def _facts(spec: ComparisonSpec) -> dict[str, Any]:
+    heads = {head.label: head.model_dump(mode="json") for head in spec.study.heads}
+    return {
+        "id": spec.id,
+        "spec_hash": spec.hash,
+        "study": spec.study.name,
+        "candidate": heads.get(str(spec.candidate)),
+        "baseline": heads.get(str(spec.baseline)),
+        "against": spec.against,
+        "rule": spec.rule.model_dump(mode="json"),
+        "runs": list(expansion.runs(spec.study)),
+        "measurements": list(expansion.measurements(spec.study)),
+        "environment": environment(),
+    }

@@ -1,0 +1,192 @@
+"""Named components (heads, samplers, backbones): found, checked and built by name.
+
+A catalogue maps a name to the place of a class, so that listing names imports nothing heavy. A
+class of the user's own is named `package.module:Class`. The constructor's signature is the single
+source of a component's parameters: their types (also `Literal` and `Annotated[..., Field(ge=0)]`)
+are checked here with pydantic before anything runs. `frcore heads --json` lists them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pydantic
+
+from frcore.errors import UserError, unknown_name
+from frcore.study.section import ExactNumbers
+
+if TYPE_CHECKING:
+    from frcore.components.description import Component
+
+T = TypeVar("T")
+
+
+def find_modules_here() -> None:
+    """Let `module:Class` name a module of the working directory, as with `python -m`."""
+    # Last, so that a file called random.py shadows nothing.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+class _Parameters(ExactNumbers):
+    model_config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+def at_place(place: str) -> Any:
+    """What stands at "package.module:name", imported now.
+
+    What is chosen by a study is named by its place: its code then counts for the jobs that chose
+    it alone (see `frcore.provenance.stages`).
+    """
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class Catalogue(Generic[T], Mapping[str, str]):
+    """Names of one kind of component, each with the `module:Class` that implements it.
+
+    Args:
+        kind: the word used in error messages, for example "head".
+        places: name -> "module:Class".
+        context: constructor parameters that the harness supplies, never the user.
+        base: "module:Class" that every component must derive from; "" = anything.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        places: Mapping[str, str],
+        *,
+        context: tuple[str, ...] = (),
+        base: str = "",
+    ) -> None:
+        self.kind = kind
+        self.context = context
+        self.base = base
+        self._places = dict(places)
+
+    def __getitem__(self, name: str) -> str:
+        return self._places[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def load(self, name: str) -> type[T]:
+        """The class behind `name`, which is a catalogue name or `package.module:Class`."""
+        place = self._places.get(name, name if ":" in name else "")
+        if not place:
+            raise unknown_name(self.kind, name, self._places)
+        found = self._import(name, place)
+        if self.base and name not in self._places:
+            base = self._import(name, self.base)
+            if not (inspect.isclass(found) and issubclass(found, base)):
+                raise UserError(
+                    f"{self.kind} '{name}': not a class derived from "
+                    f"{self.base.replace(':', '.')}; derive it, see docs/extend.md"
+                )
+        return found
+
+    def _import(self, name: str, place: str) -> Any:
+        module_name, _, class_name = place.partition(":")
+        if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
+            raise UserError(f"{self.kind} '{name}': not a place; write it as package.module:Class")
+        try:
+            return at_place(place)
+        except ModuleNotFoundError as error:
+            # A missing dependency inside the module is not the user's misspelling of it.
+            if error.name and not module_name.startswith(error.name):
+                raise
+            raise UserError(
+                f"{self.kind} '{name}': no module '{module_name}' on the import path; "
+                "install it or add its folder to PYTHONPATH"
+            ) from error
+        except AttributeError as error:
+            raise UserError(
+                f"{self.kind} '{name}': module '{module_name}' has no '{class_name}'"
+            ) from error
+
+    def schema(self, name: str) -> type[pydantic.BaseModel]:
+        """A pydantic model of the parameters that a user may give to `name`."""
+        constructor = self.load(name).__init__
+        try:
+            hints = typing.get_type_hints(constructor, include_extras=True)
+        except NameError as error:
+            raise UserError(
+                f"{self.kind} '{name}': {error}; import the types of its parameters at run time, "
+                "not under TYPE_CHECKING: they are checked"
+            ) from error
+        fields: dict[str, Any] = {}
+        for parameter in inspect.signature(constructor).parameters.values():
+            variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if variadic or parameter.name in ("self", *self.context):
+                continue
+            required = parameter.default is inspect.Parameter.empty
+            default = ... if required else parameter.default
+            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        return pydantic.create_model(f"{name} parameters", __base__=_Parameters, **fields)
+
+    def check(self, name: str, parameters: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
+        """The parameters in their declared types (`1` as 1.0 for a float); `UserError` if wrong."""
+        place = where or f"{self.kind} '{name}'"
+        if name not in self._places and ":" not in name:
+            raise unknown_name(self.kind, name, self._places, where=where)
+        schema = self.schema(name)
+        for key in parameters:
+            if key not in schema.model_fields:
+                raise unknown_name(
+                    f"parameter of {self.kind} '{name}'", key, schema.model_fields, where=where
+                )
+        try:
+            checked = schema(**parameters)
+        except pydantic.ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
+                if item["type"] != "missing"
+                else f"{'.'.join(map(str, item['loc']))} is required"
+                for item in error.errors()
+            )
+            raise UserError(f"{place}: {problems}") from error
+        return {key: getattr(checked, key) for key in parameters}
+
+    def build(self, name: str, **arguments: Any) -> T:
+        """Check the user's parameters among `arguments`, then construct `name`."""
+        given = {key: value for key, value in arguments.items() if key not in self.context}
+        supplied = {key: value for key, value in arguments.items() if key in self.context}
+        checked = self.check(name, given)
+        component = self.load(name)
+        try:
+            inspect.signature(component).bind(**supplied, **checked)
+        except TypeError as error:
+            raise UserError(
+                f"{self.kind} '{name}': {error}; its constructor must take what the harness "
+                f"supplies ({', '.join(self.context) or 'nothing'}) and what the user gives"
+            ) from error
+        return component(**supplied, **checked)
+
+    def properties(self, name: str) -> dict[str, dict[str, Any]]:
+        """JSON Schema of each parameter that a user may give to `name`."""
+        # Here, so that building a component needs no parser of docstrings.
+        from frcore.components.description import properties
+
+        return properties(self.load(name), self.schema(name))
+
+    def describe(self, *names: str) -> list[Component]:
+        """Source, formula, parameters and texts of the components `names`; of all without any.
+
+        A name may also be `package.module:Class`.
+        """
+        from frcore.components.description import describe
+
+        return [
+            describe(name, self._places.get(name, name), self.load(name), self.schema(name))
+            for name in names or self
+        ]

@@ -1,0 +1,300 @@
+"""Training sets given by a list: a text file with path and label of each image.
+
+Three layouts, found by their fields:
+
+- `path label`, `path,label` or a tab between: the separator is the first of tab, comma and space
+  that every line has; the label is what follows the last one, so that paths may hold spaces. Where
+  every line ends in a picture's suffix it is `label path`, and the label what precedes the first.
+- im2rec's `.lst`: index, label, path, separated by tabs (mxnet `tools/im2rec.py`).
+- InsightFace's older `.lst`: aligned (0 or 1), path, label and perhaps a box and landmarks,
+  separated by tabs (insightface `deploy/face2rec2.py`). Only aligned images are taken.
+
+Lines end in LF or CRLF; a byte-order mark is allowed; the text is UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.data.folders.folder import NamesOnDisk
+from frcore.data.ijb.text_table import is_number
+from frcore.data.pixels.images import refuse
+from frcore.data.pixels.picture_kinds import SUFFIXES
+from frcore.data.prepared.encoded import EncodedFiles
+from frcore.data.prepared.labels import of_texts, write_labelled
+from frcore.errors import UserError
+from frcore.study.data import Image, ImageList
+
+_BLOCK_BYTES = 2**24
+"""Of lines that are taken apart at once."""
+_LONGEST_LINE = 65_536
+_COLUMNS = {"line": "int64", "path": "str", "label": "str"}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Entries(NamedTuple):
+    """The lines of a list."""
+
+    paths: pd.Series
+    """(N,): below the root, with `/`."""
+    labels: pd.Series
+    """(N,), text."""
+    lines: NDArray[np.int64]
+    """(N,): line numbers from 1."""
+
+
+def write_list(spec: ImageList, image: Image, out: Path, about: dict[str, Any],
+               workers: int | None) -> None:  # fmt: skip
+    """Write a training set from a list of images to the folder `out`."""
+    root = Path(spec.root)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder; give the one that the list's paths start from")
+    path = root / spec.list if (root / spec.list).is_file() else Path(spec.list)
+    entries = found_on_disk(root, path, read_list(path))
+
+    def where(row: int) -> str:
+        return f"{path}:{entries.lines[row]}"
+
+    labels = of_texts(entries.labels, spec, where, f"list/{path.stem}")
+    source = EncodedFiles(root, entries.paths)
+    write_labelled(source, labels, spec, image, out, about, workers)
+
+
+def read_list(path: Path) -> Entries:
+    """Read a list; empty lines are passed over.
+
+    Raises:
+        UserError: it is missing, empty, not UTF-8, a line is malformed, a path leads out of its
+            root, or stands twice.
+    """
+    layout = _Layout.of(path)
+    parts: list[pd.DataFrame] = []
+    problems: list[str] = []
+    for number, block in _blocks(path):
+        good: list[tuple[int, str, str]] = []
+        for at, text in enumerate(block, number):
+            if not text.strip():
+                continue
+            entry = layout.split(text)
+            if isinstance(entry, str):
+                problems.append(f"{path}:{at}: {entry}, got {text[:100]!r}")
+            else:
+                good.append((at, *entry))
+        # As columns a line takes a tenth of what it takes as Python objects.
+        parts.append(pd.DataFrame(good, columns=["line", "path", "label"]).astype(_COLUMNS))
+    refuse("lines of the list cannot be used", problems, "Correct these lines")
+    table = pd.concat(parts, ignore_index=True)
+    entries = Entries(table["path"], table["label"], table["line"].to_numpy(np.int64))
+    _refuse_twice(path, entries)
+    return entries
+
+
+class _Layout(NamedTuple):
+    """How a line is taken apart."""
+
+    separator: str | None
+    """None: any run of blanks."""
+    is_label_first: bool = False
+    tool: Literal["im2rec", "InsightFace"] | None = None
+    """Which tool's columns the tabs separate; None for path and label alone."""
+
+    @classmethod
+    def of(cls, path: Path) -> _Layout:
+        """Look through the whole list: one exceptional line must not decide.
+
+        Raises:
+            UserError: it is empty, or its columns are neither tool's.
+        """
+        tabs, commas, ends_in_path, numbers = set(), True, True, [True, True]
+        for _, block in _blocks(path):
+            for text in block:
+                if not text.strip():
+                    continue
+                tabs.add(text.count("\t"))
+                commas = commas and "," in text
+                ends_in_path = ends_in_path and _last_is_picture(text)
+                if text.count("\t") >= 2:
+                    fields = text.split("\t", 2)[:2]
+                    numbers = [so_far and is_number(field)
+                               for so_far, field in zip(numbers, fields, strict=True)]  # fmt: skip
+        if not tabs:
+            raise UserError(f"{path} is empty; a list has a line `path label` for each image")
+        if min(tabs) < 2:
+            return cls("\t" if min(tabs) else "," if commas else None, ends_in_path)
+        if not numbers[0]:
+            raise UserError(
+                f"{path}: lines have three or more fields between tabs, of which the first is no "
+                "number. Allowed are index<TAB>label<TAB>path (im2rec), 1<TAB>path<TAB>label "
+                "(InsightFace), and path<TAB>label: leave out the other fields"
+            )
+        return cls("\t", tool="im2rec" if numbers[1] else "InsightFace")
+
+    def split(self, text: str) -> tuple[str, str] | str:
+        """Path and label of a line, or what is wrong with it."""
+        if self.tool is not None:
+            found = self._columns(text.split("\t"))
+        elif self.is_label_first:
+            found = text.strip().split(self.separator, 1)[::-1]
+        else:
+            found = text.strip().rsplit(self.separator, 1)
+        if isinstance(found, str):
+            return found
+        if len(found) != 2 or not found[1].strip():
+            return "a line is a path and a label, with a tab, a comma or a blank between them"
+        path, label = (field.strip() for field in found)
+        return _why_outside(path) or (path.removeprefix("./"), label)
+
+    def _columns(self, fields: list[str]) -> list[str] | str:
+        """Path and label among the fields of a tool's line, or what is wrong with them."""
+        count = f"{len(fields)} fields between tabs"
+        if self.tool == "InsightFace":
+            if len(fields) < 3:
+                return f"{count}, where 1, path and label are due (InsightFace's tools)"
+            if fields[0].strip() != "1":
+                return "the image is not aligned (the first field is not 1)"
+            return fields[1:3]
+        if len(fields) == 3:
+            return fields[:0:-1]
+        if len(fields) > 3 and all(is_number(field) for field in fields[:-1]):
+            return (
+                f"{count} are an index, {len(fields) - 2} labels and a path (im2rec); which label "
+                "is the identity is not said: leave that one alone"
+            )
+        return f"{count}, where index, label and path are due (im2rec)"
+
+
+def _last_is_picture(text: str) -> bool:
+    last = re.split(r"[\t, ]", text.strip())[-1]
+    return PurePosixPath(last).suffix.lower() in SUFFIXES
+
+
+def _why_outside(path: str) -> str | None:
+    """Why a path of the list may not be used."""
+    if not path or _CONTROL.search(path):
+        return "the path is empty or has control characters"
+    if path.startswith(("/", "\\")) or path[1:2] == ":":
+        return "the path is absolute; paths must be relative to `root`"
+    parts = path.removeprefix("./").replace("\\", "/").split("/")
+    if ".." in parts:
+        return "the path leads out of its folder"
+    # Otherwise one image could stand twice under two names.
+    return "the path has an empty part or a '.'" if "" in parts or "." in parts else None
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a text file, some at a time: the number of the first, and their texts."""
+    number, rest = 1, b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_BLOCK_BYTES):
+                *block, rest = (rest + chunk).split(b"\n")
+                yield number, [_text(path, number + at, raw) for at, raw in enumerate(block)]
+                number += len(block)
+                if len(rest) > _LONGEST_LINE:
+                    break
+        yield number, [_text(path, number, rest)]
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}; check `list`, which is looked for below "
+            "`root` and from the current folder"
+        ) from error
+
+
+def _text(path: Path, line: int, raw: bytes) -> str:
+    if len(raw) > _LONGEST_LINE or b"\0" in raw:
+        raise UserError(f"{path}:{line}: not a line of text; is this the list, and not an image?")
+    try:
+        return raw.decode("utf-8-sig" if line == 1 else "utf-8").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}:{line}: not UTF-8; save the list as UTF-8 text") from error
+
+
+def _refuse_twice(path: Path, entries: Entries) -> None:
+    again = np.flatnonzero(entries.paths.duplicated())
+    if not len(again):
+        return
+    of = entries.paths.iloc[again]
+    first = entries.paths[entries.paths.isin(set(of))].drop_duplicates()
+    lines = dict(zip(first, entries.lines[first.index], strict=True))
+    refuse(
+        "images stand twice in the list",
+        [
+            f"{path}:{entries.lines[row]}: {name!r} stands already in line {lines[name]}"
+            for row, name in zip(again, of, strict=True)
+        ],
+        "Leave one line of each",
+    )
+
+
+def found_on_disk(root: Path, path: Path, entries: Entries) -> Entries:
+    """The entries with the names that their files have on disk, mostly those of the list.
+
+    Raises:
+        UserError: images are not there, or symbolic links lead out of the folder to them.
+    """
+    inside = root.resolve()
+    on_disk = NamesOnDisk(inside)
+    folders: dict[str, bool] = {}
+
+    def is_inside(folder: str) -> bool:
+        if folder not in folders:
+            folders[folder] = (inside / folder).resolve().is_relative_to(inside)
+        return folders[folder]
+
+    def why_not(name: str) -> str | None:
+        return _why_missing(inside, name, is_inside(str(PurePosixPath(name).parent)))
+
+    problems: list[str] = []
+    others: dict[int, str] = {}
+    for row, name in enumerate(entries.paths):
+        reason = why_not(name)
+        # Compared only where needed: it lists folders.
+        if reason and not name.isascii() and (other := on_disk.find(name)):
+            reason, others[row] = why_not(other), other
+        if reason:
+            line = entries.lines[row]
+            problems.append(f"{path}:{line}: {name!r} {reason}{_hint(name, line)}")
+    refuse(f"images of the list cannot be found below {root}", problems,
+           "Complete the folder, or correct `root` or the list")  # fmt: skip
+    if others:
+        paths = entries.paths.copy()
+        paths.iloc[list(others)] = list(others.values())
+        entries = entries._replace(paths=paths)
+        _refuse_twice(path, entries)
+    return entries
+
+
+def _hint(name: str, line: int) -> str:
+    """What else may be wrong with the line of a file that is not there."""
+    if name[0] == name[-1] and name[0] in "\"'":
+        return "; write the path without quotation marks"
+    if line == 1 and not PurePosixPath(name).suffix:
+        return "; a list has no header"
+    if "," in name:
+        return "; a line has two fields, path and label: leave out others"
+    return ""
+
+
+def _why_missing(root: Path, name: str, folder_is_inside: bool) -> str | None:
+    leads_out = "leads out of the folder by a symbolic link"
+    if not folder_is_inside:
+        return leads_out
+    file = root / name
+    try:
+        mode = file.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            if not file.resolve().is_relative_to(root):
+                return leads_out
+            mode = file.stat().st_mode
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if stat.S_ISREG(mode) else "is not a file"

@@ -1,0 +1,99 @@
+"""The folder that holders of IJB-B and IJB-C have, in InsightFace's layout: files and sizes.
+
+Under `root` (…/IJBB or …/IJBC), with ijbb or ijbc before each name:
+
+    meta/ijbc_face_tid_mid.txt          image template medium, one line per image of a template
+    meta/ijbc_name_5pts_score.txt       image x1 y1 … x5 y5 score, the same images in the same order
+    meta/ijbc_template_pair_label.txt   template template 0|1
+    meta/ijbc_1N_gallery_G1.csv, …_G2   TEMPLATE_ID,SUBJECT_ID,…; a header, one line per image
+    meta/ijbc_1N_probe_mixed.csv        the same of the probes (IJB-B: gallery_S1 and gallery_S2)
+    loose_crop/                         the images
+
+Names, columns and counts are those of `recognition/_evaluation_/ijb/ijb_evals.py` of
+github.com/deepinsight/insightface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frcore.data.ijb.text_table import Kind
+
+Name = str
+"""A key of `PUBLISHED`."""
+
+Ids = NDArray[np.int32]
+
+
+class Published(NamedTuple):
+    """Sizes of a benchmark, and what its gallery lists are called."""
+
+    title: str
+    images: int
+    templates: int
+    pairs: int
+    genuine: int
+    galleries: tuple[str, str]
+
+
+PUBLISHED: Mapping[str, Published] = {
+    "ijbb": Published("IJB-B", 227_630, 12_115, 8_010_270, 10_270, ("S1", "S2")),
+    "ijbc": Published("IJB-C", 469_375, 23_124, 15_658_489, 19_557, ("G1", "G2")),
+}
+"""Counts of the released lists. IJB-B: comments in ijb_evals.py; IJB-C: its output in issue 2747 of
+InsightFace, and the line counts that users of the lists give."""
+
+CROPS = "loose_crop"
+SYNTHETIC_MARK = "synthetic.json"
+"""In a folder of this layout that was drawn and shows nobody."""
+
+
+IMAGE_COLUMNS: Mapping[str, Kind] = {"image": "name", "template": "id", "medium": "id"}
+LANDMARK_COLUMNS: Mapping[str, Kind] = {
+    "image": "name",
+    **{f"{axis}{point}": "number" for point in range(1, 6) for axis in "xy"},
+    "score": "number",
+}
+PAIR_COLUMNS: Mapping[str, Kind] = {"template a": "id", "template b": "id", "label": "flag"}
+
+
+def meta_file(root: Path, name: str, ending: str) -> Path:
+    """A list below `root`, such as `ijbc_face_tid_mid.txt` for the ending `face_tid_mid.txt`."""
+    return root / "meta" / f"{name}_{ending}"
+
+
+def enrolment_files(root: Path, name: Name) -> dict[int, Path]:
+    """The 1:N lists: number (galleries 1 and 2; 0: probes) -> path."""
+    first, second = PUBLISHED[name].galleries
+    endings = {
+        1: f"1N_gallery_{first}.csv",
+        2: f"1N_gallery_{second}.csv",
+        0: "1N_probe_mixed.csv",
+    }
+    return {number: meta_file(root, name, ending) for number, ending in endings.items()}
+
+
+def list_files(root: Path, name: Name) -> list[Path]:
+    """Every list of the benchmark; those of the 1:N search may be absent."""
+    endings = ("face_tid_mid.txt", "name_5pts_score.txt", "template_pair_label.txt")
+    paths = [meta_file(root, name, ending) for ending in endings]
+    return [*paths, *enrolment_files(root, name).values()]
+
+
+def rows_of(known: Ids, values: Ids) -> Ids:
+    """The place of each value (P,) in the ascending `known` (T,); −1 where it is not in it.
+
+    >>> rows_of(np.array([3, 7], np.int32), np.array([7, 4, 3], np.int32)).tolist()
+    [1, -1, 0]
+    """
+    rows = np.empty(len(values), np.int32)
+    for start in range(0, len(values), 2**20):
+        part = values[start : start + 2**20]
+        at = np.minimum(np.searchsorted(known, part), len(known) - 1)
+        rows[start : start + 2**20] = np.where(known[at] == part, at, -1)
+    return rows

@@ -1,0 +1,168 @@
+"""Augmentation of training images, on the device of the batch: those of AdaFace, in its order.
+
+Kim, Jain, Liu, "AdaFace", CVPR 2022 (arXiv 2204.00964), section 4.1; ranges and details are those
+of its published code (mk-minchul/AdaFace, `data.py` at commit 0783a24), which trains with a
+probability of 0.2 each:
+
+1. crop: what lies outside of a random box becomes black. The box keeps its place and size: despite
+   the name of the torchvision class that draws it, nothing is resized.
+2. low_resolution: shrunk to a random side and enlarged again, each way by a random interpolation.
+3. colour: brightness, contrast and saturation by random factors, in a random order.
+
+All that is drawn is drawn on the CPU and beforehand, so that a batch's augmentation is the same on
+every device. Between two operations levels are whole numbers, as they are in images.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from frcore.data.pixels.resize import INTERPOLATIONS, resize_matrix
+from frcore.study.config import Augment
+
+AREA = 0.2, 1.0
+"""Of the crop's box, as a fraction of the image."""
+ASPECT = 3 / 4, 4 / 3
+"""Width by height of the crop's box; log-uniform."""
+SIDE = 0.2, 1.0
+"""Of the shrunk image, as a fraction of the image's."""
+FACTOR = 0.5, 1.5
+"""Of brightness, contrast and saturation."""
+
+_ATTEMPTS = 10
+"""To draw a box that fits, as torchvision's RandomResizedCrop has it; then the whole image."""
+_LUMA = 19595, 38470, 7471
+"""Weights of R, G and B in 65536ths: ITU-R 601-2 as Pillow rounds it."""
+_BRIGHTNESS, _CONTRAST, _SATURATION = range(3)
+
+
+class Choices(NamedTuple):
+    """What happens to each of B images."""
+
+    cropped: NDArray[np.bool_]
+    box: NDArray[np.int64]
+    """(B, 4): top, left, height, width in pixels."""
+    lowered: NDArray[np.bool_]
+    side: NDArray[np.int64]
+    """(B,): pixels of the shrunk image."""
+    ways: NDArray[np.int64]
+    """(B, 2): which of `INTERPOLATIONS` shrinks, and which enlarges."""
+    coloured: NDArray[np.bool_]
+    factors: NDArray[np.float32]
+    """(B, 3): of brightness, contrast, saturation."""
+    order: NDArray[np.int64]
+    """(B, 3): in which order these three are applied."""
+
+    def of(self, rows: NDArray[np.int64]) -> Choices:
+        """The choices of some of the images."""
+        return Choices._make(values[rows] for values in self)
+
+
+def draw(wanted: Augment, count: int, size: int, generator: np.random.Generator) -> Choices:
+    """Draw what happens to `count` images of `size`² pixels.
+
+    As many numbers are drawn for every setting, so that a probability that changes leaves the
+    other two augmentations as they were.
+    """
+    chances = generator.random((3, count))
+    return Choices(
+        cropped=chances[0] < wanted.crop,
+        box=_boxes(count, size, generator),
+        lowered=chances[1] < wanted.low_resolution,
+        side=(generator.uniform(*SIDE, count) * size).astype(np.int64),
+        ways=generator.integers(len(INTERPOLATIONS), size=(count, 2)),
+        coloured=chances[2] < wanted.colour,
+        factors=generator.uniform(*FACTOR, (count, 3)).astype(np.float32),
+        order=generator.random((count, 3)).argsort(axis=1),
+    )
+
+
+def _boxes(count: int, size: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    area = generator.uniform(*AREA, (count, _ATTEMPTS)) * size**2
+    aspect = np.exp(generator.uniform(log(ASPECT[0]), log(ASPECT[1]), (count, _ATTEMPTS)))
+    width, height = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (width > 0) & (width <= size) & (height > 0) & (height <= size)
+    first = np.arange(count), fits.argmax(axis=1)
+    extent = np.stack([height[first], width[first]], axis=1).astype(np.int64)
+    extent[~fits.any(axis=1)] = size
+    corner = generator.integers(size - extent + 1)
+    return np.concatenate([corner, extent], axis=1)
+
+
+def augmented(images_NHWC: Tensor, choices: Choices) -> Tensor:
+    """The images after `choices`, uint8 (N, H, W, 3) on the same device; the input is kept.
+
+    Args:
+        images_NHWC: uint8 RGB, square.
+        choices: one for each image.
+    """
+    out = images_NHWC.clone(memory_format=torch.contiguous_format)
+    for rows, change in (
+        (choices.cropped, _crop),
+        (choices.lowered, _lower),
+        (choices.coloured, _colour),
+    ):
+        which = np.flatnonzero(rows)
+        if len(which):
+            index = torch.from_numpy(which).to(out.device, non_blocking=True)
+            out.index_copy_(0, index, change(out[index], choices.of(which)))
+    return out
+
+
+def _on(values: NDArray[np.generic], images: Tensor) -> Tensor:
+    """Values per image (B, ...) on the images' device, with room for rows, columns and channels."""
+    moved = torch.from_numpy(values).to(images.device, non_blocking=True)
+    return moved.reshape(len(values), *(1,) * (images.ndim - 1))
+
+
+def _crop(images: Tensor, choices: Choices) -> Tensor:
+    top, left, height, width = (_on(column.copy(), images) for column in choices.box.T)
+    place = torch.arange(images.shape[1], device=images.device)
+    row, column = place[:, None, None], place[None, :, None]
+    inside = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
+    return images * inside
+
+
+def _lower(images: Tensor, choices: Choices) -> Tensor:
+    size = images.shape[1]
+    matrices = np.zeros((2, len(images), size, size), np.float32)
+    for at, (side, (down, up)) in enumerate(zip(choices.side, choices.ways, strict=True)):
+        matrices[0, at, :side] = resize_matrix(INTERPOLATIONS[down], size, int(side))
+        matrices[1, at, :, :side] = resize_matrix(INTERPOLATIONS[up], int(side), size)
+    # In 64 bits, which neither TF32 nor autocast touches: the same levels on every device.
+    planes = images.permute(0, 3, 1, 2).to(torch.float64)
+    for matrix in torch.from_numpy(matrices).to(images.device).to(torch.float64):
+        planes = matrix[:, None] @ planes @ matrix[:, None].mT
+        planes = planes.round_().clamp_(0, 255)
+    return planes.permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def _colour(images: Tensor, choices: Choices) -> Tensor:
+    """Pillow's ImageEnhance: away from or towards black, the mean grey, or each pixel's grey."""
+    levels = images.to(torch.float32)
+    factors = torch.from_numpy(choices.factors).to(images.device)
+    for step in range(3):
+        kind = choices.order[:, step]
+        wanted = _on(kind, levels)
+        grey = _grey(levels)
+        mean = grey.mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64).add_(0.5).floor_()
+        towards = torch.where(wanted == _SATURATION, grey, mean.to(torch.float32))
+        towards = torch.where(wanted == _BRIGHTNESS, torch.zeros_like(grey), towards)
+        factor = factors.gather(1, wanted.reshape(-1, 1)).reshape(wanted.shape)
+        levels = (towards + factor * (levels - towards)).clamp_(0, 255).floor_()
+    return levels.to(torch.uint8)
+
+
+def _grey(levels: Tensor) -> Tensor:
+    """The luma of whole levels (N, H, W, 3): whole levels (N, H, W, 1)."""
+    # Sums stay below 2**24, so 32-bit floats hold them exactly.
+    red, green, blue = (
+        level * weight for level, weight in zip(levels.split(1, 3), _LUMA, strict=True)
+    )
+    return ((red + green + blue + 32768) / 65536).floor_()

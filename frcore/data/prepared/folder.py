@@ -1,0 +1,321 @@
+"""The prepared data set: the one folder format that training and evaluation read.
+
+The files and their columns are in `docs/formats.md`. `content_sha256` covers the values of images,
+index and protocol tables (not the Parquet encoding), so that two folders with the same hash give
+the same numbers. `frcore.data.prepared.draft` writes such folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import pydantic
+from numpy.typing import NDArray
+
+from frcore.components.catalogue import at_place
+from frcore.data.prepared.tables import (
+    COLUMNS,
+    OPTIONAL,
+    TABLES,
+    Images,
+    content_sha256,
+    pixels,
+    read_column,
+    typed,
+)
+from frcore.errors import UserError, first_line
+from frcore.files import read_json
+
+if TYPE_CHECKING:
+    from frcore.data.prepared.in_place import InPlaceImages
+
+FORMAT = 2
+IMAGES, MANIFEST = "images.npy", "manifest.json"
+
+
+Protocol = Literal["train", "pairs", "templates"]
+
+Storage = Literal["copied", "in_place", "absent"]
+"""Where the images are: in `images.npy`; where they always were; nowhere, only their names."""
+
+OPENED = {"in_place": "frcore.data.prepared.stored_source:open_source"}
+COMPARED = {"in_place": "frcore.data.prepared.stored_source:refuse_changed_source"}
+"""The places of what opens images that are not copied, and of what looks at their files again."""
+
+
+class Skipped(pydantic.BaseModel):
+    """A source file that was left out, and why."""
+
+    file: str
+    reason: str
+
+
+class Manifest(pydantic.BaseModel):
+    """What a prepared data set is, where it comes from, and the hash of its content."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[2] = 2
+    kind: str
+    protocol: Protocol
+    storage: Storage = "copied"
+    tables: tuple[str, ...] = ()
+    """The protocol tables that there are."""
+    spec: dict[str, Any]
+    spec_hash: str
+    images: int
+    identities: int
+    image_size: int
+    label_range: tuple[int, int]
+    alignment: str
+    colour: Literal["RGB"] = "RGB"
+    synthetic: bool
+    people: Literal["named", "numbered", "linked"] = "named"
+    """What `identity` is: a name; a number that tells people of this set apart, but not who is in
+    another set too; or such a number where one person can have several (see `insightface_bin`)."""
+    content_sha256: str
+    skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Prepared:
+    """A prepared data set on disk: images and tables are read when they are asked for.
+
+    Open one with `Prepared.open(folder)`.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, place: Path | None = None):
+        self.folder = folder
+        self.manifest = manifest
+        self._place = place
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, *, place: str | Path | None = None, images: bool = True
+    ) -> Prepared:
+        """Open `folder`.
+
+        Args:
+            folder: a prepared data set.
+            place: where its source is now, if images are read in place and were moved.
+            images: whether they are opened now, so that a source that was changed is refused at
+                once, or not before they are asked for.
+
+        Raises:
+            UserError: it is not a prepared data set of this format, its parts disagree, or the
+                source of images that are read in place was changed.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        data = cls(folder, manifest, Path(place) if place is not None else None)
+        if images:
+            _ = data.stored_images
+        for name in ("index", *_tables(manifest)):
+            rows = _row_count(folder / f"{name}.parquet", manifest.protocol)
+            if name == "index" and rows != manifest.images:
+                raise UserError(
+                    f"{folder}: index.parquet has {rows} rows but manifest.json says "
+                    f"{manifest.images} images; the folder is damaged, run `frcore prepare` again"
+                )
+        return data
+
+    @cached_property
+    def stored_images(self) -> Images | InPlaceImages | None:
+        """As `images`; None where there are none."""
+        return _open_images(self.folder, self.manifest, self._place)
+
+    def refuse_changed(self) -> None:
+        """Look again at the files that images are read from.
+
+        Raises:
+            UserError: one is gone or was changed since the data set was prepared.
+        """
+        if self.manifest.storage in COMPARED:
+            at_place(COMPARED[self.manifest.storage])(self.folder, self._place)
+
+    @property
+    def images(self) -> Images | InPlaceImages:
+        """uint8 (N, H, W, 3), RGB, by rows: a read-only memory map, or decoded when read in place.
+
+        Raises:
+            UserError: the data set has none.
+        """
+        images = self.stored_images
+        if images is None:
+            raise UserError(
+                f"{self.folder} was prepared without images (storage 'absent'), so only embeddings "
+                "made elsewhere can be judged on it; to embed or train, prepare it with the images"
+            )
+        return images
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """One row per image: name, identity, label, medium, true_identity."""
+        return self._table("index")
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (N,), 0-based.
+
+        Raises:
+            UserError: a label lies outside the manifest's range, so it would have no class centre.
+        """
+        labels = self.index["label"].to_numpy(np.int64)
+        low, high = self.manifest.label_range
+        wrong = np.flatnonzero((labels < max(0, low)) | (labels > high))
+        if len(wrong):
+            raise UserError(
+                f"{self.folder}: label {labels[wrong[0]]} of image {wrong[0]} is outside "
+                f"{low}..{high} of manifest.json; run `frcore prepare` again"
+            )
+        return labels
+
+    @property
+    def num_classes(self) -> int:
+        """How many class centres the labels need."""
+        return self.manifest.label_range[1] + 1
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """One row per pair: a, b (image rows), same, fold, split."""
+        return self._table("pairs")
+
+    @cached_property
+    def templates(self) -> pd.DataFrame:
+        """One row per image of a template: template, image, medium, identity, weight."""
+        return self._table("templates")
+
+    @property
+    def has_search(self) -> bool:
+        """Whether there are `galleries` and `probes`, for a 1:N search."""
+        return {"galleries", "probes"} <= set(_tables(self.manifest))
+
+    @cached_property
+    def galleries(self) -> pd.DataFrame:
+        """One row per enrolled template: gallery (from 1), template, identity."""
+        return self._table("galleries")
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """One row per template that is searched for: template, identity."""
+        return self._table("probes")
+
+    @cached_property
+    def template_pairs(self) -> pd.DataFrame:
+        """One row per pair of templates: a, b, same."""
+        return self._table("template_pairs")
+
+    def column(self, table: str, name: str) -> NDArray[Any]:
+        """One column of numbers of a protocol table, read alone: int32 where its values fit.
+
+        A list of 15.7 million pairs so takes 140 MB, not the gigabyte that reading and casting the
+        whole table takes.
+        """
+        self._refuse_unknown_table(table)
+        return read_column(self.folder / f"{table}.parquet", name, COLUMNS[table][name])
+
+    def verify(self) -> None:
+        """Recompute the content hash, which reads every image.
+
+        Raises:
+            UserError: it is not the manifest's.
+        """
+        tables = {name: self._table(name) for name in ("index", *_tables(self.manifest))}
+        found = content_sha256(image_content(self.stored_images), tables)
+        if found != self.manifest.content_sha256:
+            raise UserError(
+                f"{self.folder}: the content's sha256 is {found[:12]}… but manifest.json says "
+                f"{self.manifest.content_sha256[:12]}…; the files were changed after they were "
+                "prepared, run `frcore prepare` again"
+            )
+
+    def _table(self, name: str) -> pd.DataFrame:
+        self._refuse_unknown_table(name)
+        return typed(name, pd.read_parquet(self.folder / f"{name}.parquet"))
+
+    def _refuse_unknown_table(self, name: str) -> None:
+        if name != "index" and name not in _tables(self.manifest):
+            raise UserError(
+                f"{self.folder} is a data set of protocol '{self.manifest.protocol}', which has no "
+                f"{name}; use a benchmark that has"
+            )
+
+
+def _tables(manifest: Manifest) -> tuple[str, ...]:
+    optional = OPTIONAL.get(manifest.protocol, ())
+    return (*TABLES[manifest.protocol], *(name for name in optional if name in manifest.tables))
+
+
+def _row_count(path: Path, protocol: str) -> int:
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing, which a prepared data set of protocol '{protocol}' has; "
+            "run `frcore prepare` again"
+        )
+    try:
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        what = "has no manifest.json" if folder.is_dir() else "does not exist"
+        raise UserError(
+            f"{folder} {what}, so it is not a prepared data set; make one with `frcore prepare`"
+        )
+    try:
+        content = read_json(path)
+        given = content.get("format") if isinstance(content, dict) else None
+        if given != FORMAT:
+            raise UserError(
+                f"{path}: format {given!r}, but this version reads format {FORMAT}; "
+                "run `frcore prepare` again"
+            )
+        return Manifest.model_validate(content)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
+
+
+def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | memoryview]:
+    """What decides the pixels of `images`, for the content hash."""
+    if images is None:
+        return iter((b"absent",))
+    return pixels(images) if isinstance(images, np.ndarray) else images.content()
+
+
+def _open_images(
+    folder: Path, manifest: Manifest, place: Path | None
+) -> Images | InPlaceImages | None:
+    if manifest.storage == "absent":
+        return None
+    images: Images | InPlaceImages = (
+        at_place(OPENED[manifest.storage])(folder, place=place)
+        if manifest.storage in OPENED
+        else _mapped(folder / IMAGES)
+    )
+    size = manifest.image_size
+    expected = (manifest.images, size, size, 3)
+    if images.shape != expected or images.dtype != np.uint8:
+        raise UserError(
+            f"the images of {folder} are {images.dtype} {images.shape} but manifest.json says "
+            f"uint8 {expected}; the folder is damaged, run `frcore prepare` again"
+        )
+    return images
+
+
+def _mapped(path: Path) -> Images:
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{path} cannot be read: {first_line(error)}; run `frcore prepare` again"
+        ) from error

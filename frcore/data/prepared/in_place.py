@@ -1,0 +1,204 @@
+"""Images of a data set that is read in place: decoded, cut out and resized when they are used."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frcore.data.pixels.align import align_face
+from frcore.data.pixels.decoding import BadImageError, decode_rgb
+from frcore.data.pixels.images import fit, refuse
+from frcore.data.prepared.encoded import EncodedImages
+from frcore.errors import UserError
+from frcore.machine.parallel import available_cores
+from frcore.study.data import Image
+
+_PARTS_PER_THREAD = 4
+_ROWS_AT_ONCE = 4096
+
+
+class Pending:
+    """Images (B, size, size, 3) that are being decoded."""
+
+    def __init__(self, source: EncodedImages, rows: NDArray[np.int64], into: NDArray[np.uint8],
+                 problems: dict[int, str], futures: list[Future[None]]):  # fmt: skip
+        self._source, self._rows, self._into = source, rows, into
+        self._problems, self._futures = problems, futures
+
+    def problems(self) -> dict[int, str]:
+        """Wait, and give the reason for each place of the batch whose image cannot be used."""
+        for future in self._futures:
+            future.result()
+        return dict(sorted(self._problems.items()))
+
+    def images(self) -> NDArray[np.uint8]:
+        """Wait for the images.
+
+        Raises:
+            UserError: some cannot be used; the first of them are named.
+        """
+        problems = self.problems()
+        names = self._source.names.iloc[self._rows[list(problems)]]
+        refuse(
+            "images cannot be used",
+            [f"{name}: {why}" for name, why in zip(names, problems.values(), strict=True)],
+            "They were usable when the data were prepared, or were not checked then; repair the "
+            "source and run `frcore prepare` again",
+        )
+        return self._into
+
+
+class InPlaceImages:
+    """Stands where `images.npy` would: `len`, `.shape`, and rows as uint8 (B, size, size, 3), RGB.
+
+    Each image is decoded, and then aligned by its landmarks where there are any, else cropped and
+    resized by `fit`. Nothing but the row decides what its pixels are: not the number of threads,
+    nor what else is read with it.
+
+    Args:
+        source: the encoded images.
+        image: crop and size; with landmarks the size alone.
+        landmarks: float32 (N, 5, 2), x and y in pixels of each encoded image.
+        threads: of the pool that decodes; all available cores when absent.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(
+        self,
+        source: EncodedImages,
+        image: Image,
+        *,
+        landmarks: NDArray[np.float32] | None = None,
+        threads: int | None = None,
+    ):
+        if landmarks is not None and landmarks.shape != (len(source), 5, 2):
+            raise UserError(
+                f"landmarks have the shape {landmarks.shape}, but {len(source)} images need "
+                f"({len(source)}, 5, 2); prepare the data again"
+            )
+        self.source = source
+        self.image = image
+        self.landmarks = landmarks
+        self.shape = (len(source), image.size, image.size, 3)
+        self.threads = threads or available_cores()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __len__(self) -> int:
+        """Number of images, N."""
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all images, were they decoded at once."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __getitem__(self, rows: int | slice | ArrayLike) -> NDArray[np.uint8]:
+        """One image (size, size, 3) for an int, else images (B, size, size, 3).
+
+        Raises:
+            IndexError: a row outside of the data set.
+            UserError: an image is damaged or gone; the first of them is named.
+        """
+        chosen = self._rows(rows)
+        images = self.read(np.atleast_1d(chosen)).images()
+        return images if chosen.ndim else images[0]
+
+    def read(self, rows: NDArray[np.int64]) -> Pending:
+        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool."""
+        into = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        problems: dict[int, str] = {}
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        parts = np.array_split(np.arange(len(rows)), min(len(rows), self._parts()) or 1)
+        futures = [self._pool.submit(self._decode, rows, part, into, problems) for part in parts]
+        return Pending(self.source, rows, into, problems, futures)
+
+    def read_ahead(
+        self, batches: Iterable[NDArray[np.int64]], ahead: int = 3
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The images of each batch of rows, in order, while the next `ahead` are being decoded.
+
+        Raises:
+            UserError: an image is damaged or gone; the first of its batch are named.
+        """
+        waiting: deque[Pending] = deque()
+        for rows in batches:
+            waiting.append(self.read(rows))
+            if len(waiting) > ahead:
+                yield waiting.popleft().images()
+        while waiting:
+            yield waiting.popleft().images()
+
+    def use_threads(self, threads: int) -> None:
+        """Decode with another number of threads."""
+        if threads != self.threads:
+            self.close()
+            self.threads = threads
+
+    def close(self) -> None:
+        """End the pool's threads; they start again where images are asked for again."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def problems(self) -> dict[int, str]:
+        """Decode every image once, and give the reason of each that cannot be used."""
+        found: dict[int, str] = {}
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            pending = self.read(np.arange(start, min(start + _ROWS_AT_ONCE, len(self))))
+            found |= {start + row: reason for row, reason in pending.problems().items()}
+        return found
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        """Bytes that decide every pixel, for a hash: the encoded images and how they are cut."""
+        cut = "landmarks" if self.landmarks is not None else f"crop {self.image.crop}"
+        yield f"encoded {len(self)} size {self.image.size} {cut}".encode()
+        for row in range(len(self)):
+            encoded = self.source.encoded(row)
+            # With the lengths, ("ab", "c") and ("a", "bc") differ.
+            yield len(encoded).to_bytes(8, "little")
+            yield encoded
+        if self.landmarks is not None:
+            yield np.ascontiguousarray(self.landmarks, np.float32).data
+
+    def _rows(self, rows: int | slice | ArrayLike) -> NDArray[np.int64]:
+        """Row numbers from 0, as numpy would take them: () for an int, else (B,)."""
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(len(self)))
+        chosen = np.asarray(rows)
+        if chosen.dtype == bool:
+            if chosen.shape != self.shape[:1]:
+                raise IndexError(f"a mask of shape {chosen.shape} for {len(self)} images")
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim > 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
+            raise IndexError(f"rows of images must be whole numbers in one dimension, got {rows!r}")
+        outside = (chosen < -len(self)) | (chosen >= len(self))
+        if np.any(outside):
+            raise IndexError(f"row {chosen[outside].flat[0]} of {len(self)} images")
+        return np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
+
+    def _parts(self) -> int:
+        return self.threads if self.threads == 1 else _PARTS_PER_THREAD * self.threads
+
+    def _decode(self, rows: NDArray[np.int64], part: NDArray[np.int64],
+                into: NDArray[np.uint8], problems: dict[int, str]) -> None:  # fmt: skip
+        for at in part:
+            try:
+                into[at] = self._one(int(rows[at]))
+            except BadImageError as problem:
+                problems[int(at)] = str(problem)
+
+    def _one(self, row: int) -> NDArray[np.uint8]:
+        image = decode_rgb(self.source.encoded(row))
+        if self.landmarks is None:
+            return fit(image, self.image)
+        try:
+            return align_face(image, self.landmarks[row], self.image.size)
+        except UserError as error:
+            raise BadImageError(str(error)) from error

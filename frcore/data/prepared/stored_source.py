@@ -1,0 +1,171 @@
+"""How a prepared folder keeps what its images are read from, where they stay in place."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from frcore.data.origin import Origin
+from frcore.data.pixels.images import refuse
+from frcore.data.prepared.encoded import open_encoded
+from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.signatures import Hashes
+from frcore.errors import UserError, first_line
+from frcore.files import read_json, sha256_of_file, write_json
+from frcore.study.data import Image
+
+SOURCE, TABLE, STAMPS, LANDMARKS = "source.json", "source.parquet", "files.parquet", "landmarks.npy"
+
+
+def write_source(folder: Path, images: InPlaceImages, origin: Origin | None = None) -> None:
+    """Write what `open_source` needs into the prepared `folder`.
+
+    Args:
+        folder: of the draft.
+        images: what is read in place.
+        origin: what they belong to. Where it is known, the images may be moved; where it is told
+            by content, they may be touched.
+    """
+    settings, table = images.source.describe()
+    about = {
+        "kind": images.source.kind,
+        "settings": settings,
+        "image": images.image.model_dump(mode="json"),
+        "landmarks": images.landmarks is not None,
+        "base": None if origin is None or origin.base is None else str(origin.base),
+    }
+    write_json(folder / SOURCE, about)
+    table.to_parquet(folder / TABLE, index=False)
+    by_content = origin is not None and origin.signature.by == "content"
+    stamps = _stamps(images.source.files(), origin.data if origin and by_content else None)
+    stamps.to_parquet(folder / STAMPS, index=False)
+    if images.landmarks is not None:
+        np.save(folder / LANDMARKS, np.asarray(images.landmarks, np.float32))
+
+
+def open_source(
+    folder: Path, *, place: Path | None = None, threads: int | None = None
+) -> InPlaceImages:
+    """The images of a prepared folder that is read in place.
+
+    Args:
+        folder: the prepared folder.
+        place: where the source is now; where it was when it was prepared if absent.
+        threads: that decode.
+
+    Raises:
+        UserError: the folder is damaged, or a file of the source is gone or was changed.
+    """
+    try:
+        about: dict[str, Any] = read_json(folder / SOURCE)
+        table = pd.read_parquet(folder / TABLE)
+        image = Image.model_validate(about["image"])
+        landmarks = None
+        if about["landmarks"]:
+            landmarks = np.load(folder / LANDMARKS, mmap_mode="r", allow_pickle=False)
+        kind, settings = str(about["kind"]), dict(about["settings"])
+        moved = _Moved.of(about.get("base"), place)
+        settings = {key: moved.all(value) for key, value in settings.items()}
+    except _DAMAGED as error:
+        raise _damaged(folder, error) from error
+    refuse_changed_source(folder, place)
+    return InPlaceImages(
+        open_encoded(kind, settings, table), image, landmarks=landmarks, threads=threads
+    )
+
+
+def refuse_changed_source(folder: Path, place: Path | None = None) -> None:
+    """Compare the files that a prepared folder is read from with what they were, by their stamps.
+
+    Raises:
+        UserError: one is gone or was changed, or the folder is damaged.
+    """
+    try:
+        moved = _Moved.of(read_json(folder / SOURCE).get("base"), place)
+        problems = _changes(pd.read_parquet(folder / STAMPS), moved)
+    except _DAMAGED as error:
+        raise _damaged(folder, error) from error
+    refuse(f"files that {folder} is read from are not as they were", problems,
+           "Put them back, or run the study (or `frcore prepare`) again")  # fmt: skip
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{folder / SOURCE} and what belongs to it cannot be read: {first_line(error)}; run "
+        "`frcore prepare` again"
+    )
+
+
+class _Moved(NamedTuple):
+    """Paths below `old` are below `new` now."""
+
+    old: Path
+    new: Path
+
+    @classmethod
+    def of(cls, base: str | None, place: Path | None) -> _Moved:
+        # Folders that were prepared by an earlier version do not say what could be moved.
+        here = Path(base) if base is not None and place is not None else Path()
+        return cls(here, place.resolve() if place is not None and base is not None else here)
+
+    def one(self, path: str) -> str:
+        """Where a file is now."""
+        if self.old == self.new or not Path(path).is_relative_to(self.old):
+            return path
+        return str(self.new / Path(path).relative_to(self.old))
+
+    def all(self, value: Any) -> Any:
+        """A reader's setting with its paths."""
+        if isinstance(value, list):
+            return [self.all(item) for item in value]
+        return self.one(value) if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _stamps(files: list[Path], hashed: Any = None) -> pd.DataFrame:
+    """Size and time of the last change of each file, and its sha256 (else empty).
+
+    Args:
+        files: which.
+        hashed: the data section, whose hashes are at hand; None: without.
+    """
+    stats = [path.stat() for path in files]
+    digests = [""] * len(files)
+    if hashed is not None:
+        with Hashes.beside_snakemake(hashed, update=False) as hashes:
+            digests = [hashes.of(path, stat) for path, stat in zip(files, stats, strict=True)]
+    return pd.DataFrame(
+        {
+            "path": pd.Series([str(path) for path in files], dtype="str"),
+            "bytes": np.array([stat.st_size for stat in stats], np.int64),
+            "mtime_ns": np.array([stat.st_mtime_ns for stat in stats], np.int64),
+            "sha256": pd.Series(digests, dtype="str"),
+        }
+    )
+
+
+def _changes(stamps: pd.DataFrame, moved: _Moved) -> list[str]:
+    """What differs from the `stamps` of preparation."""
+    found = []
+    known = stamps["sha256"] if "sha256" in stamps else itertools.repeat("")
+    for path, size, mtime, sha256 in zip(
+        stamps["path"], stamps["bytes"], stamps["mtime_ns"], known, strict=False
+    ):
+        now = moved.one(path)
+        try:
+            stat = os.stat(now)  # noqa: PTH116  # a Path for each of a million files takes longer
+            if stat.st_size != size:
+                found.append(f"{now}: had {size} bytes, has {stat.st_size}")
+            elif stat.st_mtime_ns != mtime and not (sha256 and sha256_of_file(now) == sha256):
+                why = "its content" if sha256 else "its time of change"
+                found.append(f"{now}: was changed after it was prepared ({why} differs)")
+        except OSError as error:
+            found.append(f"{now}: {error.strerror or error}")
+    return found

@@ -1,0 +1,316 @@
+"""Images and labels in mxnet's RecordIO files (`.rec`), as InsightFace and im2rec write them.
+
+The container is `frcore.data.recordio.container`'s, what its records hold
+`frcore.data.recordio.layout`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow
+from numpy.typing import NDArray
+
+from frcore.data.pixels.decoding import BadImageError, decode_rgb
+from frcore.data.pixels.images import refuse_rows
+from frcore.data.prepared.encoded import EncodedImages
+from frcore.data.recordio.container import RecordError, RecordFile, read_idx
+from frcore.data.recordio.layout import (
+    EXACT,
+    images_by_scan,
+    images_with_index,
+    read_headers,
+    split_header,
+)
+from frcore.errors import UserError
+
+PROPERTY = "property"
+
+
+class RecordIOImages(EncodedImages):
+    """The encoded images of a `.rec` file.
+
+    Args:
+        file: the file.
+        offsets: of each image's record, int64 (N,).
+        keys: their keys, int64 (N,).
+    """
+
+    kind = "recordio"
+
+    def __init__(self, file: RecordFile, offsets: NDArray[np.int64], keys: NDArray[np.int64]):
+        self.file = file
+        self.offsets = offsets
+        self.keys = keys
+
+    def __len__(self) -> int:
+        """Number of images, N."""
+        return len(self.offsets)
+
+    def encoded(self, row: int) -> memoryview:
+        """The image file in record `row`: a view into the memory map."""
+        try:
+            record = self.file.record(int(self.offsets[row]))
+            _, begin = split_header(record)
+        except RecordError as error:
+            raise BadImageError(str(error)) from error
+        return record[begin:]
+
+    @property
+    def names(self) -> pd.Series:
+        """The keys, as text."""
+        return pd.Series(pyarrow.array(self.keys).cast(pyarrow.string()).to_pandas(), dtype="str")
+
+    def files(self) -> list[Path]:
+        """The `.rec` file alone: the index is not read again."""
+        return [self.file.path]
+
+    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
+        """The file, and offset and key of each image."""
+        table = pd.DataFrame({"offset": self.offsets, "key": self.keys})
+        return {"rec": str(self.file.path)}, table
+
+    @classmethod
+    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
+        """The reader of the records in `table`."""
+        offsets, keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
+        return cls(RecordFile(settings["rec"]), offsets, keys)
+
+
+class RecordIODataset:
+    """Images and labels of a `.rec` file, for `torch.utils.data.DataLoader` or by themselves.
+
+    The file is memory-mapped, never copied; in the worker processes of a DataLoader it is mapped
+    again. Without an index the file is scanned once. Images are in the order of their keys, or,
+    without an index, of the file.
+
+    Args:
+        path: the `.rec`, or a folder with `train.rec` or with one `.rec`.
+        idx: the index; the file beside of the same name when absent, if there is one.
+        num_classes: how many identities there are. When absent: what `property` beside says, else
+            the labels. Labels without an image are allowed only where this is given.
+        relabel: number the labels that occur 0, 1, ... in their order; `stored` has the old ones.
+        label: which one of several labels of a record is the identity.
+        transform: applied to the image.
+        skip: leave out records without an image, and what the index beside the file does not name
+            but its header record counts or its bytes hold, instead of refusing. An index that is
+            given as `idx` may name as few records as is meant.
+
+    Raises:
+        UserError: a file is missing or damaged, or labels are not those of a classification.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        idx: str | Path | None = None,
+        num_classes: int | None = None,
+        *,
+        relabel: bool = False,
+        label: int = 0,
+        transform: Callable[[NDArray[np.uint8]], Any] | None = None,
+        skip: bool = False,
+    ):
+        self.path = find_rec(Path(path))
+        self.transform = transform
+        given = Path(idx) if idx else None
+        self.images, found, self.empty, self.notes = _read(self.path, given, label, skip)
+        self.stored: NDArray[np.int64] = _distinct(found)
+        """The labels that occur, as they stand in the file (C,)."""
+        said = num_classes if num_classes is not None else read_property(self.path)
+        if said is not None:
+            where = "num_classes" if num_classes is not None else self.path.parent / PROPERTY
+            refuse_rows(
+                f"labels of {self.path} are not below {said}, which is {where}",
+                np.flatnonzero(found >= said),
+                lambda row: f"record {self.images.keys[row]}: label {found[row]}",
+                "Labels are 0-based: correct the number, or leave it out",
+            )
+        gaps = _gaps(self.stored, said)
+        if relabel:
+            self.notes += [f"{gaps}; they were numbered anew"] if gaps else []
+            found, said = np.searchsorted(self.stored, found), len(self.stored)
+        elif gaps and num_classes is None:
+            raise UserError(
+                f"{self.path}: {gaps}; a centre without an image would only be pushed away. Give "
+                "num_classes (in a study `identities`) if that is meant, or relabel them"
+            )
+        self.labels: NDArray[np.int64] = found
+        """The identity of each image, int64 (N,), 0-based."""
+        self.num_classes = said if said is not None else len(self.stored)
+
+    def __len__(self) -> int:
+        """Number of images, N."""
+        return len(self.images)
+
+    def encoded(self, row: int) -> memoryview:
+        """The image file of image `row`, as it lies in the record.
+
+        Raises:
+            IndexError: there is no such row.
+            UserError: the record was damaged after the file was opened.
+        """
+        try:
+            return self.images.encoded(self._row(row))
+        except BadImageError as error:
+            raise self._unusable(row, error) from error
+
+    def __getitem__(self, row: int) -> tuple[Any, int]:
+        """The image, uint8 RGB (H, W, 3) or what `transform` makes of it, and its label.
+
+        Raises:
+            IndexError: there is no such row.
+            UserError: the image is damaged.
+        """
+        at = self._row(row)
+        try:
+            image = decode_rgb(self.images.encoded(at))
+        except BadImageError as error:
+            raise self._unusable(at, error) from error
+        return (self.transform(image) if self.transform else image), int(self.labels[at])
+
+    def _row(self, row: int) -> int:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"image {row} of {len(self)} in {self.path}")
+        return row % len(self)
+
+    def _unusable(self, row: int, error: BadImageError) -> UserError:
+        return UserError(
+            f"{self.path}: image {row} (record {self.images.keys[row]}) cannot be used: {error}; "
+            "copy the file again, or give an `idx` without the record"
+        )
+
+
+def find_rec(path: Path) -> Path:
+    """The `.rec` that `path` is, or holds.
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    if not path.is_dir():
+        return path.resolve()
+    found = sorted(path.glob("*.rec"))
+    train = path / "train.rec"
+    if train in found:
+        return train.resolve()
+    if len(found) != 1:
+        what = f"several: {', '.join(file.name for file in found[:10])}" if found else "none"
+        raise UserError(f"{path} has no train.rec, and of other .rec files {what}; name the file")
+    return found[0].resolve()
+
+
+def _read(
+    path: Path, idx: Path | None, label: int, skip: bool
+) -> tuple[RecordIOImages, NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """The images of a file, their labels as they stand there, keys without image, what is odd."""
+    file = RecordFile(path)
+    beside = path.with_suffix(".idx")
+    notes: list[str] = []
+    if idx is None and not beside.is_file():
+        offsets = file.scan()
+        headers = read_headers(file, offsets, np.arange(len(offsets)), label)
+        rows, first = images_by_scan(file, offsets, headers)
+        keys = np.arange(first, first + len(rows))
+    else:
+        all_keys, offsets = read_idx(idx or beside)
+        file.refuse_bad_offsets(offsets, all_keys)
+        headers = read_headers(file, offsets, all_keys, label)
+        rows, missing = images_with_index(file, all_keys, offsets, headers)
+        keys = all_keys[rows]
+        notes = _not_in_index(file, offsets, len(rows), missing)
+        if notes and idx is None and not skip:
+            raise UserError(
+                f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
+                "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the "
+                "rest"
+            )
+    is_empty = headers.content[rows] == 0
+    if not skip:
+        refuse_rows(
+            f"records of {path} have no image", keys[is_empty], lambda key: f"record {key}",
+            "Copy the file again; on_bad_image: skip leaves them out. Records of identities have "
+            "none either, but need a header record with the key 0 and two labels",
+        )  # fmt: skip
+    rows, empty, keys = rows[~is_empty], keys[is_empty], keys[~is_empty]
+    if not len(rows):
+        raise UserError(f"{path} has no images; give a .rec of images")
+    images = RecordIOImages(file, offsets[rows], keys)
+    return images, _whole_labels(path, headers.label[rows], keys), empty, notes
+
+
+def _not_in_index(file: RecordFile, offsets: NDArray[np.int64], images: int, missing: int) -> list[
+    str]:  # fmt: skip
+    """What the file has that its index does not name."""
+    left_out, first = file.left_out(offsets)
+    notes = []
+    if missing:
+        notes.append(f"{images + missing} images are in the header record, {images} in the index")
+    if left_out:
+        notes.append(f"{left_out:,} bytes of the .rec, from byte {first:,} on, are in no record of "
+                     "the index")  # fmt: skip
+    return notes
+
+
+def _whole_labels(
+    path: Path, labels: NDArray[np.float32], keys: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Labels as integers.
+
+    Raises:
+        UserError: one is no whole number, negative, or too large to be exact in a float32.
+    """
+    with np.errstate(invalid="ignore"):
+        wrong = ~((labels >= 0) & (labels < EXACT) & (labels == np.floor(labels)))
+    refuse_rows(
+        f"labels of {path} are not identities",
+        np.flatnonzero(wrong),
+        lambda row: f"record {keys[row]}: label {labels[row]:.9g}",
+        f"A label is a whole number from 0 to {EXACT - 1}: it is stored as float32, which from "
+        f"{EXACT} on does not tell all whole numbers apart",
+    )
+    return labels.astype(np.int64)
+
+
+def _distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The values that occur, ascending, as `np.unique`, which takes several times as long."""
+    in_order = np.sort(values)
+    return in_order[np.concatenate([[True], in_order[1:] != in_order[:-1]])]
+
+
+def _gaps(stored: NDArray[np.int64], said: int | None) -> str:
+    """Which of the labels 0 to C − 1 have no image; empty where all have one."""
+    expected = said if said is not None else int(stored[-1]) + 1
+    if len(stored) == expected:
+        return ""
+    shifted = np.flatnonzero(stored != np.arange(len(stored)))
+    first = shifted[0] if len(shifted) else len(stored)
+    return (
+        f"of the labels 0 to {expected - 1} {expected - len(stored)} have no image, the first is "
+        f"{first}"
+    )
+
+
+def read_property(rec: Path) -> int | None:
+    """The number of identities in InsightFace's file `property` beside a `.rec`; None without it.
+
+    Raises:
+        UserError: it is not `identities,height,width`.
+    """
+    path = rec.parent / PROPERTY
+    try:
+        fields = path.read_text(encoding="utf-8").strip().split(",")
+        number = int(fields[0])
+        if len(fields) != 3 or number < 1:
+            raise ValueError(",".join(fields))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}; it is `identities,height,width`, for example "
+            "85742,112,112: correct it or move it away"
+        ) from error
+    return number

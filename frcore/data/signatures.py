@@ -1,0 +1,275 @@
+"""What data and models contain, in a few letters: the same where nothing changed, wherever it lies.
+
+Snakemake compares parameters of a rule. Paths are none of them (`frcore.study.section.Place`); what
+lies there is told by a signature of all files that a section of a study is read from, which
+`frcore.data.source_files` names. By content it changes with any byte or name; by stat with sizes,
+times of change and names, which is quick for millions of files. What stat can miss: docs/data.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from frcore.errors import UserError
+from frcore.files import sha256_of_file, write_text
+from frcore.study.data import LFW_LISTS
+
+By = Literal["auto", "content", "stat"]
+
+MEMORY = Path(".snakemake/frcore")
+"""What is remembered from call to call, beside Snakemake's own records."""
+
+CONTENT_BYTES, CONTENT_FILES = 2**30, 50_000
+"""Sources up to this size are told by content where `signature` is auto: reading them for the first
+time takes about as long as starting Snakemake."""
+
+_SETTLED_NS = 2 * 10**9
+"""A file that was changed so shortly ago can change again without another time of change."""
+
+_SHOWN = 10
+
+READ: dict[str, tuple[str, tuple[str, ...]]] = {
+    "folder": ("folder", ("root",)),
+    "list": ("image_list", ("root", "list")),
+    "parquet": ("parquet", ("root", "pattern")),
+    "tar": ("tar", ("root", "pattern")),
+    "recordio": ("recordio", ("root", "names")),
+    "lfw": ("lfw", ("root", "people")),
+    "lfw_pairs": ("lfw_pairs", ("root", "view")),
+    "folder_pairs": ("folder_pairs", ("root", "pairs")),
+    "insightface_bin": ("insightface_bin", ("path",)),
+    "pair_list": ("pair_list", ("images", "format", "pairs")),
+    "ijb": ("ijb", ("root", "name", "images")),
+    "onnx": ("onnx", ("file",)),
+    "torchscript": ("one_file", ("file",)),
+    "checkpoint": ("one_file", ("file",)),
+    "embeddings": ("embeddings", ("files", "names")),
+}
+"""Kind -> its function in `frcore.data.source_files`, and the settings that say which files these
+are; of data the first one is where their images lie."""
+
+_FILES = "frcore.data.source_files"
+"""Imported by name: what lists the files has no part in what is made of them."""
+
+
+def place_of(data: Any) -> Path | None:
+    """Where the images of a data section lie: a folder or file; None for what is drawn."""
+    return Path(getattr(data, READ[data.kind][1][0])) if data.kind in READ else None
+
+
+def below(root: str | Path, name: str) -> Path:
+    """A list as readers look for it: below the folder, then from the working directory."""
+    inside = Path(root) / name
+    return inside if inside.is_file() else Path(name)
+
+
+_LISTS = {"folder_pairs": "pairs", "list": "list", "recordio": "names"}
+"""Kind -> the key of a list that is looked for below the root first."""
+
+
+def needed(data: Any) -> list[tuple[str, Path]]:
+    """Key and path of what a data section names, for a first look whether it is there."""
+    place = place_of(data)
+    if place is None:
+        return []
+    found = [(READ[data.kind][1][0], place)]
+    key = _LISTS.get(data.kind, "")
+    if (name := getattr(data, key, None)) is not None:
+        found.append((key, below(place if place.is_dir() else place.parent, name)))
+    if data.kind == "pair_list":
+        found.append(("pairs", Path(data.pairs)))
+    if data.kind in ("lfw", "lfw_pairs"):
+        lists = [data.people] if data.kind == "lfw" else LFW_LISTS[data.view].values()
+        found.append(("root", place / "aligned-112"))
+        found += [("root", place / "protocol" / name) for name in lists]
+    return found
+
+
+# --- signatures ----------------------------------------------------------------------------------
+
+
+class Signature(NamedTuple):
+    """What files contain.
+
+    Attributes:
+        by: `content` or `stat`.
+        digest: hexadecimal digits.
+    """
+
+    by: Literal["content", "stat"]
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Signature:
+        """The signature that is written so.
+
+        Raises:
+            UserError: it is none.
+        """
+        by, _, digest = text.partition(":")
+        if by == "content" or by == "stat":
+            return cls("content" if by == "content" else "stat", digest)
+        raise UserError(
+            f"--signature '{text}'; allowed is content:DIGITS or stat:DIGITS, as Snakemake passes "
+            "it; leave the option out"
+        )
+
+
+NOTHING = Signature("content", "none")
+"""Of what is drawn and read from no file."""
+
+
+def sign(section: Any, by: By = "auto", *, benchmark: str | None = None) -> Signature:
+    """The signature of what a section of a study is read from.
+
+    Args:
+        section: of data, or of a model.
+        by: what counts; `auto` chooses by size.
+        benchmark: of stored embeddings, those of this benchmark.
+
+    Raises:
+        UserError: a file is missing, cannot be read, or says nothing about which files belong to
+            it, so that the study is impossible.
+    """
+    if section.kind not in READ:
+        return NOTHING
+    listed = getattr(importlib.import_module(_FILES), READ[section.kind][0])
+    more = () if section.kind != "embeddings" else (benchmark,)
+    try:
+        return _signed(_stamped(listed(section, *more)), by, section)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read: {error.strerror}; the study needs it: put it there, "
+            "or let it be read"
+        ) from error
+
+
+def _signed(stamped: Iterator[Stamped], by: By, section: Any) -> Signature:
+    if by == "auto":
+        first = _while_small(stamped)
+        by = "content" if first and first[-1] is None else "stat"
+        stamped = itertools.chain((one for one in first if one is not None), stamped)
+    if by == "stat":
+        return Signature("stat", _digest(
+            f"{name}\0{stat.st_size} {stat.st_mtime_ns}\n" if stat else f"{name}\0\n"
+            for name, _, stat in stamped
+        ))  # fmt: skip
+    with Hashes.beside_snakemake(section) as hashes:
+        return Signature("content", _digest(
+            f"{name}\0{hashes.of(path, stat) if stat else ''}\n" for name, path, stat in stamped
+        ))  # fmt: skip
+
+
+def _digest(lines: Iterator[str]) -> str:
+    """A hash of lines of text, of which there may be millions."""
+    digest = hashlib.sha256()
+    while block := "".join(itertools.islice(lines, 1000)):
+        digest.update(block.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:24]
+
+
+Stamped = tuple[str, str | Path, os.stat_result | None]
+"""Name, path and what the system says of a file; None where the name alone counts."""
+
+
+def _stamped(files: Iterable[tuple[str, str | Path | None]]) -> Iterator[Stamped]:
+    problems: list[str] = []
+    missing = 0
+    for name, path in files:
+        if path is None:
+            yield name, "", None
+            continue
+        try:
+            stat = os.stat(path)  # noqa: PTH116  # a Path for each of a million files takes longer
+        except OSError as error:
+            missing += 1
+            if len(problems) < _SHOWN:
+                problems.append(f"\n  {path}: {error.strerror}")
+            continue
+        yield name, path, stat
+    if missing:
+        more = f"\n  … and {missing - _SHOWN} more" if missing > _SHOWN else ""
+        raise UserError(
+            f"{missing} files cannot be read:{''.join(problems)}{more}\nComplete the data, or take "
+            "them out of the list that names them"
+        )
+
+
+def _while_small(stamped: Iterator[Stamped]) -> list[Stamped | None]:
+    """The first files up to the limits of `auto`; None at the end where these are all."""
+    first: list[Stamped | None] = []
+    size = 0
+    for one in stamped:
+        first.append(one)
+        size += one[2].st_size if one[2] else 0
+        if size > CONTENT_BYTES or len(first) > CONTENT_FILES:
+            return first
+    return [*first, None]
+
+
+class Hashes:
+    """The sha256 of files, each computed once: again only where a file's stamps differ.
+
+    A file is known by its number in the file system, which it keeps where it is moved.
+
+    Args:
+        memory: where they are remembered; None: nowhere.
+        update: whether what is asked for is remembered, instead of what was.
+    """
+
+    def __init__(self, memory: Path | None, *, update: bool = True):
+        self._memory, self._update = memory, update
+        self._known: dict[str, list[Any]] = {}
+        self._used: dict[str, list[Any]] = {}
+
+    @classmethod
+    def beside_snakemake(cls, section: Any, *, update: bool = True) -> Hashes:
+        """Those of a section, remembered where Snakemake has a folder of its own."""
+        if not MEMORY.parent.is_dir():
+            return cls(None)
+        places = [str(getattr(section, key)) for key in READ[section.kind][1]]
+        key = hashlib.sha256("\0".join([section.kind, *places]).encode()).hexdigest()[:16]
+        return cls(MEMORY / "hashes" / f"{key}.json", update=update)
+
+    def __enter__(self) -> Hashes:
+        if self._memory is not None:
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._memory is not None and self._update and self._used != self._known:
+            # What cannot be remembered is computed again next time.
+            with contextlib.suppress(OSError):
+                write_text(self._memory, json.dumps(self._used))
+
+    def of(self, path: str | Path, stat: os.stat_result) -> str:
+        """The sha256 of the file `path`, in hexadecimal digits.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        number = f"{stat.st_dev}:{stat.st_ino}"
+        # The time of the last change of any kind is set by no program, unlike the other one.
+        stamps = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        known = self._known.get(number)
+        if known is None or known[:-1] != stamps:
+            try:
+                known = [*stamps, sha256_of_file(path)]
+            except PermissionError:
+                return "cannot be read"  # Its reader says so, or leaves it out.
+        if time.time_ns() - max(stamps[1:]) > _SETTLED_NS:
+            self._used[number] = known
+        return str(known[-1])

@@ -1,0 +1,304 @@
+"""Synthetic data sets: which procedural faces are drawn, under which labels, in which protocol.
+
+People of a training set and of each kind of benchmark come from different streams ("splits"), so
+they never meet. A picture does not depend on how many others there are; only which label it gets
+under flips and conflicts, and which pairs are drawn, belong to the data set as a whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.data.prepared.draft import Draft, written
+from frcore.data.synthetic import pairing
+from frcore.data.synthetic.faces.streams import stream
+from frcore.data.synthetic.rendering import Shots, render_all
+from frcore.errors import UserError
+from frcore.study.data import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
+
+VIDEO_FRAMES = 4
+"""Frames of a video in a training set; in templates a video may be longer."""
+
+_IMAGES_PER_TEMPLATE = 10_000
+"""Numbers set aside for a template's pictures, so that templates do not depend on one another."""
+
+CROP_WARNING = "image.crop has no meaning for synthetic faces, which are drawn aligned; not applied"
+
+
+def identity_name(split: str, seed: int, index: int) -> str:
+    """A name that is unique over all synthetic data sets."""
+    return f"synthetic/{split}/{seed}/{index:05d}"
+
+
+def write_faces(spec: SyntheticFaces, image: Image, out: Path, about: dict[str, Any],
+                workers: int | None) -> None:  # fmt: skip
+    """Write a synthetic training set to the folder `out`."""
+    check_synthetic(spec)
+    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+    who = np.repeat(np.arange(spec.identities), counts)
+    number = np.concatenate([np.arange(count) for count in counts])
+    shots = _training_shots(spec, who, number)
+    true = np.array([identity_name("train", spec.seed, i) for i in range(spec.identities)], object)
+    labels, names = _disturbed_labels(spec, who, counts, true)
+    index = _index(shots, labels, names[labels], true[who])
+    with written(out, count=len(shots), size=image.size, protocol="train", **about) as draft:
+        _finish(draft, shots, index, image, workers)
+
+
+def write_pairs(spec: SyntheticPairs, image: Image, out: Path, about: dict[str, Any],
+                workers: int | None) -> None:  # fmt: skip
+    """Write a synthetic verification benchmark to the folder `out`."""
+    check_synthetic(spec)
+    pairs = _verification_pairs(spec)
+    who = np.repeat(np.arange(spec.identities), spec.images)
+    number = np.tile(np.arange(spec.images), spec.identities)
+    shots = Shots(spec.seed, spec.kind, spec.difficulty, who, number, number,
+                  np.zeros(len(who), bool))  # fmt: skip
+    names = _names(spec.kind, spec.seed, spec.identities)
+    index = _index(shots, who, names[who], names[who])
+    with written(out, count=len(shots), size=image.size, protocol="pairs", **about) as draft:
+        draft.tables["pairs"] = pairs
+        _finish(draft, shots, index, image, workers)
+
+
+def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: dict[str, Any],
+                    workers: int | None) -> None:  # fmt: skip
+    """Write a synthetic template benchmark to the folder `out`."""
+    check_synthetic(spec)
+    template_pairs = _template_pairs(spec)
+    shots, template = _template_shots(spec)
+    names = _names(spec.kind, spec.seed, spec.identities)
+    index = _index(shots, shots.identity, names[shots.identity], names[shots.identity])
+    with written(out, count=len(shots), size=image.size, protocol="templates", **about) as draft:
+        draft.tables["templates"] = pd.DataFrame(
+            {
+                "template": template,
+                "image": np.arange(len(shots)),
+                "medium": index["medium"],
+                "identity": index["identity"],
+                "weight": np.float32(1),
+            }
+        )
+        draft.tables["template_pairs"] = template_pairs
+        _finish(draft, shots, index, image, workers)
+
+
+def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) -> None:
+    """Refuse what cannot be drawn; a study asks before any job.
+
+    Raises:
+        UserError: more conflicts, flips or pairs than the people and their images allow.
+    """
+    if isinstance(spec, SyntheticFaces):
+        _check_labels(spec)
+    elif isinstance(spec, SyntheticPairs):
+        _check_pairs(spec)
+    else:
+        _check_template_pairs(spec)
+
+
+def training_counts(spec: SyntheticFaces) -> tuple[int, int, int]:
+    """Labels, images, and the most images that a label can have, all flips on it."""
+    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+    images = int(counts.sum())
+    return spec.identities + _split(spec), images, int(counts.max()) + _flips(spec, images)
+
+
+def _split(spec: SyntheticFaces) -> int:
+    """How many identities have two labels."""
+    return round(spec.conflicts * spec.identities)
+
+
+def _flips(spec: SyntheticFaces, images: int) -> int:
+    """How many images have the label of another identity."""
+    return round(spec.label_flips * images)
+
+
+def _check_labels(spec: SyntheticFaces) -> None:
+    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+    able, images, split = int((counts >= 2).sum()), int(counts.sum()), _split(spec)
+    if split > able:
+        raise UserError(
+            f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
+            f"only {able} have two images; allow at most {able / spec.identities:.3g} or raise "
+            "images"
+        )
+    labels = spec.identities + split
+    flips, movable = _flips(spec, images), images - labels
+    if flips > movable:
+        raise UserError(
+            f"label_flips = {spec.label_flips} would move {flips} of {images} images, but each "
+            f"of the {labels} labels keeps one; allow at most {movable / images:.3g} or raise "
+            "images"
+        )
+
+
+def _check_pairs(spec: SyntheticPairs) -> None:
+    most, smallest = -(-spec.pairs // spec.folds), spec.identities // spec.folds
+    possible = min(pairing.possible_genuine(smallest, spec.images),
+                   pairing.possible_impostor(smallest, spec.images))  # fmt: skip
+    if most > possible:
+        raise UserError(
+            f"pairs = {spec.pairs} needs {most} genuine and as many impostor pairs in each of "
+            f"{spec.folds} folds, but {smallest} identities with {spec.images} images have only "
+            f"{possible}; at most pairs = {possible * spec.folds} is possible, or raise "
+            "identities or images"
+        )
+    if spec.pairs < spec.folds:
+        raise UserError(
+            f"pairs = {spec.pairs} in {spec.folds} folds leaves folds without a pair; raise pairs "
+            f"to at least {spec.folds}, or lower folds"
+        )
+
+
+def _check_template_pairs(spec: SyntheticTemplates) -> None:
+    possible = pairing.possible_impostor(spec.identities, spec.templates)
+    if spec.impostor_pairs > possible:
+        raise UserError(
+            f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
+            f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
+            "raise identities or templates"
+        )
+
+
+def images_per_identity(identities: int, mean: int, exponent: float) -> NDArray[np.int64]:
+    """Images of each identity (identities,), most first: Zipf's law with `exponent`, at least one.
+
+    They sum to identities · mean exactly. Beyond the one image each has, image counts follow
+    (i + 1) ** -exponent, rounded by largest remainder.
+    """
+    weights = np.arange(1, identities + 1, dtype=np.float64) ** -exponent
+    share = weights / weights.sum() * identities * (mean - 1)
+    counts = np.floor(share).astype(np.int64)
+    missing = identities * (mean - 1) - int(counts.sum())
+    counts[np.argsort(counts - share, kind="stable")[:missing]] += 1
+    return counts + 1
+
+
+def _training_shots(
+    spec: SyntheticFaces, who: NDArray[np.int64], number: NDArray[np.int64]
+) -> Shots:
+    """Blocks of `VIDEO_FRAMES` images are a video with probability `spec.video`, else stills."""
+    block = number // VIDEO_FRAMES
+    keys = pd.MultiIndex.from_arrays([who, block])
+    codes, unique = pd.factorize(keys)
+    is_video = np.array(
+        [stream("video", spec.seed, "train", *map(int, key)).random() < spec.video
+         for key in unique], bool
+    )[codes] if spec.video else np.zeros(len(who), bool)  # fmt: skip
+    medium = np.where(is_video, block * VIDEO_FRAMES, number)
+    return Shots(spec.seed, "train", spec.difficulty, who, medium, number, is_video)
+
+
+def _disturbed_labels(
+    spec: SyntheticFaces,
+    who: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    true: NDArray[np.object_],
+) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Labels (N,) after conflicts, then flips, and the name of each label.
+
+    A conflict gives every second image of an identity a label of its own. A flip gives an image
+    the label of another identity; the first image of each label stays, so that none is empty.
+    """
+    labels, names = who.copy(), list(true)
+    rng = stream("labels", spec.seed, "train")
+    split = _split(spec)
+    able = np.flatnonzero(counts >= 2)
+    for person in np.sort(rng.choice(able, split, replace=False)):
+        labels[np.flatnonzero(who == person)[1::2]] = len(names)
+        names.append(f"{true[person]}+conflict")
+    origin = np.concatenate([np.arange(spec.identities), np.full(split, -1)])
+    origin[labels] = who
+
+    flips = _flips(spec, len(who))
+    _, first = np.unique(labels, return_index=True)
+    movable = np.setdiff1d(np.arange(len(who)), first)
+    for at in np.sort(rng.choice(movable, flips, replace=False)):
+        label = labels[at]
+        while origin[label] == who[at]:
+            label = rng.integers(len(names))
+        labels[at] = label
+    return labels, np.array(names, object)
+
+
+def _verification_pairs(spec: SyntheticPairs) -> pd.DataFrame:
+    """LFW's form: per fold as many genuine as impostor pairs, and no person in two folds."""
+    people = np.array_split(np.arange(spec.identities), spec.folds)
+    shares = [len(part) for part in np.array_split(np.arange(spec.pairs), spec.folds)]
+    tables = []
+    for fold, (members, wanted) in enumerate(zip(people, shares, strict=True)):
+        rng = stream("pairs", spec.seed, spec.kind, fold)
+        start = int(members[0]) * spec.images
+        for same, draw in ((True, pairing.draw_genuine), (False, pairing.draw_impostor)):
+            a, b = draw(rng, len(members), spec.images, wanted)
+            tables.append(pd.DataFrame({"a": start + a, "b": start + b, "same": same,
+                                        "fold": fold, "split": "test"}))  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
+
+
+def _template_pairs(spec: SyntheticTemplates) -> pd.DataFrame:
+    """All genuine pairs, and as many impostor pairs as asked for."""
+    rng = stream("pairs", spec.seed, spec.kind)
+    everything = pairing.possible_genuine(spec.identities, spec.templates)
+    genuine = pairing.draw_genuine(rng, spec.identities, spec.templates, everything)
+    impostor = pairing.draw_impostor(rng, spec.identities, spec.templates, spec.impostor_pairs)
+    a, b = (np.concatenate(part) for part in zip(genuine, impostor, strict=True))
+    same = np.arange(len(a)) < everything
+    return pd.DataFrame({"a": a, "b": b, "same": same})
+
+
+def _template_shots(spec: SyntheticTemplates) -> tuple[Shots, NDArray[np.int64]]:
+    """The pictures of all templates, and the template of each.
+
+    As in IJB-C a template mixes stills, each a medium of its own, with frames of videos.
+    """
+    rows: list[tuple[int, int, int, int, bool]] = []
+    for person in range(spec.identities):
+        for template in range(spec.templates):
+            rng = stream("template", spec.seed, spec.kind, person, template)
+            first = template * _IMAGES_PER_TEMPLATE
+            for medium, image, video in _composition(rng, spec.images):
+                number = person * spec.templates + template
+                rows.append((number, person, first + medium, first + image, video))
+    template_of, who, medium_of, image_of, is_video = map(np.array, zip(*rows, strict=True))
+    shots = Shots(spec.seed, spec.kind, spec.difficulty, who, medium_of, image_of, is_video)
+    return shots, template_of
+
+
+def _composition(rng: np.random.Generator, mean: int) -> list[tuple[int, int, bool]]:
+    """Medium, number and kind of each picture in one template of `mean` pictures on average."""
+    count = min(1 + int(rng.poisson(mean - 1)), _IMAGES_PER_TEMPLATE)
+    pictures: list[tuple[int, int, bool]] = []
+    medium = 0
+    while len(pictures) < count:
+        video = bool(rng.random() < 0.35)
+        frames = min(int(rng.integers(2, 7)) if video else 1, count - len(pictures))
+        pictures += [(medium, len(pictures) + frame, video) for frame in range(frames)]
+        medium += 1
+    return pictures
+
+
+def _names(split: str, seed: int, identities: int) -> NDArray[np.object_]:
+    return np.array([identity_name(split, seed, i) for i in range(identities)], object)
+
+
+def _index(shots: Shots, labels: NDArray[np.int64], given: NDArray[np.object_],
+           true: NDArray[np.object_]) -> pd.DataFrame:  # fmt: skip
+    media, _ = pd.factorize(pd.MultiIndex.from_arrays([shots.identity, shots.medium]))
+    names = [f"{who}/{number:04d}" for who, number in zip(true, shots.image, strict=True)]
+    return pd.DataFrame({"name": names, "identity": given, "label": labels,
+                         "medium": media, "true_identity": true})  # fmt: skip
+
+
+def _finish(draft: Draft, shots: Shots, index: pd.DataFrame, image: Image,
+            workers: int | None) -> None:  # fmt: skip
+    draft.tables["index"] = index
+    if image.crop is not None:
+        draft.warnings.append(CROP_WARNING)
+    render_all(shots, draft.images_path, workers=workers)

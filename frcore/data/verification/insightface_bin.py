@@ -1,0 +1,294 @@
+"""InsightFace's `.bin` verification sets: LFW, CFP-FP, AgeDB-30 and others, each one pickle.
+
+A file is a pickle of (list of 2P encoded images, list of P labels); pair i is images 2i and 2i + 1,
+and the folds are ten consecutive blocks of pairs (insightface, `recognition/arcface_torch/eval/
+verification.py`: `load_bin`, and `KFold(n_splits=10, shuffle=False)` in `calculate_roc`). Python 2
+and 3 have written such files with every pickle protocol; images are bytes, text of code points
+below 256, or uint8 arrays of the encoded bytes; labels are bools, 0 and 1, or numpy's bools.
+
+Unpickling such a file would run whatever it says: see `frcore.data.verification.pickles`. It is
+indexed here (offset and length of each image) and images are read where they lie.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.data.pixels.decoding import BadImageError
+from frcore.data.pixels.images import refuse
+from frcore.data.prepared.draft import written_in_place
+from frcore.data.prepared.encoded import EncodedImages
+from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.verification.pickles import (
+    Array,
+    Blob,
+    Buffer,
+    Fault,
+    PickleReader,
+    RefusedPickleError,
+)
+from frcore.errors import UserError
+from frcore.study.data import Image, InsightFaceBin
+
+FOLDS = 10
+
+LAYOUT = (
+    "allowed is what InsightFace's tools write: a pickle of (list of 2P encoded images as bytes, "
+    "text or uint8 arrays; list of P bools)"
+)
+
+
+_WHY: Mapping[Fault, str] = {
+    "cut short": "{}: the file ends too early; check the download: compare its size or its sha256 "
+    "with those of its source",
+    "damaged": "{}; " + LAYOUT + "; check the download: it may be damaged, or another file",
+    "forbidden": "{}, which no list of images and bools needs; " + LAYOUT + "; the download is "
+    "damaged, or the file is made to run something: do not load it with Python's pickle either, "
+    "and compare its sha256 with that of its source",
+}
+
+
+class BinImages(EncodedImages):
+    """The images of a `.bin` file, read where they lie: the file is a memory map.
+
+    Args:
+        path: of the file.
+        buffer: its memory map.
+        table: `image` (its number in the file), `offset`, `length` and `codec` (see `Blob`).
+    """
+
+    kind = "insightface_bin"
+
+    def __init__(self, path: Path, buffer: Buffer, table: pd.DataFrame):
+        self.path = path.resolve()
+        self._buffer = buffer
+        self._table = table.astype(
+            {"image": "int64", "offset": "int64", "length": "int64", "codec": "str"}
+        )
+        self._offset, self._length = (self._table[name].to_numpy() for name in ("offset", "length"))
+        self._codec = self._table["codec"].to_numpy(object)
+        within = (self._offset >= 0) & (self._length >= 0)
+        within &= self._offset + self._length <= len(buffer)
+        if not within.all():
+            raise UserError(f"{path} is shorter than its images; run `frcore prepare` again")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._table)
+
+    def encoded(self, row: int) -> Buffer:
+        """Image `row` as it was encoded: a view of the file, unless the file quotes its bytes.
+
+        Raises:
+            BadImageError: it is written in a way that does not read back as bytes.
+        """
+        blob = Blob(int(self._offset[row]), int(self._length[row]), self._codec[row])
+        try:
+            return blob.read(self._buffer)
+        except (ValueError, KeyError) as error:
+            raise BadImageError(f"it is not written as bytes ({error})") from error
+
+    @property
+    def names(self) -> pd.Series:
+        """The file's name and the number of the image in it, from 0."""
+        return self.path.name + "#" + self._table["image"].astype("str")
+
+    def files(self) -> list[Path]:
+        """The one file."""
+        return [self.path]
+
+    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
+        """The path, and where each image lies."""
+        return {"path": str(self.path)}, self._table
+
+    @classmethod
+    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
+        """The reader of the images in `table`; the pickle is not read again."""
+        path = Path(settings["path"])
+        return cls(path, _mapped(path), table)
+
+
+class VerificationBin:
+    """The images and pairs of a `.bin` file.
+
+    Attributes:
+        path: of the file.
+        same: True for genuine pairs (P,); pair i is images 2i and 2i + 1.
+
+    Raises:
+        UserError: the file is missing, is no pickle of this layout, or asks for anything but lists
+            of bytes and bools; nothing of what it asks for is run.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._buffer = _mapped(self.path)
+        try:
+            value = PickleReader(self._buffer).read()
+        except RefusedPickleError as refused:
+            raise self._error(str(refused), refused.fault) from refused
+        images, labels = self._parts(value)
+        self._blobs = self._images(images)
+        try:
+            self.same = self._labels(labels)
+        except (ValueError, KeyError) as error:
+            raise self._error(f"a label is not written as bytes ({error})") from error
+        if len(self._blobs) != 2 * len(self.same) or not self._blobs:
+            raise self._error(f"{len(self._blobs)} images for {len(self.same)} pairs")
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+    @property
+    def images(self) -> BinImages:
+        """The 2P images."""
+        table = pd.DataFrame(self._blobs, columns=["offset", "length", "codec"])
+        table.insert(0, "image", np.arange(len(table)))
+        return BinImages(self.path, self._buffer, table)
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """The fold of each pair (P,): ten consecutive blocks, as InsightFace's `KFold`."""
+        blocks = np.array_split(np.arange(len(self.same)), min(FOLDS, len(self.same)))
+        return np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+
+    @property
+    def people(self) -> NDArray[np.int64]:
+        """A code for the person on each image (2P,), as far as the file tells who that is.
+
+        It has no names. Two images show one person if they are the same file or a genuine pair;
+        what is linked so gets one code. People of different codes may still be one. Where links
+        contradict an impostor pair (a wrong label), only genuine pairs are linked.
+
+        Raises:
+            BadImageError: an image is not written as bytes.
+        """
+        images, genuine = self.images, 2 * np.flatnonzero(self.same)
+        links = [(row, row + 1) for row in genuine.tolist()]
+        first: dict[bytes, int] = {}
+        hashes: dict[Blob, bytes] = {}
+        for row, blob in enumerate(self._blobs):
+            # A pickle can name one image many times.
+            if blob not in hashes:
+                hashes[blob] = sha256(images.encoded(row)).digest()
+            links.append((row, first.setdefault(hashes[blob], row)))
+        linked = _components(len(self), links)
+        if (linked[::2] == linked[1::2])[~self.same].any():
+            return _components(len(self), links[: len(genuine)])
+        return linked
+
+    def _parts(self, value: Any) -> tuple[Any, Any]:
+        if type(value) not in (tuple, list) or len(value) != 2:
+            raise self._error(f"its content is a {_kind(value)}, not two lists")
+        return value[0], value[1]
+
+    def _images(self, images: Any) -> list[Blob]:
+        if type(images) not in (list, tuple):
+            raise self._error(f"the images are a {_kind(images)}, not a list")
+        return [self._image(row, image) for row, image in enumerate(images)]
+
+    def _image(self, row: int, image: Any) -> Blob:
+        if type(image) is Blob:
+            return image
+        if type(image) is not Array or image.data is None or image.kind != "u1":
+            raise self._error(f"image {row} is a {_kind(image)}")
+        if sum(side != 1 for side in image.shape) > 1:
+            raise self._error(
+                f"image {row} is an array of shape {image.shape}: pixels, whose order of colours "
+                "nothing tells, not an encoded image"
+            )
+        return image.data
+
+    def _labels(self, labels: Any) -> NDArray[np.bool_]:
+        if type(labels) is Array and labels.data is not None and len(labels.shape) == 1:
+            values: list[Any] = list(bytes(labels.data.read(self._buffer)))
+        elif type(labels) in (list, tuple):
+            values = [self._scalar(label) for label in labels]
+        else:
+            raise self._error(f"the labels are a {_kind(labels)}, not a list")
+        wrong = [row for row, value in enumerate(values) if value not in (0, 1)]
+        if wrong:
+            raise self._error(f"label {wrong[0]} is {_kind(labels[wrong[0]])}, not a bool")
+        return np.array(values, dtype=np.bool_)
+
+    def _scalar(self, label: Any) -> int | None:
+        if type(label) in (bool, int):
+            return int(label)
+        if type(label) is Array and label.data is not None and label.shape == ():
+            stored = bytes(label.data.read(self._buffer))
+            return stored[0] if len(stored) == 1 else None
+        return None
+
+    def _error(self, problem: str, fault: Fault = "damaged") -> UserError:
+        return UserError(f"{self.path}: {_WHY[fault].format(problem)}")
+
+
+def write_bin(spec: InsightFaceBin, image: Image, out: Path, about: dict[str, Any],
+              workers: int | None) -> None:  # fmt: skip
+    """Write the pairs of a `.bin` file as a benchmark to the folder `out`; images stay in it."""
+    found = VerificationBin(spec.path)
+    images = InPlaceImages(found.images, image, threads=workers)
+    names = images.source.names
+    problems = [f"{names[row]}: {why}" for row, why in images.problems().items()]
+    images.close()
+    refuse(f"images of {found.path} cannot be used", problems,
+           "Check the download, and `image.crop` and `size` of the study")  # fmt: skip
+    people = found.people
+    about = about | {"people": "linked"}
+    with written_in_place(out, images, protocol="pairs", **about) as draft:
+        draft.warnings.append(unnamed_people(np.unique(people).size))
+        who = found.path.name + "/" + pd.Series(people).astype("str")
+        rows = np.arange(len(found))
+        draft.tables["index"] = pd.DataFrame(
+            {"name": names, "identity": who, "label": people, "medium": rows, "true_identity": who}
+        )
+        draft.tables["pairs"] = pd.DataFrame(
+            {"a": rows[::2], "b": rows[1::2], "same": found.same, "fold": found.fold,
+             "split": "test"}
+        )  # fmt: skip
+
+
+def unnamed_people(count: int) -> str:
+    """What a benchmark without names must say under its numbers."""
+    return (
+        "the file has no names of people. Intervals are over pairs, or over groups of pairs where "
+        f"the same picture shows that they share people ({count} such people); where pairs share "
+        "people otherwise, intervals are narrower than the truth. Whether people are in the "
+        "training set too cannot be told"
+    )
+
+
+def _mapped(path: Path) -> Buffer:
+    """The file as a memory map."""
+    try:
+        with path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except ValueError as error:  # An empty file cannot be mapped.
+        raise UserError(f"{path} is empty; {LAYOUT}; check the download") from error
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}; `path` must be a .bin file of InsightFace's"
+        ) from error
+
+
+def _kind(value: Any) -> str:
+    names = {Blob: "string of bytes", Array: "numpy array", type(None): "None"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _components(count: int, links: list[tuple[int, int]]) -> NDArray[np.int64]:
+    """A code for each of `count` items, equal for those that are linked."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array(links, dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

@@ -1,0 +1,173 @@
+"""LFW's text formats: lists of people and lists of pairs.
+
+People: a header with the number of people, then `name<TAB>images` per person; with folds, a header
+with their number and then one such block per fold. Pairs: a header `pairs` or `folds<TAB>pairs`,
+then per fold `pairs` genuine lines `name<TAB>i<TAB>j` and as many impostor lines
+`name<TAB>i<TAB>other<TAB>j`. Lines end in LF or CRLF; a byte-order mark is allowed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
+
+from frcore.data.folders.folder import normalised
+from frcore.errors import UserError
+
+
+class Person(NamedTuple):
+    """A line of a list of people."""
+
+    name: str
+    images: int
+    line: int
+
+
+class Pair(NamedTuple):
+    """A line of a list of pairs: image `i` of `a` and image `j` of `b`, counted from 1."""
+
+    a: str
+    i: int
+    b: str
+    j: int
+    fold: int
+    line: int
+
+    @property
+    def same(self) -> bool:
+        """Whether the pair is genuine."""
+        return self.a == self.b
+
+
+class Lines:
+    """The lines of a list, with errors that name file and line."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: not UTF-8; save the list as UTF-8 text") from error
+        self.texts = [line.removesuffix("\r") for line in text.rstrip().split("\n")]
+        if not self.texts[0].strip():
+            raise UserError(f"{path}:1: the list is empty or has no header")
+
+    def error(self, line: int, problem: str) -> UserError:
+        """What to raise about line number `line`."""
+        given = self.texts[line - 1][:100] if line <= len(self.texts) else "end of file"
+        return UserError(f"{self.path}:{line}: {problem}, got {given!r}; correct this line")
+
+    def fields(self, line: int) -> list[str]:
+        """The fields of line number `line`, counted from 1."""
+        if line > len(self.texts):
+            raise self.error(line, "the list ends before what its header announces")
+        text = self.texts[line - 1]
+        return [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
+
+    def number(self, line: int, text: str, what: str) -> int:
+        """A whole number from 1."""
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= 1):
+            raise self.error(line, f"{what} must be a whole number from 1, not {text[:40]!r}")
+        return int(text)
+
+    def name(self, line: int, text: str) -> str:
+        """The name of an identity, which cannot lead out of a folder."""
+        escapes = "/" in text or "\\" in text or PureWindowsPath(text).drive
+        if not text or text in (".", "..") or escapes or not text.isprintable():
+            raise self.error(line, f"{text!r} is not the name of an identity's folder")
+        return normalised(text)
+
+    def end(self, line: int) -> None:
+        """Refuse anything from line number `line` on."""
+        if line <= len(self.texts):
+            raise self.error(line, "the header announces fewer lines than there are")
+
+
+def read_people(path: Path) -> list[Person]:
+    """Read a list of people.
+
+    Raises:
+        UserError: a line is malformed, or a name stands twice.
+    """
+    lines = Lines(path)
+    header = lines.fields(1)
+    if len(header) != 1:
+        raise lines.error(1, "the header must be one number")
+    first = lines.number(1, header[0], "the header")
+    has_folds = len(lines.texts) > 1 and len(lines.fields(2)) == 1
+    people: list[Person] = []
+    line = 2
+    for _ in range(first if has_folds else 1):
+        count = first
+        if has_folds:
+            fields = lines.fields(line)
+            if len(fields) != 1:
+                raise lines.error(line, "a fold must begin with its number of people")
+            count = lines.number(line, fields[0], "the number of people")
+            line += 1
+        people += [_person(lines, at) for at in range(line, line + count)]
+        line += count
+    lines.end(line)
+    _refuse_repeats(lines, [(person.name, person.line) for person in people], "the name")
+    return people
+
+
+def _person(lines: Lines, line: int) -> Person:
+    fields = lines.fields(line)
+    if len(fields) != 2:
+        raise lines.error(line, "a person is a name and a number of images, separated by a tab")
+    count = lines.number(line, fields[1], "the number of images")
+    return Person(lines.name(line, fields[0]), count, line)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Read a list of pairs.
+
+    Raises:
+        UserError: a line is malformed or in the wrong block, or a pair stands twice.
+    """
+    lines = Lines(path)
+    header = lines.fields(1)
+    if len(header) not in (1, 2):
+        raise lines.error(1, "the header must be `pairs`, or `folds` and `pairs`")
+    folds = lines.number(1, header[0], "the number of folds") if len(header) == 2 else 1
+    count = lines.number(1, header[-1], "the number of pairs")
+    pairs = []
+    for at in range(2 * folds * count):
+        fold, place = divmod(at, 2 * count)
+        pairs.append(_pair(lines, at + 2, fold, genuine=place < count))
+    lines.end(2 * folds * count + 2)
+    _refuse_repeats(
+        lines, [(tuple(sorted([(p.a, p.i), (p.b, p.j)])), p.line) for p in pairs], "the pair"
+    )
+    return pairs
+
+
+def _pair(lines: Lines, line: int, fold: int, *, genuine: bool) -> Pair:
+    fields = lines.fields(line)
+    if len(fields) != (3 if genuine else 4):
+        form = "name, i, j" if genuine else "name, i, other name, j"
+        kind = "a genuine" if genuine else "an impostor"
+        raise lines.error(line, f"{kind} pair is due here, with the fields {form}")
+    a = lines.name(line, fields[0])
+    b = a if genuine else lines.name(line, fields[2])
+    i = lines.number(line, fields[1], "an image's number")
+    j = lines.number(line, fields[-1], "an image's number")
+    if genuine and i == j:
+        raise lines.error(line, "a pair needs two different images")
+    if not genuine and a == b:
+        raise lines.error(line, "an impostor pair needs two different people")
+    return Pair(a, i, b, j, fold, line)
+
+
+def _refuse_repeats(lines: Lines, keys: list[tuple[object, int]], what: str) -> None:
+    seen: dict[object, int] = {}
+    for key, line in keys:
+        earlier = seen.setdefault(key, line)
+        if earlier != line:
+            raise lines.error(line, f"{what} stands already in line {earlier}")

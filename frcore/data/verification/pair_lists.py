@@ -1,0 +1,310 @@
+"""The official pair lists of CFP-FP, CFP-FF, CALFW and CPLFW, over a folder of aligned images.
+
+CFP (Sengupta et al., "Frontal to Profile Face Verification in the Wild", 2016; its Readme.txt):
+`Pair_list_F.txt` and `Pair_list_P.txt` number the frontal and profile images, one line
+`1 ../Data/Images/001/frontal/01.jpg` each; `Split/FP/01` to `10` hold `same.txt` and `diff.txt`
+with lines `a,b`: a frontal and a profile number (`Split/FF`: both frontal). The folders are the
+folds.
+
+CALFW (Zheng, Deng, Hu, 2017) and CPLFW (Zheng, Deng, 2018): two lines `Name_0001.jpg token` for
+each pair, all genuine pairs before all impostor pairs. The token is 0 for impostors; for genuine
+pairs it is the fold, 1 to 10, in CALFW and 1 in CPLFW. The files give impostor pairs no folds; both
+kinds are cut into ten consecutive blocks, as FaceX-Zoo does (`test_protocol/lfw/pairs_parser.py`),
+which for CALFW's genuine pairs are the folds of the tokens.
+
+AgeDB-30's list is a MATLAB file, whose form we know from a single reader of others: it is read as
+InsightFace's `.bin` (`frcore.data.verification.insightface_bin`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from frcore.data.folders.folder import normalised
+from frcore.data.pixels.images import refuse
+from frcore.data.pixels.picture_kinds import is_picture
+from frcore.data.prepared.draft import written_in_place
+from frcore.data.prepared.encoded import EncodedFiles
+from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.verification.lfw_lists import Lines
+from frcore.errors import UserError
+from frcore.study.data import Image, PairList
+
+FOLDS = 10
+
+_CFP_IMAGE = re.compile(r"(?:.*/)?((\d{3})/(?:frontal|profile)/\d{2}\.jpg)")
+_LFW_IMAGE = re.compile(r"([^/\\]+)_(\d+)\.jpg")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image of a pair: its path below the folder of images, and who is on it."""
+
+    path: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A pair of a list.
+
+    Attributes:
+        a, b: its images.
+        same: as the list says; the identities of `a` and `b` agree with it.
+        fold: from 0.
+        where: file and line, for messages.
+    """
+
+    a: Side
+    b: Side
+    same: bool
+    fold: int
+    where: str
+
+
+# --- CFP -----------------------------------------------------------------------------------------
+
+
+def read_cfp(protocol: Path, against: Literal["F", "P"]) -> list[Listed]:
+    """The pairs of CFP-FF (`against` F) or CFP-FP (P) from the folder `Protocol`.
+
+    Raises:
+        UserError: a file is missing, or a line is malformed.
+    """
+    frontal, *others = (_numbered(path) for path in _cfp_images(protocol, against))
+    other = others[0] if others else frontal
+    pairs = []
+    for fold, path in _cfp_splits(protocol, against):
+        lines = Lines(path)
+        pairs += [
+            _cfp_pair(lines, at, frontal, other, fold) for at in range(1, len(lines.texts) + 1)
+        ]
+    return pairs
+
+
+def cfp_files(protocol: Path, form: Literal["cfp_fp", "cfp_ff"]) -> list[Path]:
+    """The lists of a form of CFP in the folder `Protocol`."""
+    against: Literal["F", "P"] = "P" if form == "cfp_fp" else "F"
+    splits = [path for _, path in _cfp_splits(protocol, against)]
+    return [*_cfp_images(protocol, against), *splits]
+
+
+def _cfp_images(protocol: Path, against: Literal["F", "P"]) -> list[Path]:
+    """The numbered lists of images: frontal, and those that they are paired with if others."""
+    return [protocol / f"Pair_list_{side}.txt" for side in dict.fromkeys(("F", against))]
+
+
+def _cfp_splits(protocol: Path, against: Literal["F", "P"]) -> list[tuple[int, Path]]:
+    """Fold and list of all lists of pairs."""
+    return [
+        (fold, protocol / "Split" / f"F{against}" / f"{fold + 1:02d}" / name)
+        for fold in range(FOLDS)
+        for name in ("same.txt", "diff.txt")
+    ]
+
+
+def _numbered(path: Path) -> list[Side]:
+    """The images of a list of CFP, in the order of their numbers."""
+    lines, sides = Lines(path), []
+    for at in range(1, len(lines.texts) + 1):
+        fields = lines.fields(at)
+        if len(fields) != 2 or lines.number(at, fields[0], "the number") != at:
+            raise lines.error(at, f"line {at} must be the number {at} and an image")
+        match = _CFP_IMAGE.fullmatch(fields[1])
+        if match is None:
+            raise lines.error(at, "an image must be .../001/frontal/01.jpg")
+        sides.append(Side(match[1], f"cfp/{match[2]}"))
+    return sides
+
+
+def _cfp_pair(lines: Lines, at: int, first: list[Side], second: list[Side], fold: int) -> Listed:
+    fields = lines.texts[at - 1].replace(",", " ").split()
+    if len(fields) != 2:
+        raise lines.error(at, "a pair is two numbers of images, separated by a comma")
+    sides = []
+    for field, images in zip(fields, (first, second), strict=True):
+        number = lines.number(at, field, "an image's number")
+        if number > len(images):
+            raise lines.error(at, f"there are {len(images)} images, so no number {number}")
+        sides.append(images[number - 1])
+    return _listed(lines, at, sides[0], sides[1], lines.path.name == "same.txt", fold)
+
+
+# --- CALFW, CPLFW --------------------------------------------------------------------------------
+
+
+def read_two_lines(path: Path, *, folds_in_token: bool) -> list[Listed]:
+    """The pairs of CALFW (tokens are folds) or CPLFW (they are 1 for genuine pairs).
+
+    Raises:
+        UserError: the file is missing, or a line is malformed.
+    """
+    lines = Lines(path)
+    if len(lines.texts) % 2:
+        raise lines.error(len(lines.texts), "pairs take two lines each, but the last has one")
+    count = len(lines.texts) // 2
+    tokens = [_token(lines, 2 * pair + 1) for pair in range(count)]
+    genuine = sum(token > 0 for token in tokens)
+    if 0 in tokens[:genuine]:
+        at = 2 * tokens.index(0) + 1
+        raise lines.error(at, "impostor pairs stand after all genuine pairs")
+    if min(genuine, count - genuine) < FOLDS:
+        raise lines.error(1, f"each of {FOLDS} folds needs genuine and impostor pairs")
+    blocks = [*np.array_split(np.arange(genuine), FOLDS)]
+    blocks += np.array_split(np.arange(genuine, count), FOLDS)
+    pairs = []
+    for number, block in enumerate(blocks):
+        for pair in block.tolist():
+            at, fold = 2 * pair + 1, number % FOLDS
+            if tokens[pair] not in (0, fold + 1 if folds_in_token else 1):
+                raise lines.error(at, f"the token of a genuine pair of fold {fold + 1} is wrong")
+            sides = _lfw_side(lines, at), _lfw_side(lines, at + 1)
+            pairs.append(_listed(lines, at, *sides, tokens[pair] > 0, fold))
+    return pairs
+
+
+def _token(lines: Lines, at: int) -> int:
+    """The token that both lines of a pair have."""
+    one, two = (lines.fields(line) for line in (at, at + 1))
+    for line, fields in ((at, one), (at + 1, two)):
+        if len(fields) != 2:
+            raise lines.error(line, "a line is an image and a token")
+    if one[1] != two[1]:
+        raise lines.error(at + 1, f"the token differs from that of line {at}, {one[1]!r}")
+    return 0 if one[1] == "0" else lines.number(at, one[1], "the token")
+
+
+def _lfw_side(lines: Lines, at: int) -> Side:
+    name = lines.fields(at)[0]
+    match = _LFW_IMAGE.fullmatch(name)
+    if match is None:
+        raise lines.error(at, "an image must be called like Some_Name_0001.jpg")
+    return Side(normalised(name), lines.name(at, match[1]))
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+def _listed(lines: Lines, at: int, a: Side, b: Side, same: bool, fold: int) -> Listed:
+    if a.path == b.path:
+        raise lines.error(at, "a pair needs two different images")
+    if (a.identity == b.identity) != same:
+        kind = "a genuine" if same else "an impostor"
+        raise lines.error(at, f"{kind} pair shows {a.identity} and {b.identity}")
+    return Listed(a, b, same, fold, f"{lines.path}:{at}")
+
+
+READERS: Mapping[str, Callable[[Path], list[Listed]]] = {
+    "cfp_fp": lambda path: read_cfp(path, "P"),
+    "cfp_ff": lambda path: read_cfp(path, "F"),
+    "calfw": lambda path: read_two_lines(path, folds_in_token=True),
+    "cplfw": lambda path: read_two_lines(path, folds_in_token=False),
+}
+"""The reader of each format: from the list (for CFP the folder `Protocol`) to its pairs."""
+
+
+def find_images(root: Path, pairs: list[Listed]) -> tuple[dict[Side, str], list[str]]:
+    """Where below `root` the different images of the pairs are, sorted by their listed paths.
+
+    The listed name is taken where there is such a file; else the one picture of that name with
+    another suffix or none, also where the disk keeps the name in another Unicode form.
+
+    Returns:
+        the path of each image that is there, with `/`; and what is wrong with the others.
+    """
+    where = {side: pair.where for pair in reversed(pairs) for side in (pair.a, pair.b)}
+    folders: dict[str, dict[str, list[str]]] = {}
+    found, problems = {}, []
+    for side in sorted(where, key=lambda side: side.path):
+        parent, _, name = side.path.rpartition("/")
+        if parent not in folders:
+            folders[parent] = _by_stem(root / parent)
+        names = folders[parent].get(normalised(Path(name).stem), [])
+        files = [one for one in names if (root / parent / one).is_file()]
+        stored = [one for one in files if one == name] or [
+            one for one in files if is_picture(root / parent / one)
+        ]
+        if len(stored) == 1:
+            found[side] = f"{parent}/{stored[0]}" if parent else stored[0]
+        elif stored:
+            which = ", ".join(stored[:5])
+            problems.append(f"{where[side]}: {root / side.path} does not exist, but {which} do")
+        else:
+            problems.append(f"{where[side]}: {root / side.path} does not exist")
+    return found, problems
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    """The names of a folder's files by what they are called without suffix, composed."""
+    stems: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208
+        # Without a suffix, what follows a dot in a name looks like one.
+        for stem in {name, Path(name).stem}:
+            stems.setdefault(normalised(stem), []).append(name)
+    return stems
+
+
+def write_pair_list(spec: PairList, image: Image, out: Path, about: dict[str, Any],
+                    workers: int | None) -> None:  # fmt: skip
+    """Write the pairs of an official list as a benchmark to `out`; images stay where they are."""
+    root = Path(spec.images)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder; `images` must hold the aligned images")
+    pairs = READERS[spec.format](Path(spec.pairs))
+    found, problems = find_images(root, pairs)
+    refuse("images of the list are missing", problems, f"Complete {root}, or correct `images`")
+    images = InPlaceImages(EncodedFiles(root, list(found.values())), image, threads=workers)
+    bad = images.problems()
+    images.close()
+    names = list(found.values())
+    unusable = [f"{root / names[row]}: {why}" for row, why in bad.items()]
+    refuse("images cannot be used", unusable, "Replace them")
+    numbered = spec.format.startswith("cfp")
+    about = about | {"people": "numbered" if numbered else "named"}
+    with written_in_place(out, images, protocol="pairs", **about) as draft:
+        draft.warnings += _shared_people(pairs)
+        draft.tables["index"], draft.tables["pairs"] = _tables(pairs, found)
+
+
+def _tables(pairs: list[Listed], found: dict[Side, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    row = {side: number for number, side in enumerate(found)}
+    who = pd.Series([side.identity for side in found], dtype="str")
+    index = pd.DataFrame(
+        {
+            "name": list(found.values()),
+            "identity": who,
+            "label": np.unique(who, return_inverse=True)[1],
+            "medium": range(len(found)),
+            "true_identity": who,
+        }
+    )
+    table = pd.DataFrame(
+        {
+            "a": [row[pair.a] for pair in pairs],
+            "b": [row[pair.b] for pair in pairs],
+            "same": [pair.same for pair in pairs],
+            "fold": [pair.fold for pair in pairs],
+            "split": "test",
+        }
+    )
+    return index, table.sort_values("fold", kind="stable", ignore_index=True)
+
+
+def _shared_people(pairs: list[Listed]) -> list[str]:
+    """A warning when folds share people, because their accuracies are then not independent."""
+    folds: dict[str, set[int]] = {}
+    for pair in pairs:
+        for side in (pair.a, pair.b):
+            folds.setdefault(side.identity, set()).add(pair.fold)
+    shared = sorted(name for name, where in folds.items() if len(where) > 1)
+    if not shared:
+        return []
+    return [f"{len(shared)} people are in more than one fold, the first is {shared[0]!r}"]

@@ -1,0 +1,207 @@
+"""Handing out the GPUs of one machine to the jobs on it.
+
+Snakemake's local executor counts GPUs but says to no job which one is its own. So a job takes a
+lease: a lock of the operating system on a file named after the board. A process that is killed
+loses its locks with it, so nothing is ever left to clean up.
+
+Training and measuring both take their board alone (`exclusive=True`): each reports times, and a
+second job on the board would change them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pynvml
+
+from frcore.errors import UserError
+from frcore.machine.nvml import Nvml
+from frcore.machine.visible import visible_boards, visible_entries
+
+log = logging.getLogger(__name__)
+
+LOCK_FOLDER = "frcore-gpu-leases"
+COMMON_FOLDER = Path("/tmp")
+"""POSIX's folder for temporary files (IEEE Std 1003.1, 10.1): there for all, the same for all."""
+
+POLL_SECONDS = 0.5
+SAY_SECONDS = 60.0
+
+WHOLE_MACHINE = "all"
+"""The lease where the boards cannot be told apart: one job at a time."""
+
+_held: list[str] = []
+"""What this process has leased: nothing or one board."""
+
+
+def lock_folder() -> Path:
+    """The folder of the locks, made on first use, which all users of the machine share.
+
+    It is in the system's folder for temporary files, whatever TMPDIR says: workflows and users set
+    it, and must see each other's locks all the same. FRCORE_LEASES is for machines on which jobs
+    see system folders of their own.
+    """
+    given = os.environ.get("FRCORE_LEASES")
+    folder = Path(given) if given else _common_folder() / LOCK_FOLDER
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)
+        # Sticky, as the temporary folder itself: all may add files, none may remove another's.
+        folder.chmod(0o777 | stat.S_ISVTX)
+    return folder
+
+
+def _common_folder() -> Path:
+    """Where every user of the machine may write."""
+    return COMMON_FOLDER if os.access(COMMON_FOLDER, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def enumerate_gpus(library: Any = pynvml) -> list[str]:
+    """The boards that this process may use, by UUID; CUDA_VISIBLE_DEVICES is respected.
+
+    Does not start CUDA, which would make a later choice of the board impossible. Where NVML cannot
+    tell the boards apart the answer is `[WHOLE_MACHINE]`; where there is no GPU it is empty.
+    """
+    if visible_entries() == []:
+        return []
+    if not Nvml.available(library):
+        return [WHOLE_MACHINE] if _cuda_works() else []
+    with Nvml(library) as nvml:
+        boards = visible_boards(nvml)
+        if boards is None:
+            return [WHOLE_MACHINE]
+        return [board.uuid or WHOLE_MACHINE for board in boards]
+
+
+def _cuda_works() -> bool:
+    """Whether torch can use a GPU; asked in another process, so that CUDA stays off in this one."""
+    question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", question], capture_output=True).returncode == 0
+
+
+@contextlib.contextmanager
+def lease_gpu(
+    device: str = "cuda",
+    *,
+    exclusive: bool = True,
+    gpus: Callable[[], list[str]] = enumerate_gpus,
+    folder: Path | None = None,
+) -> Iterator[str | None]:
+    """Hold one GPU for the block and make it the only one that CUDA sees, as `cuda:0`.
+
+    Call it before anything starts CUDA in this process; child processes inherit the choice. Waits,
+    saying so, while all boards are taken. Inside another lease of this process it changes nothing.
+
+    Args:
+        device: 'cpu' leases nothing.
+        exclusive: False shares the board with other leases that are not exclusive.
+        gpus: lists the boards; another one only in tests.
+        folder: of the locks; `lock_folder()` by default.
+
+    Yields:
+        The board's UUID; None for a CPU.
+
+    Raises:
+        UserError: the device is a GPU and there is none.
+        RuntimeError: CUDA runs in this process already, so that the board cannot be chosen.
+    """
+    if not device.startswith("cuda"):
+        yield None
+        return
+    if _held:
+        # A second lock of one process would wait for the first for ever.
+        yield _held[-1]
+        return
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError("lease_gpu must come before the first use of CUDA in this process")
+    candidates = gpus()
+    if not candidates:
+        raise UserError(
+            f"device '{device}' but this process sees no NVIDIA GPU ({_why_none()}); allowed here "
+            "is 'cpu': set `device: cpu` in the study, or run on a machine with a GPU"
+        )
+    uuid, handle = _wait_for_one(candidates, folder or lock_folder(), exclusive)
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    _held.append(uuid)
+    try:
+        if uuid != WHOLE_MACHINE:
+            os.environ["CUDA_VISIBLE_DEVICES"] = uuid
+        yield uuid
+    finally:
+        _held.remove(uuid)
+        if before is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
+        os.close(handle)
+
+
+def _why_none() -> str:
+    if visible_entries() == []:
+        return "CUDA_VISIBLE_DEVICES hides all"
+    return Nvml.why_not() or "NVML lists none"
+
+
+def _wait_for_one(candidates: list[str], folder: Path, exclusive: bool) -> tuple[str, int]:
+    said = -SAY_SECONDS
+    while True:
+        for uuid in candidates:
+            handle = _try_lock(folder / f"{uuid}.lock", exclusive)
+            if handle is not None:
+                return uuid, handle
+        if time.monotonic() - said >= SAY_SECONDS:
+            said = time.monotonic()
+            holders = ", ".join(_holder(folder / f"{uuid}.lock") for uuid in candidates)
+            log.warning("waiting for a GPU: all %d are taken (%s)", len(candidates), holders)
+        time.sleep(POLL_SECONDS)
+
+
+def _open(path: Path) -> int:
+    """Open the lock file, making it if needed, so that any user can do the same later."""
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    for _ in range(10):
+        try:
+            # Without O_CREAT: Linux refuses that on another user's file in a sticky folder
+            # (fs.protected_regular).
+            return os.open(path, flags)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+                os.fchmod(handle, 0o666)  # the umask is for files, not for this one
+                return handle
+    raise OSError(errno.EAGAIN, "the lock file comes and goes", str(path))
+
+
+def _try_lock(path: Path, exclusive: bool) -> int | None:
+    """A handle that holds the lock until it is closed, or None when the lock is taken."""
+    import fcntl  # not on Windows, which has no local executor with GPUs either
+
+    handle = _open(path)
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except BaseException:
+        os.close(handle)
+        raise
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return f"{path.stem} by process {path.read_text().strip() or 'unknown'}"
+    return path.stem

@@ -1,0 +1,120 @@
+"""The NVML library (`nvidia-ml-py`): which boards there are, and what a result says of its own.
+
+Importing this module needs no NVIDIA library; `Nvml.available()` tells whether there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any
+
+import pynvml
+
+from frcore.machine.board import MIB, Board
+
+
+class Nvml:
+    """An open NVML library. Use as a context manager.
+
+    Args:
+        library: a module with pynvml's functions; another one only in tests.
+
+    Raises:
+        pynvml.NVMLError: on entering, when the library is missing or the driver does not answer.
+    """
+
+    def __init__(self, library: Any = pynvml):
+        self._nvml = library
+
+    def __enter__(self) -> Nvml:
+        self._nvml.nvmlInit()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._nvml.nvmlShutdown()
+
+    @classmethod
+    def why_not(cls, library: Any = pynvml) -> str | None:
+        """Why NVML cannot be used here, or None when it can."""
+        try:
+            with cls(library):
+                return None
+        except library.NVMLError as error:
+            return f"NVML: {error}"
+
+    @classmethod
+    def available(cls, library: Any = pynvml) -> bool:
+        """Whether NVML can be used here; `why_not` gives the reason."""
+        return cls.why_not(library) is None
+
+    @property
+    def driver(self) -> str | None:
+        """The driver's version."""
+        try:
+            return str(self._nvml.nvmlSystemGetDriverVersion())
+        except self._nvml.NVMLError:
+            return None
+
+    def boards(self) -> list[Board]:
+        """All boards of the machine in NVML's (PCI bus) order, visible to CUDA or not."""
+        return [
+            Board(self._nvml, self._nvml.nvmlDeviceGetHandleByIndex(index))
+            for index in range(self._nvml.nvmlDeviceGetCount())
+        ]
+
+    def board(self, uuid: str) -> Board | None:
+        """The board or MIG instance with this UUID, or with this unique beginning of it."""
+        try:
+            return Board(self._nvml, self._nvml.nvmlDeviceGetHandleByUUID(uuid))
+        except self._nvml.NVMLError:
+            alike = [board for board in self.boards() if (board.uuid or "").startswith(uuid)]
+            return alike[0] if len(alike) == 1 else None
+
+
+@dataclass(frozen=True)
+class GpuDescription:
+    """What a result must say about the GPU that made it."""
+
+    name: str | None = None
+    uuid: str | None = None
+    driver: str | None = None
+    power_limit_watts: float | None = None
+    memory_mib: int | None = None
+    mig: bool | None = None
+    note: str | None = None
+
+
+def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
+    """Name, UUID, driver, power limit and memory of torch's `device`, such as 'cuda' or 'cuda:1'.
+
+    Values that NVML cannot tell are None and `note` says why; it never raises for a missing GPU,
+    because provenance must not stop a run.
+    """
+    from frcore.machine.visible import board_of
+
+    reason = Nvml.why_not(library)
+    if reason is not None:
+        return asdict(GpuDescription(note=reason))
+    with Nvml(library) as nvml:
+        board = board_of(nvml, device)
+        if board is None:
+            return asdict(
+                GpuDescription(driver=nvml.driver, note=f"NVML has no board for {device}")
+            )
+        total, _ = board.memory_bytes()
+        description = GpuDescription(
+            name=board.name,
+            uuid=board.uuid,
+            driver=nvml.driver,
+            power_limit_watts=board.power_limit_watts(),
+            memory_mib=None if total is None else total // MIB,
+            mig=board.mig_enabled,
+        )
+        missing = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items()))
+        return {**asdict(description), "note": missing or None}

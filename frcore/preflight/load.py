@@ -1,0 +1,213 @@
+"""Reading a study: one YAML file, filled in, checked to the end, before any job starts.
+
+In order: YAML (`frcore.study.file`), overrides from the command line, the folders under `inputs`,
+the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and that the
+files exist which the data needs. Whatever is wrong is a `UserError` that names the key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from frcore.backbones import BACKBONES
+from frcore.components.catalogue import Catalogue
+from frcore.data.signatures import needed
+from frcore.errors import UserError, listed, unknown_name
+from frcore.heads import HEADS
+from frcore.preflight.rules import study_problems
+from frcore.samplers import SAMPLERS
+from frcore.study.config import Component, Study
+from frcore.study.file import parse_value, read_yaml, unquoted
+from frcore.study.mistakes import explain
+
+PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+def load_study(
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    check: Callable[[Study], Study] | None = None,
+) -> Study:
+    """The study in `path`, complete and checked.
+
+    Args:
+        path: the YAML file.
+        overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key. A
+            value that is a string is YAML, as the user wrote it, except where text is wanted.
+        check: instead of `with_checked_components`, for who remembers its verdicts.
+
+    Raises:
+        UserError: the file, a key, a name, a value or a file that it needs is wrong.
+    """
+    raw = read_yaml(path)
+    raw = _with_overrides(raw, overrides or {})
+    raw = _with_inputs(raw, str(path))
+    try:
+        study = Study.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise UserError(explain(error, raw, str(path))) from error
+    try:
+        study = (check or with_checked_components)(study)
+        _check_files(study)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return study
+
+
+def study_to_yaml(study: Study) -> str:
+    """The study as YAML that `load_study` reads back; every default is written out."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+# --- overrides and inputs ------------------------------------------------------------------------
+
+
+def _merged(base: Any, update: Any) -> Any:
+    if isinstance(base, Mapping) and isinstance(update, Mapping):
+        merged = {key: _merged(base.get(key), value) for key, value in update.items()}
+        return {**base, **merged}
+    return update
+
+
+def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with top-level keys replaced and inputs filled."""
+    inputs = raw.get("inputs")
+    inputs = inputs if isinstance(inputs, dict) else {}
+    for key, value in overrides.items():
+        if key in inputs:
+            inputs = {**inputs, key: unquoted(str(value))}
+        elif key in ("name", "title", "question"):
+            raw = {**raw, key: unquoted(str(value))}
+        elif key in Study.model_fields:
+            if isinstance(value, str):
+                value = parse_value(value, f"--config {key}")
+            raw = {**raw, key: _merged(raw.get(key), value)}
+        else:
+            allowed = [*inputs, *Study.model_fields]
+            raise unknown_name("key", str(key), allowed, where="--config")
+    return {**raw, "inputs": inputs} if inputs else raw
+
+
+def _strings(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every string under `value` with its place, such as `heads[0].name`."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _strings(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _strings(item, f"{place}[{index}]")
+
+
+def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
+    """`raw` with every `${name}` replaced by the input of that name."""
+    inputs = dict(raw.get("inputs") or {})
+    wanted: dict[str, list[str]] = {}
+    for place, text in _strings({key: value for key, value in raw.items() if key != "inputs"}):
+        for name in PLACEHOLDER.findall(text):
+            wanted.setdefault(name, []).append(place)
+    for name, places in wanted.items():
+        if name not in inputs:
+            raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
+        inputs[name] = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
+        if inputs[name] is None:
+            # Data sets are folders; what `models` name are files.
+            what = "file" if all(place.startswith("models[") for place in places) else "folder"
+            raise UserError(
+                f"{path} asks for a {what} '{name}' (used by {', '.join(places)}), and none was "
+                f"given. Give it on the command line: --config {name}={what.upper()}"
+            )
+        inputs[name] = str(Path(str(inputs[name])).expanduser())
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            return PLACEHOLDER.sub(lambda match: inputs[match[1]], value)
+        if isinstance(value, Mapping):
+            return {key: fill(item) for key, item in value.items()}
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    filled = {key: fill(value) for key, value in raw.items() if key != "inputs"}
+    return {**filled, "inputs": inputs} if inputs else filled
+
+
+# --- names and files -----------------------------------------------------------------------------
+
+
+def _check(catalogue: Catalogue[Any], component: Component, where: str) -> Component:
+    """`component` with its parameters, and those of a component inside it, checked and typed."""
+    parameters = catalogue.check(component.name, component.parameters, where=where)
+    over = parameters.get("over")
+    if isinstance(over, str | Mapping):
+        try:
+            inner = Component.model_validate(over)
+        except pydantic.ValidationError as error:
+            raise UserError(
+                f"{where}.over: {over!r} given; allowed is a {catalogue.kind}'s name or a mapping "
+                "with it, for example {name: partial_fc, rate: 0.3}"
+            ) from error
+        _check(catalogue, inner, f"{where}.over")
+    return Component(name=component.name, label=component.label, **parameters)
+
+
+def with_checked_components(study: Study) -> Study:
+    """`study` with every head, sampler and backbone known and its parameters in their types.
+
+    Raises:
+        UserError: names or parameters that do not exist, values that they do not allow, or settings
+            that cannot be together (`frcore.preflight.rules`); all that are found.
+    """
+    problems: list[str] = []
+
+    def check(catalogue: Catalogue[Any], component: Component, where: str) -> Component:
+        try:
+            return _check(catalogue, component, where)
+        except UserError as error:
+            problems.append(str(error))
+        return component
+
+    checked: dict[str, Any] = {
+        field: tuple(
+            check(catalogue, component, f"{field}[{index}]")
+            for index, component in enumerate(getattr(study, field))
+        )
+        for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS))
+    }
+    if study.measurement is not None and study.measurement.backbone is not None:
+        backbone = check(BACKBONES, study.measurement.backbone, "measurement.backbone")
+        checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
+    study = study.model_copy(update=checked)
+    # What is asked there builds the components.
+    if problems := problems or study_problems(study):
+        raise UserError(listed(problems))
+    return study
+
+
+def _check_files(study: Study) -> None:
+    """Refuse a study whose data or models are not there, before hours of other work.
+
+    Raises:
+        UserError: the first folder or file that is missing.
+    """
+    sections: dict[str, Any] = {f"benchmarks.{k}": v for k, v in study.benchmarks.items()}
+    if study.train is not None:
+        sections = {"train": study.train, **sections}
+    wanted = {place: needed(data) for place, data in sections.items()}
+    for index, model in enumerate(study.models):
+        wanted[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
+    for place, paths in wanted.items():
+        for key, path in paths:
+            if not path.exists():
+                raise UserError(
+                    f"{place}.{key}: '{path}' does not exist (relative paths start at the working "
+                    f"directory, {Path.cwd()}); correct the path or get the data, see "
+                    "config/README.md"
+                )

@@ -1,0 +1,195 @@
+"""What a study shows as a whole: settings that fail together, or do nothing, on its data.
+
+Every rule is the one of the code that runs later, asked here with what the study says, so that a
+mistake is told before the first job and not after the last training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from frcore.errors import UserError
+from frcore.study.config import Component, Measurement, Study, Training
+from frcore.study.data import SyntheticFaces
+from frcore.study.models import StoredEmbeddings, TorchScriptModel
+
+if TYPE_CHECKING:
+    from frcore.training.fit import TrainingSize
+
+T = TypeVar("T")
+
+CLASSES = 1000
+"""Of a head or sampler that is built to see what it says, where the data do not tell."""
+
+
+class _Asked:
+    """Asks, and keeps what is refused."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def say(self, place: str, problem: str) -> None:
+        self.problems.append(f"{place}: {problem}")
+
+    def ask(self, place: str, action: Callable[..., T], *given: Any, **named: Any) -> T | None:
+        """What `action` gives; None if it refuses."""
+        try:
+            return action(*given, **named)
+        except UserError as error:
+            self.say(place, str(error))
+        return None
+
+    def build(
+        self, place: str, action: Callable[..., T], part: Component, **named: Any
+    ) -> T | None:
+        """A component; a user's own may fail in its own way."""
+        try:
+            return self.ask(place, action, part.name, **named, **part.parameters)
+        except Exception as error:
+            if ":" not in part.name:
+                raise
+            self.say(place, f"{part.name} cannot be built: {type(error).__name__}: {error}; correct"
+                     " its constructor or its parameters")  # fmt: skip
+        return None
+
+
+def study_problems(study: Study) -> list[str]:
+    """What is wrong with a study whose components are known and typed; each with its key."""
+    asked = _Asked()
+    _data(study, asked)
+    _images(study, asked)
+    _heads(study, asked)
+    _samplers(study, asked)
+    _backbones(study, asked)
+    for place, part in (("training", study.training), ("measurement", study.measurement)):
+        if part is not None:
+            _backend(place, part, asked)
+    return list(dict.fromkeys(asked.problems))
+
+
+def _synthetic(study: Study) -> Iterator[tuple[str, Any]]:
+    sections = {"train": study.train, **{f"benchmarks.{k}": v for k, v in study.benchmarks.items()}}
+    for place, data in sections.items():
+        if data is not None and data.kind.startswith("synthetic"):
+            yield place, data
+
+
+def _data(study: Study, asked: _Asked) -> None:
+    found = list(_synthetic(study))
+    if found:
+        from frcore.data.synthetic.sets import check_synthetic
+
+        for place, data in found:
+            asked.ask(place, check_synthetic, data)
+
+
+def _images(study: Study, asked: _Asked) -> None:
+    """Models that take images of another size, or of a benchmark without any."""
+    for index, model in enumerate(study.models):
+        if isinstance(model, TorchScriptModel) and model.size is not None:
+            import numpy as np
+
+            from frcore.models.pixels import check_size
+
+            images = np.empty((0, study.image.size, study.image.size, 3), np.uint8)
+            asked.ask(f"models[{index}].size", check_size, model.file, model.size, images)
+    looking = [f"models[{index}] '{model.label}'" for index, model in enumerate(study.models)
+               if not isinstance(model, StoredEmbeddings)]  # fmt: skip
+    looking += ["every trained run"] if study.trains else []
+    for name, data in study.benchmarks.items():
+        if looking and not getattr(data, "images", True):
+            asked.say(
+                f"benchmarks.{name}",
+                f"images: false, but {looking[-1]} is to see them; set images: true, or keep the "
+                "benchmark in a study of stored embeddings alone",
+            )
+
+
+def _sizes(study: Study) -> list[int]:
+    """Numbers of classes that heads and samplers are built for."""
+    measured = [min(study.measurement.identities)] if study.measurement else []
+    known = _training_size(study)
+    return [known.classes if known else CLASSES, *measured]
+
+
+def _training_size(study: Study) -> TrainingSize | None:
+    """Of the training set, where it need not be prepared to know."""
+    if not isinstance(study.train, SyntheticFaces):
+        return None
+    from frcore.data.synthetic.sets import training_counts
+    from frcore.training.fit import TrainingSize
+
+    return TrainingSize(*training_counts(study.train))
+
+
+def _heads(study: Study, asked: _Asked) -> None:
+    from frcore.heads import build_head
+
+    for index, head in enumerate(study.heads):
+        for classes in _sizes(study):
+            asked.build(f"heads[{index}]", build_head, head, num_classes=classes)
+
+
+def _samplers(study: Study, asked: _Asked) -> None:
+    import torch
+
+    from frcore.optimizer import check_moves_every_center
+    from frcore.samplers import build_sampler
+    from frcore.training.fit import problems
+
+    size = _training_size(study)
+    for index, component in enumerate(study.samplers):
+        place = f"samplers[{index}]"
+        sampler = asked.build(place, build_sampler, component)
+        if sampler is None or study.training is None:
+            continue
+        if size is not None:
+            places = {"sampler": place, "training": "training"}
+            for part, problem in problems(study.training, sampler, size).items():
+                asked.say(places[part], problem)
+        if study.training.center_optimizer == "torch" and ":" not in component.name:
+            with torch.device("meta"):  # which takes no memory
+                sampler.attach(CLASSES, 1)
+            asked.ask(place, check_moves_every_center, sampler)
+
+
+def _backbones(study: Study, asked: _Asked) -> None:
+    measurement = study.measurement
+    backbones = {f"backbones[{index}]": part for index, part in enumerate(study.backbones)}
+    if measurement is not None and measurement.backbone is not None:
+        backbones["measurement.backbone"] = measurement.backbone
+    for place, part in backbones.items():
+        # A user's own may read files when it is built: that is left to the run.
+        normalises = ":" not in part.name and _normalises_batches(study, place, part, asked)
+        alone = measurement is not None and measurement.batch_size == 1
+        if normalises and alone and place == "measurement.backbone":
+            asked.say(
+                "measurement.batch_size",
+                f"1 given, but the batch normalisation of {part.name} needs two images or more; "
+                "raise it, or leave the backbone out",
+            )
+
+
+def _normalises_batches(study: Study, place: str, part: Component, asked: _Asked) -> bool:
+    """Whether a backbone has batch normalisation; it is built, but without memory."""
+    import torch
+
+    from frcore.backbones import build_backbone
+
+    with torch.device("meta"):
+        backbone = asked.build(place, build_backbone, part, image_size=study.image.size)
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    return backbone is not None and any(isinstance(m, kind) for m in backbone.modules())
+
+
+def _backend(place: str, part: Training | Measurement, asked: _Asked) -> None:
+    import torch
+
+    from frcore.loss.dense import check_precision
+    from frcore.loss.triton import check_usable
+
+    if part.backend == "dense":
+        asked.ask(place, check_precision, part.loss_precision)
+    if part.backend == "triton" and part.device == "cpu":
+        asked.ask(place, check_usable, torch.device("cpu"))

@@ -1,0 +1,155 @@
+"""Which code each job of a study runs: the places that its fingerprint starts from.
+
+What a study chooses (heads, samplers, backbones, loss backends, readers) is imported by its place
+when it is wanted, so nothing leads to it but what is said here. Nothing is imported to say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from frcore.backbones import BACKBONES
+from frcore.components.catalogue import Catalogue
+from frcore.heads import HEADS
+from frcore.provenance.environment import PACKAGE
+from frcore.provenance.fingerprint import catalogue_at, code_fingerprint
+from frcore.samplers import SAMPLERS
+from frcore.study import expansion
+from frcore.study.config import Component, Study
+from frcore.study.data import Benchmark, TrainData
+from frcore.study.models import CheckpointModel
+
+
+def _place(catalogue: Catalogue[Any], name: str) -> str:
+    """The place behind a component's name."""
+    return catalogue.get(name, name)
+
+
+def component_places(
+    *, backbone: Component | None = None, head: Component | None = None,
+    sampler: Component | None = None,
+) -> list[str]:  # fmt: skip
+    """The places of the given components, and of what a sampler stands over."""
+    places = [_place(BACKBONES, backbone.name)] if backbone else []
+    places += [_place(HEADS, head.name)] if head else []
+    while sampler is not None:
+        places.append(_place(SAMPLERS, sampler.name))
+        over = sampler.parameters.get("over")
+        sampler = Component.model_validate(over) if isinstance(over, str | Mapping) else None
+    return places
+
+
+def backend_places(backend: str, device: str) -> list[str]:
+    """The place of a loss backend; for "auto" all that it may pick on "cpu" or "cuda".
+
+    Whether a head suits the kernels is known once it is imported, so "auto" on a GPU has all.
+    """
+    places = catalogue_at("frcore.loss:BACKENDS")
+    if backend != "auto":
+        return [places[backend]]
+    if device == "cpu":
+        del places["triton"]
+    return [*catalogue_at("frcore.loss:AUTO").values(), *places.values()]
+
+
+def opened_places(kind: str, *, in_place: bool) -> list[str]:
+    """What opens the images of prepared data of a kind, where they were not copied."""
+    if not in_place:
+        return []
+    kinds = catalogue_at("frcore.data.prepared.encoded:KINDS")
+    return [
+        catalogue_at("frcore.data.prepared.folder:OPENED")["in_place"],
+        catalogue_at("frcore.data.prepared.folder:COMPARED")["in_place"],
+        kinds.get(kind, kinds["files"]),
+    ]
+
+
+def _opened(*sections: TrainData | Benchmark | None) -> list[str]:
+    return [
+        place
+        for data in sections
+        if data is not None
+        for place in opened_places(data.kind, in_place=expansion.stays_in_place(data))
+    ]
+
+
+def preparing(spec: expansion.TrainDataSpec | expansion.BenchmarkSpec) -> list[str]:
+    """What prepares one data set: its own reader and no other."""
+    writer = catalogue_at("frcore.data.prepare:WRITERS")[spec.data.kind]
+    section = f"{type(spec.data).__module__}:{type(spec.data).__name__}"
+    return ["frcore.data.prepare:prepare", section, writer, *_opened(spec.data)]
+
+
+def training(spec: expansion.RunSpec, kind: str, *, in_place: bool) -> list[str]:
+    """What makes one run on prepared data of a kind: no other head, and no reader.
+
+    Args:
+        spec: the run.
+        kind: of the training set's section.
+        in_place: whether its images are decoded where they lie.
+    """
+    given = spec.training
+    return [
+        "frcore.training.train:train",
+        *component_places(backbone=spec.backbone, head=spec.head, sampler=spec.sampler),
+        *backend_places(given.backend, given.device),
+        *opened_places(kind, in_place=in_place),
+    ]
+
+
+def evaluating(spec: expansion.RunSpec, data: Iterable[TrainData | Benchmark]) -> list[str]:
+    """What evaluates a run, which reads its training set and benchmarks, `data`."""
+    parts = component_places(backbone=spec.backbone)
+    return ["frcore.evaluation.evaluate:evaluate", *parts, *_opened(*data)]
+
+
+def judging(spec: expansion.ModelSpec, data: Benchmark) -> list[str]:
+    """What evaluates a model trained elsewhere on one benchmark."""
+    # A checkpoint of this harness may have any of its backbones: it is not opened to say so.
+    any_of = BACKBONES.values() if isinstance(spec.model, CheckpointModel) else ()
+    evaluating = [
+        "frcore.evaluation.evaluate_model:evaluate_model",
+        "frcore.study.expansion:ModelSpec",
+    ]
+    return [*evaluating, *any_of, *_opened(data)]
+
+
+def measuring(spec: expansion.MeasurementSpec) -> list[str]:
+    """What makes one measurement."""
+    given = spec.measurement
+    parts = component_places(backbone=given.backbone, head=spec.head, sampler=spec.sampler)
+    return [
+        "frcore.measurement.measure:measure",
+        *parts,
+        *backend_places(given.backend, given.device),
+    ]
+
+
+def page_files() -> list[Path]:
+    """Templates, styles, scripts and published numbers that pages are made of."""
+    found = (PACKAGE / "reporting").rglob("*.*")
+    return [path for path in found if path.suffix in (".css", ".csv", ".html", ".j2", ".js")]
+
+
+REPORTING = ["frcore.reporting.report:report"]
+COMPARING = ["frcore.comparison.compare:compare", "frcore.comparison.compare:read"]
+
+
+def checking(study: Study) -> list[str]:
+    """What `frcore.preflight.load.with_checked_components` runs, and all that it looks at."""
+    found = [component_places(backbone=one) for one in study.backbones]
+    found += [component_places(head=one) for one in study.heads]
+    found += [component_places(sampler=one) for one in study.samplers]
+    if study.measurement is not None:
+        found.append(component_places(backbone=study.measurement.backbone))
+    return [
+        "frcore.preflight.load:with_checked_components",
+        *(place for some in found for place in some),
+    ]
+
+
+def run_code(spec: expansion.RunSpec, kind: str, *, in_place: bool) -> str:
+    """The fingerprint of `training`: for Snakemake and for the checkpoint's key."""
+    return code_fingerprint(training(spec, kind, in_place=in_place))

@@ -1,0 +1,80 @@
+"""All figures of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from frcore.reporting import outputs
+from frcore.reporting.figures import angles, classes, cost, identities, samplers
+from frcore.reporting.figures import roc as plot_roc
+from frcore.reporting.figures import roofline as plot_roofline
+from frcore.reporting.figures import training as plot_training
+from frcore.reporting.figures.canvas import Message, look, save
+from frcore.reporting.figures.curves import Curve, benchmark_curves
+from frcore.reporting.figures.palette import MUTED
+from frcore.reporting.figures.selection import selection
+from frcore.results.summary import Method, Summary
+
+EVERY_METHOD = ("accuracy_cost", "sampler_curves")
+"""Figures with a point for each method, which leave none out."""
+
+
+def curve_jobs(summary: Summary) -> dict[str, Callable[[], dict[Method, Curve]]]:
+    """What computes the ROC curves of each benchmark that is shown, for two figures."""
+    some, _ = selection(summary)
+    return {name: partial(benchmark_curves, some, name) for name in some.study.benchmarks}
+
+
+def figure_jobs(
+    summary: Summary, root: Path, rates: plot_roc.Curves
+) -> dict[str, Callable[[], str]]:
+    """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG.
+
+    Args:
+        summary: the study's numbers and scores.
+        root: `results/<study>`.
+        rates: what `curve_jobs` computed.
+
+    Returns:
+        By name; each returns why it has nothing to show, or nothing.
+    """
+    study, rows = summary.study, summary.rows
+    some, note = selection(summary)
+    fewer, fewer_note = selection(summary, all_methods=True)
+    notes = dict.fromkeys(outputs.FIGURES, note) | dict.fromkeys(EVERY_METHOD, fewer_note)
+    few = some.study
+    curves = plot_training.read_curves(few, root, rows)
+    center_pairs = classes.read_center_pairs(few, root, rows)
+    rates = {name: curves for name, curves in rates.items() if curves}
+    draw: dict[str, Callable[[], Figure]] = {
+        "accuracy_cost": lambda: cost.accuracy_cost(study, rows, fewer),
+        "roc": lambda: plot_roc.roc(few, rates, some),
+        "det": lambda: plot_roc.det(few, rates, some),
+        "sampler_curves": lambda: samplers.sampler_curves(study, fewer),
+        "memory": lambda: identities.memory(few, rows),
+        "throughput": lambda: identities.throughput(few, rows),
+        "roofline": lambda: plot_roofline.roofline(few, rows),
+        "training": lambda: plot_training.training(few, curves),
+        "head_state": lambda: plot_training.head_state(few, curves),
+        "angle_distributions": lambda: angles.angle_distributions(few, curves),
+        "angle_histograms": lambda: angles.angle_histograms(few, curves),
+        "center_angles": lambda: angles.center_angles(few, curves),
+        "center_cosines": lambda: classes.center_cosines(few, center_pairs),
+        "long_tail": lambda: classes.long_tail(few, rows),
+    }
+    return {name: partial(_write, name, draw[name], notes[name], root) for name in outputs.FIGURES}
+
+
+def _write(name: str, draw: Callable[[], Figure], note: str, root: Path) -> str:
+    """Draw one figure and write it; the reason if it has nothing to show."""
+    with look():
+        figure = draw()
+        absent = figure.message if isinstance(figure, Message) else ""
+        if note and not absent:
+            figure.suptitle(note, x=0.01, ha="left", fontsize="small", color=MUTED)
+        save(figure, outputs.paths(root)[f"figure_{name}_svg"])
+    return absent

@@ -1,0 +1,175 @@
+"""The figure of accuracy against the time of a step, with its Pareto front."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
+
+from frcore.reporting.figures.canvas import hide_unused, hover, legend, message, panels, ring
+from frcore.reporting.figures.palette import INK, MUTED, Palette
+from frcore.reporting.figures.ticks import plain_ticks
+from frcore.reporting.tables.accuracy import interval_text, percent
+from frcore.reporting.tables.pareto import Standing, standings
+from frcore.results.cost import comparable_identities, is_disturbed
+from frcore.results.rows import Rows
+from frcore.results.summary import Column, Method, Summary
+from frcore.study.config import Study
+
+OPACITY: Mapping[Standing, float] = {"front": 1.0, "not told apart": 0.85, "behind": 0.3}
+FRONT: dict[str, Any] = {"color": MUTED, "lw": 1.1, "ls": (0, (4, 1.5)), "zorder": 1}
+LOG_FROM = 8.0
+"""Ratio of the longest to the shortest step from which the axis of times is logarithmic."""
+
+NAMED = 6
+"""Names on a front: of a longer one, only those of its ends are written."""
+
+
+def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
+    """Each benchmark's main number against the time of one step; both with intervals."""
+    identities = comparable_identities(rows)
+    if identities is None:
+        return message("Accuracy against cost: no step time was measured.")
+    mains = [column for column in summary.main_columns() if not summary.why_unmarked(column)]
+    if not mains:
+        return message("Accuracy against cost: no benchmark has a number with an interval yet.")
+    times = _times(rows, identities, summary)
+    shown = [
+        method
+        for method in summary.methods
+        if method in times and any(summary.cell(method, c).value is not None for c in mains)
+    ]
+    if not shown:
+        return message("Accuracy against cost: no method has both a number and a step time yet.")
+    palette = Palette(study)
+    n_columns = min(2, len(mains))
+    figure, axes = panels(-(-len(mains) // n_columns), n_columns, height=3.4)
+    for ax, column in zip(axes.flat, mains, strict=False):
+        _panel(ax, summary, column, {method: times[method] for method in shown}, palette)
+        ax.set_title(column.title)
+        ax.set_xlabel(f"time of one step at {identities:,} identities [ms]")
+        ax.set_ylabel(f"{column.text} [%]")
+    hide_unused(list(axes.flat), len(mains))
+    legend(
+        figure,
+        palette,
+        [h.label for h in study.heads if h.label in {m.head for m in shown}],
+        [s.label for s in study.samplers if s.label in {m.sampler for m in shown}],
+        Line2D([], [], **FRONT, label="Pareto front"),
+        Line2D([], [], color=INK, marker="o", ls="", alpha=OPACITY["behind"], label="behind it"),
+    )
+    return figure
+
+
+def _times(rows: Rows, identities: int, summary: Summary) -> dict[Method, pd.Series]:
+    """The measured step of each method at so many identities."""
+    times = rows.usable("measurement")
+    times = times[(times["identities"] == identities) & times["step_ms"].notna()]
+    measured = {(row["head"], row["sampler"]): row for _, row in times.iterrows()}
+    return {
+        method: measured[method.head, method.sampler]
+        for method in summary.methods
+        if (method.head, method.sampler) in measured
+    }
+
+
+def _panel(
+    ax: Axes, summary: Summary, column: Column, times: Mapping[Method, pd.Series], palette: Palette
+) -> None:
+    steps = {method: float(row["step_ms"]) for method, row in times.items()}
+    front, standing = standings(summary, column, steps)
+    for method, how in standing.items():
+        _point(ax, summary, column, method, times[method], palette, how)
+    for (head, how), methods in _alike(standing).items():
+        _bars(
+            ax, summary, column, {m: times[m] for m in methods}, palette.heads[head], OPACITY[how]
+        )
+    if not front:
+        return
+    values = [100 * (summary.cell(method, column).value or 0.0) for method in front]
+    # To the right of the last one nothing is better, however long it takes.
+    places = [*(steps[method] for method in front), max(steps.values())]
+    ax.step(places, [*values, values[-1]], where="post", **FRONT)
+    if places[-1] > LOG_FROM * places[0]:
+        ax.set_xscale("log")
+        plain_ticks(ax.xaxis)
+    ax.margins(0.1)
+    ax.autoscale_view()
+    _name(ax, [summary.name(method) for method in front], places, values)
+
+
+def _name(ax: Axes, names: Sequence[str], places: Sequence[float], values: Sequence[float]) -> None:
+    """Write the names of the front's methods above its line, towards the middle of the panel.
+
+    The most accurate comes first; a name that would stand on another is left out.
+    """
+    kept = range(len(names)) if len(names) <= NAMED else (0, len(names) - 1)
+    written: list[Bbox] = []
+    for i in reversed(kept):
+        shares = ax.transAxes.inverted().transform(ax.transData.transform((places[i], values[i])))
+        aside, side = (5, "left") if shares[0] < 0.5 else (-5, "right")
+        name = ax.annotate(
+            names[i], (places[i], values[i]), xytext=(aside, 4), ha=side, va="bottom",
+            textcoords="offset points", fontsize="x-small", color=INK,
+        )  # fmt: skip
+        box = name.get_window_extent()
+        if box.count_overlaps(written):
+            name.remove()
+        else:
+            written.append(box)
+
+
+def _point(
+    ax: Axes, summary: Summary, column: Column, method: Method, time: pd.Series, palette: Palette,
+    how: Standing,
+) -> None:  # fmt: skip
+    cell = summary.cell(method, column)
+    value = cell.value or 0.0
+    step, low, high = (float(time[name]) for name in ("step_ms", "step_ms_low", "step_ms_high"))
+    (point,) = ax.plot(
+        step, 100 * value, ls="", color=palette.heads[method.head],
+        marker=palette.marker(method.head), fillstyle=palette.fill(method.sampler),
+        ms=7 if how == "front" else 5.5, alpha=OPACITY[how],
+    )  # fmt: skip
+    runs = ", ".join(row.run for row in summary.part(method, column))
+    interval = f" {interval_text(cell)}" if interval_text(cell) else ""
+    words = {"front": "on the front", "not told apart": "not told apart from the front",
+             "behind": "behind the front"}[how]  # fmt: skip
+    if is_disturbed(time):
+        ring(ax, step, 100 * value)
+        words += f", disturbed ({time['disturbed']})"
+    hover(point, f"{summary.name(method)}, {words}: {percent(value)} %{interval}, "
+          f"{step:.3g} ms [{low:.3g}, {high:.3g}] a step. Runs: {runs}")  # fmt: skip
+
+
+def _alike(standing: Mapping[Method, Standing]) -> dict[tuple[str, Standing], list[Method]]:
+    """The methods whose bars look alike: of one head, standing alike."""
+    found: dict[tuple[str, Standing], list[Method]] = defaultdict(list)
+    for method, how in standing.items():
+        found[method.head, how].append(method)
+    return found
+
+
+def _bars(
+    ax: Axes, summary: Summary, column: Column, times: Mapping[Method, pd.Series], colour: str,
+    alpha: float,
+) -> None:  # fmt: skip
+    """The intervals of several points, all at once: a bar of its own for each takes far longer."""
+    steps = np.array([[t["step_ms"], t["step_ms_low"], t["step_ms_high"]] for t in times.values()])
+    middle, low, high = steps.astype(np.float64).T
+    cells = [summary.cell(method, column) for method in times]
+    values = np.array([cell.value or 0.0 for cell in cells])
+    below = [0.0 if cell.low is None else (cell.value or 0.0) - cell.low for cell in cells]
+    above = [0.0 if cell.high is None else cell.high - (cell.value or 0.0) for cell in cells]
+    ax.errorbar(
+        middle, 100 * values, fmt="none", ecolor=colour, elinewidth=0.9, capsize=0, alpha=alpha,
+        xerr=np.maximum([middle - low, high - middle], 0),
+        yerr=100 * np.maximum([below, above], 0),
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""One colour and marker per head, one line and filling per sampler: the same in every figure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeVar
+
+from frcore.study.config import Component, Study
+
+T = TypeVar("T")
+LineStyle = str | tuple[int, tuple[int, ...]]
+Fill = Literal["full", "none", "left", "right", "bottom", "top"]
+"""How much of a marker is filled, as matplotlib names it."""
+
+INK = "#1f2933"
+MUTED = "#616e7c"
+GRID = "#e4e7eb"
+
+HEAD_COLOURS: Mapping[str, str] = {
+    "softmax": "#555555",
+    "normface": "#332288",
+    "cosface": "#d55e00",
+    "arcface": "#0072b2",
+    "adacos": "#009e73",
+    "adacos_fixed": "#cc79a7",
+    "sphereface": "#1a85ff",
+    "combined": "#777777",
+    "mv_softmax": "#999933",
+    "curricularface": "#661100",
+    "magface": "#6699cc",
+    "adaface": "#117733",
+    "elasticface": "#5d3a9b",
+    "sphereface2": "#0040c0",
+    "uniface": "#504070",
+}
+"""Chosen greedily for the largest least CIELAB distance under normal, protan and deutan sight
+(Machado et al. 2009) among colours with a contrast of at least 3 to white; the common heads first.
+Okabe-Ito and Tol palettes were the candidates; for the last two, colours at even steps of sRGB."""
+
+HEAD_MARKERS: Mapping[str, str] = {
+    "softmax": "o",
+    "normface": "s",
+    "cosface": "D",
+    "arcface": "^",
+    "adacos": "v",
+    "adacos_fixed": "<",
+    "sphereface": ">",
+    "combined": "p",
+    "mv_softmax": "h",
+    "curricularface": "*",
+    "magface": "P",
+    "adaface": "X",
+    "elasticface": "d",
+    "sphereface2": "8",
+    "uniface": "H",
+}
+"""Shapes, which tell the heads apart in grey print, where 15 colours cannot."""
+
+SAMPLER_LINES: Mapping[str, tuple[Fill, LineStyle]] = {
+    "full": ("full", "-"),
+    "partial_fc": ("none", "--"),
+    "broadface": ("left", "-."),
+    "interclass_filter": ("bottom", ":"),
+}
+"""Filling of markers and line style: they tell the samplers apart in grey print too."""
+
+_MORE_LINES: tuple[tuple[Fill, LineStyle], ...] = (
+    ("right", (0, (5, 1, 1, 1, 1, 1))),
+    ("top", (0, (8, 2))),
+)
+
+MOST_BANDS = 6
+"""Curves of one panel that each have their band; among more, bands would hide one another."""
+
+
+class Palette:
+    """The looks of a study's heads, samplers and models, by label.
+
+    Attributes:
+        heads: colour of each head.
+        models: colour of each model trained elsewhere; they stand in panels of their own.
+        samplers: filling of markers and line style of each sampler.
+    """
+
+    def __init__(self, study: Study):
+        self.heads = _assign(study.heads, HEAD_COLOURS, HEAD_COLOURS.values())
+        self._markers = _assign(study.heads, HEAD_MARKERS, HEAD_MARKERS.values())
+        lines = (*SAMPLER_LINES.values(), *_MORE_LINES)
+        self.samplers = _assign(study.samplers, SAMPLER_LINES, lines)
+        models = [Component(name=model.label, label=model.label) for model in study.models]
+        self.models = _assign(models, HEAD_COLOURS, HEAD_COLOURS.values())
+        self._model_markers = _assign(models, HEAD_MARKERS, HEAD_MARKERS.values())
+
+    def marker(self, name: str) -> str:
+        """The marker of a head, or of a model."""
+        return (self._model_markers | self._markers)[name]
+
+    def fill(self, sampler: str) -> Fill:
+        """How a sampler fills markers."""
+        return self.samplers[sampler][0]
+
+    def line(self, sampler: str) -> LineStyle:
+        """The line style of a sampler."""
+        return self.samplers[sampler][1]
+
+
+def _assign(
+    components: Iterable[Component], fixed: Mapping[str, T], pool: Iterable[T]
+) -> dict[str, T]:
+    """A look for each label: its own by label, else by name if free, else a free one by hash.
+
+    The hash keeps a variant's look the same from study to study, as long as nobody else has it.
+    """
+    components = tuple(components)
+    looks = {c.label: fixed[c.label] for c in components if c.label in fixed}
+    everything = tuple(pool)
+    for component in components:
+        if component.label in looks:
+            continue
+        free = [look for look in everything if look not in looks.values()] or list(everything)
+        own = fixed.get(component.name)
+        start = zlib.crc32(component.label.encode()) % len(free)
+        looks[component.label] = own if own in free else free[start]
+    return looks

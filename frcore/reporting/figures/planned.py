@@ -1,0 +1,131 @@
+"""What `frcore plan` says of a study's measured steps: the lines beside the points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.errors import UserError
+from frcore.planning import DEVICES, Device, Shape, plan_step
+from frcore.planning.measured import DENSE, loss_precision
+from frcore.planning.step import dense_memory, fused_memory
+from frcore.results.rows import Rows
+from frcore.study.config import Component, Measurement, Study
+
+POINTS = 60
+"""Of a planned line."""
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True)
+class PlannedLine:
+    """What is planned for the steps of one backend.
+
+    Attributes:
+        identities: (POINTS,).
+        values: of the measured column, in its unit (POINTS,).
+        text: what it is, in words.
+    """
+
+    identities: NDArray[np.int64]
+    values: NDArray[np.float64]
+    text: str
+
+
+def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterator[PlannedLine]:
+    """The lines for a sampler's measured rows, one for each backend that its steps ran on.
+
+    Nothing where the plan does not know: a step with a backbone, a sampler of one's own, the time
+    on a device without ceilings, the memory of a CPU's step but `dense`.
+
+    Args:
+        study: says how the sampler and the step are set.
+        rows: of the study; its usable and out-of-memory rows say what ran where.
+        sampler: its label.
+        column: `images_per_second`, `allocated_peak_mib` or `rss_extra_mib`.
+    """
+    given = study.measurement
+    component = next(one for one in study.samplers if one.label == sampler)
+    shape = None if given is None else planned_shape(component, given)
+    if given is None or given.backbone is not None or shape is None:
+        return
+    frame = rows.measurement
+    frame = frame[(frame["sampler"] == sampler) & frame["status"].isin(["ok", "oom"])]
+    keys = ["backend", "loss_precision", "gpu_name"]
+    # Rows of a step that ran out of memory do not say which backend it had, if it was picked.
+    stated = "" if given.backend == "auto" else given.backend
+    frame = frame.assign(backend=frame["backend"].fillna(stated)).fillna(dict.fromkeys(keys, ""))
+    for values, part in frame.groupby(keys):
+        told: dict[Hashable, Any] = {k: v for k, v in zip(keys, values, strict=True) if v}
+        line = _line(shape, told, part["identities"].astype(int), column)
+        if line is not None:
+            yield line
+
+
+def _line(
+    shape: Shape, told: Mapping[Hashable, Any], identities: pd.Series, column: str
+) -> PlannedLine | None:
+    backend = told.get("backend")
+    if backend is None:
+        return None
+    dense = backend in DENSE
+    shape = dataclasses.replace(
+        shape,
+        backend="dense" if dense else "fused",
+        state="fp32" if dense else shape.state,
+        precision=loss_precision(told, backend),
+    )
+    sizes = np.geomspace(identities.min() / 1.2, identities.max() * 1.2, POINTS).round().astype(int)
+    shapes = [dataclasses.replace(shape, identities=int(n)) for n in sizes]
+    if column == "images_per_second":
+        device = known_device(told.get("gpu_name"))
+        if device is None:
+            return None
+        values = [1e3 * one.batch / plan_step(one, device).step_ms for one in shapes]
+        words = f"an estimate for {device.name}" if dense else f"at most, on {device.name}"
+    elif column == "allocated_peak_mib":
+        values = [sum((dense_memory if dense else fused_memory)(one).values()) / MIB
+                  for one in shapes]  # fmt: skip
+        words = "centres, momentum and what a step adds"
+    elif column == "rss_extra_mib" and dense and not shape.queue:
+        # What exists before the first step is not in this reading.
+        values = [(sum(memory.values()) - memory["centres and momentum"]) / MIB
+                  for memory in map(dense_memory, shapes)]  # fmt: skip
+        words = "what a step adds to centres and momentum"
+    else:
+        return None
+    return PlannedLine(sizes, np.asarray(values), f"planned, backend {backend}: {words}")
+
+
+def known_device(gpu_name: str | None) -> Device | None:
+    """The device of `frcore plan` that a board is; None where its ceilings are not known."""
+    return next((one for one in DEVICES.values() if gpu_name and one.is_board(gpu_name)), None)
+
+
+def planned_shape(sampler: Component, measurement: Measurement) -> Shape | None:
+    """What a sampler's step is planned as; None where that is not known."""
+    given = sampler.parameters
+    if "over" in given:
+        return None
+    changes: dict[str, dict[str, Any]] = {
+        "full": {},
+        "interclass_filter": {},
+        "partial_fc": {"rate": given.get("rate"), "update": given.get("update", "sparse")},
+        "broadface": {"queue": given.get("size")},
+    }
+    if sampler.name not in changes:
+        return None
+    state = {"split": "split"}.get(getattr(measurement, "center_format", "fp32"), "fp32")
+    try:
+        # The least number of identities; each point of a line has its own.
+        return Shape(2, batch=measurement.batch_size, dim=measurement.dim, state=state,
+                     **changes[sampler.name])  # fmt: skip
+    except (TypeError, UserError):
+        return None  # a rate of 0, or a size left to the sampler

@@ -1,0 +1,138 @@
+"""What a sampler's parameter does to accuracy: sampling-rate curves, queue-size curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from frcore.reporting.figures.canvas import hover, legend, message, panels
+from frcore.reporting.figures.palette import Palette
+from frcore.reporting.figures.ticks import short_number
+from frcore.results.summary import Column, Method, Number, Summary
+from frcore.study.config import Component, Study
+from frcore.study.section import dotted
+
+NEUTRAL = {"rate": 1.0, "size": 0.0}
+"""The value of a parameter at which the sampler does what `full` does."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Samplers that differ in one number only.
+
+    Attributes:
+        name: of the sampler, with what it stands over.
+        parameter: which number, such as `rate` or `over.rate`.
+        labels: sampler label at each value, in growing order of the values.
+    """
+
+    name: str
+    parameter: str
+    labels: Mapping[float, str]
+
+
+def sweeps(samplers: tuple[Component, ...]) -> list[Sweep]:
+    """Every number that two or more samplers of a study differ in, all else being equal.
+
+    >>> half, tenth = ({"name": "partial_fc", "rate": r, "label": f"p{r}"} for r in (0.5, 0.1))
+    >>> found = sweeps(tuple(Component.model_validate(s) for s in (half, "full", tenth)))
+    >>> [(sweep.parameter, dict(sweep.labels)) for sweep in found]
+    [('rate', {0.1: 'p0.1', 0.5: 'p0.5'})]
+    """
+    groups: dict[tuple[str, str, str], dict[float, str]] = {}
+    for sampler in samplers:
+        flat = dotted(sampler.parameters, without=["label"])
+        for parameter, value in flat.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            rest = sorted((k, repr(v)) for k, v in flat.items() if k != parameter)
+            key = (_full_name(sampler), parameter, repr(rest))
+            groups.setdefault(key, {}).setdefault(float(value), sampler.label)
+    return [
+        Sweep(name, parameter, dict(sorted(labels.items())))
+        for (name, parameter, _), labels in groups.items()
+        if len(labels) > 1
+    ]
+
+
+def _full_name(sampler: Component) -> str:
+    over = sampler.parameters.get("over")
+    if over is None:
+        return sampler.name
+    inner = Component.model_validate(over)
+    return f"{sampler.name} over {_full_name(inner)}"
+
+
+def sampler_curves(study: Study, summary: Summary) -> Figure:
+    """Each benchmark's main number against each parameter that the study's samplers vary."""
+    found = sweeps(study.samplers)
+    mains = summary.main_columns()
+    if not found:
+        return message(
+            "Sampler curves: no two samplers of this study differ in one number only, such as "
+            "partial_fc at several rates."
+        )
+    if not mains:
+        return message("Sampler curves: no benchmark has a number yet.")
+    palette = Palette(study)
+    figure, axes = panels(len(found), len(mains), sharey="col")
+    for sweep, row in zip(found, axes, strict=True):
+        for column, ax in zip(mains, row, strict=True):
+            _panel(ax, study, summary, sweep, column, palette)
+            ax.set_xlabel(f"{sweep.parameter} of {sweep.name}")
+            ax.set_ylabel(f"{column.text} [%]")
+    for column, ax in zip(mains, axes[0], strict=True):
+        ax.set_title(column.title)
+    legend(figure, palette, [head.label for head in study.heads], [])
+    return figure
+
+
+def _panel(
+    ax: Axes, study: Study, summary: Summary, sweep: Sweep, column: Column, palette: Palette
+) -> None:
+    values = list(sweep.labels)
+    full = next((s.label for s in study.samplers if s.name == "full"), None)
+    neutral = NEUTRAL.get(sweep.parameter.rpartition(".")[2])
+    is_log = min(values) > 0 and max(values) > 20 * min(values)
+    # Points of several heads at one place would hide each other's intervals.
+    span = np.log(max(values) / min(values)) if is_log else max(values) - min(values)
+    for place, (backbone, head) in enumerate(
+        (b.label, h.label) for b in study.backbones for h in study.heads
+    ):
+        numbers = {
+            value: summary.cell(Method(backbone, head, label), column)
+            for value, label in sweep.labels.items()
+        }
+        aside = 0.012 * span * (place - (len(study.heads) * len(study.backbones) - 1) / 2)
+        moved = {v * np.exp(aside) if is_log else v + aside: n for v, n in numbers.items()}
+        _curve(ax, moved, palette, head)
+        if full is not None and neutral is not None and neutral not in sweep.labels:
+            reference = summary.cell(Method(backbone, head, full), column).value
+            if reference is not None:
+                ax.axhline(100 * reference, color=palette.heads[head], lw=1, ls=":", alpha=0.8)
+    if is_log:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(values)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+
+
+def _curve(ax: Axes, numbers: Mapping[float, Number], palette: Palette, head: str) -> None:
+    known = {value: n for value, n in numbers.items() if n.value is not None}
+    middle = [100 * (n.value or 0.0) for n in known.values()]
+    low = [100 * max((n.value or 0.0) - _or(n.low, n.value), 0.0) for n in known.values()]
+    high = [100 * max(_or(n.high, n.value) - (n.value or 0.0), 0.0) for n in known.values()]
+    bars = ax.errorbar(
+        list(known), middle, yerr=[low, high], color=palette.heads[head],
+        marker=palette.marker(head), ms=5, elinewidth=1, lw=1.2, alpha=0.9,
+    )  # fmt: skip
+    hover(bars.lines[0], head)
+
+
+def _or(bound: float | None, value: float | None) -> float:
+    return bound if bound is not None else (value or 0.0)

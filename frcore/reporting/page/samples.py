@@ -1,0 +1,83 @@
+"""A sheet of the training faces, for the page; of real people only where the study says so."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from frcore.data.prepared.folder import Prepared
+from frcore.data.signatures import place_of
+from frcore.errors import UserError
+from frcore.study.config import Study
+
+IDENTITIES = 12
+IMAGES = 4
+FACE = 96
+"""Pixels of a face on the sheet."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A picture as a `data:` address, or why there is none.
+
+    Attributes:
+        data: the address; empty without a picture.
+        text: what it shows, or why there is none.
+        alt: the same for those who do not see it.
+        shown: whether the page has anything to say of faces: not where nothing is trained.
+    """
+
+    data: str = ""
+    text: str = ""
+    alt: str = ""
+    shown: bool = True
+
+
+def samples(study: Study, root: Path) -> Samples:
+    """Some identities (columns) with some images each (rows); a reason instead for real people."""
+    if study.train is None:
+        return Samples(shown=False)
+    try:
+        place = place_of(study.train)
+        data = Prepared.open(root / "data" / "train", place=place, images=False)
+        # Whoever is not known to be synthetic is taken for a real person.
+        synthetic = study.train.kind == "synthetic" and data.manifest.synthetic is True
+        if not (synthetic or study.show_faces):
+            return Samples(
+                text="The training data show real people; their pictures are not embedded unless "
+                "the study says `show_faces: true`."
+            )
+        sheet = _sheet(data)
+    except (UserError, OSError, ValueError) as error:
+        return Samples(text=f"The training data are not at hand: {error}")
+    done, buffer = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    if not done:
+        return Samples(text="The faces could not be encoded as PNG.")
+    encoded = base64.b64encode(buffer.tobytes()).decode("ascii")
+    columns = sheet.shape[1] // FACE
+    kind = "synthetic" if synthetic else "real"
+    text = f"{columns} {kind} identities of the training set, one per column."
+    if not synthetic:
+        text += " The study says `show_faces: true`: the terms of the data hold for this page too."
+    return Samples(f"data:image/png;base64,{encoded}", text, f"Sheet of {kind} training faces")
+
+
+def _sheet(data: Prepared) -> np.ndarray:
+    """Faces (rows · FACE, columns · FACE, 3), identities across; gaps are grey."""
+    labels = np.asarray(data.labels)
+    counts = np.bincount(labels)
+    chosen = [label for label in np.argsort(-counts, kind="stable")[:IDENTITIES] if counts[label]]
+    chosen.sort()
+    sheet = np.full((IMAGES * FACE, len(chosen) * FACE, 3), 128, dtype=np.uint8)
+    for column, label in enumerate(chosen):
+        for row, image in enumerate(np.flatnonzero(labels == label)[:IMAGES]):
+            face = np.asarray(data.images[image])
+            size = (FACE, FACE)
+            method = cv2.INTER_AREA if face.shape[0] > FACE else cv2.INTER_CUBIC
+            place = np.s_[row * FACE : (row + 1) * FACE, column * FACE : (column + 1) * FACE]
+            sheet[place] = cv2.resize(face, size, interpolation=method)
+    return sheet

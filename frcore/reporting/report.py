@@ -1,0 +1,91 @@
+"""`frcore report`: from a study's result files to rows, tables, figures and one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from frcore.errors import UserError
+from frcore.files import refuse_other_file
+from frcore.machine import parallel
+from frcore.reporting import outputs
+from frcore.reporting.figures.all import curve_jobs, figure_jobs
+from frcore.reporting.page.page import lay_out, write_page
+from frcore.reporting.tables.all import all_tables, write_table
+from frcore.reporting.tables.table import Table
+from frcore.results.rows import collect, write_rows
+from frcore.results.scores import Scores
+from frcore.results.summary import Summary
+from frcore.study.config import Study
+
+Jobs = dict[tuple[str, str], Callable[[], Any]]
+"""What is independent of each other, by kind and name."""
+
+
+def report(study: Study, root: Path, *, processes: int = 1) -> Path:
+    """Write everything in `frcore.reporting.outputs` under `root`, whatever is there so far.
+
+    What failed or has not run is part of the report, so a half-finished study has one too.
+
+    Args:
+        study: the study, which says what should be there.
+        root: `results/<study>`.
+        processes: work on so many benchmarks, then figures, at once (`frcore.machine.parallel`);
+            what is written does not depend on it.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: files of the names that are written are there, and no study is.
+    """
+    root = Path(root)
+    _refuse_other_root(root)
+    rows = collect(study, root)
+    summary = Summary(study, rows, Scores(root, rows, study.evaluation.bootstrap))
+    summary.compute(processes)
+    jobs: Jobs = {
+        ("tables", ""): partial(_tables, summary, root),
+        **{("curves", name): job for name, job in curve_jobs(summary).items()},
+        ("rows", ""): partial(write_rows, rows, root),
+    }
+    done = parallel.compute(jobs, processes)
+    tables: dict[str, Table] = done["tables", ""]
+    figures = figure_jobs(summary, root, _of_kind("curves", done))
+    jobs = {("figure", name): job for name, job in figures.items()}
+    jobs |= {("layout", name): partial(lay_out, table) for name, table in tables.items()}
+    done = parallel.compute(jobs, processes)
+    absent = {name: why for name, why in _of_kind("figure", done).items() if why}
+    write_page(summary, tables, _of_kind("layout", done), absent, root)
+    return outputs.paths(root)["page"]
+
+
+_OF_STUDIES = ("data/*/manifest.json", "runs/*/run.json", "runs/*/unfinished",
+               "runs/*/failure.json", "evaluation/*/*.json", "measurement/*.json")  # fmt: skip
+
+
+def _refuse_other_root(root: Path) -> None:
+    """What the report replaces is an older report: beside a study's files, or with its mark."""
+    files = outputs.paths(root)
+    if any(True for pattern in _OF_STUDIES for _ in root.glob(pattern)):
+        return
+    refuse_other_file(files["page"], outputs.PAGE_MARK, "a report of frcore")
+    taken = [path for path in files.values() if path.exists()]
+    if taken and not files["page"].exists():
+        raise UserError(
+            f"{root} has {taken[0].relative_to(root)}, and neither a report nor anything else of a "
+            "study, so nothing is replaced there; give the folder of a study, results/NAME"
+        )
+
+
+def _tables(summary: Summary, root: Path) -> dict[str, Table]:
+    tables = all_tables(summary, root)
+    for table in tables.values():
+        write_table(table, root)
+    return tables
+
+
+def _of_kind(kind: str, done: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+    return {name: result for (of, name), result in done.items() if of == kind}

@@ -1,0 +1,232 @@
+"""Where a study stands while it runs: which jobs are finished, running, waiting or failed.
+
+Read from what the stages leave on disk and from the logs that the workflow writes, so it can be
+asked at any time, from another terminal or machine, and disturbs nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from frcore.machine.lifetime import signed
+from frcore.machine.processes import Owner
+from frcore.results.records import Finding, Record, check_hash, read_events, read_record, read_run
+from frcore.study import expansion
+from frcore.study.config import Study
+from frcore.training.run_folder import latest
+from frcore.training.run_lock import holder
+
+Status = Literal["finished", "running", "silent", "waiting", "stopped", "failed"]
+STATUSES: tuple[Status, ...] = (
+    "finished", "running", "silent", "waiting", "stopped", "failed",
+)  # fmt: skip
+
+SILENT_SECONDS = 600.0
+"""A job on another machine that has written nothing for so long may have been killed."""
+
+_END = re.compile(r"^(stopped:|error:|KeyboardInterrupt\b|\S*(Error|Exception)\b)")
+"""How the last line of a job begins that did not get to its end."""
+
+_ON_PURPOSE = ("stopped:", "KeyboardInterrupt")
+"""Those of a job that somebody stopped; the second where it had hardly begun."""
+
+_GONE = "killed: its process is gone and had no time to say why"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a study.
+
+    Attributes:
+        stage: prepare, train, evaluate, measure or report, as the folders of the logs.
+        name: of the data set, run or measurement.
+        status: one of `STATUSES`; silent: started, unfinished, no sign of life for a while, and on
+            another machine, so that nobody can see whether it lives; stopped: ended by somebody or
+            killed, which is no failure: the next call goes on.
+        reason: why it failed or stopped, or why what there is cannot be used; empty otherwise.
+        fraction: how much of it is done, where it tells (training).
+        seconds: wall time it took, or takes since it began; None where that is not known.
+        quiet: seconds since its last sign of life, while it is unfinished.
+    """
+
+    stage: str
+    name: str
+    status: Status
+    reason: str = ""
+    fraction: float | None = None
+    seconds: float | None = None
+    quiet: float | None = None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """When the study should be finished.
+
+    Attributes:
+        seconds: from now; None where it cannot be said.
+        why: why not.
+    """
+
+    seconds: float | None
+    why: str = ""
+
+
+def jobs(study: Study, root: Path, logs: Path, *, now: float | None = None) -> list[Job]:
+    """Every job of `study`, in the order of the stages.
+
+    Args:
+        study: what is to be done.
+        root: where its results are, `results/NAME`.
+        logs: where the workflow writes its logs, `logs/NAME`.
+        now: seconds since 1970; the clock's when absent.
+    """
+    root, logs = Path(root), Path(logs)
+    clock = time.time() if now is None else now
+    return [_job(stage, name, finding, run, logs, clock)
+            for stage, name, finding, run in _findings(study, root)]  # fmt: skip
+
+
+def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Path | None]]:
+    """Stage, name, what is on disk, and the folder in which a training runs."""
+    data = {"train": expansion.train_data(study).hash} if study.trains else {}
+    data |= {name: spec.hash for name, spec in expansion.benchmarks(study).items()}
+    for name, spec_hash in data.items():
+        found = read_record(root / "data" / name / "manifest.json")
+        yield "prepare", name, check_hash(found, spec_hash), None
+    for name, run in expansion.runs(study).items():
+        folder = root / "runs" / name
+        yield "train", name, read_run(folder, run), folder
+    evaluation = expansion.evaluation(study).hash
+    for name in expansion.runs(study):
+        parts = [check_hash(read_record(root / "evaluation" / name / f"{benchmark}.json"),
+                            evaluation) for benchmark in study.benchmarks]  # fmt: skip
+        yield "evaluate", name, _least(parts), None
+    for label, benchmark in expansion.model_benchmarks(study):
+        found = read_record(root / "evaluation" / label / f"{benchmark}.json")
+        yield "evaluate", f"{label}/{benchmark}", check_hash(found, evaluation), None
+    for name, measurement in expansion.measurements(study).items():
+        found = read_record(root / "measurement" / f"{name}.json")
+        yield "measure", name, check_hash(found, measurement.hash), None
+
+
+def _least(findings: Iterable[Finding]) -> Finding:
+    """The first that is not usable; all must be."""
+    found = list(findings)
+    return next((finding for finding in found if not finding.usable), found[0])
+
+
+def _job(stage: str, name: str, finding: Finding, run: Path | None, logs: Path,
+         now: float) -> Job:  # fmt: skip
+    log = logs / stage / f"{name}.log"
+    if finding.usable:
+        return Job(stage, name, "finished", seconds=_wall_seconds(log, finding.record))
+    growing = latest(run, "metrics.jsonl") if run is not None else None
+    written = [_modified(path) for path in (log, growing) if path is not None]
+    last = max((moment for moment in written if moment is not None), default=None)
+    owners = [signed(line) for line in _lines(log)[:1]] + ([holder(run)] if run else [])
+    alive = _alive([owner for owner in owners if owner is not None])
+    if not alive:
+        if finding.status == "failed":
+            return Job(stage, name, "failed", finding.reason)
+        if last is None or finding.status == "stale" or _ended_well(log):
+            return Job(stage, name, "waiting", finding.reason if finding.status == "stale" else "")
+    fraction = _fraction(read_events(growing) if growing is not None else [], finding.record)
+    if not alive:
+        end = _last_words(log)
+        if end or alive is False:
+            status: Status = "failed" if end and not end.startswith(_ON_PURPOSE) else "stopped"
+            return Job(stage, name, status, end or _GONE, fraction)
+    quiet = max(0.0, now - (now if last is None else last))
+    return Job(
+        stage, name,
+        "silent" if quiet > SILENT_SECONDS and not alive else "running",
+        fraction=fraction,
+        seconds=_since_start(log, now),
+        quiet=quiet,
+    )  # fmt: skip
+
+
+def _alive(owners: list[Owner]) -> bool | None:
+    """Whether one of the processes that a job named lives; None where that cannot be known."""
+    here = [owner.lives for owner in owners if owner.is_here]
+    return True if any(here) else False if here and len(here) == len(owners) else None
+
+
+def _ended_well(log: Path) -> bool:
+    """Whether Snakemake has the log's job as done; what it had made was removed since."""
+    made, done = _modified(log), _modified(log.with_suffix(".tsv"))
+    return made is not None and done is not None and done >= made
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _wall_seconds(log: Path, record: Record) -> float | None:
+    """Snakemake's own benchmark of the job; else what the stage says of itself."""
+    try:
+        with log.with_suffix(".tsv").open(encoding="utf-8", newline="") as file:
+            return float(next(csv.DictReader(file, delimiter="\t"))["s"])
+    except (OSError, StopIteration, KeyError, ValueError, TypeError):
+        own = record.get("seconds")
+        return float(own) if isinstance(own, (int, float)) else None
+
+
+def _since_start(log: Path, now: float) -> float | None:
+    """The log is made anew when a job starts; the birth of the file, where the system keeps it."""
+    try:
+        stat = log.stat()
+    except OSError:
+        return None
+    return max(0.0, now - getattr(stat, "st_birthtime", stat.st_ctime))
+
+
+def _lines(log: Path) -> list[str]:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _last_words(log: Path) -> str:
+    """The last line of the log that tells of an end, as `frcore` and Python write one."""
+    return next((line.strip() for line in reversed(_lines(log)[-40:]) if _END.match(line)), "")
+
+
+def _fraction(events: list[Record], record: Record) -> float | None:
+    """The share of the epochs that a training has behind it."""
+    epochs = record.get("spec", {}).get("training", {}).get("epochs")
+    if not epochs:
+        return None
+    done = [float(event["epoch"]) for event in events if event.get("epoch") is not None]
+    return min(1.0, max(done, default=0.0) / float(epochs))
+
+
+def outlook(found: list[Job], parallel: int) -> Outlook:
+    """The expected end, from how long the finished jobs of each stage took.
+
+    What is left of each stage is its unfinished jobs times the mean of the finished ones, less what
+    running ones have done, `parallel` jobs at once; measurements run alone.
+    """
+    left = 0.0
+    for stage in dict.fromkeys(job.stage for job in found):
+        own = [job for job in found if job.stage == stage]
+        open_jobs = [job for job in own if job.status not in ("finished", "failed")]
+        if not open_jobs:
+            continue
+        took = [job.seconds for job in own if job.status == "finished" and job.seconds is not None]
+        if not took:
+            return Outlook(None, f"no job of stage {stage} has finished yet")
+        mean = sum(took) / len(took)
+        work = sum(mean * (1 - (job.fraction or 0.0)) for job in open_jobs)
+        left += work if stage == "measure" else work / max(1, parallel)
+    return Outlook(left)

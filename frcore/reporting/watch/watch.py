@@ -1,0 +1,171 @@
+"""`frcore watch`: a study in the terminal while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from frcore.reporting.watch.progress import STATUSES, Job, jobs, outlook
+from frcore.study.config import Study
+from frcore.text import one_line, visible
+
+SHOWN = 12
+"""Running or failed jobs listed by name; the rest is a number."""
+
+COLOURS = {
+    "finished": "green", "running": "cyan", "silent": "yellow", "waiting": "dim",
+    "stopped": "yellow", "failed": "red",
+}  # fmt: skip
+
+
+def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> bool:
+    """Show where the study stands, again every so many seconds until nothing is left to do.
+
+    Args:
+        study: the study.
+        root: its results.
+        logs: its logs.
+        every: seconds between two looks.
+        once: show it once and return.
+
+    Returns:
+        whether everything is finished.
+    """
+    console = Console()
+    found = jobs(study, root, logs)
+    if once or not console.is_terminal:
+        console.print(picture(study, found))
+        return _finished(found)
+    with Live(picture(study, found), console=console, auto_refresh=False) as live:
+        while any(job.status in ("running", "silent", "waiting") for job in found):
+            time.sleep(every)
+            found = jobs(study, root, logs)
+            live.update(picture(study, found), refresh=True)
+    return _finished(found)
+
+
+def interrupted(logs: Iterable[str]) -> bool:
+    """Whether somebody stopped Snakemake itself, by what its own logs say."""
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs]
+    return any(words in text for words in _ON_REQUEST for text in texts)
+
+
+_ON_REQUEST = ("Terminating processes on user request", "Will exit after finishing currently")
+"""What Snakemake says on Ctrl-C, and on SIGTERM."""
+
+
+def ending(study: Study, root: Path, logs: Path, page: Path | None) -> str:
+    """Why a workflow ended early: somebody stopped it or its jobs, or something failed.
+
+    Args:
+        study, root, logs: as of `jobs`.
+        page: what shows what worked; None where somebody stopped Snakemake itself.
+    """
+    if page is None:
+        return "Stopped on request; what is finished is kept. The same call goes on."
+    worked = f"What worked is in {page}"
+    found = jobs(study, root, logs)
+    stopped = [job for job in found if job.status == "stopped"]
+    if not stopped or any(job.status == "failed" for job in found):
+        return f"Something failed. {worked}"
+    first, count = stopped[0], "1 job was" if len(stopped) == 1 else f"{len(stopped)} jobs were"
+    return (
+        f"Nothing failed, but {count} stopped, first {first.stage} "
+        f"{visible(first.name)}: {_short(first.reason.removeprefix('stopped: '))}. Call Snakemake "
+        f"again to go on. {worked}"
+    )
+
+
+def _finished(found: list[Job]) -> bool:
+    return all(job.status == "finished" for job in found)
+
+
+def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> RenderableType:
+    """The stages with their counts, the jobs that run, those that failed, and the expected end."""
+    parts: list[RenderableType] = [_counts(study, found)]
+    active = [job for job in found if job.status in ("running", "silent")]
+    if active:
+        parts.append(_active(active))
+    for status in ("stopped", "failed"):
+        ended = [job for job in found if job.status == status]
+        for job in ended[:SHOWN]:
+            parts.append(Text.from_markup(
+                f"[{COLOURS[status]}]{status}[/] {job.stage} {escape(visible(job.name))}: "
+                f"{escape(_short(job.reason.removeprefix('stopped: ')))}"
+            ))  # fmt: skip
+        if len(ended) > SHOWN:
+            parts.append(Text(f"… and {len(ended) - SHOWN} more {status} jobs"))
+    parts.append(Text(_end(found, len(active), now or datetime.now())))
+    return Group(*parts)
+
+
+def _counts(study: Study, found: list[Job]) -> Table:
+    table = Table(title=f"Study {escape(study.name)}", title_justify="left", box=None)
+    table.add_column("stage")
+    table.add_column("", min_width=12)
+    for status in STATUSES:
+        table.add_column(status, justify="right", style=COLOURS[status])
+    for stage in dict.fromkeys(job.stage for job in found):
+        own = [job for job in found if job.stage == stage]
+        counts = [sum(job.status == status for job in own) for status in STATUSES]
+        bar = ProgressBar(total=len(own), completed=counts[0], width=12)
+        table.add_row(stage, bar, *(str(count) if count else "" for count in counts))
+    return table
+
+
+def _active(active: list[Job]) -> Table:
+    table = Table(box=None, show_header=False)
+    table.add_column(overflow="fold", ratio=1)
+    for job in active[:SHOWN]:
+        done = "" if job.fraction is None else f"{job.fraction:.0%}"
+        since = "" if job.seconds is None else f"since {_duration(job.seconds)}"
+        quiet = (
+            f"no sign of life for {_duration(job.quiet)}: killed?"
+            if job.status == "silent" and job.quiet is not None
+            else ""
+        )
+        name = f"[{COLOURS[job.status]}]{job.status}[/] {job.stage} {escape(visible(job.name))}"
+        table.add_row(name, done, since, quiet)
+    if len(active) > SHOWN:
+        table.add_row(f"… and {len(active) - SHOWN} more", "", "", "")
+    return table
+
+
+def _end(found: list[Job], parallel: int, now: datetime) -> str:
+    if _finished(found):
+        return "Everything is finished."
+    if all(job.status in ("finished", "stopped", "failed") for job in found):
+        return "Nothing is running; start the study again for what failed or was stopped."
+    if not parallel:
+        return "Nothing is running."
+    expected = outlook(found, parallel)
+    if expected.seconds is None:
+        return f"The end cannot be told yet: {expected.why}."
+    end = now + timedelta(seconds=expected.seconds)
+    day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
+    return f"Expected end {day}{end:%H:%M}, in {_duration(expected.seconds)}, at this pace."
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> _duration(42), _duration(600), _duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _short(text: str) -> str:
+    first = text.splitlines()[0] if text else "no reason was left"
+    return one_line(first, 200)

@@ -1,0 +1,286 @@
+"""The scores of the runs on each benchmark, and the intervals that follow from them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from frcore.errors import UserError
+from frcore.evaluation.intervals.bootstrap import SharedBootstrap
+from frcore.evaluation.intervals.estimates import SharedReplicates
+from frcore.evaluation.intervals.ranked import Ranked
+from frcore.evaluation.intervals.search_bootstrap import (
+    RankShare,
+    SearchBootstrap,
+    SearchMetric,
+    TpirAt,
+)
+from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt
+from frcore.evaluation.intervals.weighted import Metric
+from frcore.evaluation.judge_search import searches_of
+from frcore.machine.faults import raise_refusal
+from frcore.results.rows import NONE, Rows
+
+if TYPE_CHECKING:
+    from frcore.results.summary import Column
+
+Arrays = dict[str, NDArray[Any]]
+
+PROTOCOL_ARRAYS = frozenset((
+    "same", "fold", "identity_a", "identity_b", "subset_unseen",
+    "search_person", "search_mated", "search_gallery",
+))  # fmt: skip
+"""What is equal in all runs of a benchmark: read once, and held in memory once."""
+
+Known = dict[tuple[str, int, int], NDArray[Any]]
+"""Arrays by name, bytes and CRC-32, as a .npz states them before anything is read."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The bootstraps of a benchmark's columns (of the models', of the runs'), and why one is not.
+
+    Attributes:
+        bootstraps: by column and whether they are of models; None where there is none.
+        reasons: by column.
+    """
+
+    bootstraps: Mapping[tuple[Column, bool], SharedReplicates | None]
+    reasons: Mapping[Column, str]
+
+
+@dataclass
+class Scores:
+    """Loads `evaluation/<run>/<benchmark>.npz` and computes on them; what it computed is kept.
+
+    Args:
+        root: `results/<study>`.
+        rows: the study's rows; only runs whose evaluation is usable are read.
+        replicates: bootstrap replicates.
+    """
+
+    root: Path
+    rows: Rows
+    replicates: int = 1000
+    _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
+    _bootstraps: dict[tuple[Column, bool], SharedReplicates | None] = field(default_factory=dict)
+    _protocols: dict[str, Known] = field(default_factory=dict)
+    _sorted: dict[tuple[str, str, str], Ranked] = field(default_factory=dict)
+    _reasons: dict[Column, str] = field(default_factory=dict)
+
+    def load(self, run: str, benchmark: str) -> Arrays | None:
+        """The arrays of one run; None where the file is missing or broken."""
+        key = (run, benchmark)
+        if key not in self._files:
+            path = self.root / "evaluation" / run / f"{benchmark}.npz"
+            self._files[key] = load_scores(path, self._protocols.setdefault(benchmark, {}))
+        return self._files[key]
+
+    def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
+        """The mean over runs with its 95 % interval; None where the scores do not give it."""
+        bootstrap = self._bootstrap(column, runs)
+        if bootstrap is None or not set(runs) <= set(bootstrap.values):
+            return None
+        return bootstrap.mean(runs)
+
+    def difference(
+        self, column: Column, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float
+    ) -> Estimate | None:
+        """A − B over the same pairs, runs paired in order; None as in `interval`."""
+        bootstrap = self._bootstrap(column, [*runs_a, *runs_b])
+        if bootstrap is None or not {*runs_a, *runs_b} <= set(bootstrap.values):
+            return None
+        return bootstrap.difference(runs_a, runs_b, level=level)
+
+    def drawn(self, benchmark: str) -> Drawn:
+        """What was computed on a benchmark so far, to hand to `take`."""
+        return Drawn(
+            {key: one for key, one in self._bootstraps.items() if key[0].benchmark == benchmark},
+            {column: why for column, why in self._reasons.items() if column.benchmark == benchmark},
+        )
+
+    def take(self, drawn: Drawn) -> None:
+        """Use what another process computed on the same scores."""
+        self._bootstraps |= drawn.bootstraps
+        self._reasons |= drawn.reasons
+
+    def why_not(self, column: Column) -> str:
+        """Why there is no interval from scores in a column."""
+        return self._reasons.get(column, "the scores of a run are missing")
+
+    def _bootstrap(self, column: Column, runs: Sequence[str]) -> SharedReplicates | None:
+        # Models trained elsewhere have no seeds, so they share no spread over seeds with the runs.
+        models = set(runs) <= self._models
+        key = (column, models)
+        if key not in self._bootstraps:
+            try:
+                # The products are small: more threads only wait for each other.
+                with threadpool_limits(1):
+                    self._bootstraps[key] = self._draw(column, models)
+            except UserError as error:
+                self._reasons[column] = str(error)
+                self._bootstraps[key] = None
+        return self._bootstraps[key]
+
+    @cached_property
+    def _models(self) -> set[str]:
+        """Labels of the models trained elsewhere."""
+        frame = self.rows.evaluation
+        return set(frame[frame["head"] == NONE]["run"])
+
+    def _draw(self, column: Column, models: bool) -> SharedReplicates | None:
+        frame = self.rows.usable("evaluation")
+        frame = frame[frame["run"].isin(self._models) == models]
+        chosen = frame[column.rows_in(frame) & frame["value"].notna()]
+        if column.metric in ("rank", "tpir"):
+            return self._draw_searches(column, chosen)
+        scores: dict[str, Ranked | NDArray[Any]] = {}
+        metrics: dict[str, Metric] = {}
+        protocol: Arrays | None = None
+        for row in chosen.itertuples():
+            arrays = self.load(str(row.run), column.benchmark)
+            if arrays is None:
+                continue
+            arrays = _subset(arrays, column.subset)
+            if protocol is None:
+                protocol = arrays
+            if not same_protocol(protocol, arrays):
+                self._reasons[column] = "runs were judged on different pairs"
+                continue
+            try:
+                ranked = self._ranked(str(row.run), column, arrays)
+            except UserError as error:
+                self._reasons[column] = f"{row.run}: {error}"
+                continue
+            found = metric_of(column, arrays, ranked, row.value)
+            if found is not None:
+                metrics[str(row.run)], scores[str(row.run)] = found
+        if protocol is None or not scores:
+            self._reasons.setdefault(column, "no scores that give the numbers of the rows")
+            return None
+        return SharedBootstrap(
+            scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
+            metrics=metrics, replicates=self.replicates, groups=_groups(chosen, scores),
+        )  # fmt: skip
+
+    def _ranked(self, run: str, column: Column, arrays: Arrays) -> Ranked:
+        """A run's scores, sorted once for all metrics of a benchmark."""
+        key = (run, column.benchmark, column.subset)
+        if key not in self._sorted:
+            self._sorted[key] = Ranked(arrays["scores"], arrays["same"])
+        return self._sorted[key]
+
+    def _draw_searches(self, column: Column, chosen: pd.DataFrame) -> SearchBootstrap | None:
+        """The bootstrap of a 1:N number."""
+        if column.rank is not None:
+            metric: SearchMetric = RankShare(column.rank)
+        else:
+            metric = TpirAt(column.fpir or 0.0)
+        searches = {}
+        for run in map(str, chosen["run"]):
+            arrays = self.load(run, column.benchmark)
+            found = None if arrays is None else searches_of(arrays, column.subset)
+            if found is not None:
+                searches[run] = found
+        if not searches:
+            self._reasons.setdefault(column, "no searches that give the numbers of the rows")
+            return None
+        return SearchBootstrap(
+            searches, metrics=dict.fromkeys(searches, metric), replicates=self.replicates,
+            groups=_groups(chosen, searches),
+        )  # fmt: skip
+
+
+def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
+    """The runs of each method, which differ in the seed."""
+    methods = chosen[chosen["run"].isin(list(runs))].groupby(["backbone", "head", "sampler"])
+    return [list(group) for _, group in methods["run"]]
+
+
+def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
+    """The arrays of an `<benchmark>.npz`; None where it is missing or broken.
+
+    Args:
+        path: of the file.
+        known: arrays of the same benchmark that were read before, and takes those that are new.
+    """
+    known = {} if known is None else known
+    arrays: Arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for info in archive.zip.infolist():
+                name = info.filename.removesuffix(".npy")
+                key = (name, info.file_size, info.CRC)
+                arrays[name] = known[key] if key in known else archive[name]
+                if name in PROTOCOL_ARRAYS:
+                    known[key] = arrays[name]
+    # A damaged archive makes zipfile and zlib raise many kinds.
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile,
+            zlib.error, AttributeError, RuntimeError) as error:  # fmt: skip
+        raise_refusal(error)
+        return None
+    return arrays if _whole(arrays) else None
+
+
+def _whole(arrays: Arrays) -> bool:
+    """Whether a file has what a bootstrap needs, one entry for each pair."""
+    needed = ("scores", "same", "identity_a", "identity_b")
+    if any(name not in arrays or arrays[name].ndim != 1 for name in needed):
+        return False
+    optional = [arrays[name] for name in ("fold", "threshold", "subset_unseen") if name in arrays]
+    return all(one.shape == arrays["scores"].shape
+               for one in (*(arrays[name] for name in needed), *optional))  # fmt: skip
+
+
+def _subset(arrays: Arrays, subset: str) -> Arrays:
+    if subset != "unseen" or "subset_unseen" not in arrays:
+        return arrays
+    mask = arrays["subset_unseen"].astype(bool)
+    return {name: values[mask] for name, values in arrays.items() if values.shape == mask.shape}
+
+
+def same_protocol(one: Arrays, other: Arrays) -> bool:
+    """Whether two runs were judged on the same pairs."""
+    return all(
+        np.array_equal(one[name], other[name]) for name in ("same", "identity_a", "identity_b")
+    )
+
+
+def metric_of(
+    column: Column, arrays: Arrays, ranked: Ranked, value: Any
+) -> tuple[Metric, Ranked | NDArray[Any]] | None:
+    """The metric and scores that give a row's value; None where none of the readings does.
+
+    Accuracy is judged at each pair's own threshold, or (in a subset) at thresholds chosen again on
+    its other folds. What is bootstrapped must be the number that is printed, so it is computed
+    again and compared.
+    """
+    readings: list[tuple[Metric, Ranked | NDArray[Any]]] = []
+    if column.metric == "tar" and column.far is not None:
+        readings.append((TarAt(column.far), ranked))
+    elif column.metric == "accuracy":
+        scores = arrays["scores"].astype(np.float64)
+        folds = arrays.get("fold", np.zeros(scores.size))
+        many = (folds != folds[0]).any()
+        if "threshold" in arrays:
+            readings.append((Accuracy(folds if many else None, 0.0), scores - arrays["threshold"]))
+        if many:
+            readings.append((Accuracy(folds), scores))
+    for metric, values in readings:
+        try:
+            computed = metric.bind(values, arrays["same"]).value
+        except UserError:
+            continue
+        if abs(computed - value) < 1e-6:
+            return metric, values
+    return None

@@ -1,0 +1,402 @@
+"""From rows to what the tables say: one number with its interval per method and metric, and which
+methods are not told apart from the best.
+
+A method is backbone × head × sampler; its seeds are averaged. Intervals and differences come from
+the scores of the pairs (`frcore.evaluation.intervals.uncertainty`), so they cover both the choice
+of test people and, with two or more seeds, the choice of seeds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from frcore.evaluation.intervals.uncertainty import Estimate
+from frcore.machine import parallel
+from frcore.reporting.tables.table import Mark
+from frcore.results.rows import NONE, Rows, why_few
+from frcore.results.scores import Drawn, Scores
+from frcore.study.config import Study
+
+LEVEL = 0.95
+
+Verdict = Literal["best", "not told apart", "lower", "not compared"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A backbone × head × sampler, by label; or a model trained elsewhere (`Method.of_model`)."""
+
+    backbone: str
+    head: str
+    sampler: str
+
+    @classmethod
+    def of_model(cls, label: str) -> Method:
+        """A model trained elsewhere, of which the whole network is known as `label`."""
+        return cls(label, NONE, NONE)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it was trained elsewhere, without a head and sampler of the study."""
+        return self.head == NONE
+
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "accuracy_insightface": "accuracy by InsightFace's rule",
+    "val_insightface": "VAL by InsightFace's rule",
+}
+"""Metrics as headings; others are abbreviations, in capitals."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one benchmark."""
+
+    benchmark: str
+    metric: str
+    far: float | None
+    subset: str
+    rank: int | None = None
+    fpir: float | None = None
+
+    def rows_in(self, frame: pd.DataFrame) -> pd.Series:
+        """True for the rows of `frame` that have this number: the mean over galleries, if any."""
+        chosen = (
+            (frame["benchmark"] == self.benchmark)
+            & (frame["metric"] == self.metric)
+            & (frame["subset"] == self.subset)
+            & frame["gallery"].isna()
+        )
+        for name, asked in (("far", self.far), ("rank", self.rank), ("fpir", self.fpir)):
+            given = frame[name].astype("float64")
+            chosen &= given.isna() if asked is None else np.isclose(given, asked)
+        return chosen
+
+    @property
+    def text(self) -> str:
+        """The metric as a heading, such as 'TAR at FAR 0.001'."""
+        name = METRIC_NAMES.get(self.metric, self.metric.upper())
+        if self.rank is not None:
+            name = f"rank-{self.rank}"
+        at = "" if self.far is None else f" at FAR {self.far:g}"
+        at += "" if self.fpir is None else f" at FPIR {self.fpir:g}"
+        return f"{name}{at}" + ("" if self.subset == "all" else f", {self.subset}")
+
+    @property
+    def title(self) -> str:
+        """The benchmark and the metric."""
+        return f"{self.benchmark}: {self.text}"
+
+    @property
+    def key(self) -> str:
+        """A name for machines: the prefix of its columns in the CSV table."""
+        asked = (value for value in (self.far, self.rank, self.fpir) if value is not None)
+        parts = [self.benchmark, self.metric, *(f"{value:g}" for value in asked)]
+        parts.append("" if self.subset == "all" else self.subset)
+        return ".".join(part for part in parts if part)
+
+
+def _first(metric: str) -> int:
+    """The place of a metric among those to read first."""
+    order = ("accuracy", "tar", "tpir", "rank")
+    return order.index(metric) if metric in order else len(order)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A method's number in a column.
+
+    Attributes:
+        value: mean over seeds, a proportion; None where it could not be resolved or is missing.
+        low, high: its interval; None where there is none.
+        method: how the interval was made.
+        seeds: the seeds it is the mean of.
+        n, n_unit: how many pairs, and of what kind.
+        why: why there is no value, or no interval.
+        se_test: standard error from the choice of test people; None where it is not known.
+        se_seed: standard error from the choice of seeds; None with one seed.
+        mark: best, tied (not told apart from the best), or nothing.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    seeds: tuple[int, ...] = ()
+    n: int | None = None
+    n_unit: str = ""
+    why: str = ""
+    mark: Mark = ""
+    se_test: float | None = None
+    se_seed: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The best method minus another, over the same pairs and seeds."""
+
+    method: Method
+    verdict: Verdict
+    estimate: Estimate | None = None
+    seeds: tuple[int, ...] = ()
+    why: str = ""
+
+
+@dataclass
+class Summary:
+    """Numbers and differences of a study, computed once and used by tables, figures and text."""
+
+    study: Study
+    rows: Rows
+    scores: Scores
+    _numbers: dict[tuple[Method, Column], Number] = field(default_factory=dict)
+    _differences: dict[Column, list[Difference]] = field(default_factory=dict)
+    _levels: dict[Column, float] = field(default_factory=dict, init=False)
+    _parts: dict[Column, dict[Method, list[Any]]] = field(default_factory=dict, init=False)
+    _unmarked: dict[Column, str] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """Every backbone × head × sampler of the study, then its models, in its order."""
+        return [*self.trained, *(Method.of_model(model.label) for model in self.study.models)]
+
+    @cached_property
+    def ranked(self) -> list[Method]:
+        """The methods that are compared with one another.
+
+        Models trained elsewhere differ from the trained ones in data, backbone and all else, so
+        they are compared only where they are among themselves.
+        """
+        return self.trained or self.methods
+
+    @cached_property
+    def trained(self) -> list[Method]:
+        """Every backbone × head × sampler of the study, in its order."""
+        return [
+            Method(backbone.label, head.label, sampler.label)
+            for backbone in self.study.backbones
+            for head in self.study.heads
+            for sampler in self.study.samplers
+        ]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """Every benchmark metric that some run has, in the study's order."""
+        usable = self.rows.usable("evaluation")
+        found: list[Column] = []
+        for benchmark in self.study.benchmarks:
+            part = usable[(usable["benchmark"] == benchmark) & usable["metric"].notna()]
+            part = part[part["gallery"].isna()]
+            keys = part[["metric", "far", "subset", "rank", "fpir"]].drop_duplicates()
+            for metric, far, subset, rank, fpir in keys.itertuples(index=False):
+                found.append(
+                    Column(
+                        benchmark,
+                        str(metric),
+                        None if pd.isna(far) else float(far),
+                        str(subset),
+                        None if pd.isna(rank) else int(rank),
+                        None if pd.isna(fpir) else float(fpir),
+                    )
+                )
+        return found
+
+    def compute(self, processes: int) -> None:
+        """Compute all numbers and differences now, of several benchmarks at once."""
+        jobs = {
+            name: partial(
+                self._of_benchmark, name, [c for c in self.columns if c.benchmark == name]
+            )
+            for name in self.study.benchmarks
+        }
+        for numbers, differences, drawn in parallel.compute(jobs, processes).values():
+            self._numbers |= numbers
+            self._differences |= differences
+            self.scores.take(drawn)
+
+    def _of_benchmark(
+        self, name: str, own: Sequence[Column]
+    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Drawn]:
+        numbers = {(m, column): self.cell(m, column) for m in self.methods for column in own}
+        differences = {column: self.differences(column) for column in own}
+        return numbers, differences, self.scores.drawn(name)
+
+    def main_columns(self) -> list[Column]:
+        """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
+        enough false accepts for an interval (where none does, at the highest FAR)."""
+        return [ranked[0] for name in self.study.benchmarks if (ranked := self.hardest(name))]
+
+    def hardest(self, benchmark: str) -> list[Column]:
+        """A benchmark's columns over all pairs that have numbers, the one to read first first."""
+        own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
+
+        def place(column: Column) -> tuple[int, bool, float]:
+            few, rate = bool(self.why_unmarked(column)), column.far or column.fpir or 0.0
+            return _first(column.metric), few, -rate if few else rate
+
+        return sorted(filter(self.has_numbers, own), key=place)
+
+    def why_unmarked(self, column: Column) -> str:
+        """Why a column's numbers have no interval, mark or verdict: its FAR allows too few false
+        accepts. Empty where that is not so."""
+        if column not in self._unmarked:
+            frame = self.rows.usable("evaluation")
+            reasons = self._few[column.rows_in(frame)]
+            self._unmarked[column] = next(filter(None, reasons), "")
+        return self._unmarked[column]
+
+    @cached_property
+    def _few(self) -> pd.Series:
+        return why_few(self.rows.usable("evaluation"))
+
+    @cached_property
+    def seeds_averaged(self) -> tuple[int, ...]:
+        """The seeds that the method with the most of them averages; fewer than planned if runs
+        are missing, empty without any number."""
+        cells = (self.cell(m, c).seeds for m in self.methods for c in self.columns)
+        return max(cells, key=len, default=())
+
+    def has_numbers(self, column: Column) -> bool:
+        """Whether any method has a value."""
+        return any(self.cell(method, column).value is not None for method in self.methods)
+
+    def part(self, method: Method, column: Column) -> list[Any]:
+        """The evaluation rows of a method in a column, one per seed, as named tuples."""
+        if column not in self._parts:
+            # Once for all methods: a table of a hundred asks for each many times.
+            frame = self.rows.usable("evaluation")
+            found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
+            parts: dict[Method, list[Any]] = defaultdict(list)
+            for row in found.itertuples(index=False):
+                parts[Method(str(row.backbone), str(row.head), str(row.sampler))].append(row)
+            self._parts[column] = dict(parts)
+        return self._parts[column].get(method, [])
+
+    def cell(self, method: Method, column: Column) -> Number:
+        """The number of a method in a column."""
+        key = (method, column)
+        if key not in self._numbers:
+            self._numbers[key] = self._number(method, column)
+        return self._numbers[key]
+
+    def marked(self, method: Method, column: Column) -> Mark:
+        """Best, tied with the best, or nothing."""
+        if self.why_unmarked(column):
+            return ""
+        marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
+        differences = self.differences(column)
+        if len(differences) > 1 and all(one.verdict == "not compared" for one in differences[1:]):
+            # Beside a best that is marked, all others would look as if they were worse.
+            return ""
+        for difference in differences:
+            if difference.method == method:
+                return marks.get(difference.verdict, "")
+        return ""
+
+    def _number(self, method: Method, column: Column) -> Number:
+        part = self.part(method, column)
+        valued = [row for row in part if pd.notna(row.value)]
+        if not valued:
+            return Number(None, why=self._why_empty(method, column, part))
+        first = valued[0]
+        seeds = tuple(int(row.seed) for row in valued if pd.notna(row.seed))
+        n = None if pd.isna(first.n) else int(first.n)
+        unit = "" if pd.isna(first.n_unit) else str(first.n_unit)
+        value = float(np.mean([row.value for row in valued]))
+        if few := self.why_unmarked(column):
+            return Number(value, seeds=seeds, n=n, n_unit=unit, why=few)
+        estimate = self.scores.interval(column, [str(row.run) for row in valued])
+        if estimate is not None:
+            return Number(
+                value, estimate.low, estimate.high, estimate.method, seeds, n, unit,
+                se_test=estimate.se_test, se_seed=estimate.se_seed,
+            )  # fmt: skip
+        if len(valued) == 1 and pd.notna(first.low):
+            low, high = float(first.low), float(first.high)
+            error = None if pd.isna(first.se_test) else float(first.se_test)
+            return Number(value, low, high, str(first.method), seeds, n, unit, se_test=error)
+        return Number(value, seeds=seeds, n=n, n_unit=unit)
+
+    def _why_empty(self, method: Method, column: Column, part: Sequence[Any]) -> str:
+        notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
+        if notes:
+            return notes[0]
+        frame = self.rows.evaluation
+        missing = frame[
+            (frame["backbone"] == method.backbone)
+            & (frame["head"] == method.head)
+            & (frame["sampler"] == method.sampler)
+            & (frame["benchmark"] == column.benchmark)
+            & (frame["status"] != "ok")
+        ]
+        return str(missing["status"].iloc[0]) if len(missing) else "no value"
+
+    def differences(self, column: Column) -> list[Difference]:
+        """Every method against the best of the column, the best first, then by value."""
+        if column not in self._differences:
+            self._differences[column] = self._compare(column)
+        return self._differences[column]
+
+    def comparison_level(self, column: Column) -> float:
+        """The level of each difference: 95 % for all of a column together (Bonferroni)."""
+        if column not in self._levels:
+            others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
+            self._levels[column] = 1 - (1 - LEVEL) / max(others, 1)
+        return self._levels[column]
+
+    def _compare(self, column: Column) -> list[Difference]:
+        valued = [m for m in self.ranked if self.cell(m, column).value is not None]
+        if not valued:
+            return []
+        ranked = sorted(valued, key=lambda m: -(self.cell(m, column).value or 0.0))
+        best = ranked[0]
+        found = [Difference(best, "best", seeds=self.cell(best, column).seeds)]
+        return found + [self.difference(column, best, other) for other in ranked[1:]]
+
+    def difference(self, column: Column, best: Method, other: Method) -> Difference:
+        """`best` minus `other`, at the level of `comparison_level`."""
+        level = self.comparison_level(column)
+        estimate, seeds, why = self.paired(column, best, other, level=level)
+        if estimate is None:
+            return Difference(other, "not compared", why=why)
+        verdict: Verdict = "lower" if estimate.low > 0 else "not told apart"
+        return Difference(other, verdict, estimate, seeds)
+
+    def paired(
+        self, column: Column, one: Method, other: Method, *, level: float
+    ) -> tuple[Estimate | None, tuple[int, ...], str]:
+        """`one` − `other` over the seeds that both have, these seeds, and why there is none."""
+        seeds, *runs = self.common_runs(column, one, other)
+        if not runs[0]:
+            return None, (), "no seed in common"
+        estimate = self.scores.difference(column, *runs, level=level)
+        return estimate, seeds, "" if estimate else self.scores.why_not(column)
+
+    def common_runs(
+        self, column: Column, one: Method, other: Method
+    ) -> tuple[tuple[int, ...], list[str], list[str]]:
+        """The seeds that two methods have a value of, and the runs of each in their order."""
+        if one.is_model:
+            return (), [one.backbone], [other.backbone]
+        seeds = sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
+        return tuple(seeds), self._runs(one, column, seeds), self._runs(other, column, seeds)
+
+    def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
+        runs = {row.seed: row.run for row in self.part(method, column)}
+        return [str(runs[seed]) for seed in seeds]
+
+    def name(self, method: Method) -> str:
+        """A method in running text; the backbone only where there are several."""
+        if method.is_model:
+            return method.backbone
+        parts = [method.head] + ([method.sampler] if len(self.study.samplers) > 1 else [])
+        text = " + ".join(parts)
+        return f"{text} ({method.backbone})" if len(self.study.backbones) > 1 else text

@@ -1,0 +1,103 @@
+"""The JSON Schema of a study: from the pydantic models, with the catalogues' names filled in.
+
+Editors read it through the first line of each file in `config/`; Snakemake's `validate` accepts it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from frcore.backbones import BACKBONES
+from frcore.components.catalogue import Catalogue
+from frcore.heads import HEADS
+from frcore.samplers import SAMPLERS
+from frcore.study.config import TRAINING_PARTS, Study
+from frcore.study.section import LABEL_PATTERN
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+CUSTOM = {"type": "string", "pattern": ":", "description": "A class of your own: module:Class."}
+
+
+def study_schema() -> dict[str, Any]:
+    """The schema of a study's YAML, before `${...}` is filled in."""
+    schema = Study.model_json_schema()
+    definitions = schema["$defs"]
+    definitions.pop("Component")
+    for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS)):
+        definitions[catalogue.kind] = _component(catalogue)
+        schema["properties"][field]["items"] = {"$ref": f"#/$defs/{catalogue.kind}"}
+        schema["properties"][field]["minItems"] = 1
+    measurement = definitions["Measurement"]["properties"]
+    measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
+    for field in ("benchmarks", "inputs"):
+        schema["properties"][field]["additionalProperties"] = False
+    # A study trains, or judges models trained elsewhere, or both.
+    schema["anyOf"] = [{"required": list(TRAINING_PARTS)}, {"required": ["models"]}]
+    schema["dependentRequired"] = {
+        part: [other for other in TRAINING_PARTS if other != part] for part in TRAINING_PARTS
+    }
+    return {"$schema": DIALECT, **_defaults_in_words(schema)}
+
+
+def _defaults_in_words(node: Any) -> Any:
+    """`node` with each default in its description.
+
+    Snakemake's `validate` fills defaults in from every alternative of a union, also the wrong ones.
+    """
+    if isinstance(node, list):
+        return [_defaults_in_words(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    words = {
+        # These map names to schemas, and a name may be "default".
+        key: {name: _defaults_in_words(item) for name, item in value.items()}
+        if key in ("$defs", "properties", "patternProperties")
+        else _defaults_in_words(value)
+        for key, value in node.items()
+    }
+    default = words.pop("default", None)
+    if default is not None and default != [] and not isinstance(default, dict):
+        sentence = f"Default: {json.dumps(default)}."
+        about = words.get("description")
+        words["description"] = f"{about} {sentence}" if about else sentence
+    return words
+
+
+def _component(catalogue: Catalogue[Any]) -> dict[str, Any]:
+    """A name or a mapping; the parameters of each known name are closed, a class's own are not."""
+    kind = catalogue.kind
+    label = {"type": "string", "pattern": LABEL_PATTERN, "description": "In files and tables."}
+    own = {
+        "type": "object",
+        "properties": {"name": CUSTOM, "label": label},
+        "required": ["name"],
+    }
+    without_parameters = [name for name in catalogue if not _required(catalogue, name)]
+    return {
+        "description": f"A {kind}: its name, or a mapping with its name and parameters.",
+        "anyOf": [
+            {"enum": without_parameters},
+            CUSTOM,
+            *(_known(catalogue, name, label) for name in catalogue),
+            own,
+        ],
+    }
+
+
+def _required(catalogue: Catalogue[Any], name: str) -> list[str]:
+    return list(catalogue.schema(name).model_json_schema().get("required", []))
+
+
+def _known(catalogue: Catalogue[Any], name: str, label: dict[str, Any]) -> dict[str, Any]:
+    (described,) = catalogue.describe(name)
+    parameters = catalogue.properties(name)
+    if "over" in parameters:
+        parameters = {**parameters, "over": {"$ref": f"#/$defs/{catalogue.kind}"}}
+    return {
+        "type": "object",
+        "description": described["summary"],
+        "properties": {"name": {"const": name}, "label": label, **parameters},
+        "required": ["name", *_required(catalogue, name)],
+        "additionalProperties": False,
+    }

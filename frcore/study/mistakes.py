@@ -1,0 +1,161 @@
+"""What is wrong with a study, said in its own words: key, what was given, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+import pydantic
+
+from frcore.errors import UserError, listed
+from frcore.study.config import Study
+from frcore.study.file import parse_value
+from frcore.study.models import SHA256_PATTERN
+from frcore.study.section import LABEL_PATTERN
+from frcore.text import one_line
+
+Location = tuple[int | str, ...]
+
+LONGEST_LINE = 1500
+"""Characters of a message; a key can be as long as the file."""
+
+
+_ALLOWED: Mapping[str, str] = {
+    LABEL_PATTERN: "letters, digits, '_', '.' and '+', because it becomes a file name in which '-' "
+    "separates the parts",
+    SHA256_PATTERN: "the 64 digits 0-9 and a-f that `sha256sum FILE` prints",
+}
+"""What the patterns of a study's texts mean."""
+
+
+def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
+    """One line for each mistake in `raw`, the content of the file `source`."""
+    schema = Study.model_json_schema()
+    found = [dict(item) for item in error.errors()]
+    places: set[Location] = {item["loc"] for item in error.errors()}
+    lines = [
+        one_line(_line(item, raw, schema), LONGEST_LINE)
+        for item in found
+        if not _follows(item, places)
+    ]
+    return f"{source}: {listed(lines)}"
+
+
+def _follows(item: dict[str, Any], places: Set[Location]) -> bool:
+    """Whether an error at another of `places` is the cause of this one."""
+    location: Location = item["loc"]
+    if item["type"] == "too_short":  # pydantic drops the items that are wrong, then counts
+        return any(place[: len(location)] == location for place in places if place != location)
+    # The label is made from the name.
+    return location[-1:] == ("label",) and (*location[:-1], "name") in places
+
+
+def nearest(given: str, names: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of `names`, or nothing.
+
+    >>> nearest("epoch", ["epochs", "momentum"])
+    "; did you mean 'epochs'?"
+    """
+    near = difflib.get_close_matches(given, list(names), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
+    location: Location = item["loc"]
+    kind, given = item["type"], item["input"]
+    place = _place(location, raw)
+    if kind == "extra_forbidden":
+        names = list(_fields(schema, location[:-1]))
+        key = str(location[-1])
+        return f"{place}: unknown key{nearest(key, names) or '.'} Allowed: {', '.join(names)}"
+    if kind == "missing":
+        about = _fields(schema, location[:-1]).get(str(location[-1]), {}).get("description")
+        return f"{place}: is missing; add it" + (f" ({about})" if about else "")
+    if kind == "union_tag_invalid":
+        names = item["ctx"]["expected_tags"].replace("'", "").split(", ")
+        tag = item["ctx"]["tag"]
+        return (
+            f"{place}.kind: '{tag}' given{nearest(tag, names) or '.'} Allowed: {', '.join(names)}"
+        )
+    if kind == "union_tag_not_found":
+        node = _node(schema, location)
+        names = list(node.get("discriminator", {}).get("mapping", {}))
+        return f"{place}.kind: is missing; add one of {', '.join(names)}"
+    if kind == "string_pattern_mismatch":
+        return f"{place}: {_shown(given)} given; allowed are {_ALLOWED[item['ctx']['pattern']]}"
+    if kind == "value_error":
+        message = item["msg"].removeprefix("Value error, ")
+        return f"{place}: {message}" if place else message
+    message = item["msg"].replace("Input should be", "it should be").replace("tuple", "list")
+    message = message[0].lower() + message[1:]
+    hint = nearest(given, _constants(_node(schema, location))) if isinstance(given, str) else ""
+    return f"{place}: {_shown(given)} given; {message}{hint or _quotes(kind, given)}"
+
+
+def _shown(given: Any) -> str:
+    """`given` as YAML has it where Python writes it otherwise."""
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    return one_line(repr(given), 100)
+
+
+def _quotes(kind: str, given: Any) -> str:
+    """What to do about a number in quotes, or a text without them."""
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        return f": write it in quotes, '{_shown(given)}'"
+    wanted = {"int_type": int | float, "float_type": int | float, "bool_type": bool}.get(kind)
+    if wanted is None or not isinstance(given, str):
+        return ""
+    try:
+        meant = parse_value(given, "")
+    except UserError:
+        return ""
+    is_meant = isinstance(meant, wanted) and isinstance(meant, bool) == (wanted is bool)
+    return ": write it without quotes" if is_meant else ""
+
+
+def _place(location: Location, raw: Any) -> str:
+    """`heads[0].name` for a location, without the tags that pydantic puts into it for unions."""
+    text = ""
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(raw, Mapping) and (part in raw or (last and part != "[key]")):
+            text, raw = f"{text}.{part}" if text else str(part), raw.get(part)
+        elif isinstance(raw, list | tuple) and isinstance(part, int):
+            text, raw = f"{text}[{part}]", raw[part] if part < len(raw) else None
+    return text
+
+
+def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """The node behind `$ref`, and behind `X | None`."""
+    if "$ref" in node:
+        return _deref(schema, schema["$defs"][node["$ref"].rpartition("/")[2]])
+    choices = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    return _deref(schema, choices[0]) if len(choices) == 1 else node
+
+
+def _node(schema: dict[str, Any], location: Location) -> dict[str, Any]:
+    """The part of the JSON Schema that describes what stands at `location`."""
+    node = schema
+    for part in location:
+        node = _deref(schema, node)
+        if part in node.get("properties", {}):
+            node = node["properties"][part]
+        elif part in node.get("discriminator", {}).get("mapping", {}):
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif isinstance(part, int) and "items" in node:
+            node = node["items"]
+        elif "patternProperties" in node:
+            node = next(iter(node["patternProperties"].values()))
+        else:
+            return {}
+    return _deref(schema, node)
+
+
+def _fields(schema: dict[str, Any], location: Location) -> dict[str, Any]:
+    return dict(_node(schema, location).get("properties", {}))
+
+
+def _constants(node: dict[str, Any]) -> list[str]:
+    return [str(value) for value in node.get("enum", [])]

@@ -1,0 +1,161 @@
+"""What every part of a study is made of: frozen sections, and labels that become file names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
+)
+from pydantic_core import CoreSchema, core_schema
+
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
+"""Labels become file names and, joined by '-', run names; so no separators and no '-'."""
+
+_DEVICES = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)))
+)
+"""What Windows takes for a device, with any ending."""
+
+
+def _a_file_everywhere(label: str) -> str:
+    """Results are copied to other systems, where such a name is another file or none at all."""
+    if label.endswith(".") or label.split(".")[0].lower() in _DEVICES:
+        raise ValueError(
+            f"'{label}' cannot be a file's name on Windows, where results may be copied to; give "
+            "a label that does not end in '.' and is not one of con, prn, aux, nul, com1, lpt1, …"
+        )
+    return label
+
+
+Label = Annotated[
+    str, Field(pattern=LABEL_PATTERN, max_length=60), AfterValidator(_a_file_everywhere)
+]
+
+
+_WITHOUT_PLACES = {"places": False}
+
+
+def _place(value: str, info: SerializationInfo) -> str:
+    return "" if info.context == _WITHOUT_PLACES else value
+
+
+Place = Annotated[str, PlainSerializer(_place, return_type=str)]
+"""A path of this machine. It is no part of what a spec means: data that are moved are the same
+data. What they contain is told by `frcore.data.signatures.Signature`."""
+
+
+def twice(labels: Iterable[str]) -> list[str]:
+    """The labels that stand twice, also in other capitals: on some systems they are one file.
+
+    >>> twice(["arcface", "cosface", "ArcFace"])
+    ['ArcFace']
+    """
+    seen: set[str] = set()
+    found = []
+    for label in labels:
+        if label.casefold() in seen:
+            found.append(label)
+        seen.add(label.casefold())
+    return found
+
+
+def _exact(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return type(node)(map(_exact, node))
+    if not isinstance(node, dict):
+        return node
+    kind = node.get("type")
+    if kind in ("int", "float", "bool") and not node.get("strict"):
+        strict: Any = {**node, "strict": True}
+        if kind == "bool":
+            return strict
+        return core_schema.no_info_before_validator_function(_plain_number, strict)
+    if kind == "literal" and {type(one) for one in node["expected"]} == {int}:
+        return core_schema.no_info_before_validator_function(_no_truth_value, node)
+    kept = ("metadata", "serialization", "default")
+    return {key: part if key in kept else _exact(part) for key, part in node.items()}
+
+
+def _plain_number(value: Any) -> Any:
+    """A number as Python's own, whole ones as `int`; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def _no_truth_value(value: Any) -> Any:
+    """`true` as a text, which no number is: in Python it equals 1."""
+    return str(value) if isinstance(value, bool) else value
+
+
+class ExactNumbers(BaseModel):
+    """A model whose numbers are finite numbers: neither `true` nor a text is one, and none is true.
+
+    Pydantic by itself takes `true` for 1, '10' for 10 and 1 for `true`. A whole number may be
+    written as a float (1e6), and numpy's numbers are numbers.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema, with every number and truth value in it made strict."""
+        made: CoreSchema = _exact(handler(source))
+        return made
+
+
+class Section(ExactNumbers):
+    """A part of the study: unknown keys are refused, values cannot change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def dotted(settings: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Nested settings with their whole names.
+
+    Args:
+        settings: mappings in mappings.
+        without: keys left out of inner mappings.
+
+    >>> dotted({"rate": 0.1, "over": {"name": "partial_fc", "label": "p"}}, without=["label"])
+    {'rate': 0.1, 'over.name': 'partial_fc'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            inner = {key: kept for key, kept in value.items() if key not in without}
+            found |= {f"{name}.{key}": kept
+                      for key, kept in dotted(inner, without=without).items()}  # fmt: skip
+        else:
+            found[name] = value
+    return found
+
+
+def compact_json(spec: Section, *, places: bool = True) -> str:
+    """A spec or study as the JSON that `frcore ... --spec` takes, on one line.
+
+    Args:
+        spec: what is written.
+        places: False leaves the paths empty, for what must not change when data are moved.
+    """
+    # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
+    # with the text "</script>" could end it there. Such a letter stands in strings only.
+    context = None if places else _WITHOUT_PLACES
+    return spec.model_dump_json(context=context).replace("<", r"\u003c")
+
+
+def without_places(spec: Section) -> dict[str, Any]:
+    """What a spec means, as JSON values: its paths are empty."""
+    return spec.model_dump(mode="json", context=_WITHOUT_PLACES)

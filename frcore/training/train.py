@@ -1,0 +1,275 @@
+"""`frcore train`: one run from prepared data to a trained backbone."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from frcore.data.loader import Batches
+from frcore.data.prepared.folder import Prepared
+from frcore.errors import UserError, check_classes, listed
+from frcore.files import refuse_overlap, sha256_of_json, write_json
+from frcore.machine.faults import RefusedError, refusal
+from frcore.machine.lifetime import Stopped
+from frcore.provenance.environment import environment, versions
+from frcore.provenance.stages import run_code
+from frcore.study.expansion import RunSpec
+from frcore.training.checkpoint import (
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+    save_model,
+)
+from frcore.training.diagnostics import TrainingClasses, diagnose_run
+from frcore.training.fit import TrainingSize, problems
+from frcore.training.loggers import Loggers
+from frcore.training.loop import Trainer, TrainingFailedError, reproducible
+from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
+from frcore.training.run_folder import (
+    CHECKPOINT,
+    FAILURE,
+    RESULT,
+    begin,
+    publish,
+    refuse_other_run,
+)
+from frcore.training.run_lock import BusyError, RunLock
+from frcore.training.tensor_file import read_tensors
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often progress is told inside an epoch; each epoch's end always is."""
+
+
+def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) -> dict[str, Any]:
+    """Train `spec` on the prepared set `data` into the folder `out`; gives `result.json`.
+
+    A run that was cut off goes on from its last epoch. An older result in `out` stays until this
+    one is whole. See docs/formats.md for the files.
+
+    Args:
+        spec: of the run.
+        data: the prepared training set.
+        out: the run's folder.
+        place: where the images are now, if they are read in place and were moved.
+
+    Raises:
+        UserError: the data do not fit the spec or were changed meanwhile, or the device is not
+            there.
+        TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
+        BusyError: another process trains into `out`.
+    """
+    out = Path(out)
+    refuse_overlap(out, [Path(data)])
+    refuse_other_run(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with RunLock(out) as lock:
+        return _train_alone(spec, Path(data), out, lock, place)
+
+
+def _train_alone(
+    spec: RunSpec, data: Path, out: Path, lock: RunLock, place: Path | None
+) -> dict[str, Any]:
+    (out / FAILURE).unlink(missing_ok=True)
+    try:
+        training = spec.training
+        with _device(spec), reproducible(spec.seed, training.threads, training.device):
+            return _train(spec, Prepared.open(data, place=place), out, lock)
+    except BusyError:
+        raise  # the folder is another's now, and so is what is told in it
+    except Exception as caught:
+        error = refusal(caught, out) or caught
+        failure = {
+            "id": spec.id,
+            "spec_hash": spec.hash,
+            "status": "failed",
+            "error": str(error) or type(error).__name__,
+            "diagnosis": error.diagnosis if isinstance(error, TrainingFailedError) else None,
+        }
+        with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
+            write_json(out / FAILURE, failure)
+        if error is caught:
+            raise
+        raise error from caught
+
+
+def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[str, Any]:
+    console = Console(stderr=True)
+    _check_data(spec, prepared)
+    training = spec.training
+    batches = Batches(
+        prepared,
+        training.batch_size,
+        seed=spec.seed,
+        device=training.device,
+        flip=training.flip,
+        augment=training.augment,
+        threads=training.loader_threads,
+    )
+    trainer = Trainer(spec, batches, prepared.num_classes)
+    size = TrainingSize.of(prepared)
+    if found := problems(training, trainer.classifier.sampler, size):
+        raise UserError(listed([f"{part}: {problem}" for part, problem in found.items()]))
+    content = prepared.manifest.content_sha256
+    about = prepared.manifest
+    code = run_code(spec, about.kind, in_place=about.storage == "in_place")
+    key = sha256_of_json([spec.hash, content, code, versions()])
+    checkpoint = out / CHECKPOINT
+    state = read_checkpoint(checkpoint, key)
+    if state is not None:
+        restore(state, trainer)
+        console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
+    loggers = Loggers(spec, out)
+    folder = begin(out)
+    write_json(folder / "run.json", _run_record(spec, prepared))
+    metrics = MetricsFile(
+        folder / "metrics.jsonl",
+        lines=state["metrics"] if state else "",
+        listener=lambda event, values: loggers.event(event, values, trainer.step),
+    )
+    is_new, state = state is None, None  # lets go of the file
+    with contextlib.closing(metrics), loggers, _told_how_to_go_on(trainer, checkpoint):
+        if is_new:
+            metrics.write(
+                "start",
+                id=spec.id,
+                images=prepared.manifest.images,
+                identities=prepared.num_classes,
+                steps_per_epoch=len(batches),
+                angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
+            )
+        tell = _teller(trainer, console)
+        while not trainer.is_finished:
+            trainer.train_epoch(metrics, tell)
+            lock.check()
+            save_checkpoint(checkpoint, trainer, metrics, key)
+    try:
+        prepared.refuse_changed()
+    except UserError:
+        checkpoint.unlink(missing_ok=True)  # of images that nobody knows any more
+        raise
+    result = _finish(trainer, prepared, folder)
+    lock.check()
+    publish(out)
+    return result
+
+
+def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Write what comes after the last epoch; all of it follows from the last checkpoint."""
+    spec = trainer.spec
+    save_model(folder / "model.pt", spec, trainer.backbone)
+    classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
+    found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
+    record = {"id": spec.id, "spec_hash": spec.hash, "steps": trainer.step, **found}
+    write_json(folder / "diagnostics.json", record)
+    images = trainer.step * min(spec.training.batch_size, prepared.manifest.images)
+    result = {
+        "id": spec.id,
+        "spec_hash": spec.hash,
+        "status": "ok",
+        "epochs": trainer.epoch,
+        "steps": trainer.step,
+        "seconds": trainer.seconds,
+        "images_per_second": images / trainer.seconds,
+        "final_loss": trainer.epoch_loss,
+        "backend": trainer.backend_name,
+        "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
+    }
+    write_json(folder / RESULT, result)
+    return result
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
+    """A note of what is kept, where somebody stops the training in the block."""
+    try:
+        yield
+    except Stopped as stop:
+        # What the file says, since the stop may have come just before it was written.
+        kept = int(read_tensors(checkpoint)["epoch"]) if trainer.epoch else 0
+        stop.add_note(
+            f"epoch {kept} of {trainer.spec.training.epochs} is kept in {checkpoint}, and the same "
+            "command goes on from there"
+            if kept
+            else f"{trainer.spec.id} had not finished an epoch, so the same command starts it again"
+        )
+        raise
+
+
+def _teller(trainer: Trainer, console: Console) -> Callable[[dict[str, Any]], None]:
+    """Says now and then how far the training is, from each logged step's figures."""
+    epochs = trainer.spec.training.epochs
+    started, first, said = time.perf_counter(), trainer.step, time.perf_counter()
+
+    def tell(record: dict[str, Any]) -> None:
+        nonlocal said
+        now = time.perf_counter()
+        if now - said < SECONDS_BETWEEN_LINES and not float(record["epoch"]).is_integer():
+            return
+        said = now
+        steps_left = epochs * len(trainer.batches) - trainer.step
+        left = (now - started) / (trainer.step - first) * steps_left
+        console.print(
+            f"{trainer.spec.id}: epoch {record['epoch']:.1f}/{epochs}  loss {record['loss']:.3f}  "
+            f"target angle {record['target_angle']:.1f}°  scale {record['scale']:.2f}  "
+            f"{record['images_per_second']:.0f} images/s  {left:.0f} s left",
+            highlight=False,
+        )
+
+    return tell
+
+
+def _run_record(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
+    manifest = prepared.manifest
+    return {
+        "id": spec.id,
+        "spec": spec.model_dump(mode="json"),
+        "spec_hash": spec.hash,
+        "data": {
+            "content_sha256": manifest.content_sha256,
+            "spec_hash": manifest.spec_hash,
+            "images": manifest.images,
+            "identities": manifest.identities,
+        },
+        "environment": environment(spec.training.device),
+    }
+
+
+def _check_data(spec: RunSpec, prepared: Prepared) -> None:
+    """The prepared set is a training set of the size the backbone expects."""
+    height, width = prepared.images.shape[1:3]
+    if (height, width) != (spec.image.size, spec.image.size):
+        raise UserError(
+            f"prepared images are {height}×{width} but image.size is {spec.image.size}; "
+            "prepare the data again with this study"
+        )
+    if prepared.manifest.protocol != "train":
+        raise UserError(
+            f"the prepared set is a benchmark ({prepared.manifest.protocol}); training needs the "
+            "one made from the study's `train` section"
+        )
+    check_classes(len(np.unique(prepared.labels)), "a training set")
+
+
+@contextlib.contextmanager
+def _device(spec: RunSpec) -> Iterator[None]:
+    """The device of the run: for a GPU, a lease of one that nobody else uses."""
+    if spec.training.device == "cpu":
+        yield
+        return
+    from frcore.machine.leases import lease_gpu
+
+    with lease_gpu(exclusive=True):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError(
+                "training.device is 'cuda' but torch sees no GPU; run `frcore doctor`, or set "
+                "training.device to 'cpu'"
+            )
+        yield
