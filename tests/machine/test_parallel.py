@@ -86,7 +86,7 @@ def test_a_killed_process_is_an_error_and_leaves_no_others():
 def test_nobody_is_left_when_the_parent_goes(how):
     """A job that is under way ends by itself; no worker waits for a parent that is gone."""
     code = (
-        "import signal, time; from functools import partial; from frcore import parallel\n"
+        "import signal, time; from functools import partial; from frcore.machine import parallel\n"
         # Ignored in what a shell started with `&`, and pytest may be.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('started', flush=True)\n"

@@ -529,8 +529,8 @@ def test_another_head_in_the_catalogue_repeats_nothing():
 def test_listings_and_pages_repeat_nothing():
     reached = CODE.reached(EVERYTHING)
     assert ("frcore.heads.uniface", "UniFace") in reached
-    own = ("listing", "reporting.component_docs", "reporting.head_curves", "reporting.plot_heads",
-           "cli", "commands.stages")  # fmt: skip
+    own = ("commands.listing", "reporting.docs.component_docs", "reporting.figures.head_curves",
+           "reporting.figures.heads", "cli", "commands.stages")  # fmt: skip
     for name in own:
         assert importlib.util.find_spec(f"frcore.{name}"), name
         assert not {key for key in reached if key[0] == f"frcore.{name}" and key[1]}

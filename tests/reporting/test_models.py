@@ -15,7 +15,7 @@ from frcore.results.rows import NONE, collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Method, Summary
 from frcore.study import expansion
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 from tests.reporting.tree import Tree, make_study
 
 TRAINING = ("train", "backbones", "heads", "samplers", "training", "measurement")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from frcore.reporting import outputs
 from frcore.reporting.page import captions
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 
 
 def test_the_list_of_outputs_needs_nothing_heavy():

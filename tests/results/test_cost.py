@@ -16,7 +16,7 @@ from frcore.reporting.tables.overview import overview_table
 from frcore.results.cost import conditions, is_disturbed
 from frcore.results.rows import Rows
 from frcore.results.summary import Summary
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 
 WHY = "other programs took 1.5 of 2 cores"
 

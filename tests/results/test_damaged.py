@@ -14,7 +14,7 @@ from frcore.results.rows import Rows, collect
 from frcore.results.scores import Scores, load_scores
 from frcore.results.shapes import Evaluation, Measurement
 from frcore.results.summary import Summary
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 from tests.reporting.page.test_page import Reader
 from tests.reporting.tree import Tree, make_study
 

@@ -7,7 +7,7 @@ import pytest
 from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
 from frcore.results.rows import collect, csv_text
 from frcore.study import expansion
-from tests.reporting.conftest import HOSTILE, Made
+from tests.reporting.made import HOSTILE, Made
 from tests.reporting.tree import Tree, make_study
 
 

@@ -9,7 +9,7 @@ from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Column, Method, Summary
 from frcore.study import expansion
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 from tests.reporting.tree import Tree, make_study
 
 ACCURACY = Column("pairs", "accuracy", None, "all")

@@ -15,7 +15,7 @@ from frcore.reporting.figures.all import curve_jobs
 from frcore.reporting.figures.canvas import WIDTH, Message, legend, look, panels
 from frcore.reporting.figures.palette import Palette
 from frcore.results.summary import Summary
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 from tests.reporting.tree import make_study
 
 HEADS = ("arcface", "softmax")

@@ -15,7 +15,7 @@ from frcore.reporting.figures.palette import MOST_BANDS
 from frcore.reporting.figures.roc import det, roc
 from frcore.results.scores import Scores
 from frcore.results.summary import Method, Summary
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 from tests.reporting.tree import make_study
 
 ARCFACE = Method("tiny", "arcface", "full")

@@ -26,7 +26,7 @@ from frcore.results.summary import Summary
 from frcore.study import expansion
 from frcore.study.config import Study
 from frcore.training.train import train
-from tests.reporting.conftest import Made
+from tests.reporting.made import Made
 from tests.reporting.told import diagnosed
 from tests.reporting.tree import Tree, make_study
 

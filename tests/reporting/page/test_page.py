@@ -10,7 +10,7 @@ from frcore.reporting import outputs
 from frcore.reporting.page import captions
 from frcore.reporting.page.samples import samples
 from frcore.study.config import Study
-from tests.reporting.conftest import HOSTILE, Made
+from tests.reporting.made import HOSTILE, Made
 
 
 class Reader(HTMLParser):

@@ -9,7 +9,7 @@ from frcore.reporting.page.answer import answer, over_all
 from frcore.reporting.tables.all import all_tables
 from frcore.reporting.tables.cost import cost_table, significant
 from frcore.results.summary import Summary
-from tests.reporting.conftest import HOSTILE, Made
+from tests.reporting.made import HOSTILE, Made
 from tests.results.test_summary import ACCURACY, FEW, TAR, values
 
 

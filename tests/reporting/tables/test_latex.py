@@ -11,7 +11,7 @@ import pytest
 from frcore.reporting import outputs
 from frcore.reporting.tables.latex import escape, to_latex
 from frcore.reporting.tables.table import Cell, Heading, Table
-from tests.reporting.conftest import HOSTILE, Made
+from tests.reporting.made import HOSTILE, Made
 from tests.reporting.tables.test_table import TABLE
 
 LETTERS = "Łódź Größe çà ñ ï ĵ ő ą đ Ω ∞ שלום 中文 🙂 e\u0301 a\u0332 \u202egnp \x1b[31m \udce9"

@@ -12,7 +12,7 @@ from frcore.reporting.tables.table import (
     to_html,
     to_markdown,
 )
-from tests.reporting.conftest import HOSTILE
+from tests.reporting.made import HOSTILE
 
 TABLE = Table(
     "accuracy",
