@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.errors import UserError
+from frcore.data.refusal import refuse, refuse_rows
 from frcore.machine.faults import raise_refusal
 from frcore.study.data import Image
 
-_SHOWN = 10
+__all__ = ["fit", "read_all", "read_image", "refuse", "refuse_rows"]
+
 _PART = 4096
 
 
@@ -88,33 +89,3 @@ def read_all(
             for _ in pool.map(read, rows):
                 progress.advance(task)
     return dict(sorted(problems.items()))
-
-
-def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None = None) -> None:
-    """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
-
-    Args:
-        what: they are, such as "images cannot be used".
-        problems: one text each.
-        remedy: what the user can do.
-        total: how many there are, where `problems` are only the first of them.
-
-    >>> refuse("images cannot be used", [], "repair them")
-    """
-    if not problems:
-        return
-    count = len(problems) if total is None else total
-    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
-    more = count - min(len(problems), _SHOWN)
-    rest = f"\n  … and {more} more" if more > 0 else ""
-    raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
-
-
-def refuse_rows(
-    what: str,
-    rows: Sequence[int] | NDArray[np.int64],
-    problem: Callable[[int], str],
-    remedy: str,
-) -> None:
-    """As `refuse`, where only the first ten of perhaps millions of problems are put into words."""
-    refuse(what, [problem(int(row)) for row in rows[:_SHOWN]], remedy, total=len(rows))

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.pixels.images import fit, refuse
-from frcore.data.prepared.encoded import EncodedImages
+from frcore.data.pixels.images import fit
+from frcore.data.refusal import refuse
+from frcore.data.progress import progress_bar
+from frcore.data.contents import EncodedImages
 from frcore.errors import UserError
 from frcore.machine.parallel import available_cores
 from frcore.study.data import Image
@@ -109,9 +111,15 @@ class InPlaceImages:
         images = self.read(np.atleast_1d(chosen)).images()
         return images if chosen.ndim else images[0]
 
-    def read(self, rows: NDArray[np.int64]) -> Pending:
-        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool."""
-        into = np.empty((len(rows), *self.shape[1:]), np.uint8)
+    def read(self, rows: NDArray[np.int64], into: NDArray[np.uint8] | None = None) -> Pending:
+        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool.
+
+        Args:
+            rows: which images.
+            into: where to, (B, size, size, 3); a new array when absent.
+        """
+        if into is None:
+            into = np.empty((len(rows), *self.shape[1:]), np.uint8)
         problems: dict[int, str] = {}
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
@@ -147,12 +155,22 @@ class InPlaceImages:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def problems(self) -> dict[int, str]:
-        """Decode every image once, and give the reason of each that cannot be used."""
+    def problems(self, into: NDArray[np.uint8] | None = None) -> dict[int, str]:
+        """Decode every image once, and give the reason of each that cannot be used.
+
+        Args:
+            into: where to put the pixels (N, size, size, 3); nowhere when absent.
+        """
         found: dict[int, str] = {}
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            pending = self.read(np.arange(start, min(start + _ROWS_AT_ONCE, len(self))))
-            found |= {start + row: reason for row, reason in pending.problems().items()}
+        with progress_bar() as progress:
+            task = progress.add_task("reading images", total=len(self))
+            for start in range(0, len(self), _ROWS_AT_ONCE):
+                rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(self)))
+                part = None if into is None else into[start : start + len(rows)]
+                pending = self.read(rows, part)
+                found |= {start + row: reason for row, reason in pending.problems().items()}
+                progress.advance(task, len(rows))
+        self.close()
         return found
 
     def content(self) -> Iterator[bytes | memoryview]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frcore.data.origin import Origin
-from frcore.data.pixels.images import refuse
+from frcore.data.refusal import refuse
 from frcore.data.prepared.encoded import open_encoded
 from frcore.data.prepared.in_place import InPlaceImages
 from frcore.data.signatures import Hashes

@@ -1,0 +1,55 @@
+"""Refusing what has many things wrong with it: the first of them are named, all are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frcore.errors import UserError
+
+_SHOWN = 10
+
+
+class Refused(UserError):
+    """Several problems.
+
+    Attributes:
+        problems: the first of them.
+        total: how many there are.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str], total: int):
+        super().__init__(message)
+        self.problems, self.total = problems, total
+
+
+def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None = None) -> None:
+    """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
+
+    Args:
+        what: they are, such as "images cannot be used".
+        problems: one text each.
+        remedy: what the user can do.
+        total: how many there are, where `problems` are only the first of them.
+
+    >>> refuse("images cannot be used", [], "repair them")
+    """
+    if not problems:
+        return
+    count = len(problems) if total is None else total
+    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+    more = count - min(len(problems), _SHOWN)
+    rest = f"\n  … and {more} more" if more > 0 else ""
+    raise Refused(f"{count} {what}:{shown}{rest}\n{remedy}", problems[:_SHOWN], count)
+
+
+def refuse_rows(
+    what: str,
+    rows: Sequence[int] | NDArray[np.int64],
+    problem: Callable[[int], str],
+    remedy: str,
+) -> None:
+    """As `refuse`, where only the first ten of perhaps millions of problems are put into words."""
+    refuse(what, [problem(int(row)) for row in rows[:_SHOWN]], remedy, total=len(rows))
