@@ -8,9 +8,10 @@ them with the reason. Lines end in LF or CRLF, and a byte-order mark is allowed.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -38,32 +39,14 @@ def is_number(field: str) -> bool:
     return True
 
 
-def _is_whole(field: str, largest: int) -> bool:
-    return field.isascii() and field.isdigit() and len(field) < 20 and int(field) <= largest
+_NUMBERS: Mapping[str, tuple[pa.DataType, float, float, str]] = {
+    "id": (pa.int32(), 0, 2**31 - 1, f"a whole number from 0 to {2**31 - 1:,}"),
+    "flag": (pa.int8(), 0, 1, "0 or 1"),
+    "number": (pa.float64(), -sys.float_info.max, sys.float_info.max, "a finite number"),
+}
+"""Of each kind but names: type, smallest and largest value, and these in words."""
 
 
-class _Kind(NamedTuple):
-    type: pa.DataType
-    must_be: str
-    accepts: Callable[[str], bool]
-    wrong: Callable[[pa.ChunkedArray], pa.ChunkedArray]
-    """True for values that pyarrow parses but that are not allowed."""
-
-
-_LARGEST_ID = 2**31 - 1
-_KINDS: Mapping[str, _Kind] = {
-    "name": _Kind(pa.string(), "text", lambda field: True, lambda column: pa.array([False])),
-    "id": _Kind(pa.int32(), f"a whole number from 0 to {_LARGEST_ID:,}",
-                lambda field: _is_whole(field, _LARGEST_ID),
-                lambda column: pa.compute.less(column, 0)),
-    "flag": _Kind(pa.int8(), "0 or 1", lambda field: _is_whole(field, 1),
-                  lambda column: pa.compute.invert(pa.compute.is_in(column, pa.array([0, 1], pa.int8())))),
-    "number": _Kind(pa.float64(), "a finite number",
-                    lambda field: is_number(field) and bool(np.isfinite(float(field))),
-                    lambda column: pa.compute.invert(pa.compute.is_finite(column))),
-    "nothing": _Kind(pa.string(), "empty", lambda field: not field,
-                     lambda column: pa.compute.not_equal(column, "")),
-}  # fmt: skip
 POINT_COLUMNS: Mapping[str, Kind] = {f"{axis}{point}": "number"
                                      for point in range(1, 6) for axis in "xy"}  # fmt: skip
 """Five landmarks."""
@@ -109,8 +92,7 @@ class TextTable:
             self._table = self._parse()
         except pa.ArrowInvalid as error:
             self._refuse_lines(str(error))
-        if any(pa.compute.any(_KINDS[kind].wrong(self._table.column(name))).as_py()
-               for name, kind in self._kinds.items()):  # fmt: skip
+        if not all(self._is_allowed(name, kind) for name, kind in self._kinds.items()):
             self._refuse_lines("a value is not allowed")
 
     def __len__(self) -> int:
@@ -150,6 +132,15 @@ class TextTable:
 
         return series.duplicated().to_numpy(), problem
 
+    def _is_allowed(self, name: str, kind: str) -> bool:
+        """Whether a column has no value that pyarrow parses but that is not allowed."""
+        if kind not in _NUMBERS:
+            column = self.texts(name)
+            return kind == "name" or not pa.compute.any(pa.compute.not_equal(column, "")).as_py()
+        values = self.values(name)
+        _, low, high, _ = _NUMBERS[kind]
+        return bool(((low <= values) & (values <= high)).all())
+
     def _at(self, row: int, problem: str) -> str:
         return f"{self.path}:{row + 1 + self._header}: {problem}"
 
@@ -165,7 +156,8 @@ class TextTable:
                 double_quote=may_quote, ignore_empty_lines=False,
             ),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types={name: _KINDS[kind].type for name, kind in self._kinds.items()},
+                column_types={name: _NUMBERS[kind][0] if kind in _NUMBERS else pa.string()
+                              for name, kind in self._kinds.items()},
                 null_values=[],
                 strings_can_be_null=False,
             ),
@@ -202,13 +194,13 @@ class TextTable:
             return "the line is not UTF-8"
         if not text.strip():
             return "the line is empty"
-        quoting = csv.QUOTE_MINIMAL if self._separator == "," else csv.QUOTE_NONE
-        fields = next(csv.reader([text], delimiter=self._separator, quoting=quoting))
+        quoted = self._separator == ","
+        fields = next(csv.reader([text])) if quoted else text.split(self._separator)
         if len(fields) != len(self._kinds) or (_FILLER in self._kinds and fields[-1]):
             return self._wrong_count(text, len(fields))
         for (name, kind), field in zip(self._kinds.items(), fields, strict=True):
-            if not _KINDS[kind].accepts(field):
-                problem = f"{name} must be {_KINDS[kind].must_be}"
+            if kind in _NUMBERS and not _accepts(field, kind):
+                problem = f"{name} must be {_NUMBERS[kind][3]}"
                 if row == 0 and not self._header and not any(map(is_number, fields)):
                     return f"the first line looks like a header; the list has none ({problem})"
                 return problem
@@ -224,6 +216,13 @@ class TextTable:
         if len(text.split()) == len(names):
             return f"{due}, not several, and none at the ends"
         return f"{due}, not {count}"
+
+
+def _accepts(field: str, kind: str) -> bool:
+    _, low, high, _ = _NUMBERS[kind]
+    if kind == "number":
+        return is_number(field) and low <= float(field) <= high
+    return field.isascii() and field.isdigit() and len(field) < 20 and int(field) <= high
 
 
 def unsafe_names(names: pa.ChunkedArray) -> Bools:

@@ -27,7 +27,7 @@ from frcore.data.ijb.layout import (
     enrolment_files,
     meta_file,
 )
-from frcore.data.pixels.images import refuse
+from frcore.data.pixels.images import refuse_rows
 from frcore.data.text_table import (
     Kind,
     TextTable,
@@ -194,12 +194,12 @@ def _read_enrolled(root: Path, name: Name, known: Ids) -> tuple[pd.DataFrame, li
     enrolled = pd.concat(tables, ignore_index=True)
     first = enrolled.drop_duplicates("template").set_index("template")["subject"]
     before = first[enrolled["template"]].to_numpy()
-    problems = [
-        f"{paths[row.list]}:{row.line}: template {row.template} has the subject {row.subject} "
-        f"here, but {first[row.template]} before"
-        for row in enrolled[enrolled["subject"] != before].itertuples()
-    ]
-    refuse("rows contradict others", problems, _REMEDY)
+    refuse_rows(
+        "rows contradict others", np.flatnonzero(enrolled["subject"] != before),
+        lambda row: "{}:{line}: template {template} has the subject {subject} here, but {} before"
+        .format(paths[enrolled["list"][row]], before[row], **enrolled.loc[row]),
+        _REMEDY,
+    )  # fmt: skip
     return enrolled, warnings if missing else []
 
 
