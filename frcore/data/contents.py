@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from frcore.components.catalogue import at_place
 from frcore.data.names import normalised
-from frcore.data.pixels.decoding import BadImageError, Encoded
+from frcore.data.pixels.decoding import Encoded
+from frcore.data.pixels.images import read_file
 from frcore.errors import UserError, unknown_name
-from frcore.machine.faults import raise_refusal
 
 KINDS = {
     "files": "frcore.data.contents:EncodedFiles",
@@ -153,20 +153,6 @@ class CopiedFiles(EncodedFiles):
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         return type(self)(self.root, [self._paths[row] for row in rows])
-
-
-def read_file(path: Path) -> bytes:
-    """The content of an image file.
-
-    Raises:
-        BadImageError: it is missing, or cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        if not isinstance(error, PermissionError):
-            raise_refusal(error)
-        raise BadImageError(error.strerror or str(error)) from error
 
 
 def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> EncodedImages:

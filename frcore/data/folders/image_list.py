@@ -25,12 +25,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.contents import Contents, EncodedFiles
-from frcore.data.ijb.text_table import is_number
 from frcore.data.labels import labelled, of_texts
 from frcore.data.names import NamesOnDisk
 from frcore.data.pixels.picture_kinds import SUFFIXES
 from frcore.data.refusal import refuse
 from frcore.data.source import File, Source, below
+from frcore.data.text_table import is_number
 from frcore.errors import UserError
 
 _BLOCK_BYTES = 2**24

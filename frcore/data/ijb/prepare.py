@@ -2,134 +2,108 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frcore.data.ijb.layout import CROPS, PUBLISHED, Name
+from frcore.data.contents import Contents, EncodedFiles
+from frcore.data.ijb.layout import (
+    IMAGE_COLUMNS,
+    SYNTHETIC_MARK,
+    find_crops,
+    list_files,
+    meta_file,
+)
 from frcore.data.ijb.lists import IJBLists, read_lists
 from frcore.data.ijb.people import People, people_of
-from frcore.data.pixels.images import refuse
-from frcore.data.prepared.draft import BareDraft, written_absent, written_in_place
-from frcore.data.prepared.encoded import EncodedFiles
-from frcore.data.prepared.in_place import InPlaceImages
-from frcore.errors import UserError
-from frcore.study.data import IJB, Image
-
-_ALIGNMENT = "arcface-112"
+from frcore.data.refusal import refuse_rows
+from frcore.data.source import File, Source
+from frcore.data.text_table import TextTable
 
 
-def write_ijb(spec: IJB, image: Image, out: Path, about: dict[str, Any],
-              workers: int | None) -> None:  # fmt: skip
-    """Write the benchmark to the folder `out`; see `frcore.data.ijb.lists.read_lists` for its
-    errors."""
-    root = Path(spec.root)
-    lists = read_lists(root, spec.name, keep_repeated_pairs=spec.repeated_pairs == "keep")
-    people = people_of(lists, spec.name)
-    about = {**about, "alignment": _ALIGNMENT, "people": "numbered"}
-    with _draft(spec, lists, root, image, out, about, workers) as draft:
-        draft.warnings += [*lists.warnings, *people.warnings, *_about_alignment(image)]
-        _set_tables(draft, lists, people)
+class IJBSource(Source):
+    """The benchmark; images stay where they are and are aligned when they are used."""
 
-
-def _draft(spec: IJB, lists: IJBLists, root: Path, image: Image, out: Path,
-           about: dict[str, Any], workers: int | None
-           ) -> AbstractContextManager[BareDraft]:  # fmt: skip
-    if not spec.images:
-        return written_absent(out, size=image.size, protocol="templates", **about)
-    crops = find_crops(root, spec.name)
-    names = lists.names.to_pandas().astype("str")
-    source = EncodedFiles(crops, names)
-    _refuse_missing(source)
-    images = InPlaceImages(source, image, landmarks=lists.landmarks, threads=workers)
-    return written_in_place(out, images, protocol="templates", **about)
-
-
-def find_crops(root: Path, name: Name) -> Path:
-    """The folder of the images.
-
-    Raises:
-        UserError: it is not there.
-    """
-    crops = root / CROPS
-    if not crops.is_dir():
-        raise UserError(
-            f"{crops} is not there, which holds the images of {PUBLISHED[name].title}; put it "
-            "beside meta/, or set `images: false` to judge embeddings made elsewhere"
+    def read(self) -> Contents:
+        spec = self.section
+        lists = read_lists(spec.root, spec.name, keep_repeated_pairs=spec.repeated_pairs == "keep")
+        people = people_of(lists, spec.name)
+        tables, images = _tables(lists, people), None
+        if spec.images:
+            images = EncodedFiles(find_crops(Path(spec.root), spec.name), tables["index"]["name"])
+            _refuse_missing(images)
+        return Contents(
+            "templates",
+            images,
+            tables.pop("index"),
+            tables,
+            landmarks=lists.landmarks if spec.images else None,
+            decode=False,
+            about={"alignment": "arcface-112", "people": "numbered"},
+            warnings=[*lists.warnings, *people.warnings],
         )
-    return crops
+
+    def files(self) -> Iterator[File]:
+        root, name = Path(self.section.root), self.section.name
+        for path in (root / SYNTHETIC_MARK, *list_files(root, name)):
+            if path.is_file():
+                yield f"list {path.name}", path
+        if self.section.images:
+            crops, images = find_crops(root, name), meta_file(root, name, "face_tid_mid.txt")
+            table = TextTable(images, IMAGE_COLUMNS, "Take the list as it was released")
+            for image in table.texts("image").to_pylist():
+                yield image, f"{crops}/{image}"
 
 
 def _refuse_missing(source: EncodedFiles) -> None:
-    """Every image is a file with content; whether it is a good one shows when it is decoded."""
-    problems: list[str] = []
-    total = 0
-    for name in source.names:
-        path = source.root / name
-        with contextlib.suppress(OSError):
-            if path.stat().st_size:
-                continue
-        total += 1
-        if len(problems) < 10:
-            problems.append(f"{path}: {'empty' if path.exists() else 'no such file'}")
-    refuse("images are missing", problems,
-           "Complete the folder, or set `images: false` to judge embeddings made elsewhere",
-           total=total)  # fmt: skip
+    """Every image is a file with content; whether it can be decoded is seen when it is used."""
+
+    def size(path: Path) -> int:
+        try:
+            return path.stat().st_size
+        except OSError:
+            return -1
+
+    sizes = np.array([size(source.root / name) for name in source.names])
+    refuse_rows(
+        "images are missing", np.flatnonzero(sizes <= 0),
+        lambda row: f"{source.root / source.names[row]}: "
+        f"{'empty' if sizes[row] == 0 else 'no such file'}",
+        "Complete the folder, or set `images: false` to judge embeddings made elsewhere",
+    )  # fmt: skip
 
 
-def _set_tables(draft: BareDraft, lists: IJBLists, people: People) -> None:
-    who = pd.Series(people.of(lists.template)).astype("str")
-    codes = pd.factorize(who, sort=True)[0].astype(np.int64)
-    draft.tables["index"] = pd.DataFrame(
-        {
+def _tables(lists: IJBLists, people: People) -> dict[str, pd.DataFrame]:
+    identity = pd.Series(people.of(lists.template)).astype("str")
+    tables = {
+        "index": pd.DataFrame({
             "name": lists.names.to_pandas().astype("str"),
-            "identity": who,
-            "label": codes,
+            "identity": identity,
+            "label": pd.factorize(identity, sort=True)[0].astype(np.int64),
             "medium": lists.medium,
-            "true_identity": who,
-        }
-    )
-    draft.tables["templates"] = pd.DataFrame(
-        {
+            "true_identity": identity,
+        }),
+        "templates": pd.DataFrame({
             "template": lists.template,
             "image": np.arange(len(lists.template), dtype=np.int32),
             "medium": lists.medium,
-            "identity": who,
+            "identity": identity,
             "weight": lists.score,
-        }
-    )
-    draft.tables["template_pairs"] = pd.DataFrame(
-        {"a": lists.a, "b": lists.b, "same": lists.same}, copy=False
-    )
-    _set_search_tables(draft, lists, people)
-
-
-def _set_search_tables(draft: BareDraft, lists: IJBLists, people: People) -> None:
+        }),
+        "template_pairs": pd.DataFrame({"a": lists.a, "b": lists.b, "same": lists.same},
+                                       copy=False),
+    }  # fmt: skip
     enrolled = lists.enrolled
-    if {0, 1} - set(enrolled["list"]):
-        # A search needs probes and at least one gallery.
-        return
-    table = pd.DataFrame(
-        {
+    # A search needs probes and at least one gallery.
+    if {0, 1} <= set(enrolled["list"]):
+        searched = pd.DataFrame({
             "gallery": enrolled["list"].astype("int32"),
             "template": enrolled["template"],
             "identity": people.of(enrolled["template"].to_numpy()),
-        }
-    )
-    is_probe = table["gallery"] == 0
-    draft.tables["galleries"] = table[~is_probe].reset_index(drop=True)
-    draft.tables["probes"] = table.loc[is_probe, ["template", "identity"]].reset_index(drop=True)
-
-
-def _about_alignment(image: Image) -> list[str]:
-    found = []
-    if image.alignment != _ALIGNMENT:
-        found.append(f"image.alignment is '{image.alignment}', but these faces are aligned to the "
-                     "ArcFace template by their landmarks")  # fmt: skip
-    if image.crop is not None:
-        found.append("image.crop has no meaning for faces aligned by landmarks; not applied")
-    return found
+        })  # fmt: skip
+        probes = searched["gallery"] == 0
+        tables["galleries"] = searched[~probes].reset_index(drop=True)
+        tables["probes"] = searched.loc[probes, ["template", "identity"]].reset_index(drop=True)
+    return tables

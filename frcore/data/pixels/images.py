@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
+from frcore.data.progress import progress_bar
 from frcore.data.refusal import refuse, refuse_rows
 from frcore.machine.faults import raise_refusal
 from frcore.study.data import Image
 
-__all__ = ["fit", "read_all", "read_image", "refuse", "refuse_rows"]
+__all__ = ["each_image", "fit", "read_file", "read_image", "refuse", "refuse_rows"]
 
 _PART = 4096
+
+
+def read_file(path: Path) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        BadImageError: it is missing, or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if not isinstance(error, PermissionError):
+            raise_refusal(error)
+        raise BadImageError(error.strerror or str(error)) from error
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -28,13 +41,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         BadImageError: the file is missing, or cannot be used.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        if not isinstance(error, PermissionError):
-            raise_refusal(error)
-        raise BadImageError(error.strerror or str(error)) from error
-    return decode_rgb(content)
+    return decode_rgb(read_file(path))
 
 
 def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
@@ -61,31 +68,26 @@ def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
 
 
-def read_all(
-    paths: Sequence[Path], wanted: Image, into: NDArray[np.uint8], *, workers: int | None = None
+def each_image(
+    work: Callable[[int], None], count: int, what: str, threads: int | None
 ) -> dict[int, str]:
-    """Read the files `paths` into the rows of `into`, uint8 (N, size, size, 3).
+    """Call `work` with 0 to `count` − 1, in threads and under a progress bar.
 
     Returns:
-        the reason for each row that could not be read.
+        the reason for each image that it could not use.
     """
     problems: dict[int, str] = {}
 
-    def read(row: int) -> None:
+    def attempt(row: int) -> None:
         try:
-            into[row] = fit(read_image(paths[row]), wanted)
+            work(row)
         except BadImageError as problem:
             problems[row] = str(problem)
 
-    console = Console(stderr=True)
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
-        task = progress.add_task("reading images", total=len(paths))
-        # In parts: the pool would otherwise queue millions of files at once.
-        for start in range(0, len(paths), _PART):
-            rows = range(start, min(start + _PART, len(paths)))
-            for _ in pool.map(read, rows):
-                progress.advance(task)
+    with ThreadPoolExecutor(threads) as pool, progress_bar() as progress:
+        bar = progress.add_task(what, total=count)
+        # In parts: the pool would otherwise queue millions of images at once.
+        for start in range(0, count, _PART):
+            for _ in pool.map(attempt, range(start, min(start + _PART, count))):
+                progress.advance(bar)
     return dict(sorted(problems.items()))

@@ -11,16 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.pixels.images import fit
+from frcore.data.pixels.images import each_image, fit
 from frcore.data.refusal import refuse
-from frcore.data.progress import progress_bar
 from frcore.data.contents import EncodedImages
 from frcore.errors import UserError
 from frcore.machine.parallel import available_cores
 from frcore.study.data import Image
 
 _PARTS_PER_THREAD = 4
-_ROWS_AT_ONCE = 4096
 
 
 class Pending:
@@ -111,15 +109,9 @@ class InPlaceImages:
         images = self.read(np.atleast_1d(chosen)).images()
         return images if chosen.ndim else images[0]
 
-    def read(self, rows: NDArray[np.int64], into: NDArray[np.uint8] | None = None) -> Pending:
-        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool.
-
-        Args:
-            rows: which images.
-            into: where to, (B, size, size, 3); a new array when absent.
-        """
-        if into is None:
-            into = np.empty((len(rows), *self.shape[1:]), np.uint8)
+    def read(self, rows: NDArray[np.int64]) -> Pending:
+        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool."""
+        into = np.empty((len(rows), *self.shape[1:]), np.uint8)
         problems: dict[int, str] = {}
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
@@ -161,17 +153,13 @@ class InPlaceImages:
         Args:
             into: where to put the pixels (N, size, size, 3); nowhere when absent.
         """
-        found: dict[int, str] = {}
-        with progress_bar() as progress:
-            task = progress.add_task("reading images", total=len(self))
-            for start in range(0, len(self), _ROWS_AT_ONCE):
-                rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(self)))
-                part = None if into is None else into[start : start + len(rows)]
-                pending = self.read(rows, part)
-                found |= {start + row: reason for row, reason in pending.problems().items()}
-                progress.advance(task, len(rows))
-        self.close()
-        return found
+
+        def work(row: int) -> None:
+            image = self._one(row)
+            if into is not None:
+                into[row] = image
+
+        return each_image(work, len(self), "reading images", self.threads)
 
     def content(self) -> Iterator[bytes | memoryview]:
         """Bytes that decide every pixel, for a hash: the encoded images and how they are cut."""

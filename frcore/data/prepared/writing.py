@@ -26,9 +26,16 @@ from frcore.data.prepared.folder import (
 )
 from frcore.data.prepared.in_place import InPlaceImages
 from frcore.data.prepared.stored_source import LANDMARKS, SOURCE, STAMPS, TABLE, write_source
-from frcore.data.prepared.tables import COLUMNS, OPTIONAL, TABLES, Images, content_sha256, typed
+from frcore.data.prepared.tables import (
+    COLUMNS,
+    OPTIONAL,
+    TABLES,
+    Images,
+    content_sha256,
+    one_sided,
+    typed,
+)
 from frcore.data.contents import Contents
-from frcore.data.synthetic.pairing import one_sided
 from frcore.errors import UserError, check_classes
 from frcore.files import FolderKind, atomic_directory, write_json
 from frcore.machine.faults import reserve
@@ -76,7 +83,7 @@ def write(
     """
     refuse(contents.wrong, contents.problems, contents.remedy)
     rows = _enough(contents, np.arange(len(contents.index)), min_images, place)
-    warnings = [*contents.warnings]
+    warnings = [*contents.warnings, *_about_image(contents, image)]
     skipped = [Skipped(file=file, reason=reason) for file, reason in contents.skipped]
     if in_place and contents.decode and not decode:
         warnings.append("images were not decoded when they were prepared (check: none)")
@@ -129,6 +136,18 @@ def write(
         )
         # The manifest last: nothing but the content changes it.
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def _about_image(contents: Contents, image: Image) -> list[str]:
+    """What of the study's `image` the source does not follow."""
+    said, alignment = [], contents.about.get("alignment")
+    if alignment not in (None, image.alignment):
+        said.append(f"image.alignment is '{image.alignment}', but these faces are aligned by their "
+                    f"landmarks ({alignment})")  # fmt: skip
+    if image.crop is not None and (alignment or contents.draw):
+        said.append("image.crop has no meaning for faces that are drawn or aligned here; not "
+                    "applied")  # fmt: skip
+    return said
 
 
 def in_place_images(
