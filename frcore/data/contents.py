@@ -34,6 +34,7 @@ KINDS = {
 
 Protocol = Literal["train", "pairs", "templates"]
 
+
 class EncodedImages(ABC):
     """Encoded image files (JPEG, PNG, ...) of a data set, numbered 0 to N − 1."""
 
@@ -233,5 +234,3 @@ def index_of(
             "true_identity": who,
         }
     )
-
-

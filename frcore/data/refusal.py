@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SHOWN = 10
 
 
-class Refused(UserError):
+class RefusedError(UserError):
     """Several problems.
 
     Attributes:
@@ -42,7 +44,7 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
     more = count - min(len(problems), _SHOWN)
     rest = f"\n  … and {more} more" if more > 0 else ""
-    raise Refused(f"{count} {what}:{shown}{rest}\n{remedy}", problems[:_SHOWN], count)
+    raise RefusedError(f"{count} {what}:{shown}{rest}\n{remedy}", problems[:_SHOWN], count)
 
 
 def refuse_rows(

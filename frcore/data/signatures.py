@@ -1,9 +1,10 @@
 """What data and models contain, in a few letters: the same where nothing changed, wherever it is.
 
 Snakemake compares parameters of a rule. Paths are none of them (`frcore.study.section.Place`); what
-lies there is told by a signature of all files that a section of a study is read from, which its
-source lists (`frcore.data.source.Source.files`). By content it changes with any byte or name; by stat with sizes,
-times of change and names, which is quick for millions of files. What stat can miss: docs/data.md.
+is there is reported by a signature of all files that a section of a study is read from, which its
+source lists (`frcore.data.source.Source.files`). By content it changes with any byte or name; by
+stat with sizes, times of change and names, which is quick for millions of files. What stat can
+miss: docs/data.md.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ time takes about as long as starting Snakemake."""
 
 _SETTLED_NS = 2 * 10**9
 """A file that was changed so shortly ago can change again without another time of change."""
+
 
 class Signature(NamedTuple):
     """What files contain.

@@ -14,8 +14,8 @@ import pytest
 
 from frcore.components.catalogue import at_place
 from frcore.data import loader
+from frcore.data.contents import KINDS
 from frcore.data.prepare import WRITERS, prepare
-from frcore.data.prepared.encoded import KINDS
 from frcore.evaluation.evaluate import evaluate
 from frcore.evaluation.evaluate_model import evaluate_model
 from frcore.measurement.child import run_in_child

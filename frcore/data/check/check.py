@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
+from frcore.data.contents import EncodedImages
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.prepared.encoded import EncodedImages
 from frcore.data.progress import progress_bar
 from frcore.errors import UserError
 from frcore.files import sha256_of_file

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from frcore.data.check.check import Checker, Report, same_picture
 from frcore.data.check.recordio import RECORDIO
 from frcore.data.check.shards import SHARDS
+from frcore.data.contents import EncodedFiles
 from frcore.data.folders.folder import ImageFolder, unused
 from frcore.data.ijb.layout import CROPS, PUBLISHED, meta_file
 from frcore.data.ijb.lists import read_lists
 from frcore.data.ijb.people import people_of
 from frcore.data.pixels.picture_kinds import SUFFIXES, is_picture
-from frcore.data.prepared.encoded import EncodedFiles
 from frcore.data.prepared.folder import MANIFEST, Prepared
 from frcore.data.prepared.in_place import InPlaceImages
 from frcore.data.prepared.tables import one_sided

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from frcore.data.check.check import Checker, Report, same_picture
-from frcore.data.folders.folder import NamesOnDisk
+from frcore.data.contents import EncodedFiles
 from frcore.data.folders.image_list import found_on_disk, read_list
-from frcore.data.prepared.encoded import EncodedFiles
-from frcore.data.prepared.labels import Labels, of_texts
+from frcore.data.labels import Labels, of_texts
+from frcore.data.names import NamesOnDisk
 from frcore.data.shards.columnar import image_path, open_columns
 from frcore.data.shards.files import find_shards
 from frcore.data.shards.parquet import ColumnImages, label_type, read_labels

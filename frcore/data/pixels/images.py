@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.progress import progress_bar
-from frcore.data.refusal import refuse, refuse_rows
 from frcore.machine.faults import raise_refusal
 from frcore.study.data import Image
-
-__all__ = ["each_image", "fit", "read_file", "read_image", "refuse", "refuse_rows"]
 
 _PART = 4096
 

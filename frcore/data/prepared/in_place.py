@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frcore.data.contents import EncodedImages
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.pixels.images import each_image, fit
 from frcore.data.refusal import refuse
-from frcore.data.contents import EncodedImages
 from frcore.errors import UserError
 from frcore.machine.parallel import available_cores
 from frcore.study.data import Image

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from frcore.data.contents import Contents
 from frcore.data.origin import ORIGIN, Origin
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.refusal import refuse, refuse_rows
 from frcore.data.prepared.folder import (
     IMAGES,
     MANIFEST,
@@ -35,7 +35,7 @@ from frcore.data.prepared.tables import (
     one_sided,
     typed,
 )
-from frcore.data.contents import Contents
+from frcore.data.refusal import refuse, refuse_rows
 from frcore.errors import UserError, check_classes
 from frcore.files import FolderKind, atomic_directory, write_json
 from frcore.machine.faults import reserve
@@ -249,9 +249,7 @@ def _numbered(contents: Contents, rows: NDArray[np.int64]) -> tuple[pd.DataFrame
     return index.assign(label=labels), before - len(kept)
 
 
-def _write_tables(
-    folder: Path, contents: Contents, index: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def _write_tables(folder: Path, contents: Contents, index: pd.DataFrame) -> dict[str, pd.DataFrame]:
     given = contents.tables | {"index": index}
     optional = [name for name in OPTIONAL.get(contents.protocol, ()) if name in given]
     names = ("index", *TABLES[contents.protocol], *optional)

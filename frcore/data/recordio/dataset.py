@@ -15,9 +15,8 @@ import pandas as pd
 import pyarrow
 from numpy.typing import NDArray
 
+from frcore.data.contents import EncodedImages
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.encoded import EncodedImages
 from frcore.data.recordio.container import RecordError, RecordFile, read_idx
 from frcore.data.recordio.layout import (
     EXACT,
@@ -27,6 +26,7 @@ from frcore.data.recordio.layout import (
     read_headers,
     split_header,
 )
+from frcore.data.refusal import refuse_rows
 from frcore.errors import UserError
 
 PROPERTY = "property"

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frcore.data.pixels.images import refuse_rows
 from frcore.data.recordio.container import RecordError, RecordFile, aligned
+from frcore.data.refusal import refuse_rows
 from frcore.errors import UserError
 
 _HEADER = struct.Struct("<IfQQ")

@@ -27,6 +27,7 @@ VIDEO_FRAMES = 4
 _IMAGES_PER_TEMPLATE = 10_000
 """Numbers set aside for a template's pictures, so that templates do not depend on one another."""
 
+
 def identity_name(split: str, seed: int, index: int) -> str:
     """A name that is unique over all synthetic data sets."""
     return f"synthetic/{split}/{seed}/{index:05d}"

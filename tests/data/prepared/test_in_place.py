@@ -5,14 +5,14 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from frcore.data.prepared.draft import written_absent, written_in_place
 from PIL import Image as Pillow
 
+from frcore.data.contents import EncodedFiles, open_encoded
 from frcore.data.pixels.align import template
 from frcore.data.pixels.decoding import decode_rgb
 from frcore.data.pixels.images import fit, read_image
 from frcore.data.prepare import prepare
-from frcore.data.prepared.draft import written_absent, written_in_place
-from frcore.data.prepared.encoded import EncodedFiles, open_encoded
 from frcore.data.prepared.folder import Prepared
 from frcore.data.prepared.in_place import InPlaceImages
 from frcore.data.signatures import place_of, sign

@@ -238,7 +238,10 @@ def test_bombs_end_quickly_and_small(name):
         pass
     else:
         assert name in (
-            "nested lists", "doubling", "marks and tuples", "nested tuples in a large file"
+            "nested lists",
+            "doubling",
+            "marks and tuples",
+            "nested tuples in a large file",
         )
     finally:
         peak = tracemalloc.get_traced_memory()[1]
