@@ -14,19 +14,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-class RefusedError(UserError):
-    """Several problems.
-
-    Attributes:
-        problems: the first of them.
-        total: how many there are.
-    """
-
-    def __init__(self, message: str, problems: Sequence[str], total: int):
-        super().__init__(message)
-        self.problems, self.total = problems, total
-
-
 def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None = None) -> None:
     """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
 
@@ -44,7 +31,7 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
     more = count - min(len(problems), _SHOWN)
     rest = f"\n  … and {more} more" if more > 0 else ""
-    raise RefusedError(f"{count} {what}:{shown}{rest}\n{remedy}", problems[:_SHOWN], count)
+    raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
 
 
 def refuse_rows(

@@ -82,7 +82,7 @@ def write(
         UserError: the contents are not in order, or too few images are left.
     """
     refuse(contents.wrong, contents.problems, contents.remedy)
-    rows = _enough(contents, np.arange(len(contents.index)), min_images, place)
+    rows = enough(contents, np.arange(len(contents.index)), min_images, place)
     warnings = [*contents.warnings, *_about_image(contents, image)]
     skipped = [Skipped(file=file, reason=reason) for file, reason in contents.skipped]
     if in_place and contents.decode and not decode:
@@ -94,14 +94,14 @@ def write(
             named = list(zip(found, bad.values(), strict=True))
             if not skip:
                 refuse_rows(
-                    f"images of {place or out} cannot be used", range(len(named)),
+                    "images cannot be used", range(len(named)),
                     lambda at: ": ".join(named[at]),
-                    "Repair or replace them, check `image.crop` and `size`, or (training sets) set "
-                    "on_bad_image: skip",
+                    f"Repair or replace them in {place}, or check `image.crop` and `size`; some "
+                    "training sets can also be told on_bad_image: skip",
                 )  # fmt: skip
             skipped += [Skipped(file=file, reason=reason) for file, reason in named]
             good = np.delete(rows, list(bad))
-            kept = _enough(contents, good, min_images, place)
+            kept = enough(contents, good, min_images, place)
             images = _keep(folder, images, np.flatnonzero(np.isin(rows, kept)))
             rows = kept
         index, few = _numbered(contents, rows)
@@ -213,7 +213,7 @@ def _storage(images: Images | InPlaceImages | None) -> Storage:
     return "in_place" if isinstance(images, InPlaceImages) else "copied"
 
 
-def _enough(
+def enough(
     contents: Contents, rows: NDArray[np.int64], min_images: int, place: Path | None
 ) -> NDArray[np.int64]:
     """Those of `rows` whose identity has `min_images` of them.
@@ -228,8 +228,8 @@ def _enough(
     what = f"{place}: a training set" if place else "a training set"
     if not len(rows):
         raise UserError(
-            f"{place}: none of {len(np.unique(labels))} identities has {min_images} usable images; "
-            "lower `min_images`, or check the source"
+            f"{place}: no identity of {len(np.unique(labels))} has {min_images} usable images; lower "
+            "`min_images`, or check the source"
         )
     if contents.protocol == "train":
         check_classes(len(np.unique(labels[rows])), what)

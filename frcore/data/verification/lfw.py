@@ -69,7 +69,13 @@ class FolderPairsSource(ListedSource):
 
     def paths(self) -> dict[str, Path]:
         """Split -> its list."""
-        return {"test": below(self.section.root, self.section.pairs)}
+        path = below(self.section.root, self.section.pairs)
+        if not path.is_file():
+            raise UserError(
+                f"the list of pairs {path} is not there, neither below {self.section.root} nor "
+                "from here; correct `pairs`"
+            )
+        return {"test": path}
 
     def lists(self) -> Iterator[File]:
         for split, path in self.paths().items():
@@ -78,18 +84,14 @@ class FolderPairsSource(ListedSource):
     def read(self) -> Contents:
         folder = ImageFolder(self.folder())
         pairs = [pair for split, path in self.paths().items() for pair in listed(path, split)]
-        wanted: dict[Numbered, str] = {}
-        for pair in pairs:
-            for side in (pair.a, pair.b):
-                wanted.setdefault(side, pair.where)
-        files, problems = find_numbered(folder, wanted)
+        files, problems = find_numbered(folder, wanted_of(pairs))
         sides = sorted(files)
         images = CopiedFiles(folder.root, [files[side] for side in sides])
         rows = {side: row for row, side in enumerate(sides)}
         return pair_contents(pairs, rows, images, problems)
 
     def needed(self) -> list[tuple[str, Path]]:
-        return [*super().needed(), ("pairs", self.paths()["test"])]
+        return [*super().needed(), ("pairs", below(self.section.root, self.section.pairs))]
 
 
 class PairsSource(FolderPairsSource):
@@ -136,6 +138,15 @@ def _root(given: str | Path) -> Path:
 def _needed(root: str, lists: Iterable[str]) -> list[tuple[str, Path]]:
     parts = [IMAGES, *(f"{PROTOCOL}/{name}" for name in lists)]
     return [("root", Path(root) / part) for part in parts]
+
+
+def wanted_of(pairs: list[Pair]) -> dict[Numbered, str]:
+    """The images of pairs, and the first line that asks for each."""
+    wanted: dict[Numbered, str] = {}
+    for pair in pairs:
+        for side in (pair.a, pair.b):
+            wanted.setdefault(side, pair.where)
+    return wanted
 
 
 def wanted_people(path: Path, folder: ImageFolder) -> dict[Numbered, str]:
