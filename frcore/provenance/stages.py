@@ -58,7 +58,7 @@ def opened_places(kind: str, *, in_place: bool) -> list[str]:
     """What opens the images of prepared data of a kind, where they were not copied."""
     if not in_place:
         return []
-    kinds = catalogue_at("frcore.data.prepared.encoded:KINDS")
+    kinds = catalogue_at("frcore.data.source:KINDS")
     return [
         catalogue_at("frcore.data.prepared.folder:OPENED")["in_place"],
         catalogue_at("frcore.data.prepared.folder:COMPARED")["in_place"],
