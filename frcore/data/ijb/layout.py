@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frcore.data.ijb.text_table import Kind
+from frcore.data.text_table import Kind
 
 Name = str
 """A key of `PUBLISHED`."""

@@ -28,8 +28,8 @@ from frcore.data.ijb.layout import (
     meta_file,
     rows_of,
 )
-from frcore.data.ijb.text_table import TextTable, unsafe_names
 from frcore.data.pixels.align import unusable_landmarks
+from frcore.data.text_table import TextTable, unsafe_names
 from frcore.errors import UserError
 
 _REMEDY = "Correct these lines, or take the list as it was released"

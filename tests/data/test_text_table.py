@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from frcore.data.ijb.text_table import TextTable, repeats
+from frcore.data.text_table import TextTable, repeats
 from frcore.errors import UserError
 
 COLUMNS = {"image": "name", "template": "id", "score": "number", "same": "flag"}
@@ -85,7 +85,7 @@ def test_repeats(keys):
 
 
 def test_a_list_larger_than_any_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("frcore.data.ijb.text_table._LARGEST_FILE", 10)
+    monkeypatch.setattr("frcore.data.text_table._LARGEST_FILE", 10)
     (tmp_path / "list.txt").write_text("1.jpg 1 1 1\n")
     with pytest.raises(UserError, match="12 bytes; a list of at most 10 is read"):
         TextTable(tmp_path / "list.txt", COLUMNS, "")

@@ -13,12 +13,12 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from frcore.data.folders.folder import NamesOnDisk, normalised
-from frcore.data.ijb.text_table import Kind, TextTable, unsafe_names
 from frcore.data.pixels.align import align_face, unusable_landmarks
 from frcore.data.pixels.decoding import BadImageError
 from frcore.data.pixels.images import read_image, refuse
 from frcore.data.pixels.picture_kinds import is_picture, without_suffix
 from frcore.data.progress import progress_bar
+from frcore.data.text_table import Kind, TextTable, unsafe_names
 from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
 

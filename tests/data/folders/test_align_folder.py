@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from frcore.data.folders.align_folder import align_folder
 from frcore.data.pixels.align import TEMPLATE_112, align_face
-from frcore.data.pixels.align_folder import align_folder
 from frcore.data.pixels.images import read_image
 from frcore.errors import UserError
 from tests.data.making import pixels
