@@ -7,7 +7,7 @@ from importlib.resources import files
 import jinja2
 
 from frcore.reporting.tables import escape
-from frcore.study.config import Component
+from frcore.study.parts import Component
 
 
 def asset(folder: str, name: str) -> str:

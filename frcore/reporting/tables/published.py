@@ -13,7 +13,8 @@ from frcore.reporting.tables.published_figures import backbone_family, figures, 
 from frcore.reporting.tables.table import Cell, Heading, Table
 from frcore.results.records import Record, read_record
 from frcore.results.summary import Column, Method, Number, Summary
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
+from frcore.study.parts import Component
 
 SHOWN = 3
 """Published figures beside one measured number; the CSV has all."""
