@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from frcore.study.data import Benchmark, Image, TrainData
 from frcore.study.models import Model
 from frcore.study.parts import Component, Evaluation, Measurement, Training
-from frcore.study.section import Label, Place, Section, twice
+from frcore.study.section import Label, Place, Section, duplicates
 
 Signature = Literal["auto", "content", "stat"]
 SIGNATURE_MEANING = (
@@ -79,20 +79,20 @@ class Study(Section):
     @field_validator("benchmarks")
     @classmethod
     def _train_is_taken(cls, benchmarks: dict[str, Any]) -> dict[str, Any]:
-        if repeated := twice(["train", *benchmarks]):
+        if repeated := duplicates(["train", *benchmarks]):
             if repeated[0].casefold() != "train":
-                raise ValueError(f"'{repeated[0]}' stands twice (capitals do not count)")
+                raise ValueError(f"duplicate name '{repeated[0]}' (compared without case)")
             raise ValueError("'train' is the training set's name; call the benchmark otherwise")
         return benchmarks
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Study:
         for kind in ("backbones", "heads", "samplers", "models"):
-            repeated = twice(component.label for component in getattr(self, kind))
+            repeated = duplicates(component.label for component in getattr(self, kind))
             if repeated:
                 example = f", for example {{name: {repeated[0]}, label: {repeated[0]}_b}}"
                 raise ValueError(
-                    f"{kind}: the label '{repeated[0]}' stands twice (capitals do not count); give "
+                    f"{kind}: duplicate label '{repeated[0]}' (compared without case); give "
                     f"each its own with `label:`{'' if kind == 'models' else example}"
                 )
         taken = sorted({m.label for m in self.models} & {head.label for head in self.heads})

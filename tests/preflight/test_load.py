@@ -127,7 +127,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("models[0]", "multiplied by 255"),
     ),
     "no hash": ({"models": [{**ONNX, "sha256": "b7120c"}]}, ("models[0].sha256", "'b7120c'")),
-    "a label of two": ({"models": [ONNX, ONNX]}, ("models", "label 'm' stands twice")),
+    "a label of two": ({"models": [ONNX, ONNX]}, ("models", "duplicate label 'm'")),
     "a head's label": ({"models": [{**ONNX, "label": "adacos"}]}, ("models", "is a head's too")),
     "embeddings of no benchmark": (
         {"models": [{"label": "e", "kind": "embeddings", "files": {"par": "e.npy"}}]},
