@@ -164,7 +164,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"measurement": {**TINY["measurement"], "center_format": "split", "backend": "dense"}},
         ("measurement", "center_format 'split' with backend 'dense'", "'streamed'"),
     ),
-    "same label": ({"heads": ["adacos", "adacos"]}, ("heads", "label 'adacos'", "twice")),
+    "same label": ({"heads": ["adacos", "adacos"]}, ("heads", "duplicate label 'adacos'")),
     "short sha256": (
         {"models": [{**ONNX, "sha256": "b7120c095d60"}]},
         ("models[0].sha256", "'b7120c095d60' given", "64 digits", "`sha256sum FILE` prints"),
