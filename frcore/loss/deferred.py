@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from frcore.centers.storage import Index, Rows
-from frcore.loss.products import Precision, add_product, product
-from frcore.loss.tiles import Columns, Rule, Tile
+from frcore.loss.inputs import Precision
+from frcore.loss.tiles import Columns, Rule, Tile, add_product, product
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
+from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
 from frcore.loss.rows import finish, join, scale_of_rows, update_head
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import ExtraRows, LossOutput
+from frcore.loss.base import LossOutput
+from frcore.loss.inputs import ExtraRows
 
 
 def join(

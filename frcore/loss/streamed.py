@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
+from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.products import Precision, add_product
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
 from frcore.loss.rows import finish, join, scale_of_rows, update_head
-from frcore.loss.tiles import Columns, RowValues, Rule, Tile
+from frcore.loss.tiles import Columns, RowValues, Rule, Tile, add_product
 
 TILE = 2048
 """Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""

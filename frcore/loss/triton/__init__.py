@@ -16,11 +16,11 @@ from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.base import Head, has_rule
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput
+from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
 from frcore.loss.streamed import streamed_loss
-from frcore.loss.triton_tiles import CONSUMER, HOPPER, KIB, WIDEST
+from frcore.loss.triton.tiles import CONSUMER, KIB, WIDEST, interpreted, shared_memory
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def triton_loss(
             deferred=deferred,
             precision=precision,
         )
-    from frcore.loss.triton_step import fused_loss
+    from frcore.loss.triton.step import fused_loss
 
     return fused_loss(
         embedding_ND,
@@ -102,17 +102,6 @@ def unsuited(head: Head, center_CD: Tensor) -> str:
     return ""
 
 
-@cache
-def shared_memory(device: torch.device) -> int:
-    """Bytes of shared memory that one program may have on a GPU; as on Hopper without one."""
-    if device.type != "cuda":
-        return HOPPER
-    from triton.compiler import max_shared_mem
-
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return int(max_shared_mem(index))
-
-
 def check_usable(device: torch.device) -> None:
     """Refuse what triton cannot run.
 
@@ -124,7 +113,7 @@ def check_usable(device: torch.device) -> None:
             "the loss backend 'triton' without triton installed; allowed without it are 'dense' "
             "and 'streamed': pip install 'frcore[gpu]', or choose one of those"
         )
-    if device.type != "cuda" and not _interpreted():
+    if device.type != "cuda" and not interpreted():
         raise UserError(
             f"the loss backend 'triton' on device '{device}'; its kernels run on an NVIDIA GPU: "
             "use 'streamed', or set TRITON_INTERPRET=1 before the start to run them slowly on a CPU"
@@ -135,12 +124,6 @@ def check_usable(device: torch.device) -> None:
 def installed() -> bool:
     """Whether triton can be imported."""
     return importlib.util.find_spec("triton") is not None
-
-
-def _interpreted() -> bool:
-    from triton import knobs
-
-    return bool(knobs.runtime.interpret)
 
 
 @cache

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from frcore.centers.storage import Rows
 from frcore.heads.base import Head, HeadBatch, NegativeRule
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
+from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.products import Precision
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
 from frcore.loss.rows import expand_scale, finish, join, update_head
 from frcore.loss.streamed import TILE, OwnCosine, Work
 from frcore.loss.tiles import Columns, RowValues, Rule
-from frcore.loss.triton_launch import center_gradient, column_norms, move_centers, reduce
-from frcore.loss.triton_problem import OPERANDS, Move, Problem, Slopes, shift_is_safe
+from frcore.loss.triton.launch import center_gradient, column_norms, move_centers, reduce
+from frcore.loss.triton.problem import OPERANDS, Move, Problem, Slopes, shift_is_safe
 
 
 def fused_loss(
