@@ -46,10 +46,12 @@ class Columns:
         """The column of each label."""
         return label_M if self.active is None else torch.searchsorted(self.active, label_M)
 
-    def __iter__(self) -> Iterator[tuple[int, Index]]:
-        """First column of each tile, and its rows in the table of centres."""
+    def __iter__(self) -> Iterator[tuple[int, Index, Tensor, Tensor]]:
+        """Of each tile the first column, its rows in the table, the centres, and `inverse`."""
         for part in tiles(len(self), self.tile):
-            yield part.start, part if self.active is None else self.active[part]
+            index = part if self.active is None else self.active[part]
+            center_TD = self.read(index)
+            yield part.start, index, center_TD, self.inverse(center_TD)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +18,7 @@ from torch import Tensor
 from frcore.errors import UserError
 from frcore.heads.base import Head, has_rule
 from frcore.loss.base import LossOutput
-from frcore.loss.deferred import CenterGradient
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
+from frcore.loss.inputs import Precision
 from frcore.loss.streamed import streamed_loss
 from frcore.loss.triton.tiles import CONSUMER, KIB, WIDEST, interpreted, shared_memory
 
@@ -31,19 +31,16 @@ def triton_loss(
     label_N: Tensor,
     head: Head,
     *,
-    active: Tensor | None = None,
-    extra_rows: ExtraRows | None = None,
-    entry_filter: EntryFilter | None = None,
-    deferred: list[CenterGradient] | None = None,
     precision: Precision | None = None,
+    **options: Any,
 ) -> LossOutput:
-    """`dense_loss`, in fused kernels; see there for the arguments.
+    """`streamed_loss`, in fused kernels; see there and at `dense_loss` for the options.
 
-    Nothing waits for the device, and the same input gives the same bits.
+    Nothing waits for the device, and the same input gives the same bits. Where the backward pass
+    leaves the centres' gradient to `CentersSGD`, that moves the centres inside the second pass, so
+    that their gradient never exists.
 
     Args:
-        deferred: as for `streamed_loss`; `CentersSGD` then moves the centres inside the second
-            pass, so that their gradient never exists.
         precision: of what is multiplied; sums, the rows' own entries and all that belongs to rows
             are float32 in any case. None is "bf16" on a GPU, "fp32" in Triton's interpreter.
 
@@ -54,30 +51,11 @@ def triton_loss(
     reason = unsuited(head, center_CD)
     if reason:
         _say_once(type(head).__qualname__, reason)
-        return streamed_loss(
-            embedding_ND,
-            center_CD,
-            label_N,
-            head,
-            active=active,
-            extra_rows=extra_rows,
-            entry_filter=entry_filter,
-            deferred=deferred,
-            precision=precision,
-        )
+        return streamed_loss(embedding_ND, center_CD, label_N, head, precision=precision, **options)
     from frcore.loss.triton.step import fused_loss
 
-    return fused_loss(
-        embedding_ND,
-        center_CD,
-        label_N,
-        head,
-        active,
-        extra_rows,
-        entry_filter,
-        deferred,
-        precision or ("bf16" if center_CD.is_cuda else "fp32"),
-    )
+    precision = precision or ("bf16" if center_CD.is_cuda else "fp32")
+    return fused_loss(embedding_ND, center_CD, label_N, head, precision=precision, **options)
 
 
 def supports(head: Head) -> bool:

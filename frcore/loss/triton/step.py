@@ -6,20 +6,23 @@ the columns and the centres' gradient are kernels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from frcore.centers.storage import Rows
-from frcore.heads.base import Head, HeadBatch, NegativeRule
+from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
-from frcore.loss.rows import expand_scale, finish, join, update_head
-from frcore.loss.streamed import TILE, OwnCosine, Work
-from frcore.loss.tiles import Columns, RowValues, Rule
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
+from frcore.loss.passes import Passes, loss_in_passes
+from frcore.loss.rows import expand_scale
+from frcore.loss.streamed import TILE
+from frcore.loss.tiles import Columns
 from frcore.loss.triton.launch import center_gradient, column_norms, move_centers, reduce
 from frcore.loss.triton.problem import OPERANDS, Move, Problem, Slopes, shift_is_safe
 
@@ -29,46 +32,35 @@ def fused_loss(
     center_CD: Tensor,
     label_N: Tensor,
     head: Head,
-    active: Tensor | None,
-    extra_rows: ExtraRows | None,
-    entry_filter: EntryFilter | None,
-    deferred: list[CenterGradient] | None,
+    *,
     precision: Precision,
+    active: Tensor | None = None,
+    extra_rows: ExtraRows | None = None,
+    entry_filter: EntryFilter | None = None,
+    deferred: list[CenterGradient] | None = None,
 ) -> LossOutput:
     """`frcore.loss.triton.triton_loss` for a head, centres and a device that suit the kernels."""
-    count = len(embedding_ND)
-    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
-    norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
     columns = Columns(center_CD.detach(), active, TILE, head.normalizes_centers)
-    work = TritonWork(columns, columns.of(label_M), label_M, count, deferred)
-    work.prepare(unit_MD.detach(), entry_filter, precision)
-
-    cosine_M = OwnCosine.apply(unit_MD, center_CD, work)
-    batch = HeadBatch(cosine_M, norm_M, label_M, len(center_CD))
-    if head.training:
-        update_head(head, batch, count, work.statistic)
-    scale = head.scale(batch)
-    scale_M = expand_scale(scale, cosine_M)
-    target_M = head.target(cosine_M, batch)
-    rows = RowValues.of(target_M, scale_M, batch)
-    work.rule = Rule(head, rows, unit_MD, work.column_M, entry_filter)
-    work.set_rule(head.negative_rule(batch), scale_M, scale)
-    reduced_M = _Reduction.apply(unit_MD, scale_M, cosine_M, work)
-    return finish(head, batch, count, scale_M, target_M, reduced_M)
+    kind = partial(TritonPasses, precision=precision)
+    return loss_in_passes(
+        kind, embedding_ND, center_CD, label_N, head, columns, extra_rows, entry_filter, deferred
+    )
 
 
-class TritonWork(Work):
-    """What the passes of one loss share."""
+class TritonPasses(Passes):
+    """Each pass in one kernel.
 
-    problem: Problem
-    wants_scale: bool
-    """Whether ∂R/∂s is asked for."""
+    Args:
+        given: as for `Passes`.
+        precision: of the operands.
 
-    def prepare(
-        self, unit_MD: Tensor, entry_filter: EntryFilter | None, precision: Precision
-    ) -> None:
-        """Operands and norms; the rule is not known yet, and is the plain cosine."""
-        columns = self.columns
+    Attributes:
+        problem: operands and norms; with the rule of a plain cosine until the head's is set.
+    """
+
+    def __init__(self, *given: Any, precision: Precision) -> None:
+        super().__init__(*given)
+        columns, unit_MD = self.columns, self.unit_MD
         self.problem = Problem(
             unit_MD=unit_MD.to(OPERANDS[precision]).contiguous(),
             center_CD=columns.center_CD,
@@ -79,16 +71,33 @@ class TritonWork(Work):
             threshold_M=None,
             coefficients=unit_MD.new_ones(3),
             shift=False,
-            entry_filter=entry_filter,
+            entry_filter=self.entry_filter,
             normalizes=columns.normalizes,
             precision=precision,
         )
 
-    def set_rule(self, rule: NegativeRule, scale_M: Tensor, scale: Tensor | float) -> None:
-        """The head's rule; `scale` is what the head gave for `scale_M`."""
-        threshold_M, like = rule.threshold_N, self.problem.scale_M
+    def statistic(self, scale: Tensor | float) -> Tensor:
+        count, problem = self.count, self.problem
+        batch = replace(
+            problem,
+            unit_MD=problem.unit_MD[:count],
+            column_M=problem.column_M[:count],
+            scale_M=expand_scale(scale, problem.scale_M[:count]).contiguous(),
+        )
+        return reduce(batch, count, attend=False, moment=False).value_M.double()
+
+    def set_rule(
+        self,
+        head: Head,
+        batch: HeadBatch,
+        target_M: Tensor,
+        scale_M: Tensor,
+        scale: Tensor | float,
+    ) -> None:
+        super().set_rule(head, batch, target_M, scale_M, scale)
+        rule, like = head.negative_rule(batch), self.problem.scale_M
+        threshold_M = rule.threshold_N
         known = None if isinstance(scale, Tensor) else float(scale)
-        self.wants_scale = scale_M.requires_grad
         self.problem = replace(
             self.problem,
             scale_M=scale_M.detach().to(like).contiguous(),
@@ -103,19 +112,11 @@ class TritonWork(Work):
             shift=shift_is_safe(rule, known, normalizes=self.columns.normalizes),
         )
 
-    def statistic(self, scale: Tensor | float) -> Tensor:
-        """log Σ_{k≠y} exp(s cos θ_k) of the batch's rows, (N,), in float64."""
-        count, problem = self.count, self.problem
-        batch = replace(
-            problem,
-            unit_MD=problem.unit_MD[:count],
-            column_M=problem.column_M[:count],
-            scale_M=expand_scale(scale, problem.scale_M[:count]).contiguous(),
-        )
-        return reduce(batch, count, attend=False, moment=False).value_M.double()
+    def reduce(self, wanted: Sequence[bool]) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+        reduced = reduce(self.problem, self.count, attend=wanted[0], moment=wanted[2])
+        return reduced.value_M, reduced.by_unit_ND, [None, reduced.by_scale_M, None, None]
 
     def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
-        """∂loss/∂centres, for a kernel that moves them or for `CentersSGD`'s tiles."""
         weights = self.weights
         if weights is None:  # the loss does not depend on the other columns
             nothing_M = torch.zeros_like(slope_M)
@@ -167,36 +168,3 @@ class TritonCenterGradient(CenterGradient):
             return False
         move_centers(self.problem, self.slopes, move)
         return True
-
-
-class _Reduction(torch.autograd.Function):
-    """R of each row over the other columns, and with it the embeddings' gradient.
-
-    The rows' own entries are an input so that the backward pass comes before theirs, which needs
-    its result; and at all, where embeddings have no gradient.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, unit_MD: Tensor, scale_M: Tensor, cosine_M: Tensor, work: TritonWork
-    ) -> Tensor:
-        reduced = reduce(
-            work.problem, work.count, attend=ctx.needs_input_grad[0], moment=work.wants_scale
-        )
-        ctx.work, ctx.by_unit_ND, ctx.by_scale_M = work, reduced.by_unit_ND, reduced.by_scale_M
-        ctx.save_for_backward(reduced.value_M)
-        return reduced.value_M
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (reduced_M,) = ctx.saved_tensors
-        work: TritonWork = ctx.work
-        slope_M = slope_M.where(reduced_M.isfinite(), 0.0)  # no column, no slope
-        work.weights = Weights(reduced_M, slope_M)
-        by_unit_MD = None
-        if ctx.by_unit_ND is not None:
-            by_unit_MD = ctx.by_unit_ND.new_zeros(len(slope_M), ctx.by_unit_ND.shape[1])
-            by_unit_MD[: work.count] = slope_M[: work.count, None] * ctx.by_unit_ND
-        by_scale_M = None if ctx.by_scale_M is None else slope_M * ctx.by_scale_M
-        return by_unit_MD, by_scale_M, None, None
