@@ -15,7 +15,7 @@ from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.loss import LossOutput, get_backend
 from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
+from frcore.loss.inputs import Precision
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 

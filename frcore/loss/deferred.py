@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from frcore.centers.storage import Index, Rows
-from frcore.loss.products import Precision, add_product, product
-from frcore.loss.tiles import Columns, Rule, Tile
+from frcore.loss.inputs import Precision
+from frcore.loss.tiles import Columns, Rule, Tile, add_product, product
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ class CenterGradient:
         # with s = 0 is a row of norm 0, which moves nothing.
         own_slope_M = self.slope_M / rule.factor_M.where(rule.factor_M != 0, 1.0)
         own_score_M = self.cosine_M * rule.factor_M
-        for start, index in self.columns:
-            center_TD = self.columns.read(index)
-            inverse_T = self.columns.inverse(center_TD)
+        for start, index, center_TD, inverse_T in self.columns:
             tile = rule.apply(start, center_TD, inverse_T)
             slope_MT = self._slope(tile)
             row, column = rule.own(start, len(center_TD))

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
+from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
-from frcore.loss.rows import finish, join, scale_of_rows, update_head
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.rows import join, loss_of_rows
 
 
 def dense_loss(
@@ -65,22 +65,18 @@ def dense_loss(
         else:
             absent_MC = absent_MC | alike_MC
 
-    batch = HeadBatch(target_cosine_M, norm_M, label_M, len(center_CD))
-    if head.training:
-        # double: this feeds a head's state, which accumulates over the whole training.
-        cosine_NC = cosine_MC[:count].detach()
-        update_head(
-            head,
-            batch,
-            count,
-            lambda scale: _logsumexp(scale * cosine_NC.double(), absent_MC[:count]),
-        )
-    scale_M = scale_of_rows(head, batch)
-    target_M = head.target(target_cosine_M, batch)
-    negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
     reduce = _logsumexp if head.reduction == "logsumexp" else _softplus_sum
-    reduced_M = reduce(scale_M[:, None] * negative_MC, absent_MC)
-    return finish(head, batch, count, scale_M, target_M, reduced_M)
+    batch = HeadBatch(target_cosine_M, norm_M, label_M, len(center_CD))
+
+    def statistic(scale: Tensor | float) -> Tensor:
+        # double: this feeds a head's state, which accumulates over the whole training.
+        return _logsumexp(scale * cosine_MC[:count].detach().double(), absent_MC[:count])
+
+    def reduction(target_M: Tensor, scale_M: Tensor, _: Tensor | float) -> Tensor:
+        negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
+        return reduce(scale_M[:, None] * negative_MC, absent_MC)
+
+    return loss_of_rows(head, batch, count, statistic, reduction)
 
 
 def check_precision(precision: Precision | None) -> None:

@@ -1,7 +1,7 @@
-"""Which board is torch's `cuda:<i>`: CUDA and NVML number the boards differently.
+"""Which board is torch's `cuda:<i>`, and what a result says of it.
 
-CUDA counts the boards of CUDA_VISIBLE_DEVICES, the fastest first; NVML counts all of them along
-the PCI bus. Only the UUID is common to both.
+CUDA and NVML number the boards differently: CUDA counts the boards of CUDA_VISIBLE_DEVICES, the
+fastest first; NVML counts all of them along the PCI bus. Only the UUID is common to both.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from frcore.machine.board import Board
+import pynvml
+
+from frcore.machine.board import MIB, Board
 from frcore.machine.nvml import Nvml
 
 
@@ -91,3 +95,44 @@ def board_of(
     if uuid is None:
         return None
     return nvml.board(f"GPU-{uuid}") or nvml.board(f"MIG-{uuid}")
+
+
+@dataclass(frozen=True)
+class GpuDescription:
+    """What a result must say about the GPU that made it."""
+
+    name: str | None = None
+    uuid: str | None = None
+    driver: str | None = None
+    power_limit_watts: float | None = None
+    memory_mib: int | None = None
+    mig: bool | None = None
+    note: str | None = None
+
+
+def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
+    """Name, UUID, driver, power limit and memory of torch's `device`, such as 'cuda' or 'cuda:1'.
+
+    Values that NVML cannot tell are None and `note` says why; it never raises for a missing GPU,
+    because provenance must not stop a run.
+    """
+    reason = Nvml.why_not(library)
+    if reason is not None:
+        return asdict(GpuDescription(note=reason))
+    with Nvml(library) as nvml:
+        board = board_of(nvml, device)
+        if board is None:
+            return asdict(
+                GpuDescription(driver=nvml.driver, note=f"NVML has no board for {device}")
+            )
+        total, _ = board.memory_bytes()
+        description = GpuDescription(
+            name=board.name,
+            uuid=board.uuid,
+            driver=nvml.driver,
+            power_limit_watts=board.power_limit_watts(),
+            memory_mib=None if total is None else total // MIB,
+            mig=board.mig_enabled,
+        )
+        missing = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items()))
+        return {**asdict(description), "note": missing or None}

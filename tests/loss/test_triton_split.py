@@ -21,10 +21,10 @@ from frcore.samplers import build_sampler
 triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
 import triton.language as tl  # noqa: E402
 
-from frcore.loss import triton_state as state  # noqa: E402
-from frcore.loss.triton_launch import move_centers  # noqa: E402
-from frcore.loss.triton_problem import Move  # noqa: E402
-from frcore.loss.triton_step import TritonCenterGradient  # noqa: E402
+from frcore.loss.triton import state  # noqa: E402
+from frcore.loss.triton.launch import move_centers  # noqa: E402
+from frcore.loss.triton.problem import Move  # noqa: E402
+from frcore.loss.triton.step import TritonCenterGradient  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLASSES, DIM, ROWS = 77, 22, 20

@@ -15,10 +15,9 @@ from frcore.errors import UserError
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
 from triton.runtime.errors import OutOfResources
 
-from frcore.loss import triton_launch as launch
-from frcore.loss import triton_tuning as tuning
-from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, Tiles, static_tiles
-from frcore.loss.triton_tuning import Tuner, candidates
+from frcore.loss.triton import launch, tuning
+from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, Tiles, static_tiles
+from frcore.loss.triton.tuning import Tuner, candidates
 from tests.loss.test_triton import assert_near, make, run, steps
 
 A, B, C = Tiles(64, 32, 8, 3), Tiles(32, 32, 4, 2), Tiles(16, 16, 4, 1)
@@ -244,7 +243,7 @@ def test_tiles_are_static_when_off_and_where_there_is_no_gpu(monkeypatch):
         ("cached", "cuda:0", False, True),
     ):
         monkeypatch.setenv("FRCORE_TUNE", mode)
-        monkeypatch.setattr(tuning, "_interpreted", lambda interpreted=interpreted: interpreted)
+        monkeypatch.setattr(tuning, "interpreted", lambda interpreted=interpreted: interpreted)
         assert (tuning.tuner_for(torch.device(device)) is not None) == tuned
     assert len(made) == 2
 

@@ -27,13 +27,11 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from frcore.centers.storage import stream_key
-from frcore.loss import triton_kernels as kernels
-from frcore.loss import triton_launch as launch
-from frcore.loss.base import EntryFilter
-from frcore.loss.products import Precision
-from frcore.loss.triton_problem import OPERANDS, Move, Problem, Slopes
-from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, Tiles
-from frcore.loss.triton_tuning import candidates
+from frcore.loss.inputs import EntryFilter, Precision
+from frcore.loss.triton import kernels, launch
+from frcore.loss.triton.problem import OPERANDS, Move, Problem, Slopes
+from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, Tiles
+from frcore.loss.triton.tuning import candidates
 
 FIGURES = Path(__file__).with_suffix(".csv")
 SHARED_LIMIT = {90: HOPPER, 80: A100, 89: CONSUMER}

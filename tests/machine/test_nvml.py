@@ -7,7 +7,8 @@ import pynvml
 import pytest
 
 from frcore.machine.clocks import CLOCK_EVENTS, decode_clock_events
-from frcore.machine.nvml import Nvml, describe_gpu
+from frcore.machine.nvml import Nvml
+from frcore.machine.visible import describe_gpu
 from tests.measurement.simulated import GIB, SimulatedBoard, SimulatedNvml
 
 COUNTERS = {  # the board's attribute -> the reading's

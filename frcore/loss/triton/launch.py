@@ -10,11 +10,10 @@ import torch
 import triton
 from torch import Tensor
 
-from frcore.loss import triton_kernels as kernels
-from frcore.loss.triton import shared_memory
-from frcore.loss.triton_problem import Move, Problem, Reduced, Slopes, padded
-from frcore.loss.triton_tiles import NORM_TILE, Kernel, Tiles
-from frcore.loss.triton_tuning import Run, candidates, may_time, tuner_for
+from frcore.loss.triton import kernels
+from frcore.loss.triton.problem import Move, Problem, Reduced, Slopes, padded
+from frcore.loss.triton.tiles import NORM_TILE, Kernel, Tiles, shared_memory
+from frcore.loss.triton.tuning import Run, candidates, may_time, tuner_for
 
 REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
 """Columns that tiles are timed on, at most: some waves of programs. Pass 2's are copied for it."""

@@ -1,6 +1,6 @@
 """Which tiles a kernel runs with: the static ones, or the fastest that were timed on this GPU.
 
-FRCORE_TUNE says which: `off` (as without it) is the static table of `triton_tiles`, `on` times the
+FRCORE_TUNE says which: `off` (as without it) is the static table of `tiles`, `on` times the
 candidates of each new kind of launch and keeps the fastest in a file, `cached` takes what the file
 has and times nothing. Tiles decide the order of sums, and with it the last digits of a result: a
 run must not depend on a race or on a file that another run writes, so nothing is tuned unless
@@ -25,8 +25,8 @@ import torch
 
 from frcore.errors import UserError
 from frcore.files import read_json, write_json
-from frcore.loss.products import Precision
-from frcore.loss.triton_tiles import HOPPER, Kernel, Tiles, static_tiles
+from frcore.loss.inputs import Precision
+from frcore.loss.triton.tiles import HOPPER, Kernel, Tiles, interpreted, static_tiles
 from frcore.machine.faults import RefusedError
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class Tuner:
 
 def tuner_for(device: torch.device) -> Tuner | None:
     """The tuner of a GPU; None where tiles are static: tuning is off, or this is no GPU."""
-    if tuning_mode() == "off" or device.type != "cuda" or _interpreted():
+    if tuning_mode() == "off" or device.type != "cuda" or interpreted():
         return None
     return _tuner(device, cache_path())
 
@@ -194,7 +194,7 @@ def context_of(device: torch.device) -> str:
     import triton
 
     board = torch.cuda.get_device_properties(device)
-    text = Path(__file__).with_name("triton_kernels.py").read_bytes()
+    text = Path(__file__).with_name("kernels.py").read_bytes()
     return (
         f"{board.name}, {board.multi_processor_count} SMs, sm_{board.major}{board.minor}, "
         f"torch {torch.__version__}, triton {triton.__version__}, "
@@ -286,9 +286,3 @@ def _failures() -> tuple[type[Exception], ...]:
     from triton.errors import TritonError
 
     return (TritonError, RuntimeError)
-
-
-def _interpreted() -> bool:
-    from triton import knobs
-
-    return bool(knobs.runtime.interpret)

@@ -9,9 +9,12 @@ tests/loss/triton_resources.csv; that they are the fastest is for a GPU to say.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
-from frcore.loss.products import Precision
+import torch
+
+from frcore.loss.inputs import Precision
 
 Kernel = Literal["reduce", "score", "center"]
 """Pass 1 with the embeddings' gradient, or without it; pass 2."""
@@ -115,3 +118,21 @@ def static_tiles(kernel: Kernel, width: int, precision: Precision, shared: int =
     """
     rows = _TABLES[precision][kernel]
     return next(tiles for most, least, tiles in rows if width <= most and shared >= least)
+
+
+@cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that one program may have on a GPU; as on Hopper without one."""
+    if device.type != "cuda":
+        return HOPPER
+    from triton.compiler import max_shared_mem
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(max_shared_mem(index))
+
+
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter, on a CPU."""
+    from triton import knobs
+
+    return bool(knobs.runtime.interpret)

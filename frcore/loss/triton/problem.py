@@ -10,9 +10,8 @@ from torch import Tensor
 
 from frcore.centers.storage import PlainRows, RoundedRows, Rows, SplitRows, stream_key
 from frcore.heads.base import NegativeRule
-from frcore.loss import triton_kernels as kernels
-from frcore.loss.base import EntryFilter
-from frcore.loss.products import Precision
+from frcore.loss.inputs import EntryFilter, Precision
+from frcore.loss.triton import kernels
 
 OPERANDS: dict[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
