@@ -209,6 +209,8 @@ class Contents:
     """Files that are not among the images, and why; `on_bad_image: refuse` refuses them."""
     problems: list[str] = field(default_factory=list)
     """What is wrong with lists and labels, one text each; nothing is prepared until it is right."""
+    wrong: str = "entries of the source cannot be used"
+    """What `problems` are, after their number."""
     remedy: str = "Correct the source"
     """What to do about `problems`."""
     warnings: list[str] = field(default_factory=list)
