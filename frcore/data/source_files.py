@@ -149,8 +149,13 @@ def pair_list(data: Any) -> Iterator[File]:
 
 def ijb(data: Any) -> Iterator[File]:
     """The lists that there are and, where they are wanted, the images that they name."""
-    from frcore.data.ijb.layout import IMAGE_COLUMNS, SYNTHETIC_MARK, list_files, meta_file
-    from frcore.data.ijb.prepare import find_crops
+    from frcore.data.ijb.layout import (
+        IMAGE_COLUMNS,
+        SYNTHETIC_MARK,
+        find_crops,
+        list_files,
+        meta_file,
+    )
     from frcore.data.text_table import TextTable
 
     root = Path(data.root)

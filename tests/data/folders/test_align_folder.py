@@ -103,7 +103,7 @@ BAD = {
     "/etc/passwd": "must lead to a file below the folder",
     "C:\\a.jpg": "must lead to a file below the folder",
     "Ada/../../a.jpg": "must lead to a file below the folder",
-    "Bea/X/1.png": "stands already in line 1",
+    "Bea/X/1.png": "is a duplicate of line 1",
 }
 
 
