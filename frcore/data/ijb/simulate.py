@@ -97,23 +97,23 @@ class Protocol:
 
     Attributes:
         sizes: its counts.
+        video: whether the image is a frame (N,).
+        same: True for genuine pairs (P,).
         ids: the id of each template (T,), ascending and with gaps.
         subject: of each template (T,), 0 to S − 1.
         template, medium: of each image (N,); images of a medium are consecutive.
         a, b: templates of the pairs (P,), by gallery template, then probe.
-        video: whether the image is a frame (N,).
-        same: True for genuine pairs (P,).
     """
 
     sizes: Sizes
+    video: NDArray[np.bool_]
+    same: NDArray[np.bool_]
     ids: Ids
     subject: Ids
     template: Ids
     medium: Ids
     a: Ids
     b: Ids
-    video: NDArray[np.bool_]
-    same: NDArray[np.bool_]
 
 
 def simulate(name: Name, scale: float, seed: int) -> Protocol:
@@ -130,7 +130,7 @@ def simulate(name: Name, scale: float, seed: int) -> Protocol:
     template, medium, video = _images(rng, wanted.images, count)
     a, b, same = _pairs(stream("ijb", name, seed, "pairs"), wanted, subject)
     numbers = (ids, subject, template, medium, a, b)
-    return Protocol(wanted, *(values.astype(np.int32) for values in numbers), video, same)
+    return Protocol(wanted, video, same, *(values.astype(np.int32) for values in numbers))
 
 
 def _images(
