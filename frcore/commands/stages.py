@@ -117,7 +117,7 @@ def simulate_ijb(
 
     Example: frcore simulate-ijb data/ijbc-small --scale 0.002 --source faces
     """
-    from frcore.data.ijb.simulated.writer import write_synthetic
+    from frcore.data.ijb.simulate import write_synthetic
 
     protocol = write_synthetic(
         out, name=name, scale=scale, source=source, seed=seed, dim=dim, dtype=dtype
