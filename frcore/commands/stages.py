@@ -59,7 +59,7 @@ def prepare(
     from frcore.study import expansion
 
     if align is not None:
-        from frcore.data.pixels.align_folder import align_folder
+        from frcore.data.folders.align_folder import align_folder
 
         given = arguments.need("--landmarks", landmarks), arguments.need("--out", out)
         count, unlisted = align_folder(align, *given, size=size, encoding=encoding)

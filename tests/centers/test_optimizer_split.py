@@ -16,7 +16,7 @@ from frcore.errors import UserError
 from frcore.loss.deferred import TileGradient
 from frcore.optimizer import CentersSGD, build_centers_optimizer
 from frcore.samplers import build_sampler
-from frcore.study.config import Training
+from frcore.study.parts import Training
 
 CLASSES, DIM = 60, 16
 UPDATES = ["full", "sparse", "lazy", "dense"]
