@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import Index, Rows
 from frcore.loss.inputs import Precision
 from frcore.loss.tiles import Columns, Rule, Tile, add_product, product
@@ -112,19 +113,11 @@ class CenterGradient:
         weight_MT = self.weights.of(tile.logit_MT, softmax=self.rule.is_softmax)
         return self.rule.slope(tile, weight_MT)
 
-    def apply_sgd(
-        self,
-        values: Rows,
-        velocities: Rows | None,
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-    ) -> bool:
+    def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
         """Move the columns' centres by one step of SGD in a kernel of the backend's own, in place.
 
-        v ← μ v + g + λ w, w ← w − lr v. False, and nothing is done, where the backend has no such
-        kernel for these tables: the optimiser then goes through `tiles`.
+        False, and nothing is done, where the backend has no such kernel for these tables: the
+        optimiser then goes through `tiles`.
         """
         return False
 

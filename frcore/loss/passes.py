@@ -21,9 +21,12 @@ from torch import Tensor
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.inputs import EntryFilter, ExtraRows, unit_rows
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
 from frcore.loss.rows import join, loss_of_rows
 from frcore.loss.tiles import Columns, RowValues, Rule
+
+TILE = 2048
+"""Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""
 
 
 def loss_in_passes(
@@ -32,12 +35,27 @@ def loss_in_passes(
     center_CD: Tensor,
     label_N: Tensor,
     head: Head,
-    columns: Columns,
-    extra_rows: ExtraRows | None,
-    entry_filter: EntryFilter | None,
-    deferred: list[CenterGradient] | None,
+    *,
+    active: Tensor | None = None,
+    extra_rows: ExtraRows | None = None,
+    entry_filter: EntryFilter | None = None,
+    deferred: list[CenterGradient] | None = None,
+    precision: Precision | None = None,
+    tile: int = TILE,
 ) -> LossOutput:
-    """The loss in the passes of a backend: `kind` makes its `Passes`."""
+    """The loss in the passes of a backend; for the arguments see `frcore.loss.dense.dense_loss`.
+
+    Args:
+        kind: makes the backend's `Passes`.
+        deferred: where the backward pass leaves the centres' gradient, not yet computed; None
+            computes it there and then, as a (C, D) tensor.
+        precision: of the operands of products with centres; sums and each row's own entry are in
+            32 bits in any case. None is "fp32".
+        tile: columns in memory at a time; any gives the same numbers up to rounding.
+    """
+    columns = Columns(
+        center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
+    )
     count = len(embedding_ND)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)

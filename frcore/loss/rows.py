@@ -24,11 +24,11 @@ def join(
     count, total = len(label_N), len(label_N) + len(extra_rows.label_Q)
     # Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
     # mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
-    scaled_ND = _ScaleGradient.apply(embedding_ND, total / count)
-    return (
-        torch.cat([scaled_ND, extra_rows.embedding_QD.detach()]),
-        torch.cat([label_N, extra_rows.label_Q]),
-    )
+    if embedding_ND.requires_grad:
+        embedding_ND = embedding_ND.view_as(embedding_ND)
+        embedding_ND.register_hook(lambda gradient_ND: gradient_ND * (total / count))
+    embedding_MD = torch.cat([embedding_ND, extra_rows.embedding_QD.detach()])
+    return embedding_MD, torch.cat([label_N, extra_rows.label_Q])
 
 
 def expand_scale(scale: Tensor | float, like_M: Tensor) -> Tensor:
@@ -89,16 +89,3 @@ def _two_means(row_loss_M: Tensor, count: int) -> Tensor:
     if count == len(row_loss_M):
         return mean_all
     return mean_all + (row_loss_M[:count].mean() - mean_all).detach()
-
-
-class _ScaleGradient(torch.autograd.Function):
-    """`x` itself; its gradient times `factor`."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor  # type: ignore[attr-defined]
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ tile by tile: any head works.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,51 +15,15 @@ from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
-from frcore.loss.deferred import CenterGradient
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
 from frcore.loss.passes import Passes, loss_in_passes
-from frcore.loss.tiles import Columns, RowValues, Rule, Tile, add_product
-
-TILE = 2048
-"""Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""
+from frcore.loss.tiles import RowValues, Rule, Tile, add_product
 
 
 def streamed_loss(
-    embedding_ND: Tensor,
-    center_CD: Tensor,
-    label_N: Tensor,
-    head: Head,
-    *,
-    active: Tensor | None = None,
-    extra_rows: ExtraRows | None = None,
-    entry_filter: EntryFilter | None = None,
-    deferred: list[CenterGradient] | None = None,
-    precision: Precision | None = None,
-    tile: int = TILE,
+    embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, head: Head, **options: Any
 ) -> LossOutput:
-    """`dense_loss`, in tiles; see there for the arguments.
-
-    Args:
-        deferred: where the backward pass leaves the centres' gradient, not yet computed; None
-            computes it there and then, as a (C, D) tensor.
-        precision: of the operands of products with centres; sums and each row's own entry are in
-            32 bits in any case. None is "fp32".
-        tile: columns in memory at a time; any gives the same numbers up to rounding.
-    """
-    columns = Columns(
-        center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
-    )
-    return loss_in_passes(
-        StreamedPasses,
-        embedding_ND,
-        center_CD,
-        label_N,
-        head,
-        columns,
-        extra_rows,
-        entry_filter,
-        deferred,
-    )
+    """`dense_loss`, in tiles; see `loss_in_passes` for the options."""
+    return loss_in_passes(StreamedPasses, embedding_ND, center_CD, label_N, head, **options)
 
 
 class StreamedPasses(Passes):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import pynvml
@@ -97,42 +96,30 @@ def board_of(
     return nvml.board(f"GPU-{uuid}") or nvml.board(f"MIG-{uuid}")
 
 
-@dataclass(frozen=True)
-class GpuDescription:
-    """What a result must say about the GPU that made it."""
-
-    name: str | None = None
-    uuid: str | None = None
-    driver: str | None = None
-    power_limit_watts: float | None = None
-    memory_mib: int | None = None
-    mig: bool | None = None
-    note: str | None = None
-
-
 def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
-    """Name, UUID, driver, power limit and memory of torch's `device`, such as 'cuda' or 'cuda:1'.
+    """What a result says about torch's `device`, such as 'cuda' or 'cuda:1', that made it.
 
     Values that NVML cannot tell are None and `note` says why; it never raises for a missing GPU,
     because provenance must not stop a run.
     """
+    found: dict[str, Any] = dict.fromkeys(
+        ("name", "uuid", "driver", "power_limit_watts", "memory_mib", "mig", "note")
+    )
     reason = Nvml.why_not(library)
     if reason is not None:
-        return asdict(GpuDescription(note=reason))
+        return found | {"note": reason}
     with Nvml(library) as nvml:
+        found["driver"] = nvml.driver
         board = board_of(nvml, device)
         if board is None:
-            return asdict(
-                GpuDescription(driver=nvml.driver, note=f"NVML has no board for {device}")
-            )
+            return found | {"note": f"NVML has no board for {device}"}
         total, _ = board.memory_bytes()
-        description = GpuDescription(
-            name=board.name,
-            uuid=board.uuid,
-            driver=nvml.driver,
-            power_limit_watts=board.power_limit_watts(),
-            memory_mib=None if total is None else total // MIB,
-            mig=board.mig_enabled,
-        )
+        found |= {
+            "name": board.name,
+            "uuid": board.uuid,
+            "power_limit_watts": board.power_limit_watts(),
+            "memory_mib": None if total is None else total // MIB,
+            "mig": board.mig_enabled,
+        }
         missing = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items()))
-        return {**asdict(description), "note": missing or None}
+        return found | {"note": missing or None}

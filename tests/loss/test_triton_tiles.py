@@ -9,8 +9,7 @@ pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
 from frcore.heads import build_head
 from frcore.loss import triton as backend
 from frcore.loss.triton import launch
-from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, static_tiles
-from frcore.loss.triton.tuning import candidates
+from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, candidates, static_tiles
 from tests.loss.test_triton import make, run, steps
 
 KERNELS = ("reduce", "score", "center")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from frcore.errors import UserError
 from frcore.heads.base import Head, has_rule
 from frcore.loss.base import LossOutput
 from frcore.loss.inputs import Precision
+from frcore.loss.passes import loss_in_passes
 from frcore.loss.streamed import streamed_loss
 from frcore.loss.triton.tiles import CONSUMER, KIB, WIDEST, interpreted, shared_memory
 
@@ -34,7 +35,7 @@ def triton_loss(
     precision: Precision | None = None,
     **options: Any,
 ) -> LossOutput:
-    """`streamed_loss`, in fused kernels; see there and at `dense_loss` for the options.
+    """`streamed_loss`, in fused kernels; see `loss_in_passes` for the options.
 
     Nothing waits for the device, and the same input gives the same bits. Where the backward pass
     leaves the centres' gradient to `CentersSGD`, that moves the centres inside the second pass, so
@@ -52,10 +53,10 @@ def triton_loss(
     if reason:
         _say_once(type(head).__qualname__, reason)
         return streamed_loss(embedding_ND, center_CD, label_N, head, precision=precision, **options)
-    from frcore.loss.triton.step import fused_loss
+    from frcore.loss.triton.step import TritonPasses
 
-    precision = precision or ("bf16" if center_CD.is_cuda else "fp32")
-    return fused_loss(embedding_ND, center_CD, label_N, head, precision=precision, **options)
+    kind = partial(TritonPasses, precision or ("bf16" if center_CD.is_cuda else "fp32"))
+    return loss_in_passes(kind, embedding_ND, center_CD, label_N, head, **options)
 
 
 def supports(head: Head) -> bool:

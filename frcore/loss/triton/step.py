@@ -8,61 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import Rows
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
-from frcore.loss.passes import Passes, loss_in_passes
+from frcore.loss.inputs import Precision
+from frcore.loss.passes import Passes
 from frcore.loss.rows import expand_scale
-from frcore.loss.streamed import TILE
-from frcore.loss.tiles import Columns
 from frcore.loss.triton.launch import center_gradient, column_norms, move_centers, reduce
 from frcore.loss.triton.problem import OPERANDS, Move, Problem, Slopes, shift_is_safe
-
-
-def fused_loss(
-    embedding_ND: Tensor,
-    center_CD: Tensor,
-    label_N: Tensor,
-    head: Head,
-    *,
-    precision: Precision,
-    active: Tensor | None = None,
-    extra_rows: ExtraRows | None = None,
-    entry_filter: EntryFilter | None = None,
-    deferred: list[CenterGradient] | None = None,
-) -> LossOutput:
-    """`frcore.loss.triton.triton_loss` for a head, centres and a device that suit the kernels."""
-    columns = Columns(center_CD.detach(), active, TILE, head.normalizes_centers)
-    kind = partial(TritonPasses, precision=precision)
-    return loss_in_passes(
-        kind, embedding_ND, center_CD, label_N, head, columns, extra_rows, entry_filter, deferred
-    )
 
 
 class TritonPasses(Passes):
     """Each pass in one kernel.
 
     Args:
+        operands: their precision; what goes tile by tile all the same is as `columns` say.
         given: as for `Passes`.
-        precision: of the operands.
 
     Attributes:
         problem: operands and norms; with the rule of a plain cosine until the head's is set.
     """
 
-    def __init__(self, *given: Any, precision: Precision) -> None:
+    def __init__(self, operands: Precision, *given: Any) -> None:
         super().__init__(*given)
         columns, unit_MD = self.columns, self.unit_MD
         self.problem = Problem(
-            unit_MD=unit_MD.to(OPERANDS[precision]).contiguous(),
+            unit_MD=unit_MD.to(OPERANDS[operands]).contiguous(),
             center_CD=columns.center_CD,
             norm_A=column_norms(columns.center_CD, columns.active),
             active=columns.active,
@@ -73,7 +50,7 @@ class TritonPasses(Passes):
             shift=False,
             entry_filter=self.entry_filter,
             normalizes=columns.normalizes,
-            precision=precision,
+            precision=operands,
         )
 
     def statistic(self, scale: Tensor | float) -> Tensor:
@@ -145,25 +122,13 @@ class TritonCenterGradient(CenterGradient):
 
     @torch.no_grad()
     def dense(self) -> Tensor:
-        """The gradient as a tensor (C, D)."""
         return center_gradient(self.problem, self.slopes)
 
     @torch.no_grad()
-    def apply_sgd(
-        self,
-        values: Rows,
-        velocities: Rows | None,
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-    ) -> bool:
-        """Move the columns' centres in the second pass, in place.
-
-        False for tables that `Move.of` does not take, or another one than the loss read.
-        """
+    def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
+        """False for tables that `Move.of` does not take, or another one than the loss read."""
         read_CD = self.problem.center_CD
-        move = Move.of(values, velocities, lr=lr, momentum=momentum, decay=weight_decay)
+        move = Move.of(values, velocities, rates)
         if move is None or move.center_CD.data_ptr() != read_CD.data_ptr():
             return False
         move_centers(self.problem, self.slopes, move)
