@@ -17,9 +17,10 @@ from frcore.provenance.environment import PACKAGE
 from frcore.provenance.fingerprint import catalogue_at, code_fingerprint
 from frcore.samplers import SAMPLERS
 from frcore.study import expansion
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
 from frcore.study.data import Benchmark, TrainData
 from frcore.study.models import CheckpointModel
+from frcore.study.parts import Component
 
 
 def _place(catalogue: Catalogue[Any], name: str) -> str:

@@ -19,6 +19,7 @@ from frcore.data.contents import Contents, EncodedFiles
 from frcore.data.folders.folder import ImageFolder
 from frcore.data.folders.image_list import read_list
 from frcore.data.ijb.layout import CROPS, PUBLISHED, meta_file
+from frcore.data.labels import of_texts
 from frcore.data.names import NamesOnDisk
 from frcore.data.pixels.picture_kinds import SUFFIXES, is_picture
 from frcore.data.prepared.folder import MANIFEST
@@ -46,6 +47,8 @@ from frcore.study.data import Benchmark, ParquetImages, TarImages, TrainData
 
 Section = dict[str, Any]
 
+_WORDS = ("kind", "format", "name", "labels")
+"""Settings whose values need no quotes."""
 _NUMBER = r"-?\d+(?:\.0*)?"
 _PAIRS = ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt")
 _PEOPLE = ("peopleDevTrain.txt", "people.txt", "peopleDevTest.txt")
@@ -96,8 +99,10 @@ def _report(contents: Contents, report: Report) -> None:
 
 def _study(section: Section, benchmark: str = "") -> str:
     """The lines of a study: a training set, or a benchmark of that name."""
-    inside = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}"
-                       for key, value in section.items())  # fmt: skip
+    inside = ", ".join(
+        f"{key}: {value if key in _WORDS else json.dumps(value, ensure_ascii=False)}"
+        for key, value in section.items()
+    )
     return f"benchmarks:\n  {benchmark}: {{{inside}}}\n" if benchmark else f"train: {{{inside}}}\n"
 
 
@@ -121,7 +126,7 @@ def _labelled(section: Section, report: Report) -> None:
 
 
 def _folder(path: Path, report: Report) -> None:
-    section = {"kind": "folder", "root": str(path)}
+    section: Section = {"kind": "folder", "root": str(path)}
     report.study = _study(section)
     _report(_read(section | {"storage": "in_place", "on_bad_image": "skip"}), report)
 
@@ -162,10 +167,16 @@ def _pairs_or_people(path: Path, report: Report) -> None:
     with path.open("rb") as file:
         head = [file.readline(4096).decode("utf-8-sig", "replace").split() for _ in range(2)]
     pairs: list[Pair]
+    section: Section
     if head[0] and head[0][0].lower().endswith(tuple(SUFFIXES)):
         kind = "calfw" if "calfw" in path.name.lower() else "cplfw"
         report.what, pairs = f"{kind.upper()}'s pairs", READERS[kind](path)
-        section = {"kind": "pair_list", "format": kind, "images": "...", "pairs": str(path)}
+        section = {
+            "kind": "pair_list",
+            "format": kind,
+            "images": "...",
+            "pairs": str(path),
+        }
     elif len(head[1]) in (1, 2) and len(head[0]) == 1:
         report.what, people = "a list of people in LFW's format", read_people(path)
         report.counts |= {"people": len(people), "images": sum(one.images for one in people)}
@@ -183,15 +194,19 @@ def _pairs_or_people(path: Path, report: Report) -> None:
 def _list(path: Path, report: Report) -> None:
     """With the images, where they are below the list's folder."""
     report.file_hash(path)
-    root, names = path.parent, read_list(path).paths
-    section = {"kind": "list", "list": path.name, "root": str(root)}
+    root, entries = path.parent, read_list(path)
+    section: Section = {"kind": "list", "list": path.name, "root": str(root)}
     on_disk = NamesOnDisk(root)
-    if any((root / name).is_file() or on_disk.find(name) for name in names):
+    if any((root / name).is_file() or on_disk.find(name) for name in entries.paths):
         _labelled(section, report)
         return
-    report.counts["images"] = len(names)
-    report.study = _study(section)
     report.notes.append("its images do not lie beside it; they are looked for below `root`")
+    if not entries.labels.str.fullmatch(_NUMBER).all():
+        section["labels"] = "name"
+    report.study = _study(section)
+    labels = of_texts(entries.labels, _SECTION.validate_python(section),
+                      lambda row: f"{path}:{entries.lines[row]}", "list")  # fmt: skip
+    report.counts |= {"images": len(entries.paths), "identities": len(labels.identities)}
 
 
 def _is_list(path: Path) -> bool:
@@ -207,7 +222,12 @@ def _cfp(path: Path, report: Report) -> None:
         read = READERS[form](protocol)
         report.counts[f"{form} pairs"] = len(read)
         pairs += read
-        section = {"kind": "pair_list", "format": form, "images": "...", "pairs": str(protocol)}
+        section: Section = {
+            "kind": "pair_list",
+            "format": form,
+            "images": "...",
+            "pairs": str(protocol),
+        }
         report.study += _study(section, form).removeprefix("benchmarks:\n" if pairs != read else "")
     if images.is_dir():
         found, problems = find_images(images, pairs)
@@ -220,7 +240,7 @@ def _cfp(path: Path, report: Report) -> None:
 
 def _bin(path: Path, report: Report) -> None:
     report.file_hash(path)
-    section = {"kind": "insightface_bin", "path": str(path)}
+    section: Section = {"kind": "insightface_bin", "path": str(path)}
     report.study = _study(section, path.stem)
     contents = _read(section)
     _report(contents, report)
@@ -229,7 +249,7 @@ def _bin(path: Path, report: Report) -> None:
 
 
 def _recordio(path: Path, report: Report) -> None:
-    section = {"kind": "recordio", "root": str(path)}
+    section: Section = {"kind": "recordio", "root": str(path)}
     names = path.with_suffix(".lst")
     try:
         if not names.is_file():
@@ -249,14 +269,16 @@ def _tar(path: Path, report: Report) -> None:
     shards = find_shards(path, TarImages.model_fields["pattern"].default, "a .tar file")
     kinds = Counter(key_of(member.name)[1] for shard in shards for member in members(shard))
     label = next((kind for kind in ("cls", "json") if kinds[kind]), "folder")
-    section = {"kind": "tar", "root": str(path)} | ({"label": label} if label != "cls" else {})
+    section: Section = {"kind": "tar", "root": str(path)} | (
+        {"label": label} if label != "cls" else {}
+    )
     _labelled(section, report)
 
 
 def _columns(path: Path, report: Report) -> None:
     pattern = ParquetImages.model_fields["pattern"].default
     schema = open_columns(find_shards(path, pattern, "a Parquet or Arrow file")[0], None).schema
-    section = {"kind": "parquet", "root": str(path)}
+    section: Section = {"kind": "parquet", "root": str(path)}
     for key, fits in (
         ("image", lambda field: _can_be_image(schema, field.name)),
         ("label", lambda field: label_type(field.type) is not None),
@@ -291,7 +313,7 @@ def _is_or_holds(path: Path, suffixes: tuple[str, ...]) -> bool:
 def _ijb(path: Path, report: Report) -> None:
     name = _ijb_name(path)
     report.what = f"{PUBLISHED[name].title}, in InsightFace's layout"
-    section = {"kind": "ijb", "name": name, "root": str(path)}
+    section: Section = {"kind": "ijb", "name": name, "root": str(path)}
     if not (path / CROPS).is_dir():
         section["images"] = False
         report.notes.append(f"{CROPS}/ is not there: only stored embeddings can be judged")

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from frcore.data.contents import Contents, CopiedFiles, EncodedFiles, index_of
+from frcore.data.contents import Contents, CopiedFiles, EncodedFiles, index_by_name
 from frcore.data.names import normalised
 from frcore.data.pixels.picture_kinds import is_picture
 from frcore.data.refusal import refuse
@@ -153,7 +151,6 @@ class FolderSource(Source):
             raise UserError(
                 f"{folder.root}: no identity has an image in a sub-folder of its own; check `root`"
             )
-        codes, names = pd.factorize(pd.Series([who for who, _ in pictures]), sort=True)
         paths = [path for _, path in pictures]
         images: EncodedFiles = CopiedFiles(folder.root, paths)
         if spec.storage == "in_place":
@@ -162,7 +159,7 @@ class FolderSource(Source):
         return Contents(
             "train",
             images,
-            index_of(images.names, codes, names),
+            index_by_name(images.names, [who for who, _ in pictures]),
             skipped=[(name, f"one of {_DEEPER}") for name in deeper],
             warnings=_unused(folder, found),
         )

@@ -225,14 +225,13 @@ def enough(
     if min_images > 1 and len(rows):
         counts = np.bincount(labels[rows])
         rows = rows[counts[labels[rows]] >= min_images]
-    what = f"{place}: a training set" if place else "a training set"
     if not len(rows):
         raise UserError(
-            f"{place}: no identity of {len(np.unique(labels))} has {min_images} usable images; lower "
-            "`min_images`, or check the source"
+            f"{place}: no identity of {len(np.unique(labels))} has {min_images} usable images; "
+            "lower `min_images`, or check the source"
         )
     if contents.protocol == "train":
-        check_classes(len(np.unique(labels[rows])), what)
+        check_classes(len(np.unique(labels[rows])), f"{place}: a training set")
     return rows
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow
 
-from frcore.data.contents import Contents, index_of
-from frcore.data.labels import NUMBERED
+from frcore.data.contents import Contents
+from frcore.data.labels import Labels, labelled
 from frcore.data.names import normalised
 from frcore.data.recordio.container import read_tabs
 from frcore.data.recordio.dataset import PROPERTY, RecordIODataset, find_rec
@@ -26,37 +26,14 @@ _FORM = (
 
 
 class RecordIOSource(Source):
-    """A training set in a `.rec` file, read in place."""
+    """A `.rec` file, what is used beside it, and the list that names the identities."""
 
-    def read(self) -> Contents:
-        spec: RecordIO = self.section
-        # Gaps in the labels are meant where their number is given, as in other formats.
-        is_given = spec.identities is not None
-        data = RecordIODataset(
-            spec.root, num_classes=spec.identities, label=spec.label, relabel=is_given,
-            skip=spec.on_bad_image == "skip",
-        )  # fmt: skip
-        if spec.names is None:
-            who = "recordio/" + pd.Series(data.stored).astype("str")
-            about, more = {"people": "numbered"}, [f"{NUMBERED}; name them with `names`"]
-        else:
-            who, about, more = _named(data, spec.names, spec.label), {}, []
-        return Contents(
-            "train",
-            data.images,
-            index_of(data.images.names, data.labels, who),
-            about=about,
-            skipped=[(str(key), "a record without an image") for key in data.empty],
-            warnings=[*data.notes, *more],
-        )
+    section: RecordIO
 
     def files(self) -> Iterator[File]:
-        """The `.rec`, what is used beside it, and the list that names the identities."""
         rec = find_rec(Path(self.section.root))
-        yield rec.name, rec
-        for path in (rec.with_suffix(".idx"), rec.parent / PROPERTY):
-            if path.is_file():
-                yield path.name, path
+        beside = (rec.with_suffix(".idx"), rec.parent / PROPERTY)
+        yield from ((path.name, path) for path in (rec, *beside) if path == rec or path.is_file())
         if self.section.names is not None:
             names = below(rec.parent, self.section.names)
             yield f"names {names.name}", names
@@ -66,10 +43,25 @@ class RecordIOSource(Source):
         beside = root if root.is_dir() else root.parent
         return [*super().needed(), *([] if names is None else [("names", below(beside, names))])]
 
+    def read(self) -> Contents:
+        spec = self.section
+        # Gaps in the labels are meant where the number of identities is given, as in other formats.
+        data = RecordIODataset(
+            spec.root, num_classes=spec.identities, label=spec.label,
+            relabel=spec.identities is not None, skip=spec.on_bad_image == "skip",
+        )  # fmt: skip
+        if spec.names is None:
+            who = "recordio/" + pd.Series(data.stored).astype("str")
+        else:
+            who = _named(data, below(data.path.parent, spec.names), spec.label)
+        return labelled(
+            data.images, Labels(data.labels, who, spec.names is not None), warnings=data.notes,
+            skipped=[(str(key), "a record without an image") for key in data.empty],
+        )  # fmt: skip
 
-def _named(data: RecordIODataset, names: str, label: int) -> pd.Series:
-    """The name of each label that occurs (C,), from a list beside the file or wherever it is."""
-    path = below(data.path.parent, names)
+
+def _named(data: RecordIODataset, path: Path, label: int) -> pd.Series:
+    """The name of each label that occurs (C,), from a list."""
     found = identity_names(path, label)
     refuse(
         f"labels of {data.path} are not in {path}",

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
-
-from frcore.data.contents import Contents, CopiedFiles, index_of
+from frcore.data.contents import Contents, CopiedFiles, index_by_name
 from frcore.data.folders.folder import ImageFolder
 from frcore.data.source import File, below
 from frcore.data.verification.lfw_lists import read_pairs, read_people
@@ -49,8 +46,7 @@ class PeopleSource(ListedSource):
         path = Path(self.section.root) / PROTOCOL / self.section.people
         files, problems = find_numbered(folder, wanted_people(path, folder))
         images = CopiedFiles(folder.root, list(files.values()))
-        codes, names = pd.factorize(pd.Series([who for who, _ in files], dtype="str"), sort=True)
-        index = index_of(images.names, codes.astype(np.int64), names)
+        index = index_by_name(images.names, [side.identity for side in files])
         return Contents("train", images, index, **missing(problems, folder.root))
 
     def needed(self) -> list[tuple[str, Path]]:
@@ -170,7 +166,7 @@ def find_numbered(
         folder: of the images.
         wanted: image -> the line that asks for it.
     """
-    found, problems = {}, []
+    found, problems = dict[Numbered, Path](), list[str]()
     for side, where in wanted.items():
         files = folder.numbered(side.identity, side.number)
         if len(files) == 1:

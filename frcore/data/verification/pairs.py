@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from frcore.data.contents import Contents, EncodedFiles, index_of
+from frcore.data.contents import Contents, EncodedFiles, index_by_name
 from frcore.data.refusal import refuse
 from frcore.data.source import File, Source
 
@@ -70,7 +70,6 @@ def pair_contents(
         problems: the others.
     """
     there = [pair for pair in pairs if pair.a in rows and pair.b in rows]
-    codes, identities = pd.factorize(pd.Series([side.identity for side in rows]), sort=True)
     table = pd.DataFrame(
         {
             "a": [rows[pair.a] for pair in there],
@@ -83,7 +82,7 @@ def pair_contents(
     return Contents(
         "pairs",
         images,
-        index_of(images.names, codes, identities),
+        index_by_name(images.names, [side.identity for side in rows]),
         {"pairs": table},
         warnings=_shared_people(pairs),
         **missing(problems, images.root),

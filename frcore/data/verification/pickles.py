@@ -208,9 +208,9 @@ class PickleReader(pickle._Unpickler):
                     raise RefusedPickleError(
                         f"the {what}", "forbidden" if known and start else "damaged"
                     )
+                if code == _CODES["STOP"]:
+                    return self.stack.pop()
                 self.dispatch[code](self)
-            except pickle._Stop as stop:
-                return stop.value
             except RefusedPickleError as error:
                 raise RefusedPickleError(f"byte {start} has {error}", error.fault) from error
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
