@@ -121,9 +121,7 @@ def _checked_points(table: TextTable) -> NDArray[np.float64]:
     codes = pd.factorize(np.array(stems, object))[0]
     table.refuse_where(
         (unsafe_names(names), "the path must lead to a file below the folder of images"),
-        table.repeated(
-            pd.factorize(np.array(stems, object))[0], "the image (but for case and suffix)"
-        ),
+        table.repeated(codes, "the image (but for case and suffix)"),
     )
     points, unusable = landmarks_of(table)
     table.refuse_where(unusable)
