@@ -69,7 +69,7 @@ def tar(data: Any) -> Iterator[File]:
 
 
 def _shards(data: Any, what: str) -> Iterator[File]:
-    from frcore.data.shards.find import find_shards
+    from frcore.data.shards.files import find_shards
 
     root = Path(data.root).resolve()
     for path in find_shards(data.root, data.pattern, what):

@@ -116,7 +116,7 @@ def test_a_checkpoint_and_its_embeddings_have_the_numbers_of_its_run(root, tmp_p
     assert run_spec(epochs=1).id in " ".join(result["notes"])
 
     from frcore.evaluation.embed import embed
-    from frcore.training.checkpoint import load_backbone
+    from frcore.models.own import load_backbone
 
     data = Prepared.open(root / "templates")
     vectors = embed(load_backbone(tmp_path / "run"), data.images, flip="sum")

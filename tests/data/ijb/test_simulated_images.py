@@ -17,9 +17,9 @@ from frcore.data.prepare import prepare
 from frcore.data.prepared.folder import Prepared
 from frcore.data.synthetic.rendering import Shots
 from frcore.evaluation.evaluate import evaluate
+from frcore.models.own import load_backbone
 from frcore.study.data import IJB, Image, SyntheticFaces
 from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
-from frcore.training.checkpoint import load_backbone
 from frcore.training.train import train
 from tests.data.pixels.test_align import umeyama
 from tests.evaluation.test_evaluate import evaluation_spec, unit
