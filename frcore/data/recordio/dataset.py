@@ -18,15 +18,8 @@ from numpy.typing import NDArray
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.pixels.images import refuse_rows
 from frcore.data.prepared.encoded import EncodedImages
-from frcore.data.recordio.container import RecordError, RecordFile, read_idx
-from frcore.data.recordio.layout import (
-    EXACT,
-    images_by_scan,
-    images_with_index,
-    left_out,
-    read_headers,
-    split_header,
-)
+from frcore.data.recordio.container import RecordError, RecordFile
+from frcore.data.recordio.layout import EXACT, find_images, split_header
 from frcore.errors import UserError
 
 PROPERTY = "property"
@@ -38,23 +31,20 @@ class RecordIOImages(EncodedImages):
 
     Args:
         file: the file.
-        offsets: of each image's record, int64 (N,).
-        keys: their keys, int64 (N,).
+        table: `offset` of each image's record, and its `key`, int64 (N,).
     """
 
     kind = "recordio"
 
-    def __init__(self, file: RecordFile, offsets: NDArray[np.int64], keys: NDArray[np.int64]):
+    def __init__(self, file: RecordFile, table: pd.DataFrame):
         self.file = file
-        self.offsets = offsets
-        self.keys = keys
+        self.table = table
+        self.offsets, self.keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
 
     def __len__(self) -> int:
-        """Number of images, N."""
-        return len(self.offsets)
+        return len(self.table)
 
     def encoded(self, row: int) -> memoryview:
-        """The image file in record `row`: a view into the memory map."""
         try:
             record = self.file.record(int(self.offsets[row]))
             return record[split_header(record)[2] :]
@@ -71,15 +61,11 @@ class RecordIOImages(EncodedImages):
         return [self.file.path]
 
     def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        """The file, and offset and key of each image."""
-        table = pd.DataFrame({"offset": self.offsets, "key": self.keys})
-        return {"rec": str(self.file.path)}, table
+        return {"rec": str(self.file.path)}, self.table
 
     @classmethod
     def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        """The reader of the records in `table`."""
-        offsets, keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
-        return cls(RecordFile(settings["rec"]), offsets, keys)
+        return cls(RecordFile(settings["rec"]), table)
 
 
 class RecordIODataset:
@@ -206,52 +192,32 @@ def _read(
     """The images of a file, their labels as they are there, keys without image, what is odd."""
     file = RecordFile(path)
     beside = path.with_suffix(".idx")
-    notes: list[str] = []
-    if idx is None and not beside.is_file():
-        offsets = file.scan()
-        headers = read_headers(file, offsets, np.arange(len(offsets)), label)
-        rows, first = images_by_scan(file, offsets, headers)
-        keys = np.arange(first, first + len(rows))
-    else:
-        all_keys, offsets = read_idx(idx or beside)
-        headers = read_headers(file, offsets, all_keys, label)
-        rows, missing = images_with_index(file, all_keys, offsets, headers)
-        keys = all_keys[rows]
-        unread, begin = left_out(file, all_keys, offsets, headers.end)
-        if missing:
-            notes.append(
-                f"{len(rows) + missing} images are in the header record, {len(rows)} in the index"
-            )
-        if unread:
-            notes.append(f"{unread:,} bytes of the .rec, from byte {begin:,} on, are in no record "
-                         "of the index")  # fmt: skip
-        if notes and idx is None and not skip:
-            raise UserError(
-                f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
-                "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the "
-                "rest"
-            )
-    is_empty = headers.content[rows] == 0
+    found, notes = find_images(file, idx or (beside if beside.is_file() else None), label)
+    if notes and idx is None and not skip:
+        raise UserError(
+            f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
+            "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the rest"
+        )
+    empty = found["key"][found["content"] == 0].to_numpy()
     if not skip:
         refuse_rows(
-            f"records of {path} have no image", keys[is_empty], lambda key: f"record {key}",
+            f"records of {path} have no image", empty, lambda key: f"record {key}",
             "Copy the file again; on_bad_image: skip leaves them out. Records of identities have "
             "none either, but need a header record with the key 0 and two labels",
         )  # fmt: skip
-    rows, empty, keys = rows[~is_empty], keys[is_empty], keys[~is_empty]
-    if not len(rows):
+    found = found[found["content"] > 0].reset_index(drop=True)
+    if not len(found):
         raise UserError(f"{path} has no images; give a .rec of images")
-    labels = headers.label[rows]
-    with np.errstate(invalid="ignore"):
-        wrong = ~((labels >= 0) & (labels < EXACT) & (labels == np.floor(labels)))
+    labels = found["label"]
     refuse_rows(
         f"labels of {path} are not identities",
-        np.flatnonzero(wrong),
-        lambda row: f"record {keys[row]}: label {labels[row]:.9g}",
+        np.flatnonzero(~((labels >= 0) & (labels < EXACT) & (labels % 1 == 0))),
+        lambda row: f"record {found['key'][row]}: label {labels[row]:.9g}",
         f"A label is a whole number from 0 to {EXACT - 1}: it is stored as float32, in which "
         "larger ones are not exact",
     )
-    return RecordIOImages(file, offsets[rows], keys), labels.astype(np.int64), empty, notes
+    images = RecordIOImages(file, found[["offset", "key"]])
+    return images, labels.to_numpy(np.int64), empty, notes
 
 
 def read_property(rec: Path) -> int | None:

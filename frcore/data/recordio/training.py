@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow
 
-from frcore.data.folders.folder import normalised
+from frcore.data.names import normalised
 from frcore.data.pixels.images import refuse, refuse_rows
-from frcore.data.prepared.folder import Skipped
-from frcore.data.prepared.training_set import write_training_in_place
+from frcore.data.prepared.bridge import write_source
+from frcore.data.prepared.labels import Labels, labelled
 from frcore.data.recordio.container import read_tabs
-from frcore.data.recordio.dataset import RecordIODataset
+from frcore.data.recordio.dataset import PROPERTY, RecordIODataset, find_rec
+from frcore.data.source import Contents, File, Source, below
 from frcore.errors import UserError
-from frcore.study.data import Image, RecordIO
-
-_NUMBERED = (
-    "identities have numbers and no names, so people of a benchmark who are also trained on are "
-    "not noticed; name them with `names`"
-)
+from frcore.study.data import RecordIO
 
 _FORM = (
     "its lines are `index<TAB>label<TAB>path` (im2rec, perhaps with several labels) or "
@@ -29,33 +26,38 @@ _FORM = (
 )
 
 
-def write_recordio(spec: RecordIO, image: Image, out: Path, about: dict[str, Any],
-                   workers: int | None) -> None:  # fmt: skip
-    """Write a training set that is read from a `.rec` file to the folder `out`."""
-    # Gaps in the labels are meant where the number of identities is given, as in other formats.
-    is_given = spec.identities is not None
-    data = RecordIODataset(
-        spec.root, num_classes=spec.identities, label=spec.label, relabel=is_given,
-        skip=spec.on_bad_image == "skip",
-    )  # fmt: skip
-    if spec.names is None:
-        numbers = pd.Series(data.stored).astype("str")
-        identities = "recordio/" + numbers
-        about = about | {"people": "numbered"}
-    else:
-        identities = _named(data, spec.names, spec.label)
-    write_training_in_place(
-        data.images, data.labels, identities, image, out, about,
-        min_images=spec.min_images, check=spec.check, skip=spec.on_bad_image == "skip",
-        workers=workers, warnings=[*data.notes, *([] if spec.names else [_NUMBERED])],
-        skipped=[Skipped(file=str(key), reason="a record without an image") for key in data.empty],
-    )  # fmt: skip
+class RecordIOSource(Source):
+    """A `.rec` file, what is used beside it, and the list that names the identities."""
+
+    section: RecordIO
+
+    def files(self) -> Iterator[File]:
+        rec = find_rec(Path(self.section.root))
+        beside = (rec.with_suffix(".idx"), rec.parent / PROPERTY)
+        yield from ((path.name, path) for path in (rec, *beside) if path == rec or path.is_file())
+        if self.section.names is not None:
+            names = below(rec.parent, self.section.names)
+            yield f"names {names.name}", names
+
+    def read(self) -> Contents:
+        spec = self.section
+        # Gaps in the labels are meant where the number of identities is given, as in other formats.
+        data = RecordIODataset(
+            spec.root, num_classes=spec.identities, label=spec.label,
+            relabel=spec.identities is not None, skip=spec.on_bad_image == "skip",
+        )  # fmt: skip
+        if spec.names is None:
+            who = "recordio/" + pd.Series(data.stored).astype("str")
+        else:
+            who = _named(data, below(data.path.parent, spec.names), spec.label)
+        return labelled(
+            data.images, Labels(data.labels, who, spec.names is not None), warnings=data.notes,
+            skipped=[(str(key), "a record without an image") for key in data.empty],
+        )  # fmt: skip
 
 
-def _named(data: RecordIODataset, names: str, label: int) -> pd.Series:
-    """The name of each label that occurs (C,), from a list beside the file or wherever it is."""
-    beside = data.path.parent / names
-    path = beside if beside.is_file() else Path(names)
+def _named(data: RecordIODataset, path: Path, label: int) -> pd.Series:
+    """The name of each label that occurs (C,), from a list."""
     found = identity_names(path, label)
     refuse(
         f"labels of {data.path} are not in {path}",
@@ -115,3 +117,8 @@ def identity_names(path: Path, label: int = 0) -> pd.Series:
             "`names` out, then identities are numbers",
         )
     return found.set_index("label")["folder"].sort_index()
+
+
+def write_recordio(spec: Any, *rest: Any) -> None:
+    """Write a training set; until `prepare` takes sources themselves."""
+    write_source(RecordIOSource(spec), *rest)
