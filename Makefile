@@ -1,6 +1,8 @@
-# make tables   from nothing to the tables of the default study
-# make test     from nothing to the whole test suite
-# make clean    remove caches; results stay (make clean-results says how to delete a study's)
+# make tables     from nothing to the tables of the default study
+# make test-fast  the fast tests, below a minute
+# make test       from nothing to the test suite, some minutes
+# make test-all   the test suite with the whole grid of heads, samplers and backends
+# make clean      remove caches; results stay (make clean-results says how to delete a study's)
 #
 # Needed: Python >= 3.11, make, pip. Everything else goes into .venv and nowhere else.
 # PYTHON=python3.12      another interpreter to make the environment with
@@ -17,16 +19,24 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: tables test install lint types format clean clean-results help
+.PHONY: tables test test-fast test-all install lint types format clean clean-results help
 
 tables: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
 
-# All that needs no GPU, one process per core; the fast tests come first (tests/conftest.py). A file
-# stays in one process, because its tests share what is costly to set up; and each process has one
-# thread, because more would wait for one another.
+# One process per core; the fast tests come first (tests/conftest.py). A file stays in one process,
+# because its tests share what is costly to set up; and each process has one thread, because more
+# would wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(INSTALLED)
+	$(PYTEST) $(ARGS)
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not grid and not gpu" $(ARGS)
+
+test-all: $(INSTALLED)
+	$(PYTEST) -m "not gpu" $(ARGS)
 
 install: $(INSTALLED)
 
