@@ -6,15 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal
 
 import pandas as pd
 from markupsafe import Markup
 
 from frcore.reporting.tables import escape
+from frcore.results.column import Mark
 from frcore.results.rows import csv_text
-
-Mark = Literal["", "best", "tied"]
 
 MARKS: dict[Mark, str] = {
     "": "",
