@@ -19,6 +19,7 @@ from frcore.evaluation.intervals.weighted import Metric
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
 from frcore.evaluation.protocol import ScoredPairs
 from frcore.evaluation.verification import threshold_from, verification_accuracy
+from frcore.records.evaluation import NumberRow
 
 Row = dict[str, Any]
 
@@ -27,11 +28,7 @@ PAIR_FARS = (1e-2, 1e-3)
 
 LEVEL = 0.95
 
-_EMPTY: Row = dict.fromkeys(
-    ("metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level",
-     "method", "se_test", "n", "n_unit", "threshold", "far_achieved", "false_accepts",
-     "impostors", "note")
-)  # fmt: skip
+_EMPTY: Row = dict.fromkeys(NumberRow.model_fields)
 
 
 def empty_row() -> Row:

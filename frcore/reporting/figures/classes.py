@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.reporting.figures.canvas import (
     hover,
     message,
@@ -23,7 +24,7 @@ from frcore.reporting.figures.canvas import (
 from frcore.reporting.figures.grids import bare, method_grid, paired_grid
 from frcore.reporting.figures.palette import INK, MUTED, Palette
 from frcore.reporting.figures.ticks import plain_ticks
-from frcore.results.records import read_record
+from frcore.results.reading import read
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -124,18 +125,18 @@ def read_center_pairs(
     for name in map(str, rows.usable("diagnostics")["run"].unique()):
         if name not in specs:
             continue
-        record = read_record(root / "runs" / name / "diagnostics.json").record
-        histogram = (record.get("conflicts") or {}).get("histogram")
+        record = read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord).record
+        histogram = record and record.conflicts and record.conflicts.histogram
         if not histogram:
             continue
-        pairs = np.asarray(histogram["pairs"])
-        same = None if histogram["same_person"] is None else np.asarray(histogram["same_person"])
+        pairs = np.asarray(histogram.pairs)
+        same = None if histogram.same_person is None else np.asarray(histogram.same_person)
         key = (specs[name].head.label, specs[name].sampler.label)
         if key in found:
             before = found[key]
             pairs = pairs + before.pairs
             same = None if same is None or before.same is None else same + before.same
-        found[key] = CenterPairs(np.asarray(histogram["edges"], dtype=float), pairs, same)
+        found[key] = CenterPairs(np.asarray(histogram.edges, dtype=float), pairs, same)
     return found
 
 

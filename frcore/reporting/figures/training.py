@@ -21,7 +21,8 @@ from frcore.reporting.figures.canvas import (
 )
 from frcore.reporting.figures.grids import label_bottoms, paired_grid
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.results.records import Record, read_events
+from frcore.results.reading import read_events
+from frcore.results.records import Record
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
