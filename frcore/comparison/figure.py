@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from frcore.comparison.results import Comparison, Number
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import names
-from frcore.reporting.figures.canvas import WIDTH, hover, message
+from frcore.reporting.figures.canvas import WIDTH, Message, hover
 from frcore.reporting.figures.palette import GRID, INK, MUTED
 
 COLOURS = {"better": "#0072b2", "within tolerance": "#0072b2", "regression": "#d55e00",
@@ -22,7 +22,7 @@ def forest(comparison: Comparison, spec: ComparisonSpec) -> Figure:
     """Candidate − baseline of every number that was compared, with its interval, in points."""
     numbers = [number for number in comparison.numbers if number.difference is not None]
     if not numbers:
-        return message("Nothing was compared.")
+        return Message("Nothing was compared.")
     figure = Figure(figsize=(WIDTH, ROW * len(numbers) + 1.1), layout="constrained")
     ax = figure.subplots()
     ax.axvline(0, color=INK, linewidth=1)
