@@ -10,10 +10,9 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
-from frcore.comparison.figure import forest
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
-from frcore.comparison.tables import cost_table, numbers_table, sentences, title
+from frcore.comparison.tables import cost_table, forest, numbers_table, sentences, title
 from frcore.files import write_json, write_text
 from frcore.reporting.figures.canvas import inline, look, save
 from frcore.reporting.figures.dark import dark_variables
