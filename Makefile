@@ -1,5 +1,7 @@
 # make tables   from nothing to the tables of the default study
 # make test     from nothing to the whole test suite
+# make head NAME=my_face   the stubs of a new head: its file, catalogue line and tests
+# make generated   write what is made from the code: docs, the schema of a study, figures
 # make clean    remove caches; results stay (make clean-results says how to delete a study's)
 #
 # Needed: Python >= 3.11, make, pip. Everything else goes into .venv and nowhere else.
@@ -17,7 +19,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: tables test install lint types format clean clean-results help
+.PHONY: tables test install lint types format head generated clean clean-results help
 
 tables: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
@@ -46,6 +48,7 @@ lint: $(INSTALLED)
 	$(BIN)/codespell
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports --no-cache
 
 types: $(INSTALLED)
 	$(BIN)/mypy
@@ -54,6 +57,14 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+head: $(INSTALLED)
+	@$(BIN)/python -m tests.new_head $(NAME)
+
+# tests/test_project.py compares each with what is committed.
+generated: $(INSTALLED)
+	$(BIN)/frcore docs
+	$(BIN)/frcore schema --out workflow/schemas/study.schema.json
 
 # Caches alone: results may be days of work, and .snakemake knows what they were made from.
 clean:

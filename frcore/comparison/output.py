@@ -19,7 +19,7 @@ from frcore.reporting.figures.dark import dark_variables
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.tables import escape
 from frcore.reporting.tables.table import Table, to_markdown
-from frcore.study.config import Component
+from frcore.study.parts import Component
 
 STYLES = {
     "regression": "bold red", "too slow": "bold red", "lower": "yellow", "slower": "yellow",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pydantic
 
+from frcore.components.exact_numbers import ExactNumbers
 from frcore.errors import UserError, unknown_name
-from frcore.study.section import ExactNumbers
 
 if TYPE_CHECKING:
     from frcore.components.description import Component

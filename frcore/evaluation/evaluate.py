@@ -31,10 +31,10 @@ from frcore.evaluation.protocol import (
 )
 from frcore.files import as_json, atomic_file, read_json, refuse_other_file, write_text
 from frcore.machine.leases import lease_gpu
+from frcore.machine.reproducible import reproducible
+from frcore.models.own import load_backbone
 from frcore.provenance.environment import RUNTIMES, environment
 from frcore.study.expansion import EvaluationSpec
-from frcore.training.checkpoint import load_backbone
-from frcore.training.loop import reproducible
 
 
 def evaluate(

@@ -13,10 +13,10 @@ from torch import nn
 
 from frcore.data.loader import to_network
 from frcore.errors import UserError, first_line
+from frcore.models.own import read_backbone
 from frcore.models.pixels import AGAIN, Network, Pixels
 from frcore.models.torchscript_file import EXPORT, check_archive, check_graph
 from frcore.study.models import CheckpointModel, TorchScriptModel
-from frcore.training.checkpoint import read_backbone
 
 
 class TorchScriptNetwork(Network):

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from numbers import Integral, Real
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    PlainSerializer,
-    SerializationInfo,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, SerializationInfo
+
+from frcore.components.exact_numbers import ExactNumbers
 
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+]*$"
 """Labels become file names and, joined by '-', run names; so no separators and no '-'."""
@@ -53,10 +45,10 @@ Place = Annotated[str, PlainSerializer(_place, return_type=str)]
 data. What they contain is told by `frcore.data.signatures.Signature`."""
 
 
-def twice(labels: Iterable[str]) -> list[str]:
-    """The labels that stand twice, also in other capitals: on some systems they are one file.
+def duplicates(labels: Iterable[str]) -> list[str]:
+    """The duplicates, compared without case: on some systems they are one file.
 
-    >>> twice(["arcface", "cosface", "ArcFace"])
+    >>> duplicates(["arcface", "cosface", "ArcFace"])
     ['ArcFace']
     """
     seen: set[str] = set()
@@ -66,54 +58,6 @@ def twice(labels: Iterable[str]) -> list[str]:
             found.append(label)
         seen.add(label.casefold())
     return found
-
-
-def _exact(node: Any) -> Any:
-    if isinstance(node, list | tuple):
-        return type(node)(map(_exact, node))
-    if not isinstance(node, dict):
-        return node
-    kind = node.get("type")
-    if kind in ("int", "float", "bool") and not node.get("strict"):
-        strict: Any = {**node, "strict": True}
-        if kind == "bool":
-            return strict
-        return core_schema.no_info_before_validator_function(_plain_number, strict)
-    if kind == "literal" and {type(one) for one in node["expected"]} == {int}:
-        return core_schema.no_info_before_validator_function(_no_truth_value, node)
-    kept = ("metadata", "serialization", "default")
-    return {key: part if key in kept else _exact(part) for key, part in node.items()}
-
-
-def _plain_number(value: Any) -> Any:
-    """A number as Python's own, whole ones as `int`; anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    number = float(value)
-    return int(number) if number.is_integer() else number
-
-
-def _no_truth_value(value: Any) -> Any:
-    """`true` as a text, which no number is: in Python it equals 1."""
-    return str(value) if isinstance(value, bool) else value
-
-
-class ExactNumbers(BaseModel):
-    """A model whose numbers are finite numbers: neither `true` nor a text is one, and none is true.
-
-    Pydantic by itself takes `true` for 1, '10' for 10 and 1 for `true`. A whole number may be
-    written as a float (1e6), and numpy's numbers are numbers.
-    """
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The schema, with every number and truth value in it made strict."""
-        made: CoreSchema = _exact(handler(source))
-        return made
 
 
 class Section(ExactNumbers):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -37,40 +35,6 @@ class TrainingFailedError(UserError):
     def __init__(self, message: str, diagnosis: dict[str, Any]) -> None:
         super().__init__(message)
         self.diagnosis = diagnosis
-
-
-@contextlib.contextmanager
-def reproducible(seed: int, threads: int, device: str = "cpu") -> Iterator[None]:
-    """Seed, threads and, on a GPU, algorithms such that a run repeats itself on one machine.
-
-    What runs on a CPU here is deterministic for a given number of threads: no index occurs twice
-    where gradients are gathered. Asking torch for it there costs 2 s, which is what it takes to
-    import the compiler.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    try:
-        with contextlib.nullcontext() if device == "cpu" else _deterministic_algorithms():
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _deterministic_algorithms() -> Iterator[None]:
-    # cuBLAS reads this when it starts; without it matrix products may differ between runs.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Deterministic mode also fills each new tensor with NaN, which finds bugs and costs traffic.
-    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier]:

@@ -17,6 +17,7 @@ from frcore.errors import UserError, check_classes, listed
 from frcore.files import refuse_overlap, sha256_of_json, write_json
 from frcore.machine.faults import RefusedError, refusal
 from frcore.machine.lifetime import Stopped
+from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
 from frcore.provenance.stages import run_code
 from frcore.study.expansion import RunSpec
@@ -29,7 +30,7 @@ from frcore.training.checkpoint import (
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
-from frcore.training.loop import Trainer, TrainingFailedError, reproducible
+from frcore.training.loop import Trainer, TrainingFailedError
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
 from frcore.training.run_folder import (
     CHECKPOINT,

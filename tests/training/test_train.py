@@ -18,9 +18,9 @@ import torch
 from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
+from frcore.models.own import load_backbone
 from frcore.provenance import fingerprint
 from frcore.training import train as run_module
-from frcore.training.checkpoint import load_backbone
 from frcore.training.loop import Trainer, TrainingFailedError
 from frcore.training.run_folder import UNFINISHED
 from frcore.training.train import train

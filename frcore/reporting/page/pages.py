@@ -11,7 +11,7 @@ from markupsafe import Markup
 from frcore.reporting.tables import escape
 from frcore.reporting.tables.latex import to_latex
 from frcore.reporting.tables.table import Table
-from frcore.study.config import Component
+from frcore.study.parts import Component
 
 
 def asset(name: str) -> Markup:
