@@ -135,9 +135,9 @@ def judge_embeddings(
     known = train is not None and people_are_known(test, train)
     if known:
         _refuse_leak(test, overlap)
-    judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
+    judged = _judge(test, pairs, overlap)
     theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
-    searched = all_search_rows(found, spec.evaluation.bootstrap)
+    searched = all_search_rows(found)
     result = {
         "run": subject.id,
         "spec_hash": spec.hash,
@@ -242,25 +242,23 @@ def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
     return fars_of_pairs(int((~pairs.same[pairs.tested]).sum()), PAIR_FARS)
 
 
-def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap, replicates: int) -> Judged:
+def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap) -> Judged:
     """Rows of all pairs and, where people were trained on, of pairs without them."""
     fars = _fars(test, pairs)
-    judged = _judge_subset(test, pairs, "all", fars, replicates)
+    judged = _judge_subset(test, pairs, "all", fars)
     if not overlap.seen_people:
         return judged
     # The pairs that choose a threshold are kept: the subset is about who is judged.
     unseen = pairs.take(pairs.unseen | ~pairs.tested)
-    rows = _judge_subset(test, unseen, "unseen", fars, replicates).rows
+    rows = _judge_subset(test, unseen, "unseen", fars).rows
     return Judged(judged.rows + rows, judged.threshold)
 
 
-def _judge_subset(
-    test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float], replicates: int
-) -> Judged:
-    tar: list[Row] = tar_rows(pairs, subset, fars, replicates)
+def _judge_subset(test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float]) -> Judged:
+    tar: list[Row] = tar_rows(pairs, subset, fars)
     if test.manifest.protocol == "templates":
         return Judged(tar, None)
-    judged = accuracy_rows(pairs, subset, replicates)
+    judged = accuracy_rows(pairs, subset)
     return Judged(judged.rows + tar, judged.threshold)
 
 

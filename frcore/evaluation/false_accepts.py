@@ -10,8 +10,8 @@ sample says, no lower end but 0 would be right; at the levels of several compari
 the k scores are fewer than they seem.
 
 How often intervals hold the truth at each k is simulated by `python -m benchmarks.coverage` (the
-table is in docs/evaluation.md): intervals of 95 % hold it in 62 to 82 % of the sets at k = 1, in 88
-to 95 % at k = 3, and as often as they say from k = 6 on; ten leaves a margin.
+table is in docs/evaluation.md): intervals of 95 % hold it in 65 to 81 % of the sets at k = 1, in 88
+to 95 % at k = 3, and about as often as they say from k = 6 on; ten leaves a margin.
 """
 
 from __future__ import annotations

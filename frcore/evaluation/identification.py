@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.inputs import BoolArray, FloatArray, IntArray, UnresolvableFAR
-from frcore.evaluation.intervals.ranked import Ranked
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
+from frcore.evaluation.ranked import Ranked
 
 BELOW_ALL = np.float32(-2.0)
 """The score of a mated search whose mate is not first: below every cosine, so never accepted."""

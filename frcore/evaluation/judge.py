@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.false_accepts import why_no_interval
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.ranked import Ranked
-from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt, interval_of_mean
-from frcore.evaluation.intervals.weighted import Metric
+from frcore.evaluation.intervals.estimates import Estimate
+from frcore.evaluation.intervals.influences import Accuracy, TarAt
+from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.uncertainty import interval_of_mean, intervals_of_pairs
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
 from frcore.evaluation.protocol import ScoredPairs
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import threshold_from, verification_accuracy
 
 Row = dict[str, Any]
@@ -50,7 +51,7 @@ class Judged:
     threshold: NDArray[np.float64] | None
 
 
-def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
+def accuracy_rows(pairs: ScoredPairs, subset: str) -> Judged:
     """Accuracy of the tested pairs: over folds, or with the threshold of the threshold split.
 
     A number that cannot be had (a fold or a kind of pair is empty) is a row without a value that
@@ -78,18 +79,23 @@ def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
             one = threshold_from(chosen.scores, chosen.same)
             threshold, metric = np.full(tested.scores.size, one), Accuracy(None, 0.0)
             # Judged on the margin, as the report does: the sign of a difference of floats is exact.
-            value = metric.bind(tested.scores - threshold, tested.same).value
+            value = metric.value(Ranked(tested.scores - threshold, tested.same))
             row |= {"value": value, "threshold": one}
     except UserError as error:
         row["note"] = str(error)
         return Judged([row], np.full(tested.scores.size, np.nan))
-    row = _with_interval(row, tested, tested.scores - threshold, metric, replicates)
-    return Judged([row], threshold)
+    estimate: Estimate | UserError
+    try:
+        estimate = interval_of_mean(
+            tested.scores - threshold, tested.same, tested.identity_a, tested.identity_b,
+            metric=metric, level=LEVEL,
+        )  # fmt: skip
+    except UserError as error:
+        estimate = error
+    return Judged([with_estimate(row, estimate)], threshold)
 
 
-def tar_rows(
-    pairs: ScoredPairs, subset: str, fars: Sequence[float], replicates: int | None
-) -> list[Row]:
+def tar_rows(pairs: ScoredPairs, subset: str, fars: Sequence[float]) -> list[Row]:
     """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value, and one
     that allows too few false accepts (`frcore.evaluation.false_accepts`) no interval.
 
@@ -97,7 +103,6 @@ def tar_rows(
         pairs: of which those that count are judged.
         subset: its name, for the rows.
         fars: false accept rates.
-        replicates: of the bootstrap behind the intervals; None: no intervals.
     """
     tested = pairs.take(pairs.tested)
     impostors = int(tested.same.size - np.count_nonzero(tested.same))
@@ -125,9 +130,7 @@ def tar_rows(
         return rows
     points = {point.far_asked: point for point in ranked.tar_at_fars(resolved)}
     rows = [row | _point_columns(points.get(row["far"])) for row in rows]
-    if replicates is None:
-        return rows
-    estimates = _intervals(ranked, tested, resolved, replicates)
+    estimates = _intervals(ranked, tested, resolved)
     return [
         with_estimate(row, estimates[row["far"]]) if row["far"] in estimates else row
         for row in rows
@@ -146,9 +149,9 @@ def _point_columns(point: TarAtFar | None) -> Row:
 
 
 def _intervals(
-    ranked: Ranked, pairs: ScoredPairs, fars: Sequence[float], replicates: int
+    ranked: Ranked, pairs: ScoredPairs, fars: Sequence[float]
 ) -> dict[float, Estimate | UserError]:
-    """The interval of the TAR at each FAR, all under the same draws; or why there is none."""
+    """The interval of the TAR at each FAR, or why there is none."""
     found: dict[float, Estimate | UserError] = {
         far: UserError(why) for far in fars if (why := why_no_interval(far, ranked.impostors))
     }
@@ -156,41 +159,14 @@ def _intervals(
     if not names:
         return found
     try:
-        bootstrap = SharedBootstrap(
+        shared = intervals_of_pairs(
             dict.fromkeys(names, ranked),
-            pairs.same,
-            pairs.identity_a,
-            pairs.identity_b,
+            people_of_pairs(pairs.same, pairs.identity_a, pairs.identity_b),
             metrics={name: TarAt(far) for name, far in names.items()},
-            replicates=replicates,
         )
     except UserError as error:
         return dict.fromkeys(fars, error) | found
-    for name, far in names.items():
-        try:
-            found[far] = bootstrap.mean([name], level=LEVEL)
-        except UserError as error:
-            found[far] = error
-    return found
-
-
-def _with_interval(
-    row: Row, pairs: ScoredPairs, scores: NDArray[np.floating], metric: Metric, replicates: int
-) -> Row:
-    """`row` with its interval, or with the reason why there is none."""
-    try:
-        estimate = interval_of_mean(
-            scores,
-            pairs.same,
-            pairs.identity_a,
-            pairs.identity_b,
-            metric=metric,
-            replicates=replicates,
-            level=LEVEL,
-        )
-    except UserError as error:
-        return with_estimate(row, error)
-    return with_estimate(row, estimate)
+    return found | {far: shared.mean([name], level=LEVEL) for name, far in names.items()}
 
 
 def with_estimate(row: Row, estimate: Estimate | UserError) -> Row:

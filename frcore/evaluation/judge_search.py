@@ -16,13 +16,8 @@ from frcore.errors import UserError
 from frcore.evaluation.identification import Searches, search, tpir_at_fpir
 from frcore.evaluation.inputs import BoolArray, IntArray
 from frcore.evaluation.intervals.estimates import Estimate
-from frcore.evaluation.intervals.search_bootstrap import (
-    RankShare,
-    SearchBootstrap,
-    SearchMetric,
-    TpirAt,
-    few_false_positives,
-)
+from frcore.evaluation.intervals.influences import RankShare, SearchMetric, TpirAt
+from frcore.evaluation.intervals.uncertainty import few_false_positives, intervals_of_searches
 from frcore.evaluation.judge import LEVEL, Row, empty_row, with_estimate
 from frcore.evaluation.protocol import (
     PooledTemplates,
@@ -40,8 +35,8 @@ NOTE = (
     "1:N search: a candidate is a person; rank-k is the share of mated searches with the mate "
     "among the first k, TPIR the share with the mate first and at or above the threshold, the "
     "lowest at which the share of this sample's non-mated searches with a candidate (FPIR) is not "
-    "above the one asked for. Means over galleries, each with its own threshold; intervals: people "
-    "of probes are drawn, the galleries stay."
+    "above the one asked for. Means over galleries, each with its own threshold; intervals are "
+    "over the people of probes, the galleries stay."
 )
 METRICS: tuple[SearchMetric, ...] = (*map(RankShare, RANKS), *map(TpirAt, FPIRS))
 
@@ -111,16 +106,16 @@ def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbe
     return FoundProbes(galleries, pooled.seen[probe])
 
 
-def all_search_rows(found: FoundProbes | None, replicates: int) -> list[Row]:
+def all_search_rows(found: FoundProbes | None) -> list[Row]:
     """`search_rows` of all probes and, where people were trained on, of probes without them."""
     if found is None:
         return []
-    rows = search_rows(found, "all", replicates)
+    rows = search_rows(found, "all")
     unseen = found.unseen()
-    return rows + (search_rows(unseen, "unseen", replicates) if unseen else [])
+    return rows + (search_rows(unseen, "unseen") if unseen else [])
 
 
-def search_rows(found: FoundProbes, subset: str, replicates: int) -> list[Row]:
+def search_rows(found: FoundProbes, subset: str) -> list[Row]:
     """Rank-k and TPIR at FPIR: the mean over galleries, then each gallery where there are several.
 
     A number that cannot be had is a row without a value that says why.
@@ -131,13 +126,11 @@ def search_rows(found: FoundProbes, subset: str, replicates: int) -> list[Row]:
     rows = []
     for number in numbers:
         chosen = found.galleries.values() if number is None else [found.galleries[number]]
-        rows += _rows(list(chosen), number, subset, replicates)
+        rows += _rows(list(chosen), number, subset)
     return rows
 
 
-def _rows(
-    galleries: Sequence[Searches], number: int | None, subset: str, replicates: int
-) -> list[Row]:
+def _rows(galleries: Sequence[Searches], number: int | None, subset: str) -> list[Row]:
     mated = sum(int(one.mated.sum()) for one in galleries)
     others = sum(int((~one.mated).sum()) for one in galleries)
     rows, resolved = [], {}
@@ -160,7 +153,7 @@ def _rows(
         except UserError as error:
             row["note"] = str(error)
         rows.append(row)
-    estimates = _estimates(galleries, resolved, replicates)
+    estimates = _estimates(galleries, resolved)
     return [
         with_estimate(row, estimates[str(metric)]) if str(metric) in estimates else row
         for row, metric in zip(rows, METRICS, strict=True)
@@ -180,24 +173,22 @@ def _operating_point(galleries: Sequence[Searches], fpir: float) -> Row:
 
 
 def _estimates(
-    galleries: Sequence[Searches], metrics: dict[str, SearchMetric], replicates: int
+    galleries: Sequence[Searches], metrics: dict[str, SearchMetric]
 ) -> dict[str, Estimate | UserError]:
-    """The interval of each metric, or why there is none; all are drawn together."""
+    """The interval of each metric, or why there is none."""
     found: dict[str, Estimate | UserError] = {
         name: UserError(why)
         for name, metric in metrics.items()
         if (why := few_false_positives(galleries, metric))
     }
-    drawn = {name: metric for name, metric in metrics.items() if name not in found}
-    if not drawn:
+    possible = {name: metric for name, metric in metrics.items() if name not in found}
+    if not possible:
         return found
     try:
-        bootstrap = SearchBootstrap(
-            dict.fromkeys(drawn, galleries), metrics=drawn, replicates=replicates
-        )
-        return found | {name: bootstrap.mean([name], level=LEVEL) for name in drawn}
+        shared = intervals_of_searches(dict.fromkeys(possible, galleries), metrics=possible)
+        return found | {name: shared.mean([name], level=LEVEL) for name in possible}
     except UserError as error:
-        return found | dict.fromkeys(drawn, error)
+        return found | dict.fromkeys(possible, error)
 
 
 def stored_arrays(found: FoundProbes) -> dict[str, NDArray[np.generic]]:

@@ -22,8 +22,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "ROC",
         "Share of genuine pairs accepted (TAR) against the share of impostor pairs accepted (FAR, "
         "logarithmic), down to the FAR of a single false accept; left of that the benchmark cannot "
-        "tell. Line: mean over seeds. Band: pointwise 95 % interval over test people (bootstrap, "
-        "200 replicates) and seeds (Student's t, spread pooled over methods); none where a "
+        "tell. Line: mean over seeds. Band: pointwise 95 % interval over test people and "
+        "seeds (as the tables'; Student's t, spread pooled over methods); none where a "
         "benchmark has too few people, or a FAR allows fewer than ten false accepts. Of more than "
         "six curves only the highest has its band.",
     ),
