@@ -25,7 +25,7 @@ from benchmarks.session.peers import unavailable
 from benchmarks.session.table import DONE, Table, slug
 from frcore.errors import UserError
 from frcore.machine.leases import lease_gpu
-from frcore.machine.nvml import describe_gpu
+from frcore.machine.visible import describe_gpu
 from frcore.measurement.attempts import until_clean
 from frcore.measurement.child import Method, Outcome, run_in_child
 

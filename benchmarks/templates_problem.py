@@ -26,7 +26,7 @@ from frcore.evaluation.protocol import pooled_templates, rows_needed, score_temp
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.scoring import score_rows
 from frcore.measurement.process import peak_rss_bytes
-from frcore.study.config import Evaluation
+from frcore.study.parts import Evaluation
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 

@@ -14,7 +14,7 @@ import torch
 from benchmarks.session.cases import Case
 from benchmarks.session.peers import InsightfaceStep, PeerStep
 from benchmarks.session.steps import OurStep, Step
-from frcore.loss.triton_tuning import tuning_mode
+from frcore.loss.triton.tuning import tuning_mode
 from frcore.machine.board import MIB, Board
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process

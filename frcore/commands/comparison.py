@@ -61,7 +61,7 @@ def compare(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a head with another, or with what it was: better, worse, or not told apart?
+    """Compare a head with another, or with what it was: better, worse, or statistically tied?
 
     From evaluated runs, which `snakemake --cores all compare` makes. Writes Markdown, JSON and a
     page into results/STUDY/comparison. Exit code 3: a regression, or what else was asked not to be;

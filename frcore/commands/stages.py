@@ -59,7 +59,7 @@ def prepare(
     from frcore.study import expansion
 
     if align is not None:
-        from frcore.data.pixels.align_folder import align_folder
+        from frcore.data.folders.align_folder import align_folder
 
         given = arguments.need("--landmarks", landmarks), arguments.need("--out", out)
         count, unlisted = align_folder(align, *given, size=size, encoding=encoding)
@@ -117,7 +117,7 @@ def simulate_ijb(
 
     Example: frcore simulate-ijb data/ijbc-small --scale 0.002 --source faces
     """
-    from frcore.data.ijb.simulated.writer import write_synthetic
+    from frcore.data.ijb.simulate import write_synthetic
 
     protocol = write_synthetic(
         out, name=name, scale=scale, source=source, seed=seed, dim=dim, dtype=dtype

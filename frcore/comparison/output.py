@@ -19,8 +19,8 @@ from frcore.reporting.figures.canvas import inline, look, save_svg
 from frcore.reporting.figures.dark import dark_variables
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.tables import escape
-from frcore.reporting.tables.table import Table, to_html, to_markdown
-from frcore.study.config import Component
+from frcore.reporting.tables.table import Table, to_markdown
+from frcore.study.parts import Component
 
 STYLES = {
     "regression": "bold red", "too slow": "bold red", "lower": "yellow", "slower": "yellow",
@@ -75,13 +75,10 @@ def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
         "title": heading,
         "answer": sentences(comparison, spec),
         "figure": Markup(inline(svg, "forest", f"Differences with intervals; {heading}")),
-        "tables": [
-            {"table": table, "html": to_html(table, row_heads=1)}
-            for table in tables(comparison, spec)
-        ],
+        "tables": tables(comparison, spec),
         "lists": _lists(comparison),
         "facts": _facts(comparison, spec),
-        "style": Markup(asset("static", "report.css")),
+        "style": asset("report.css"),
         "dark": Markup(dark_variables([svg])),
     }
     return template("comparison.html.j2").render(context)

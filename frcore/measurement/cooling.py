@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from frcore.machine.clocks import disturbing
+from frcore.machine.board import disturbing
 from frcore.measurement.timing import Observed
 
 COOL_CELSIUS = 50

@@ -10,8 +10,7 @@ from typing import Protocol
 
 import torch
 
-from frcore.machine.board import MIB, Board, Reading
-from frcore.machine.clocks import disturbing
+from frcore.machine.board import MIB, Board, Reading, disturbing
 from frcore.machine.nvml import Nvml
 from frcore.machine.visible import board_of
 from frcore.measurement.attempts import Columns

@@ -54,7 +54,7 @@ def _look_for_company(row: Row) -> None:
     """Whether others hold memory of a board that had not enough."""
     with opened_board(torch.device(row.device)) as (board, _):
         if board is not None:
-            row.other_processes = board.other_processes()
+            row.other_processes = board.read().other_processes
             found = board_disturbances((), None, row.other_processes)
             row.disturbed = "; ".join(found) or None
 

@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from frcore.heads.base import Source
-from frcore.loss.base import ExtraRows
-from frcore.samplers.base import Centers, Sampler, SamplerOver, Work
+from frcore.loss.inputs import ExtraRows
+from frcore.samplers.base import Centers, Sampler, Work
+from frcore.samplers.over import SamplerOver
 
 
 class BroadFace(SamplerOver):

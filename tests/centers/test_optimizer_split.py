@@ -16,7 +16,7 @@ from frcore.errors import UserError
 from frcore.loss.deferred import TileGradient
 from frcore.optimizer import CentersSGD, build_centers_optimizer
 from frcore.samplers import build_sampler
-from frcore.study.config import Training
+from frcore.study.parts import Training
 
 CLASSES, DIM = 60, 16
 UPDATES = ["full", "sparse", "lazy", "dense"]
@@ -77,7 +77,7 @@ def feed(classifier, sgd, steps, tile):
         weight_CM = torch.randn(CLASSES, 5, generator=generator)
         row_MD = torch.randn(5, DIM, generator=generator)
         shrink_C1 = torch.rand(CLASSES, 1, generator=generator)
-        classifier.deferred.append(Fed(weight_CM, row_MD, shrink_C1, active, tile))
+        classifier.deferred_gradients.append(Fed(weight_CM, row_MD, shrink_C1, active, tile))
         sgd.step()
 
 
@@ -132,7 +132,7 @@ def test_the_result_depends_on_the_seed_and_not_on_tiles(update, monkeypatch):
             classifier.active = active
             shrink_C1 = torch.randn(CLASSES, 1, generator=generator)
             row_1D = torch.ones(1, DIM)
-            classifier.deferred.append(
+            classifier.deferred_gradients.append(
                 Fed(torch.zeros(CLASSES, 1), row_1D, shrink_C1, active, tile)
             )
             sgd.step()

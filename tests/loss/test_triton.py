@@ -19,15 +19,15 @@ from frcore.errors import UserError
 from frcore.heads import HEADS, build_head
 from frcore.heads.base import Head, HeadBatch, has_rule
 from frcore.loss import triton as backend
-from frcore.loss.base import EntryFilter
 from frcore.loss.dense import dense_loss
+from frcore.loss.inputs import EntryFilter
 from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES
 
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
-from frcore.loss.triton_problem import shift_is_safe
-from frcore.loss.triton_step import TritonCenterGradient
+from frcore.loss.triton.problem import shift_is_safe
+from frcore.loss.triton.step import TritonCenterGradient
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLASSES, DIM, ROWS = 77, 24, 20
@@ -309,7 +309,7 @@ def test_what_the_kernels_do_not_have():
 def test_without_triton_or_a_gpu_the_user_is_told(monkeypatch):
     x, centers, label = torch.randn(1, 4), torch.randn(9, 4), torch.tensor([0])
     head = build_head("arcface", num_classes=9)
-    monkeypatch.setattr(backend, "_interpreted", lambda: False)
+    monkeypatch.setattr(backend, "interpreted", lambda: False)
     with pytest.raises(UserError, match="TRITON_INTERPRET=1"):
         backend.triton_loss(x, centers, label, head)
     monkeypatch.setattr(backend, "installed", lambda: False)

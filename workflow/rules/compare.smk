@@ -1,4 +1,4 @@
-# Is a candidate better than a baseline, worse, or not told apart? `snakemake --cores all compare`.
+# Is a candidate better than a baseline, worse, or statistically tied? `snakemake --cores all compare`.
 
 
 rule compare_heads:

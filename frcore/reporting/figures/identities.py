@@ -23,7 +23,7 @@ from frcore.reporting.figures.canvas import (
 from frcore.reporting.figures.palette import INK, MUTED, Palette
 from frcore.reporting.figures.planned import PlannedLine, planned_lines
 from frcore.reporting.figures.ticks import plain_log
-from frcore.reporting.tables.published_cost import PublishedCost, comparable_costs
+from frcore.reporting.tables.published_figures import comparable_costs, cost_text
 from frcore.results.cost import MEMORY, memory_column, out_of_memory
 from frcore.results.rows import Rows
 from frcore.study.config import Study
@@ -91,12 +91,12 @@ def _planned(ax: Axes, lines: Iterable[PlannedLine]) -> Iterable[Line2D]:
         yield Line2D([], [], **PLANNED, label="planned")
 
 
-def _published(ax: Axes, points: Iterable[PublishedCost]) -> Iterable[Line2D]:
-    for one in points:
-        look = {**PUBLISHED, "marker": PUBLISHED_MARKERS.get(one.method, "D")}
-        (point,) = ax.plot(one.identities, one.value, **look)
-        hover(point, one.text)
-        yield Line2D([], [], **look, label=f"published: {one.method}")
+def _published(ax: Axes, points: pd.DataFrame) -> Iterable[Line2D]:
+    for _, row in points.iterrows():
+        look = {**PUBLISHED, "marker": PUBLISHED_MARKERS.get(row["method"], "D")}
+        (point,) = ax.plot(row["identities"], row["value"], **look)
+        hover(point, cost_text(row))
+        yield Line2D([], [], **look, label=f"published: {row['method']}")
 
 
 def against_identities(

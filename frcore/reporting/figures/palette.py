@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeVar
 
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
+from frcore.study.parts import Component
 
 T = TypeVar("T")
 LineStyle = str | tuple[int, tuple[int, ...]]

@@ -14,7 +14,8 @@ from frcore.reporting.figures.canvas import hover, legend, message, panels
 from frcore.reporting.figures.palette import Palette
 from frcore.reporting.figures.ticks import short_number
 from frcore.results.summary import Column, Method, Number, Summary
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
+from frcore.study.parts import Component
 from frcore.study.section import dotted
 
 NEUTRAL = {"rate": 1.0, "size": 0.0}

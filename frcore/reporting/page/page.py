@@ -21,8 +21,7 @@ from frcore.reporting.page.answer import answer
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import SECTIONS, shown
-from frcore.reporting.tables.latex import to_latex
-from frcore.reporting.tables.table import Table, to_html
+from frcore.reporting.tables.table import Table
 from frcore.results.records import Record, read_record
 from frcore.results.shapes import Manifest
 from frcore.results.summary import Summary
@@ -35,14 +34,10 @@ LAST = ("published", "missing")
 ALWAYS = ("overview", "accuracy", "missing")
 """Tables that are shown even without a row."""
 
-DENSE = 6
-"""Tables with more columns have their intervals below the numbers instead of beside them."""
-
 
 def write_page(
     summary: Summary,
     tables: Mapping[str, Table],
-    laid_out: Mapping[str, Record],
     no_figures: Mapping[str, str],
     root: Path,
 ) -> None:
@@ -51,31 +46,29 @@ def write_page(
     Args:
         summary: the study's numbers.
         tables: by name.
-        laid_out: what `lay_out` made of each.
         no_figures: the figures with nothing to show, and why.
         root: `results/<study>`.
     """
-    style, script = asset("static", "report.css"), asset("static", "report.js")
+    script = asset("report.js")
     svgs = _svgs(root, no_figures)
     absent = _absent(no_figures, tables)
     sections = shown(absent.keys())
-    yaml = study_to_yaml(summary.study)
     context: dict[str, Any] = {
         "before": [section for section in sections if section.id not in LAST],
         "after": [section for section in sections if section.id in LAST],
         "absent": _told(summary.study, absent),
         "study": summary.study,
         "answer": answer(summary),
-        "tables": laid_out,
+        "tables": tables,
+        "captions": captions.TABLES,
         "figures": _figures(svgs),
         "samples": samples(summary.study, root),
         "facts": _facts(summary, root),
         "environment": _environment(summary),
         "commit": _commit(summary),
-        "yaml": yaml,
-        "yaml_uri": _data_uri("application/yaml", yaml),
-        "style": Markup(style),
-        "script": Markup(script),
+        "yaml": study_to_yaml(summary.study),
+        "style": asset("report.css"),
+        "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "dark": Markup(dark_variables(svgs.values())),
         "files": {name: quote(place) for name, place in outputs.OUTPUTS.items()},
@@ -127,25 +120,6 @@ def _figures(svgs: Mapping[str, str]) -> dict[str, Record]:
         }
         for name, svg in svgs.items()
     }
-
-
-def lay_out(table: Table) -> Record:
-    """A table as the page's template takes it."""
-    return {
-        "title": table.title,
-        "caption": captions.TABLES[table.name][1],
-        "html": to_html(table),
-        "notes": table.notes,
-        "size": len(table.rows),
-        "dense": len(table.headings) > DENSE,
-        "csv": _data_uri("text/csv", table.csv),
-        "tex": _data_uri("application/x-tex", to_latex(table)),
-    }
-
-
-def _data_uri(kind: str, text: str) -> str:
-    encoded = base64.b64encode(text.encode("utf-8")).decode("ascii")
-    return f"data:{kind};charset=utf-8;base64,{encoded}"
 
 
 def _facts(summary: Summary, root: Path) -> list[tuple[str, str]]:

@@ -92,7 +92,7 @@ def test_a_run_from_before_the_diagnostics_is_reported(small: tuple[Study, Path]
     frame = pd.read_csv(root / "rows/diagnostics.csv")
     assert list(frame["status"]) == ["not run", "not run"]
     assert set(frame["reason"]) == {ABSENT}
-    assert page.count("No run has told about its class centres.") >= 2
+    assert page.count("No run has recorded diagnostics of its class centres.") >= 2
     assert (root / "tables/conflicts.csv").stat().st_size > 0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from frcore.data.synthetic.faces.canvas import Canvas, mix, shade
 from frcore.data.synthetic.faces.geometry import Points, Reals, front, mirrored, path, smooth
 from frcore.data.synthetic.faces.identity import Identity
-from frcore.data.synthetic.faces.nuisance import Nuisance
+from frcore.data.synthetic.faces.nuisance import Nuisance, between
 from frcore.data.synthetic.faces.streams import stream
 
 _LID = np.linspace(-1, 1, 9)
@@ -22,19 +22,15 @@ _LIP_TOP = _LIP_ARCH**0.8 * (1 - 0.22 * np.exp(-((_LIP / 0.16) ** 2)))
 _LIP_BOTTOM = _LIP_ARCH**0.7
 
 
-def _between(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
-
-
 def draw_eyes(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     """Both eyes: white, iris cut by the lids, pupil, highlight, lid lines."""
     p, width = person, person.eye_width
-    open_up = p.eye_open * _between(taken.lids, 0.08, 1.35)
-    open_low = p.eye_open * 0.55 * _between(taken.lids, 0.3, 1.1)
+    open_up = p.eye_open * between(taken.lids, 0.08, 1.35)
+    open_low = p.eye_open * 0.55 * between(taken.lids, 0.3, 1.1)
     upper = _LID * width - 1j * open_up * _LID_ARCH
     lower = _LID * width + 1j * open_low * _LID_ARCH
     crease = _LID * width * 1.05 - 1j * (open_up * _LID_ARCH + 0.035 + 0.05 * p.lid_crease)
-    lash = mix(shade(p.skin, 0.32), (30, 16, 14), _between(taken.make_up, 0, 1))
+    lash = mix(shade(p.skin, 0.32), (30, 16, 14), between(taken.make_up, 0, 1))
 
     for side in (-1, 1):
 
@@ -43,7 +39,7 @@ def draw_eyes(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
             return mirrored(p.eye_x + local - 1j * p.eye_tilt * local.real, side)
 
         canvas.fill((232, 226, 222), front(placed(np.concatenate([upper, lower[::-1]]))))
-        look = _between(taken.gaze, -1.4, 1.4) * 0.045 * side
+        look = between(taken.gaze, -1.4, 1.4) * 0.045 * side
         for radius, colour in (
             (p.iris_size, shade(p.iris, 0.6)),
             (p.iris_size * 0.84, p.iris),
@@ -97,15 +93,15 @@ def draw_nose(canvas: Canvas, person: Identity) -> None:
 
 def draw_mouth(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     """Lips, the line between them, and teeth when the mouth is open."""
-    smile = _between(taken.smile, -0.8, 1.3)
+    smile = between(taken.smile, -0.8, 1.3)
     wide = person.mouth_width * (1 + 0.16 * smile)
-    gap = 0.085 * _between(taken.jaw, 0, 1.6)
+    gap = 0.085 * between(taken.jaw, 0, 1.6)
     seam = person.mouth_y - 0.075 * smile * _LIP**2 + 0.01
     seam = seam + person.mouth_bow * np.cos(np.pi * _LIP) * _LIP_ARCH
     seam_top, seam_low = seam - gap * 0.35 * _LIP_ARCH, seam + gap * _LIP_ARCH
     top = seam_top - person.upper_lip * (1.2 - 0.2 * smile) * _LIP_TOP
     bottom = seam_low + person.lower_lip * (1 - 0.12 * smile) * _LIP_BOTTOM
-    lip = mix(person.lip, (172, 34, 52), 0.55 * _between(taken.make_up, 0, 1))
+    lip = mix(person.lip, (172, 34, 52), 0.55 * between(taken.make_up, 0, 1))
 
     def band(above: Reals, below: Reals) -> Points:
         return np.concatenate([_LIP * wide + 1j * above, (_LIP * wide + 1j * below)[::-1]])
@@ -126,7 +122,7 @@ def draw_mouth(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
 def draw_skin_lines(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     """Folds beside the mouth, wrinkles, a cleft chin."""
     p = person
-    depth = _between(p.fold + 0.35 * max(0.0, taken.smile), 0, 1)
+    depth = between(p.fold + 0.35 * max(0.0, taken.smile), 0, 1)
     if depth > 0.15:
         fold = smooth([(p.nose_width * 1.2, p.nose_y + 0.06), (p.mouth_width * 1.12, 0.78),
                        (p.mouth_width * 1.24, p.mouth_y + 0.02)], closed=False)  # fmt: skip

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow.compute
+import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.folders.folder import NamesOnDisk, normalised
-from frcore.data.ijb.text_table import Kind, TextTable, unsafe_names
-from frcore.data.pixels.align import align_face, unusable_landmarks
-from frcore.data.pixels.decoding import BadImageError
-from frcore.data.pixels.images import read_image, refuse
+from frcore.data.pixels.align import align_face
+from frcore.data.pixels.images import each_image, read_image, refuse
 from frcore.data.pixels.picture_kinds import is_picture, without_suffix
-from frcore.data.progress import progress_bar
+from frcore.data.text_table import POINT_COLUMNS, Kind, TextTable, landmarks_of, unsafe_names
 from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
 
@@ -30,15 +27,11 @@ _ENCODINGS: Mapping[str, tuple[str, list[int]]] = {
     "jpeg100": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 100]),
     "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 3]),
 }
-_COLUMNS: Mapping[str, Kind] = {
-    "path": "name",
-    **{f"{axis}{point}": "number" for point in range(1, 6) for axis in "xy"},
-}
+_COLUMNS: Mapping[str, Kind] = {"path": "name", **POINT_COLUMNS}
 _REMEDY = (
     "A line is the path of an image below the folder, and x and y of left eye, right eye, nose "
     "tip, left and right corner of the mouth, with a tab or a space between two fields"
 )
-_PART = 4096
 
 
 def align_folder(
@@ -68,7 +61,7 @@ def align_folder(
         how many faces were written, and the pictures below the folder that the list does not name.
 
     Raises:
-        UserError: a line is malformed, leads out of the folder, stands twice or names a missing
+        UserError: a line is malformed, leads out of the folder, is a duplicate or names a missing
             or damaged image; the first ten are named, and nothing is written.
     """
     images, landmarks = Path(images), Path(landmarks)
@@ -84,8 +77,20 @@ def align_folder(
     points = _checked_points(table)
     names = _on_disk(images, table.texts("path").to_pylist())
     unlisted = sorted(set(_pictures(images)) - set(names))
+    suffix, options = _ENCODINGS[encoding]
+
+    def write(row: int) -> None:
+        face = align_face(read_image(images / names[row]), points[row], size)
+        target = folder / (without_suffix(names[row]) + suffix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _, code = cv2.imencode(suffix, cv2.cvtColor(face, cv2.COLOR_RGB2BGR), options)
+        target.write_bytes(code.tobytes())
+
     with atomic_directory(out, ALIGNED) as folder:
-        _write_all(table, images, names, points, folder, size, encoding, threads)
+        reasons = each_image(write, len(names), "aligning faces", threads)
+        problems = [f"{landmarks}:{row + 1}: {images / names[row]}: {reason}"
+                    for row, reason in reasons.items()]  # fmt: skip
+        refuse("images cannot be aligned", problems, "Replace the images, or remove their lines")
     return len(names), unlisted
 
 
@@ -111,50 +116,12 @@ def _pictures(images: Path) -> Iterator[str]:
 def _checked_points(table: TextTable) -> NDArray[np.float64]:
     """Landmarks (N, 5, 2), if every line can be used."""
     names = table.texts("path")
-    table.note(unsafe_names(names), "the path must lead to a file below the folder of images")
-    stems = [normalised(without_suffix(name)).casefold() for name in names.to_pylist()]
     # Where two differ only in case or suffix, one would overwrite the other on some system.
-    codes = pyarrow.array(stems).dictionary_encode().indices.to_numpy()
-    table.note_repeats(codes.astype(np.int64), "the image (but for case and suffix)")
-    table.refuse_noted()
-    columns = [table.values(name) for name in _COLUMNS if name != "path"]
-    points = np.stack(columns, axis=1).reshape(-1, 5, 2)
-    reasons = unusable_landmarks(points)
-    table.note(np.array(list(reasons), np.int64), lambda row: reasons[row])
-    table.refuse_noted()
+    stems = [normalised(without_suffix(name)).casefold() for name in names.to_pylist()]
+    table.refuse_where(
+        (unsafe_names(names), "the path must lead to a file below the folder of images"),
+        table.repeated(pd.Series(stems), "the image (but for case and suffix)"),
+    )
+    points, unusable = landmarks_of(table)
+    table.refuse_where(unusable)
     return points
-
-
-def _write_all(
-    table: TextTable,
-    images: Path,
-    names: list[str],
-    points: NDArray[np.float64],
-    folder: Path,
-    size: int,
-    encoding: str,
-    threads: int | None,
-) -> None:
-    suffix, options = _ENCODINGS[encoding]
-    problems: dict[int, str] = {}
-
-    def write(row: int) -> None:
-        try:
-            face = align_face(read_image(images / names[row]), points[row], size)
-        except (BadImageError, UserError) as problem:
-            problems[row] = str(problem)
-            return
-        target = folder / (without_suffix(names[row]) + suffix)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _, code = cv2.imencode(suffix, cv2.cvtColor(face, cv2.COLOR_RGB2BGR), options)
-        target.write_bytes(code.tobytes())
-
-    with ThreadPoolExecutor(threads) as pool, progress_bar() as progress:
-        bar = progress.add_task("aligning faces", total=len(names))
-        # In parts: the pool would otherwise queue millions of images at once.
-        for start in range(0, len(names), _PART):
-            for _ in pool.map(write, range(start, min(start + _PART, len(names)))):
-                progress.advance(bar)
-    found = [f"{table.path}:{row + 1}: {images / names[row]}: {why}"
-             for row, why in sorted(problems.items())]  # fmt: skip
-    refuse("images cannot be aligned", found, "Replace the images, or remove their lines")

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import PlainRows, RoundedRows, Rows, SplitRows, stream_key
 from frcore.heads.base import NegativeRule
-from frcore.loss import triton_kernels as kernels
-from frcore.loss.base import EntryFilter
-from frcore.loss.products import Precision
+from frcore.loss.inputs import EntryFilter, Precision
+from frcore.loss.triton import kernels
 
 OPERANDS: dict[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
@@ -149,30 +149,24 @@ class Slopes:
 
 @dataclass(frozen=True)
 class Move:
-    """A step of SGD, v ← μ v + g + λ w, w ← w − lr v.
+    """A step of SGD.
 
     Attributes:
         center_CD: w, moved in place; of split centres the high halves.
         low_CD: of split centres the low halves, moved in place; else None.
         velocity_CD: v, moved in place; None without momentum.
-        lr: learning rate.
-        momentum: μ.
-        weight_decay: λ.
+        rates: of the step.
         key: of the random bits that round the momentum of split centres.
     """
 
     center_CD: Tensor
     low_CD: Tensor | None
     velocity_CD: Tensor | None
-    lr: float
-    momentum: float
-    weight_decay: float
+    rates: Rates
     key: int = 0
 
     @classmethod
-    def of(
-        cls, values: Rows, velocities: Rows | None, *, lr: float, momentum: float, decay: float
-    ) -> Move | None:
+    def of(cls, values: Rows, velocities: Rows | None, rates: Rates) -> Move | None:
         """The step for these tables; None if they are not ones that the kernel moves.
 
         It moves float32 centres and momentum, and split centres with a rounded momentum, of
@@ -194,4 +188,4 @@ class Move:
             for t, d in types
         ):
             return None
-        return cls(center_CD, low_CD, velocity_CD, lr, momentum, decay, key)
+        return cls(center_CD, low_CD, velocity_CD, rates, key)

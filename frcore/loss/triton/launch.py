@@ -10,11 +10,11 @@ import torch
 import triton
 from torch import Tensor
 
-from frcore.loss import triton_kernels as kernels
-from frcore.loss.triton import shared_memory
-from frcore.loss.triton_problem import Move, Problem, Reduced, Slopes, padded
-from frcore.loss.triton_tiles import NORM_TILE, Kernel, Tiles
-from frcore.loss.triton_tuning import Run, candidates, may_time, tuner_for
+from frcore.centers.sgd import Rates
+from frcore.loss.triton import kernels
+from frcore.loss.triton.problem import Move, Problem, Reduced, Slopes, padded
+from frcore.loss.triton.tiles import NORM_TILE, Kernel, Tiles, candidates, shared_memory
+from frcore.loss.triton.tuning import Run, may_time, tuner_for
 
 REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
 """Columns that tiles are timed on, at most: some waves of programs. Pass 2's are copied for it."""
@@ -219,9 +219,7 @@ def _rehearse_centers(problem: Problem, slopes: Slopes, move: Move | None) -> Ru
         center_CD=center_CD,
         low_CD=zeros(move.low_CD),
         velocity_CD=zeros(move.velocity_CD),
-        lr=0.0,
-        momentum=0.0,
-        weight_decay=0.0,
+        rates=Rates(0.0, 0.0, 0.0),
     )
     return partial(_centers_with, scratch, slopes, None, step)
 
@@ -252,9 +250,7 @@ def _centers_with(
         len(problem.unit_MD),
         problem.columns,
         problem.filter_threshold,
-        0.0 if move is None else float(move.lr),
-        0.0 if move is None else float(move.momentum),
-        0.0 if move is None else float(move.weight_decay),
+        *map(float, (0.0, 0.0, 0.0) if move is None else move.rates),
         0 if move is None else move.key,
         **switches,
         TILE_D=part,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from frcore.data.folders.align_folder import align_folder
 from frcore.data.pixels.align import TEMPLATE_112, align_face
-from frcore.data.pixels.align_folder import align_folder
 from frcore.data.pixels.images import read_image
 from frcore.errors import UserError
 from tests.data.making import pixels
@@ -103,7 +103,7 @@ BAD = {
     "/etc/passwd": "must lead to a file below the folder",
     "C:\\a.jpg": "must lead to a file below the folder",
     "Ada/../../a.jpg": "must lead to a file below the folder",
-    "Bea/X/1.png": "stands already in line 1",
+    "Bea/X/1.png": "is a duplicate of line 1",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from frcore.data.ijb.text_table import TextTable, repeats
+from frcore.data.text_table import TextTable
 from frcore.errors import UserError
 
 COLUMNS = {"image": "name", "template": "id", "score": "number", "same": "flag"}
@@ -62,30 +62,27 @@ def test_as_a_slow_reader(tmp_path_factory, lines, end, ended):
     expected = slow(text) if text.strip() else None
     if expected is None:
         with pytest.raises(UserError, match=r"list\.txt:\d+: "):
-            TextTable(path, COLUMNS, "Correct it").refuse_noted()
+            TextTable(path, COLUMNS, "Correct it")
         return
     table = TextTable(path, COLUMNS, "Correct it")
-    table.refuse_noted()
     found = zip(table.texts("image").to_pylist(), table.values("template").tolist(),
                 table.values("score").tolist(), table.values("same").tolist(),
                 strict=True)  # fmt: skip
     assert [list(row) for row in found] == expected
 
 
-@given(st.lists(st.integers(0, 5), max_size=30))
-def test_repeats(keys):
-    rows, earlier = repeats(np.array(keys, np.int64))
-    seen: dict[int, int] = {}
-    expected = []
-    for row, key in enumerate(keys):
-        if key in seen:
-            expected.append((row, seen[key]))
-        seen.setdefault(key, row)
-    assert list(zip(rows.tolist(), earlier.tolist(), strict=True)) == expected
+def test_a_duplicate_names_the_first_line_with_its_key(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a 1 1 1\nb 2 1 1\na 3 1 1\nb 2 1 0\n")
+    table = TextTable(path, COLUMNS, "Correct it")
+    for keys in (table.texts("image").to_pandas(), np.array([5, 2**40, 5, 2**40])):
+        rows, problem = table.repeated(keys, "the image")
+        assert rows.tolist() == [False, False, True, True]
+        assert [problem(2), problem(3)] == [f"the image is a duplicate of line {n}" for n in (1, 2)]
 
 
 def test_a_list_larger_than_any_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("frcore.data.ijb.text_table._LARGEST_FILE", 10)
+    monkeypatch.setattr("frcore.data.text_table._LARGEST_FILE", 10)
     (tmp_path / "list.txt").write_text("1.jpg 1 1 1\n")
     with pytest.raises(UserError, match="12 bytes; a list of at most 10 is read"):
         TextTable(tmp_path / "list.txt", COLUMNS, "")

@@ -13,18 +13,17 @@ step then costs what the sampled rows cost, and the result is that of the dense 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import TILE, Index, Rows, tiles
 
 HORIZON = 512
 """Steps after which all rows are caught up: the table of products is this long."""
 
 
-class LazyRows:
+class DeferredUpdates:
     """Values and velocities of which rows may be behind.
 
     Args:
@@ -44,9 +43,9 @@ class LazyRows:
         # prefix of 512 steps has condition 1e23.
         self.products = torch.eye(2, dtype=torch.float64, device=device).repeat(HORIZON + 1, 1, 1)
 
-    def record(self, moved: Tensor | None, group: dict[str, Any]) -> None:
+    def record(self, moved: Tensor | None, rates: Rates) -> None:
         """Note a step that moved the rows `moved` (None: all) by the optimiser's own rule."""
-        eta, mu, decay = group["lr"], group["momentum"], group["weight_decay"]
+        eta, mu, decay = rates
         step = torch.tensor([[1 - eta * decay, -eta * mu], [decay, mu]], dtype=torch.float64)
         self.products[1:] = step.to(self.products.device, non_blocking=True) @ self.products[:-1]
         self.step += 1

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.base import Head, has_rule
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput
-from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
+from frcore.loss.base import LossOutput
+from frcore.loss.inputs import Precision
+from frcore.loss.passes import loss_in_passes
 from frcore.loss.streamed import streamed_loss
-from frcore.loss.triton_tiles import CONSUMER, HOPPER, KIB, WIDEST
+from frcore.loss.triton.tiles import CONSUMER, KIB, WIDEST, interpreted, shared_memory
 
 logger = logging.getLogger(__name__)
 
@@ -31,19 +32,16 @@ def triton_loss(
     label_N: Tensor,
     head: Head,
     *,
-    active: Tensor | None = None,
-    extra_rows: ExtraRows | None = None,
-    entry_filter: EntryFilter | None = None,
-    deferred: list[CenterGradient] | None = None,
     precision: Precision | None = None,
+    **options: Any,
 ) -> LossOutput:
-    """`dense_loss`, in fused kernels; see there for the arguments.
+    """`streamed_loss`, in fused kernels; see `loss_in_passes` for the options.
 
-    Nothing waits for the device, and the same input gives the same bits.
+    Nothing waits for the device, and the same input gives the same bits. Where the backward pass
+    leaves the centres' gradient to `CentersSGD`, that moves the centres inside the second pass, so
+    that their gradient never exists.
 
     Args:
-        deferred: as for `streamed_loss`; `CentersSGD` then moves the centres inside the second
-            pass, so that their gradient never exists.
         precision: of what is multiplied; sums, the rows' own entries and all that belongs to rows
             are float32 in any case. None is "bf16" on a GPU, "fp32" in Triton's interpreter.
 
@@ -54,30 +52,11 @@ def triton_loss(
     reason = unsuited(head, center_CD)
     if reason:
         _say_once(type(head).__qualname__, reason)
-        return streamed_loss(
-            embedding_ND,
-            center_CD,
-            label_N,
-            head,
-            active=active,
-            extra_rows=extra_rows,
-            entry_filter=entry_filter,
-            deferred=deferred,
-            precision=precision,
-        )
-    from frcore.loss.triton_step import fused_loss
+        return streamed_loss(embedding_ND, center_CD, label_N, head, precision=precision, **options)
+    from frcore.loss.triton.step import TritonPasses
 
-    return fused_loss(
-        embedding_ND,
-        center_CD,
-        label_N,
-        head,
-        active,
-        extra_rows,
-        entry_filter,
-        deferred,
-        precision or ("bf16" if center_CD.is_cuda else "fp32"),
-    )
+    kind = partial(TritonPasses, precision or ("bf16" if center_CD.is_cuda else "fp32"))
+    return loss_in_passes(kind, embedding_ND, center_CD, label_N, head, **options)
 
 
 def supports(head: Head) -> bool:
@@ -102,17 +81,6 @@ def unsuited(head: Head, center_CD: Tensor) -> str:
     return ""
 
 
-@cache
-def shared_memory(device: torch.device) -> int:
-    """Bytes of shared memory that one program may have on a GPU; as on Hopper without one."""
-    if device.type != "cuda":
-        return HOPPER
-    from triton.compiler import max_shared_mem
-
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return int(max_shared_mem(index))
-
-
 def check_usable(device: torch.device) -> None:
     """Refuse what triton cannot run.
 
@@ -124,7 +92,7 @@ def check_usable(device: torch.device) -> None:
             "the loss backend 'triton' without triton installed; allowed without it are 'dense' "
             "and 'streamed': pip install 'frcore[gpu]', or choose one of those"
         )
-    if device.type != "cuda" and not _interpreted():
+    if device.type != "cuda" and not interpreted():
         raise UserError(
             f"the loss backend 'triton' on device '{device}'; its kernels run on an NVIDIA GPU: "
             "use 'streamed', or set TRITON_INTERPRET=1 before the start to run them slowly on a CPU"
@@ -135,12 +103,6 @@ def check_usable(device: torch.device) -> None:
 def installed() -> bool:
     """Whether triton can be imported."""
     return importlib.util.find_spec("triton") is not None
-
-
-def _interpreted() -> bool:
-    from triton import knobs
-
-    return bool(knobs.runtime.interpret)
 
 
 @cache

@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from frcore.loss.triton_state import load_centers, load_momentum, store_centers, store_momentum
+from frcore.loss.triton.state import load_centers, load_momentum, store_centers, store_momentum
 
 LOG2E = tl.constexpr(1.4426950408889634)
 NOTHING = tl.constexpr(-1.0e30)

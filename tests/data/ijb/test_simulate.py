@@ -9,8 +9,7 @@ import pytest
 from frcore.data.ijb.layout import PUBLISHED
 from frcore.data.ijb.lists import read_lists
 from frcore.data.ijb.people import people_of
-from frcore.data.ijb.simulated.protocol import simulate, sizes
-from frcore.data.ijb.simulated.writer import write_synthetic
+from frcore.data.ijb.simulate import simulate, sizes, write_synthetic
 from frcore.errors import UserError
 from frcore.evaluation.templates import pool_templates, score_pairs
 

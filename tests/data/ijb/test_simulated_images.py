@@ -9,14 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from frcore.data.ijb.simulated.faces import SPLIT, loose_crop
-from frcore.data.ijb.simulated.protocol import simulate
-from frcore.data.ijb.simulated.writer import write_synthetic
+from frcore.data.ijb.simulate import simulate, write_synthetic
+from frcore.data.ijb.simulated_images import SPLIT, loose_crop
 from frcore.data.loader import to_network
 from frcore.data.pixels.align import align_face, similarities
 from frcore.data.prepare import prepare
 from frcore.data.prepared.folder import Prepared
-from frcore.data.synthetic.rendering import Shots, render_shot
+from frcore.data.synthetic.rendering import Shots
 from frcore.evaluation.evaluate import evaluate
 from frcore.models.own import load_backbone
 from frcore.study.data import IJB, Image, SyntheticFaces
@@ -48,7 +47,7 @@ def test_aligning_a_loose_crop_gives_the_aligned_picture():
     for at in range(len(plain)):
         image, points, _ = loose_crop(plain, at)
         face = align_face(image, points)
-        direct = render_shot(plain, at, 112)
+        direct = plain.render(at, 112)
         inside = (slice(40, 100), slice(34, 78))
         differences = {
             shift: np.abs(np.roll(face, shift, (0, 1))[inside].astype(int) - direct[inside]).mean()

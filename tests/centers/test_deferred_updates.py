@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from frcore.centers import lazy
+from frcore.centers import deferred_updates
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import PlainRows
 from frcore.classifier import Classifier
 from frcore.optimizer import CentersSGD
@@ -64,7 +65,7 @@ def train(classifier, sgd, batches):
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_lazy_is_torch_sgd_on_every_row(sampler, setting, monkeypatch):
     """Also across the horizon, under a schedule, and for losses, which see the rows in between."""
-    monkeypatch.setattr(lazy, "HORIZON", 13)
+    monkeypatch.setattr(deferred_updates, "HORIZON", 13)
     mine, theirs = build("lazy", sampler), build("dense", sampler)
     my_sgd = CentersSGD(mine, lr=0.1, **setting)
     their_sgd = torch.optim.SGD([theirs.centers], lr=0.1, **setting)
@@ -94,13 +95,12 @@ def test_the_real_horizon_keeps_the_digits():
     value = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     velocity = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     slow_value, slow_velocity = value.double(), velocity.double()
-    rows = lazy.LazyRows(PlainRows(value), PlainRows(velocity))
-    group = {"momentum": 0.9, "weight_decay": 5e-4}
+    rows = deferred_updates.DeferredUpdates(PlainRows(value), PlainRows(velocity))
     for step in range(700):
-        group["lr"] = 0.1 * (1 - step / 1000)
+        lr = 0.1 * (1 - step / 1000)
         slow_velocity = 0.9 * slow_velocity + 5e-4 * slow_value
-        slow_value = slow_value - group["lr"] * slow_velocity
-        rows.record(torch.tensor([], dtype=torch.long), group)
+        slow_value = slow_value - lr * slow_velocity
+        rows.record(torch.tensor([], dtype=torch.long), Rates(lr, 0.9, 5e-4))
     rows.catch_up(None)
     assert_close(value.double(), slow_value, rtol=1e-6, atol=1e-7)
     assert_close(velocity.double(), slow_velocity, rtol=1e-5, atol=1e-7)
@@ -108,7 +108,7 @@ def test_the_real_horizon_keeps_the_digits():
 
 @pytest.mark.parametrize("tile", [1, 7, 1000])
 def test_tiles_of_a_full_catch_up_change_nothing(tile, monkeypatch):
-    monkeypatch.setattr(lazy, "TILE", tile)
+    monkeypatch.setattr(deferred_updates, "TILE", tile)
     mine, whole = build("lazy", SAMPLERS[0]), build("lazy", SAMPLERS[0])
     sgds = [CentersSGD(c, lr=0.1) for c in (mine, whole)]
     batches = [batch(torch.Generator().manual_seed(k)) for k in range(9)]
@@ -131,7 +131,7 @@ def test_whoever_looks_sees_no_row_behind():
 
     index = torch.tensor([5, 1, 5])
     for copied in (copy.deepcopy(mine) for _ in range(2)):
-        assert copied.lazy.values.tensor_CD is copied.centers  # and not the original's
+        assert copied.deferred_updates.values.tensor_CD is copied.centers  # and not the original's
     assert_close(copy.deepcopy(mine).read_centers(index), theirs.centers[index].detach())
     angles = copy.deepcopy(mine).negative_angles(x, labels)
     assert_close(angles, theirs.negative_angles(x, labels))
