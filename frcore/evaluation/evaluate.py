@@ -16,10 +16,17 @@ from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.identification import score_and_search, stored_arrays
 from frcore.evaluation.insightface import NOTE, insightface_rows
-from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, tar_rows
-from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
-from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
+from frcore.evaluation.judge import (
+    PAIR_FARS,
+    SEARCH_NOTE,
+    Judged,
+    Row,
+    accuracy_rows,
+    all_search_rows,
+    tar_rows,
+)
 from frcore.evaluation.notes import OWN_CHECKPOINT, notes
 from frcore.evaluation.protocol import (
     Overlap,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.errors import UserError
+from frcore.evaluation.identification import searches_of
 from frcore.evaluation.intervals.estimates import Estimate, Intervals
 from frcore.evaluation.intervals.influences import (
     Accuracy,
@@ -27,7 +28,6 @@ from frcore.evaluation.intervals.influences import (
 )
 from frcore.evaluation.intervals.people import people_of_pairs
 from frcore.evaluation.intervals.uncertainty import intervals_of_pairs, intervals_of_searches
-from frcore.evaluation.judge_search import searches_of
 from frcore.evaluation.ranked import Ranked
 from frcore.machine.faults import raise_refusal
 from frcore.results.rows import NONE, Rows

@@ -14,7 +14,7 @@ from frcore.evaluation.false_accepts import (
     lowest_far,
     why_no_interval,
 )
-from frcore.evaluation.identification import Searches
+from frcore.evaluation.identification import FoundProbes, Searches
 from frcore.evaluation.insightface import insightface_rows
 from frcore.evaluation.intervals.uncertainty import (
     Accuracy,
@@ -22,8 +22,7 @@ from frcore.evaluation.intervals.uncertainty import (
     interval_of_mean,
     paired_difference,
 )
-from frcore.evaluation.judge import accuracy_rows, tar_rows
-from frcore.evaluation.judge_search import FoundProbes, all_search_rows
+from frcore.evaluation.judge import accuracy_rows, all_search_rows, tar_rows
 from frcore.evaluation.metrics import allowed_false_accepts, tar_at_far
 from frcore.evaluation.protocol import ScoredPairs
 

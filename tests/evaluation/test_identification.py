@@ -11,12 +11,12 @@ from sklearn.metrics import top_k_accuracy_score
 from frcore.errors import UserError
 from frcore.evaluation.identification import (
     Searches,
-    UnresolvableFPIR,
     cmc,
     rank_share,
     search,
     tpir_at_fpir,
 )
+from frcore.evaluation.inputs import UnresolvableFAR
 from frcore.evaluation.intervals.uncertainty import RankShare, TpirAt, intervals_of_searches
 from frcore.evaluation.templates import normalise
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_searched_is_refused(problem):
         rank_share(found, 0)
     with pytest.raises(UserError, match="between 0 and 1"):
         tpir_at_fpir(found, 1.0)
-    with pytest.raises(UnresolvableFPIR, match="at least 1,000: ask for"):
+    with pytest.raises(UnresolvableFAR, match="at least 1,000 non-mated searches: ask for"):
         tpir_at_fpir(found, 1e-3)
 
 

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from frcore.evaluation.identification import Searches
+from frcore.evaluation.identification import FoundProbes, Searches, stored_arrays
 from frcore.evaluation.intervals.uncertainty import RankShare, TpirAt, intervals_of_searches
-from frcore.evaluation.judge_search import FoundProbes, search_rows, stored_arrays
+from frcore.evaluation.judge import search_rows
 from frcore.reporting.tables.accuracy import SPREAD, accuracy_table
 from frcore.results.rows import collect
 from frcore.results.scores import Scores

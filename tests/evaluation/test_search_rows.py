@@ -9,14 +9,15 @@ import pytest
 from frcore.data.prepared.draft import written_absent
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.identification import search, tpir_at_fpir
-from frcore.evaluation.intervals.uncertainty import RankShare, intervals_of_searches
-from frcore.evaluation.judge_search import (
-    all_search_rows,
+from frcore.evaluation.identification import (
     score_and_search,
+    search,
     searches_of,
     stored_arrays,
+    tpir_at_fpir,
 )
+from frcore.evaluation.intervals.uncertainty import RankShare, intervals_of_searches
+from frcore.evaluation.judge import all_search_rows
 from frcore.evaluation.protocol import rows_needed
 from frcore.evaluation.templates import normalise
 from frcore.study.parts import Evaluation
@@ -85,7 +86,7 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
             values = [np.mean(one.rank[one.mated] <= row["rank"]) for one in chosen]
         elif row["fpir"] * 60 < 1:
             assert (row["value"], row["low"]) == (None, None)
-            assert "at least 100: ask for a larger FPIR" in row["note"]
+            assert "at least 100 non-mated searches: ask for a larger FPIR" in row["note"]
             continue
         else:
             points = [tpir_at_fpir(one, row["fpir"]) for one in chosen]
