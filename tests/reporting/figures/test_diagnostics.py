@@ -33,7 +33,7 @@ from tests.reporting.tree import Tree, make_study
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:
     rows = collect(study, root)
-    return all_tables(Summary(study, rows, Scores(root, rows, 10)), root)
+    return all_tables(Summary(study, rows, Scores(root, rows)), root)
 
 
 def texts(table: Table) -> list[list[str]]:
