@@ -72,7 +72,7 @@ def _columns(path: Path, report: Report) -> None:
     settings = {"kind": "parquet"} | _columns_of(files[0])
     report.study = _study(path, settings)
     spec = ParquetImages.model_validate(settings | {"root": str(path)})
-    source = ColumnImages.of(files, spec.image)
+    source = ColumnImages(files, None, spec.image)
     report.counts |= {"files": len(files), "row groups": sum(len(c.starts) - 1
                                                              for c in source.columns)}  # fmt: skip
     digests = report.images(source, hashed=True)
