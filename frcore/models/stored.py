@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.pixels.images import refuse
+from frcore.data.refusal import refuse
 from frcore.errors import UserError, first_line
 from frcore.models.pixels import LONGEST
 from frcore.study.models import StoredEmbeddings

@@ -14,20 +14,18 @@ import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from frcore.data.contents import Contents
+from frcore.data.labels import LONGEST, Labels, by_name, by_number, labelled, of_texts
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.bridge import write_source
-from frcore.data.prepared.labels import LONGEST, Labels, by_name, by_number, labelled, of_texts
+from frcore.data.refusal import refuse_rows
 from frcore.data.shards.columnar import Columns, open_columns, type_of
 from frcore.data.shards.files import ShardImages, ShardSource, shard_names
-from frcore.data.source import Contents
 from frcore.errors import UserError
 from frcore.study.data import ParquetImages
 
@@ -187,8 +185,3 @@ def class_names(schema: pa.Schema, label: str) -> list[str]:
         isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
     )
     return names if fine and len(set(names)) == len(names) else []
-
-
-def write_parquet(spec: Any, *rest: Any) -> None:
-    """Write a training set; until `prepare` takes sources themselves."""
-    write_source(ParquetSource(spec), *rest)

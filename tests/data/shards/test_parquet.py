@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from frcore.data.contents import open_encoded
 from frcore.data.pixels.decoding import BadImageError
 from frcore.data.prepare import prepare
-from frcore.data.prepared.encoded import open_encoded
 from frcore.data.prepared.folder import Prepared
 from frcore.data.shards import columnar, parquet
 from frcore.data.shards.parquet import ColumnImages
