@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from frcore.planning.devices import Device
-from frcore.planning.step import STATES, Shape, plan_step
+from frcore.planning.step import STATES, Workload, plan_step
 
 SESSION = "steps-*.csv"
 """Rows of benchmarks/gpu_session.py, one file for each device and its conditions."""
@@ -35,7 +35,7 @@ class Measured:
     Attributes:
         subject: a backend of frcore, or a peer.
         head: a name.
-        shape: what was measured, planned as this subject works.
+        workload: what was measured, planned as this subject works.
         step_ms: median.
         memory_gib: peak of torch's allocator; None where it was not read.
         source: the file.
@@ -43,7 +43,7 @@ class Measured:
 
     subject: str
     head: str
-    shape: Shape
+    workload: Workload
     step_ms: float
     memory_gib: float | None
     source: Path
@@ -51,7 +51,7 @@ class Measured:
     @property
     def kind(self) -> tuple[str, str]:
         """What reaches one efficiency: the subject at a precision."""
-        return self.subject, self.shape.precision
+        return self.subject, self.workload.precision
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
         return None
     dense = subject in DENSE
     head = _text(record, "head", "")
-    shape = Shape(
+    workload = Workload(
         identities=int(record["identities"]),
         batch=int(record["batch_size"]),
         dim=int(record["dim"]),
@@ -122,7 +122,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     )
     peak = _number(record, "allocated_peak_mib")
     memory = None if peak is None else peak / 1024
-    return Measured(subject, head, shape, step_ms, memory, source)
+    return Measured(subject, head, workload, step_ms, memory, source)
 
 
 def loss_precision(record: Record, subject: str) -> str:
@@ -142,14 +142,14 @@ def _text(record: Record, key: str, default: str) -> str:
 
 def efficiency(rows: Sequence[Measured], device: Device) -> float:
     """Median share of the planned rate that one or more rows reached."""
-    return statistics.median(plan_step(row.shape, device).step_ms / row.step_ms for row in rows)
+    return statistics.median(plan_step(row.workload, device).step_ms / row.step_ms for row in rows)
 
 
 def compare(rows: Sequence[Measured], device: Device) -> list[Comparison]:
     """Each row against a prediction from the other rows of its kind."""
     found = []
     for row in rows:
-        bound = plan_step(row.shape, device).step_ms
+        bound = plan_step(row.workload, device).step_ms
         others = [other for other in rows if other is not row and other.kind == row.kind]
         predicted = bound / efficiency(others, device) if others else bound
         found.append(Comparison(row, bound, predicted, len(others)))
