@@ -36,11 +36,13 @@ from frcore.evaluation.protocol import (
     rows_needed,
     seen_images,
 )
-from frcore.files import as_json, atomic_file, read_json, refuse_other_file, write_text
+from frcore.files import atomic_file, read_json, refuse_other_file
 from frcore.machine.leases import lease_gpu
 from frcore.machine.reproducible import reproducible
 from frcore.models.own import load_backbone
 from frcore.provenance.environment import RUNTIMES, environment
+from frcore.records.base import Environment
+from frcore.records.evaluation import EvaluationRecord, JudgedData, JudgedModel, NumberRow
 from frcore.study.expansion import EvaluationSpec
 
 
@@ -107,7 +109,7 @@ class Subject:
     id: str
     spec_hash: str
     about: Sequence[str] = (OWN_CHECKPOINT,)
-    model: dict[str, Any] | None = None
+    model: JudgedModel | None = None
     stored: bool = False
 
 
@@ -145,35 +147,34 @@ def judge_embeddings(
     judged = _judge(test, pairs, overlap)
     theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
     searched = all_search_rows(found)
-    result = {
-        "run": subject.id,
-        "spec_hash": spec.hash,
-        "run_spec_hash": subject.spec_hash,
-        "benchmark": test.folder.name,
-        "protocol": test.manifest.protocol,
-        "rows": [_with_caveat(row, test) for row in judged.rows + searched] + theirs,
-        "notes": notes(spec, test, train, pairs, overlap, subject.about, stored=subject.stored)
+    record = EvaluationRecord(
+        run=subject.id,
+        spec_hash=spec.hash,
+        run_spec_hash=subject.spec_hash,
+        benchmark=test.folder.name,
+        protocol=test.manifest.protocol,
+        rows=[NumberRow(**_with_caveat(row, test)) for row in judged.rows + searched]
+        + [NumberRow(**row) for row in theirs],
+        notes=notes(spec, test, train, pairs, overlap, subject.about, stored=subject.stored)
         + ([SEARCH_NOTE] if searched else [])
         + ([NOTE] if theirs else []),
-        "data": {
-            "content_sha256": test.manifest.content_sha256,
-            "train_content_sha256": train.manifest.content_sha256 if train else None,
-            "images": test.manifest.images,
-            "people": overlap.people,
-            "seen_people": overlap.seen_people if known else None,
-            "pairs": overlap.pairs,
-            "seen_pairs": overlap.seen_pairs if known else None,
-        },
-        "model": subject.model,
-        "environment": environment(spec.device, *(RUNTIMES if subject.model else ())),
-    }
+        data=JudgedData(
+            content_sha256=test.manifest.content_sha256,
+            train_content_sha256=train.manifest.content_sha256 if train else None,
+            images=test.manifest.images,
+            people=overlap.people,
+            seen_people=overlap.seen_people if known else None,
+            pairs=overlap.pairs,
+            seen_pairs=overlap.seen_pairs if known else None,
+        ),
+        model=subject.model,
+        environment=Environment(**environment(spec.device, *(RUNTIMES if subject.model else ()))),
+    )
     arrays = stored_arrays(found) if found else {}
-    text = as_json(result)
     with atomic_file(out.with_suffix(".npz")) as temporary:
         _write_scores(temporary, pairs.take(pairs.tested), judged, arrays, known=known)
         out.unlink(missing_ok=True)  # so that it never stands beside scores of another evaluation
-    write_text(out, text)
-    return result
+    return record.write(out)
 
 
 def scores_beside(out: str | Path) -> Path:

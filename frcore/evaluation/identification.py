@@ -37,7 +37,7 @@ from frcore.evaluation.protocol import (
 )
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.templates import rows_of_templates
-from frcore.study.config import Evaluation
+from frcore.study.parts import Evaluation
 
 BELOW_ALL = np.float32(-2.0)
 """The score of a mated search whose mate is not first: below every cosine, so never accepted."""

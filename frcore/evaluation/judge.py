@@ -32,6 +32,7 @@ from frcore.evaluation.metrics import TarAtFar
 from frcore.evaluation.protocol import ScoredPairs
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import threshold_from, verification_accuracy
+from frcore.records.evaluation import NumberRow
 
 Row = dict[str, Any]
 
@@ -49,11 +50,7 @@ SEARCH_NOTE = (
 )
 SEARCH_METRICS: tuple[SearchMetric, ...] = (*map(RankShare, (1, 5)), *map(TpirAt, (0.01, 0.1)))
 
-_EMPTY: Row = dict.fromkeys(
-    ("metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level",
-     "method", "se_test", "n", "n_unit", "threshold", "far_achieved", "false_accepts",
-     "impostors", "note")
-)  # fmt: skip
+_EMPTY: Row = dict.fromkeys(NumberRow.model_fields)
 
 
 def empty_row() -> Row:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,8 @@ from frcore.evaluation.intervals.people import people_of_pairs
 from frcore.evaluation.intervals.uncertainty import intervals_of_pairs, intervals_of_searches
 from frcore.evaluation.ranked import Ranked
 from frcore.machine.faults import raise_refusal
-from frcore.results.rows import NONE, Rows
-
-if TYPE_CHECKING:
-    from frcore.results.summary import Column
+from frcore.results.column import NONE, Column
+from frcore.results.rows import Rows
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -211,7 +211,7 @@ def test_a_synthetic_folder_in_ijbs_layout_has_no_published_figures(tmp_path, sy
                        samplers=["full"], seeds=[0], measurement=None)  # fmt: skip
     tree = Tree(study, tmp_path)
     tree.everything()
-    tree.json("data/ijbc/manifest.json", {"synthetic": synthetic})
+    tree.manifest("ijbc", synthetic=synthetic)
     name = next(iter(expansion.runs(study)))
     path = tmp_path / f"evaluation/{name}/ijbc.json"
     record = json.loads(path.read_text())
