@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from frcore.measurement.steps import TrainingStep
-from frcore.study.config import Component, Measurement
 from frcore.study.data import Image
 from frcore.study.expansion import MeasurementSpec
+from frcore.study.parts import Component, Measurement
 
 IDENTITIES = 10_000
 SAMPLERS: dict[str, dict[str, Any]] = {

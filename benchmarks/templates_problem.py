@@ -25,7 +25,7 @@ from frcore.evaluation.judge import tar_rows
 from frcore.evaluation.protocol import pooled_templates, rows_needed, score_templates
 from frcore.evaluation.scoring import score_rows
 from frcore.measurement.process import peak_rss_bytes
-from frcore.study.config import Evaluation
+from frcore.study.parts import Evaluation
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 

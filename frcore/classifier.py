@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frcore.centers.lazy import LazyRows
+from frcore.centers.deferred_updates import DeferredUpdates
 from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
 from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.loss import LossOutput, get_backend
 from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
+from frcore.loss.inputs import Precision
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 
@@ -51,9 +51,10 @@ class Classifier(nn.Module):
             centres. Under `update="lazy"` rows may be behind: call `synchronize()` before reading
             them; `state_dict` does.
         center_low_CD: under "split" the low halves, else None.
-        lazy: set by a centres' optimiser that leaves rows behind; brings them up to date.
-        deferred: set by a centres' optimiser that computes their gradient tile by tile while it
-            moves them; `centers.grad` is then None. Not every backend defers.
+        deferred_updates: set by a centres' optimiser that leaves rows behind; brings them up to
+            date.
+        deferred_gradients: set by a centres' optimiser that computes their gradient tile by tile
+            while it moves them; `centers.grad` is then None. Not every backend defers.
         active: columns of the training step, None = all; the centres' optimiser moves these
             alone. Under gradient accumulation, the union over the batches of the step.
 
@@ -101,8 +102,8 @@ class Classifier(nn.Module):
         self.backend = self._named = get_backend(backend)
         self._backend_name = backend
         self.precision = precision
-        self.lazy: LazyRows | None = None
-        self.deferred: list[CenterGradient] | None = None
+        self.deferred_updates: DeferredUpdates | None = None
+        self.deferred_gradients: list[CenterGradient] | None = None
         self.register_state_dict_pre_hook(_before_saving)
         self.register_load_state_dict_post_hook(_after_loading)
         self.active: Tensor | None = None
@@ -147,7 +148,7 @@ class Classifier(nn.Module):
         if self.center_low_CD is None:
             return self.centers.dtype
         SplitRows(self.centers, self.center_low_CD)  # refuses what was converted
-        if self.training and self.deferred is None and torch.is_grad_enabled():
+        if self.training and self.deferred_gradients is None and torch.is_grad_enabled():
             raise UserError(
                 "a training step of class centres in format 'split', but they have no optimiser; "
                 "only frcore.optimizer.CentersSGD moves both of their halves: build it before the "
@@ -175,7 +176,7 @@ class Classifier(nn.Module):
             active=active,
             extra_rows=extra_rows,
             entry_filter=self.sampler.entry_filter if self.training else None,
-            deferred=self.deferred if self.training else None,
+            deferred=self.deferred_gradients if self.training else None,
             precision=self.precision,
         )
         if self.training:
@@ -187,8 +188,8 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def synchronize(self, index: Tensor | None = None) -> None:
         """Bring the centres of `index`, or all, up to date, if their optimiser left any behind."""
-        if self.lazy is not None:
-            self.lazy.catch_up(index)
+        if self.deferred_updates is not None:
+            self.deferred_updates.catch_up(index)
 
     def read_centers(self, index: Tensor | None = None) -> Tensor:
         """The centres (K, D) of `index`, or all; detached and up to date."""
@@ -201,7 +202,9 @@ class Classifier(nn.Module):
 
     def _note_active(self, active: Tensor | None) -> None:
         """Keep the columns of this step; those of earlier batches too if gradients add up."""
-        adds_up = not self.stepped and (self.centers.grad is not None or bool(self.deferred))
+        adds_up = not self.stepped and (
+            self.centers.grad is not None or bool(self.deferred_gradients)
+        )
         if adds_up and active is not None and self.active is not None:
             active = torch.cat([self.active, active]).unique()
         elif adds_up:
@@ -237,8 +240,8 @@ def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None
 
 
 def _after_loading(classifier: Classifier, incompatible_keys: Any) -> None:
-    if classifier.lazy is not None:
-        classifier.lazy.forget()  # what was loaded is up to date
+    if classifier.deferred_updates is not None:
+        classifier.deferred_updates.forget()  # what was loaded is up to date
 
 
 def check_embeddings(embedding_ND: Tensor, dim: int) -> None:

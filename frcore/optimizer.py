@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
-from frcore.centers.lazy import LazyRows
+from frcore.centers.deferred_updates import DeferredUpdates
+from frcore.centers.sgd import Rates, move_rows
 from frcore.centers.storage import (
     Index,
     PlainRows,
@@ -32,8 +34,8 @@ class CentersSGD(Optimizer):
     On the active rows of the latest forward it is `torch.optim.SGD`. What happens to the others is
     the sampler's `update`: with "sparse" they keep their values and their momentum, with "dense"
     weight decay and momentum move them at every step as a plain SGD would, and with "lazy" they do
-    the same when they are next read (`frcore.centers.lazy`). Whoever reads `classifier.centers`
-    directly under "lazy" calls `classifier.synchronize()` first.
+    the same when they are next read (`frcore.centers.deferred_updates`). Whoever reads
+    `classifier.centers` directly under "lazy" calls `classifier.synchronize()` first.
 
     A backend that streams leaves the centres' gradient to the optimiser, which computes and applies
     it tile by tile: no (C, D) gradient ever exists, and `centers.grad` is None.
@@ -74,16 +76,13 @@ class CentersSGD(Optimizer):
         self._classifier = classifier
         (self.centers,) = self.param_groups[0]["params"]
         if momentum:
-            # Allocated at once: a step that needs more memory than the one before is a trap.
-            self._allocate(seed)
+            # Allocated at once: a step that needs more memory than the one before is a trap. Of the
+            # centres' type: bfloat16 for the high halves of split ones.
+            self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
+            if self._is_split:
+                self.state[self.centers].update(seed=seed, time=0)
         self._attach()
-        classifier.deferred = [] if fused else None
-
-    def _allocate(self, seed: int) -> None:
-        # Zeros of the centres' type: bfloat16 for the high halves of split ones.
-        self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
-        if self._is_split:
-            self.state[self.centers].update(seed=seed, time=0)
+        classifier.deferred_gradients = [] if fused else None
 
     def _attach(self) -> None:
         """Make tables of the tensors that there are now."""
@@ -96,18 +95,20 @@ class CentersSGD(Optimizer):
                 if self._is_split
                 else PlainRows(state["momentum"])
             )
-        lazy = self._classifier.sampler.update == "lazy"
-        self._classifier.lazy = LazyRows(self._values, self._velocities) if lazy else None
+        defers = self._classifier.sampler.update == "lazy"
+        self._classifier.deferred_updates = (
+            DeferredUpdates(self._values, self._velocities) if defers else None
+        )
 
     @property
     def bytes_per_class(self) -> float:
-        """Memory of centres and momentum, and of the step each lazy row is at."""
-        lazy = self._classifier.lazy
+        """Memory of centres and momentum, and of the step that each row is at under "lazy"."""
+        updates = self._classifier.deferred_updates
         total = bytes_of(
             self.centers,
             self._classifier.center_low_CD,
             self.state[self.centers].get("momentum"),
-            None if lazy is None else lazy.row_step_C,
+            None if updates is None else updates.row_step_C,
         )
         return total / len(self.centers)
 
@@ -130,14 +131,18 @@ class CentersSGD(Optimizer):
                 "zero_grad() before the forward"
             )
         self._advance()
-        if self._classifier.deferred:
-            if self._shares_tiles():
-                self._move_in_tiles()
-            else:
-                self._move(self._whole_gradient())
+        gradients = self._classifier.deferred_gradients
+        if gradients and self._shares_tiles(gradients):
+            self._move_in_tiles(gradients)
+        elif gradients:
+            self._move(self._whole_gradient(gradients))
         elif self.centers.grad is not None:
             self._move(self.centers.grad)
         return loss
+
+    @property
+    def _rates(self) -> Rates:
+        return Rates.of(self.param_groups[0])
 
     def _advance(self) -> None:
         """Rows that are rounded again get other random bits."""
@@ -147,119 +152,79 @@ class CentersSGD(Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of earlier batches, deferred ones too."""
         super().zero_grad(set_to_none)
-        if self._classifier.deferred is not None:
-            self._classifier.deferred.clear()
+        if self._classifier.deferred_gradients is not None:
+            self._classifier.deferred_gradients.clear()
 
-    def _shares_tiles(self) -> bool:
-        """Whether the deferred gradients can be applied tile by tile.
-
-        Those of several batches with columns of their own cannot.
-        """
-        deferred = self._classifier.deferred
-        assert deferred is not None
-        several = len(deferred) > 1 and any(part.columns.active is not None for part in deferred)
+    def _shares_tiles(self, gradients: list[CenterGradient]) -> bool:
+        """Whether gradients can be applied tile by tile: not those of several batches with columns
+        of their own."""
+        several = len(gradients) > 1 and any(part.columns.active is not None for part in gradients)
         return not several and self.centers.grad is None
 
-    def _whole_gradient(self) -> torch.Tensor:
+    def _whole_gradient(self, gradients: list[CenterGradient]) -> Tensor:
         """The deferred gradients, and `centers.grad` if there is one, as a tensor (C, D)."""
-        deferred = self._classifier.deferred
-        assert deferred is not None
-        first, *others = deferred
+        first, *others = gradients
         gradient_CD = first.dense()
         for part in others:
             gradient_CD += part.dense()
         if self.centers.grad is not None:
             gradient_CD += self.centers.grad
-        deferred.clear()
+        gradients.clear()
         return gradient_CD
 
-    def _move_in_tiles(self) -> None:
-        deferred = self._classifier.deferred
-        assert deferred is not None
-        group = self.param_groups[0]
-        if not self._move_in_one_kernel(deferred, group):
-            for parts in zip(*(part.tiles() for part in deferred), strict=True):
-                self._move_tile(parts, group)
-        active = deferred[0].columns.active
-        deferred.clear()
+    def _move_in_tiles(self, gradients: list[CenterGradient]) -> None:
+        # A backend may have a kernel for the step of one batch.
+        if len(gradients) > 1 or not gradients[0].apply_sgd(
+            self._values, self._velocities, self._rates
+        ):
+            for parts in zip(*(part.tiles() for part in gradients), strict=True):
+                self._move_tile(parts)
+        active = gradients[0].columns.active
+        gradients.clear()
         if active is not None and self._classifier.sampler.update == "dense":
-            self._move_the_rest(active, group)
-        self._record(active, group)
+            self._move_the_rest(active)
+        self._record(active)
 
-    def _move_in_one_kernel(self, deferred: list[CenterGradient], group: dict[str, Any]) -> bool:
-        """Whether the backend had a kernel for the step; several batches' gradients need tiles."""
-        if len(deferred) > 1:
-            return False
-        return deferred[0].apply_sgd(
-            self._values,
-            self._velocities,
-            lr=group["lr"],
-            momentum=group["momentum"],
-            weight_decay=group["weight_decay"],
-        )
-
-    def _move_tile(self, parts: tuple[TileGradient, ...], group: dict[str, Any]) -> None:
+    def _move_tile(self, parts: tuple[TileGradient, ...]) -> None:
         """SGD of some rows: v ← μ v + Σ weight · row + (λ − shrink) w, w ← w − lr v.
 
         The gradient's product is added to the momentum by the matrix product itself.
         """
-        index = parts[0].index
-        center_TD, velocity_TD = self._read(index)
-        if velocity_TD is None:
-            velocity_TD = torch.zeros_like(center_TD)
-        beta = group["momentum"]
-        decay: float | torch.Tensor = group["weight_decay"]
+        index, rates = parts[0].index, self._rates
+        center_TD = self._values.read(index)
+        velocities = self._velocities
+        velocity_TD = torch.zeros_like(center_TD) if velocities is None else velocities.read(index)
+        beta = rates.momentum
+        decay: float | Tensor = rates.weight_decay
         for part in parts:
             part.add_to(velocity_TD, beta=beta)
             beta, decay = 1.0, decay - part.shrink_T1
         velocity_TD.addcmul_(center_TD, torch.as_tensor(decay))
-        center_TD.sub_(velocity_TD, alpha=group["lr"])
-        self._write(index, center_TD, velocity_TD)
+        self._values.write(index, center_TD.sub_(velocity_TD, alpha=rates.lr))
+        if velocities is not None:
+            velocities.write(index, velocity_TD)
 
-    def _move_the_rest(self, active: torch.Tensor, group: dict[str, Any]) -> None:
+    def _move_the_rest(self, active: Tensor) -> None:
         """Weight decay and momentum for the rows that have no gradient."""
         rest = torch.ones(len(self.centers), dtype=torch.bool, device=active.device)
         rest[active] = False
         for part in tiles(len(rest)):
-            self._move_rows(rest[part].nonzero().squeeze(1) + part.start, None, group)
+            index = rest[part].nonzero().squeeze(1) + part.start
+            move_rows(self._values, self._velocities, index, None, self._rates)
 
-    def _move(self, gradient_CD: torch.Tensor) -> None:
-        group = self.param_groups[0]
-        update, active = self._classifier.sampler.update, self._classifier.active
-        if active is None or update == "dense":
-            for index in tiles(len(gradient_CD)):
-                self._move_rows(index, gradient_CD[index], group)
-        else:
-            self._move_rows(active, gradient_CD[active], group)
-        self._record(active, group)
+    def _move(self, gradient_CD: Tensor) -> None:
+        active = self._classifier.active
+        moved: list[Index] = [] if active is None else [active]
+        if active is None or self._classifier.sampler.update == "dense":
+            moved = [*tiles(len(gradient_CD))]
+        for index in moved:
+            move_rows(self._values, self._velocities, index, gradient_CD[index], self._rates)
+        self._record(active)
 
-    def _record(self, active: torch.Tensor | None, group: dict[str, Any]) -> None:
+    def _record(self, active: Tensor | None) -> None:
         self._advance()
-        if self._classifier.lazy is not None:
-            self._classifier.lazy.record(active, group)
-
-    def _move_rows(
-        self, index: Index, gradient_TD: torch.Tensor | None, group: dict[str, Any]
-    ) -> None:
-        """SGD of some rows; None: they have no gradient."""
-        center_TD, velocity_TD = self._read(index)
-        gradient_TD = torch.zeros_like(center_TD) if gradient_TD is None else gradient_TD
-        gradient_TD = gradient_TD.add(center_TD, alpha=group["weight_decay"])
-        if velocity_TD is not None:
-            gradient_TD = velocity_TD.mul_(group["momentum"]).add_(gradient_TD)
-        center_TD.sub_(gradient_TD, alpha=group["lr"])
-        self._write(index, center_TD, velocity_TD)
-
-    def _read(self, index: Index) -> tuple[torch.Tensor, torch.Tensor | None]:
-        velocity_TD = None if self._velocities is None else self._velocities.read(index)
-        return self._values.read(index), velocity_TD
-
-    def _write(
-        self, index: Index, center_TD: torch.Tensor, velocity_TD: torch.Tensor | None
-    ) -> None:
-        self._values.write(index, center_TD)
-        if self._velocities is not None and velocity_TD is not None:
-            self._velocities.write(index, velocity_TD)
+        if self._classifier.deferred_updates is not None:
+            self._classifier.deferred_updates.record(active, self._rates)
 
     def state_dict(self) -> dict[str, Any]:
         """The momentum, with no row behind."""
@@ -292,26 +257,24 @@ class CentersSGD(Optimizer):
 
 
 def build_centers_optimizer(
-    name: CenterOptimizer,
-    classifier: Classifier,
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    seed: int = 0,
+    name: CenterOptimizer, classifier: Classifier, *, seed: int = 0, **rates: Any
 ) -> Optimizer:
     """The centres' optimiser of a study: `CentersSGD` ("rowwise"), or torch's own SGD ("torch").
 
     torch's SGD takes a gradient (C, D) and moves every centre at every step. It is there to compare
     with.
 
+    Args:
+        name: which.
+        classifier: whose centres.
+        seed: of `CentersSGD`.
+        rates: `lr`, `momentum` and `weight_decay`.
+
     Raises:
         UserError: torch's SGD with split centres, or with a sampler whose unsampled centres rest.
     """
     if name == "rowwise":
-        return CentersSGD(
-            classifier, lr=lr, momentum=momentum, weight_decay=weight_decay, seed=seed
-        )
+        return CentersSGD(classifier, seed=seed, **rates)
     if classifier.center_format != "fp32":
         raise UserError(
             f"center_optimizer 'torch' with center_format '{classifier.center_format}'; "
@@ -319,9 +282,7 @@ def build_centers_optimizer(
             "center_optimizer to 'rowwise'"
         )
     check_moves_every_center(classifier.sampler)
-    return torch.optim.SGD(
-        [classifier.centers], lr=lr, momentum=momentum, weight_decay=weight_decay
-    )
+    return torch.optim.SGD([classifier.centers], **rates)
 
 
 def check_moves_every_center(sampler: Sampler) -> None:

@@ -1,8 +1,8 @@
 """What the Snakemake rules ask of a study: specs, code fingerprints, resources. No Snakemake here.
 
-What repeats a job are parameters of its rule: its spec without paths (`..._key`), a signature of
+What repeats a job are parameters of its rule: its spec without paths (`key`), a signature of
 what lies at these paths, the fingerprint of the code and the versions. The complete spec, paths and
-all, is a file (`..._spec`), which Snakemake does not compare: see workflow/rules/prepare.smk.
+all, is a file (`spec_file`), which Snakemake does not compare: see workflow/rules/prepare.smk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
@@ -33,6 +33,9 @@ from frcore.study.file import pairs
 from frcore.study.section import Section, compact_json
 
 DEFAULT_STUDY = Path("config/quick.yaml")
+
+Kind = Literal["data", "run", "model", "measurement", "evaluation", "comparison", "study"]
+"""Of what a job is given."""
 
 MIB = 2**20
 PROCESS_MIB = 1500
@@ -134,9 +137,9 @@ class Workflow:
         """`after_stop`, and what shows what worked."""
         root, frcore = shlex.quote(str(self.root)), shlex.join(self.frcore)
         if self.comparison is not None:
-            spec = self.comparison_spec()
+            spec = self.spec_file("comparison")
             return f"{frcore} compare --spec {spec} --root {root} --no-fail > /dev/null || true"
-        spec = self.study_spec()
+        spec = self.spec_file("study")
         return f"{self.after_stop}; {frcore} report --spec {spec} --root {root} || true"
 
     @property
@@ -206,7 +209,7 @@ class Workflow:
 
     def data_signature(self, name: str) -> str:
         """What the source of the training set (`train`) or of a benchmark contains."""
-        return self._signed(f"benchmarks.{name}" if name != "train" else name, self._data(name))
+        return self._signed(f"benchmarks.{name}" if name != "train" else name, self.data(name).data)
 
     def model_signature(self, model: str, benchmark: str) -> str:
         """What the files of a model contain that are read for a benchmark."""
@@ -225,12 +228,9 @@ class Workflow:
             self._signatures[files] = found
         return str(self._signatures[files])
 
-    def _data(self, name: str) -> Any:
-        return self.data(name).data
-
     def places(self, *names: str) -> dict[str, str]:
         """Prepared set -> where its source is, of those of `names` that are read in place."""
-        sections = {name: self._data(name) for name in names}
+        sections = {name: self.data(name).data for name in names}
         found = {name: place_of(data) for name, data in sections.items()
                  if expansion.stays_in_place(data)}  # fmt: skip
         return {name: str(place) for name, place in found.items() if place is not None}
@@ -245,57 +245,31 @@ class Workflow:
         """Of a benchmark, or of the training set, which is `train`."""
         return expansion.train_data(self.study) if name == "train" else self.benchmarks[name]
 
-    def study_key(self) -> str:
-        """Of the report."""
-        return compact_json(self.study, places=False)
+    def spec(self, kind: Kind, name: str = "") -> Section:
+        """What a job of this kind is given; `name` says which of several."""
+        match kind:
+            case "data":
+                return self.data(name)
+            case "run":
+                return self.runs[name]
+            case "model":
+                return self.models[name]
+            case "measurement":
+                return self.measurements[name]
+            case "evaluation":
+                return expansion.evaluation(self.study)
+            case "comparison":
+                return self.compared.needed
+            case "study":
+                return self.study
 
-    def study_spec(self) -> Path:
-        """For `frcore report`."""
-        return _file_of(self.study)
+    def key(self, kind: Kind, name: str = "") -> str:
+        """What `spec` means, which Snakemake compares."""
+        return compact_json(self.spec(kind, name), places=False)
 
-    def comparison_spec(self) -> Path:
-        """For `frcore compare`."""
-        return _file_of(self.compared.needed)
-
-    def data_key(self, name: str) -> str:
-        """Of the preparation of a benchmark, or of the training set, which is `train`."""
-        return compact_json(self.data(name), places=False)
-
-    def data_spec(self, name: str) -> Path:
-        """For `frcore prepare`."""
-        return _file_of(self.data(name))
-
-    def run_key(self, run: str) -> str:
-        """Of a training."""
-        return compact_json(self.runs[run], places=False)
-
-    def run_spec(self, run: str) -> Path:
-        """For `frcore train`."""
-        return _file_of(self.runs[run])
-
-    def evaluation_key(self) -> str:
-        """Of how runs and models are judged."""
-        return compact_json(expansion.evaluation(self.study), places=False)
-
-    def evaluation_spec(self) -> Path:
-        """For `frcore evaluate`."""
-        return _file_of(expansion.evaluation(self.study))
-
-    def model_key(self, model: str) -> str:
-        """Of a model that is judged."""
-        return compact_json(self.models[model], places=False)
-
-    def model_spec(self, model: str) -> Path:
-        """For `frcore evaluate --model`."""
-        return _file_of(self.models[model])
-
-    def measurement_key(self, measurement: str) -> str:
-        """Of a measurement."""
-        return compact_json(self.measurements[measurement], places=False)
-
-    def measurement_spec(self, measurement: str) -> Path:
-        """For `frcore measure`."""
-        return _file_of(self.measurements[measurement])
+    def spec_file(self, kind: Kind, name: str = "") -> Path:
+        """All of `spec`, for the option `--spec`."""
+        return _file_of(self.spec(kind, name))
 
     def benchmark_options(self) -> str:
         """The options of `frcore evaluate` that name all benchmarks."""
@@ -305,9 +279,7 @@ class Workflow:
 
     def data_code(self, name: str) -> str:
         """Of preparing one data set."""
-        of_train = name == "train"
-        spec = expansion.train_data(self.study) if of_train else self.benchmarks[name]
-        return code_fingerprint(stages.preparing(spec))
+        return code_fingerprint(stages.preparing(self.data(name)))
 
     def run_code(self, run: str) -> str:
         """Of one run."""
@@ -333,8 +305,7 @@ class Workflow:
 
     def measurement_code(self, measurement: str) -> str:
         """Of one measurement."""
-        spec = self.measurements[measurement]
-        return code_fingerprint(stages.measuring(spec))
+        return code_fingerprint(stages.measuring(self.measurements[measurement]))
 
     def report_code(self) -> str:
         """Of the report."""
@@ -351,11 +322,12 @@ class Workflow:
         """
         return os.cpu_count() or 1
 
-    @property
-    def training_gpus(self) -> int:
-        """GPUs of a training."""
-        training = self.study.training
-        return int(training is not None and training.device == "cuda")
+    def gpus(self, part: Literal["training", "evaluation", "measurement"]) -> int:
+        """GPUs of each job of a part of the study."""
+        if part == "evaluation":
+            return int(expansion.evaluation(self.study).device == "cuda")
+        settings = getattr(self.study, part)
+        return int(settings is not None and settings.device == "cuda")
 
     @property
     def training_threads(self) -> int:
@@ -364,27 +336,16 @@ class Workflow:
         return training.threads + training.loader_threads - 1 if training else 1
 
     @property
-    def evaluation_gpus(self) -> int:
-        """GPUs of an evaluation."""
-        return int(expansion.evaluation(self.study).device == "cuda")
-
-    @property
     def evaluation_threads(self) -> int:
         """CPU threads of an evaluation."""
         return expansion.evaluation(self.study).threads
-
-    @property
-    def measurement_gpus(self) -> int:
-        """GPUs of a measurement."""
-        measurement = self.study.measurement
-        return int(measurement is not None and measurement.device == "cuda")
 
     def data_mib(self, name: str) -> int:
         """Host memory of a preparation or of what reads it: the images twice.
 
         Those that stay in place are held once, and no more than `expansion.HELD_IN_MEMORY` of them.
         """
-        data = self._data(name)
+        data = self.data(name).data
         if data.kind == "ijb":
             return PROCESS_MIB + IJB_MIB
         if expansion.stays_in_place(data):

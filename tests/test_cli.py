@@ -90,7 +90,7 @@ def test_a_mistake_ends_with_2_and_no_traceback(monkeypatch, capsys, tmp_path, a
 def test_a_spec_needs_its_paths(monkeypatch, capsys, tmp_path):
     from frcore.workflow import Workflow
 
-    spec = Workflow.load([write_study(tmp_path)], None).run_key("tiny-arcface-full-s0")
+    spec = Workflow.load([write_study(tmp_path)], None).key("run", "tiny-arcface-full-s0")
     code, _, err = run_main(monkeypatch, capsys, "train", "--spec", spec, "--out", tmp_path / "x")
     assert code == 2
     assert "--data is missing" in err

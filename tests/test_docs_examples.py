@@ -18,7 +18,7 @@ import frcore.samplers
 from frcore.classifier import Classifier
 from frcore.heads import HEADS, build_head
 from frcore.samplers import SAMPLERS, build_sampler
-from frcore.study.config import Component
+from frcore.study.parts import Component
 
 CORE = [
     "frcore.classifier",

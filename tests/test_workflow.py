@@ -37,14 +37,14 @@ def compared(workflow: Workflow) -> dict[str, tuple[str, ...]]:
     """What Snakemake compares of every job but code and versions, by the job's name."""
     data = [*(["train"] if workflow.study.trains else []), *workflow.benchmarks]
     return {
-        "report": (workflow.study_key(),),
-        "evaluation": (workflow.evaluation_key(),),
-        **{f"data {n}": (workflow.data_key(n), workflow.data_signature(n)) for n in data},
-        **{f"run {run}": (workflow.run_key(run),) for run in workflow.runs},
-        **{f"measure {name}": (workflow.measurement_key(name),) for name in workflow.measurements},
+        "report": (workflow.key("study"),),
+        "evaluation": (workflow.key("evaluation"),),
+        **{f"data {n}": (workflow.key("data", n), workflow.data_signature(n)) for n in data},
+        **{f"run {run}": (workflow.key("run", run),) for run in workflow.runs},
+        **{f"measure {n}": (workflow.key("measurement", n),) for n in workflow.measurements},
         **{
             f"model {model} {name}": (
-                workflow.model_key(model), workflow.model_signature(model, name),
+                workflow.key("model", model), workflow.model_signature(model, name),
             )
             for model, name in model_benchmarks(workflow.study)
         },
@@ -104,12 +104,12 @@ def test_the_bootstrap_changes_evaluation_but_no_run(tmp_path):
 def test_specs_are_complete_files_and_what_is_compared_is_one_line(tmp_path):
     workflow = load(tmp_path)
     for run, expected in workflow.runs.items():
-        assert "\n" not in workflow.run_key(run)
-        text = workflow.run_spec(run).read_text(encoding="utf-8")
+        assert "\n" not in workflow.key("run", run)
+        text = workflow.spec_file("run", run).read_text(encoding="utf-8")
         assert RunSpec.model_validate_json(text) == expected
-    given = workflow.study_spec().read_text(encoding="utf-8")
+    given = workflow.spec_file("study").read_text(encoding="utf-8")
     assert Study.model_validate(json.loads(given)) == workflow.study
-    assert arguments.parse(Study, str(workflow.study_spec())) == workflow.study
+    assert arguments.parse(Study, str(workflow.spec_file("study"))) == workflow.study
     with pytest.raises(UserError, match="neither JSON nor a file"):
         arguments.parse(Study, "nothing.json")
 
@@ -167,6 +167,7 @@ def test_embeddings_of_another_benchmark_repeat_nothing(tmp_path):
     assert differ(before, study(tmp_path / "data")) == {"model m cfp"}
 
 
+@pytest.mark.slow
 def test_no_path_of_this_machine_is_compared(tmp_path):
     for kind in SOURCES:
         (tmp_path / kind).mkdir()
@@ -203,6 +204,7 @@ def test_the_study_says_by_what_changes_are_noticed(tmp_path):
         assert workflow.data_signature("train").startswith(f"{found}:")
 
 
+@pytest.mark.slow
 def test_the_command_is_that_of_this_interpreter(tmp_path):
     (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
     (tmp_path / "frcore").mkdir()
@@ -214,6 +216,7 @@ def test_the_command_is_that_of_this_interpreter(tmp_path):
     assert "arcface" in done.stdout
 
 
+@pytest.mark.slow
 def test_code_is_the_heads_own(tmp_path):
     workflow = load(tmp_path)
     assert workflow.run_code("tiny-arcface-full-s0") != workflow.run_code("tiny-adacos-full-s0")
@@ -233,7 +236,7 @@ def test_places_of_a_sampler_over_a_sampler(tmp_path):
 def test_without_a_measurement_there_is_none(tmp_path):
     workflow = load(tmp_path, measurement=None)
     assert workflow.measurements == {}
-    assert workflow.measurement_gpus == 0
+    assert workflow.gpus("measurement") == 0
     assert workflow.measurement_mib() > 0
 
 
@@ -242,7 +245,7 @@ def test_gpus_follow_the_device(tmp_path, device, gpus):
     training = {**TINY["training"], "device": device}
     measurement = {**TINY["measurement"], "device": device}
     workflow = load(tmp_path, training=training, measurement=measurement)
-    assert (workflow.training_gpus, workflow.measurement_gpus) == (gpus, gpus)
+    assert (workflow.gpus("training"), workflow.gpus("measurement")) == (gpus, gpus)
 
 
 def test_memory_grows_with_the_logits(tmp_path):

@@ -11,9 +11,9 @@ import pydantic
 
 from frcore.errors import UserError, unknown_name
 from frcore.preflight.load import load_study
-from frcore.study.config import Section
 from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
 from frcore.study.file import pairs
+from frcore.study.section import Section
 from frcore.workflow import Workflow
 
 S = TypeVar("S", bound=Section)

@@ -10,17 +10,16 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
-from frcore.comparison.figure import forest
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
-from frcore.comparison.tables import cost_table, numbers_table, sentences, title
+from frcore.comparison.tables import cost_table, forest, numbers_table, sentences, title
 from frcore.files import write_json, write_text
-from frcore.reporting.figures.canvas import inline, look, save_svg
+from frcore.reporting.figures.canvas import inline, look, save
 from frcore.reporting.figures.dark import dark_variables
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.tables import escape
-from frcore.reporting.tables.table import Table, to_html, to_markdown
-from frcore.study.config import Component
+from frcore.reporting.tables.table import Table, to_markdown
+from frcore.study.parts import Component
 
 STYLES = {
     "regression": "bold red", "too slow": "bold red", "lower": "yellow", "slower": "yellow",
@@ -33,7 +32,7 @@ def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
     svg = spec.file(root, "svg")
     svg.parent.mkdir(parents=True, exist_ok=True)
     with look():
-        save_svg(forest(comparison, spec), svg)
+        save(forest(comparison, spec), svg)
     write_text(spec.file(root, "md"), markdown(comparison, spec))
     write_text(spec.file(root, "html"), page(comparison, spec, svg.read_text(encoding="utf-8")))
     write_json(spec.file(root, "json"), comparison.as_record())
@@ -75,13 +74,10 @@ def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
         "title": heading,
         "answer": sentences(comparison, spec),
         "figure": Markup(inline(svg, "forest", f"Differences with intervals; {heading}")),
-        "tables": [
-            {"table": table, "html": to_html(table, row_heads=1)}
-            for table in tables(comparison, spec)
-        ],
+        "tables": tables(comparison, spec),
         "lists": _lists(comparison),
         "facts": _facts(comparison, spec),
-        "style": Markup(asset("static", "report.css")),
+        "style": asset("report.css"),
         "dark": Markup(dark_variables([svg])),
     }
     return template("comparison.html.j2").render(context)

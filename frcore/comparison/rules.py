@@ -9,7 +9,6 @@ from frcore.comparison.spec import ComparisonSpec
 from frcore.errors import UserError
 from frcore.provenance.fingerprint import code_fingerprint
 from frcore.provenance.stages import COMPARING, page_files
-from frcore.study.section import compact_json
 
 REFERENCE_FILES = ("evaluation.csv", "training.csv", "measurement.csv")
 """What is read of a folder of kept rows."""
@@ -45,10 +44,6 @@ class Compared:
     def target(self, wildcards: object) -> Path:
         """The file that exists while the comparison passes; an input function of Snakemake's."""
         return self.needed.file(self.root, "passed")
-
-    def key(self) -> str:
-        """What is compared, as JSON without paths."""
-        return compact_json(self.needed, places=False)
 
     @property
     def references(self) -> list[Path]:

@@ -16,9 +16,10 @@ from pydantic import Field, model_validator
 
 from frcore.errors import UserError, unknown_name
 from frcore.heads import HEADS
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
 from frcore.study.expansion import Spec
 from frcore.study.file import parse_value, unquoted
+from frcore.study.parts import Component
 from frcore.study.section import Label, Section
 
 FOLDER = "comparison"

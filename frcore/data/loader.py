@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from frcore.data.pixels.augment import augmented, draw
 from frcore.data.prepared.folder import Prepared
-from frcore.study.config import Augment
 from frcore.study.expansion import HELD_IN_MEMORY
+from frcore.study.parts import Augment
 
 if TYPE_CHECKING:
     from frcore.data.prepared.in_place import InPlaceImages

@@ -69,7 +69,7 @@ def tar(data: Any) -> Iterator[File]:
 
 
 def _shards(data: Any, what: str) -> Iterator[File]:
-    from frcore.data.shards.find import find_shards
+    from frcore.data.shards.files import find_shards
 
     root = Path(data.root).resolve()
     for path in find_shards(data.root, data.pattern, what):
@@ -149,9 +149,14 @@ def pair_list(data: Any) -> Iterator[File]:
 
 def ijb(data: Any) -> Iterator[File]:
     """The lists that there are and, where they are wanted, the images that they name."""
-    from frcore.data.ijb.layout import IMAGE_COLUMNS, SYNTHETIC_MARK, list_files, meta_file
-    from frcore.data.ijb.prepare import find_crops
-    from frcore.data.ijb.text_table import TextTable
+    from frcore.data.ijb.layout import (
+        IMAGE_COLUMNS,
+        SYNTHETIC_MARK,
+        find_crops,
+        list_files,
+        meta_file,
+    )
+    from frcore.data.text_table import TextTable
 
     root = Path(data.root)
     lists = list_files(root, data.name)

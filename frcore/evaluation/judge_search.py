@@ -32,7 +32,7 @@ from frcore.evaluation.protocol import (
     score_templates,
 )
 from frcore.evaluation.templates import rows_of_templates
-from frcore.study.config import Evaluation
+from frcore.study.parts import Evaluation
 
 RANKS = (1, 5)
 FPIRS = (0.01, 0.1)

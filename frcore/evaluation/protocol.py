@@ -21,7 +21,7 @@ from frcore.evaluation.templates import (
     pool_templates,
     rows_of_templates,
 )
-from frcore.study.config import Evaluation
+from frcore.study.parts import Evaluation
 
 Codes = NDArray[np.integer[Any]]
 """Numbers of people or folds, in as few bytes as they need."""

@@ -6,7 +6,8 @@ from typing import cast
 
 from frcore.components.catalogue import at_place
 from frcore.errors import unknown_name
-from frcore.loss.base import EntryFilter, ExtraRows, LossBackend, LossOutput
+from frcore.loss.base import LossBackend, LossOutput
+from frcore.loss.inputs import EntryFilter, ExtraRows
 
 BACKENDS = {
     "dense": "frcore.loss.dense:dense_loss",

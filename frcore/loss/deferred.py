@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import Index, Rows
-from frcore.loss.products import Precision, add_product, product
-from frcore.loss.tiles import Columns, Rule, Tile
+from frcore.loss.inputs import Precision
+from frcore.loss.tiles import Columns, Rule, Tile, add_product, product
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,7 @@ class CenterGradient:
         # with s = 0 is a row of norm 0, which moves nothing.
         own_slope_M = self.slope_M / rule.factor_M.where(rule.factor_M != 0, 1.0)
         own_score_M = self.cosine_M * rule.factor_M
-        for start, index in self.columns:
-            center_TD = self.columns.read(index)
-            inverse_T = self.columns.inverse(center_TD)
+        for start, index, center_TD, inverse_T in self.columns:
             tile = rule.apply(start, center_TD, inverse_T)
             slope_MT = self._slope(tile)
             row, column = rule.own(start, len(center_TD))
@@ -114,19 +113,11 @@ class CenterGradient:
         weight_MT = self.weights.of(tile.logit_MT, softmax=self.rule.is_softmax)
         return self.rule.slope(tile, weight_MT)
 
-    def apply_sgd(
-        self,
-        values: Rows,
-        velocities: Rows | None,
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-    ) -> bool:
+    def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
         """Move the columns' centres by one step of SGD in a kernel of the backend's own, in place.
 
-        v ← μ v + g + λ w, w ← w − lr v. False, and nothing is done, where the backend has no such
-        kernel for these tables: the optimiser then goes through `tiles`.
+        False, and nothing is done, where the backend has no such kernel for these tables: the
+        optimiser then goes through `tiles`.
         """
         return False
 

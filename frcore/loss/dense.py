@@ -8,10 +8,10 @@ from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import EntryFilter, ExtraRows, LossOutput, unit_rows
+from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient
-from frcore.loss.products import Precision
-from frcore.loss.rows import finish, join, scale_of_rows, update_head
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.rows import join, loss_of_rows
 
 
 def dense_loss(
@@ -48,39 +48,40 @@ def dense_loss(
         UserError: another precision.
     """
     check_precision(precision)
-    count = len(embedding_ND)
+    count, num_classes = len(embedding_ND), len(center_CD)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M = embedding_MD.norm(dim=1)
-    cosine_MC = _cosines(embedding_MD, center_CD, active, head)
-    column_M = label_M if active is None else torch.searchsorted(active, label_M)
+    column_M = label_M
+    if active is not None:
+        center_CD, column_M = center_CD[active], torch.searchsorted(active, label_M)
+    direction_CD = unit_rows(center_CD) if head.normalizes_centers else center_CD
+    cosine_MC = unit_rows(embedding_MD) @ direction_CD.T
     columns_C = torch.arange(cosine_MC.shape[1], device=column_M.device)
     is_target_MC = columns_C == column_M[:, None]
     target_cosine_M = cosine_MC.gather(1, column_M[:, None]).squeeze(1)
 
     absent_MC = is_target_MC
     if entry_filter is not None:
-        alike_MC = _alike(cosine_MC, center_CD, active, head, entry_filter) & ~is_target_MC
+        # The filter's threshold is of cos θ, also where entries are x̂ · w.
+        norm_C = 1.0 if head.normalizes_centers else center_CD.detach().norm(dim=1)
+        alike_MC = (cosine_MC.detach() > entry_filter.threshold * norm_C) & ~is_target_MC
         if entry_filter.mode == "zero":
             cosine_MC = cosine_MC.masked_fill(alike_MC, 0.0)
         else:
             absent_MC = absent_MC | alike_MC
 
-    batch = HeadBatch(target_cosine_M, norm_M, label_M, len(center_CD))
-    if head.training:
-        # double: this feeds a head's state, which accumulates over the whole training.
-        cosine_NC = cosine_MC[:count].detach()
-        update_head(
-            head,
-            batch,
-            count,
-            lambda scale: _logsumexp(scale * cosine_NC.double(), absent_MC[:count]),
-        )
-    scale_M = scale_of_rows(head, batch)
-    target_M = head.target(target_cosine_M, batch)
-    negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
     reduce = _logsumexp if head.reduction == "logsumexp" else _softplus_sum
-    reduced_M = reduce(scale_M[:, None] * negative_MC, absent_MC)
-    return finish(head, batch, count, scale_M, target_M, reduced_M)
+    batch = HeadBatch(target_cosine_M, norm_M, label_M, num_classes)
+
+    def statistic(scale: Tensor | float) -> Tensor:
+        # double: this feeds a head's state, which accumulates over the whole training.
+        return _logsumexp(scale * cosine_MC[:count].detach().double(), absent_MC[:count])
+
+    def reduction(target_M: Tensor, scale_M: Tensor, _: Tensor | float) -> Tensor:
+        negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
+        return reduce(scale_M[:, None] * negative_MC, absent_MC)
+
+    return loss_of_rows(head, batch, count, statistic, reduction)
 
 
 def check_precision(precision: Precision | None) -> None:
@@ -94,30 +95,6 @@ def check_precision(precision: Precision | None) -> None:
             f"the loss backend 'dense' with precision '{precision}'; it computes in fp32 alone: "
             "choose 'streamed' or 'triton', or leave the precision out"
         )
-
-
-def _cosines(embedding_MD: Tensor, center_CD: Tensor, active: Tensor | None, head: Head) -> Tensor:
-    """Cosines (M, active)."""
-    if active is not None:
-        center_CD = center_CD[active]
-    if head.normalizes_centers:
-        center_CD = unit_rows(center_CD)
-    return unit_rows(embedding_MD) @ center_CD.T
-
-
-@torch.no_grad()
-def _alike(
-    cosine_MC: Tensor,
-    center_CD: Tensor,
-    active: Tensor | None,
-    head: Head,
-    entry_filter: EntryFilter,
-) -> Tensor:
-    """Entries (M, active) with cos θ above the filter's threshold."""
-    if not head.normalizes_centers:
-        norm_C = (center_CD if active is None else center_CD[active]).norm(dim=1)
-        return cosine_MC > entry_filter.threshold * norm_C
-    return cosine_MC > entry_filter.threshold
 
 
 def _logsumexp(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every backend does with one number per row: before the columns are reduced, and after."""
+"""What every backend does with one number per row, around the reduction over the columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import ExtraRows, LossOutput
+from frcore.loss.base import LossOutput
+from frcore.loss.inputs import ExtraRows
+
+Reduction = Callable[[Tensor, Tensor, Tensor | float], Tensor]
+"""R (M,) of the other columns from target entries (M,), scales (M,), and what `Head.scale` gave."""
 
 
 def join(
@@ -18,36 +22,13 @@ def join(
     if extra_rows is None or not len(extra_rows.label_Q):
         return embedding_ND, label_N
     count, total = len(label_N), len(label_N) + len(extra_rows.label_Q)
-    embedding_MD = torch.cat(
-        [_scale_gradient(embedding_ND, total / count), extra_rows.embedding_QD.detach()]
-    )
+    # Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
+    # mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
+    if embedding_ND.requires_grad:
+        embedding_ND = embedding_ND.view_as(embedding_ND)
+        embedding_ND.register_hook(lambda gradient_ND: gradient_ND * (total / count))
+    embedding_MD = torch.cat([embedding_ND, extra_rows.embedding_QD.detach()])
     return embedding_MD, torch.cat([label_N, extra_rows.label_Q])
-
-
-def update_head(
-    head: Head,
-    batch: HeadBatch,
-    count: int,
-    negative_logsumexp: Callable[[Tensor | float], Tensor],
-) -> None:
-    """Let the head update its state from the batch's `count` rows, without gradient."""
-    with torch.no_grad():
-        head.update(
-            HeadBatch(
-                cosine_N=batch.cosine_N[:count].detach(),
-                norm_N=batch.norm_N[:count].detach(),
-                label_N=batch.label_N[:count],
-                num_classes=batch.num_classes,
-                negative_logsumexp=(
-                    negative_logsumexp if "negative_logsumexp" in head.statistics else None
-                ),
-            )
-        )
-
-
-def scale_of_rows(head: Head, batch: HeadBatch) -> Tensor:
-    """The scale of each row, (M,)."""
-    return expand_scale(head.scale(batch), batch.cosine_N)
 
 
 def expand_scale(scale: Tensor | float, like_M: Tensor) -> Tensor:
@@ -57,15 +38,39 @@ def expand_scale(scale: Tensor | float, like_M: Tensor) -> Tensor:
     return tensor.expand(len(like_M))
 
 
-def finish(
+def loss_of_rows(
     head: Head,
     batch: HeadBatch,
     count: int,
-    scale_M: Tensor,
-    target_M: Tensor,
-    reduced_M: Tensor,
+    statistic: Callable[[Tensor | float], Tensor],
+    reduce: Reduction,
 ) -> LossOutput:
-    """The output from each row's scale, target entry and reduction over the other columns."""
+    """The output from each row's own entry; in training mode the head's state goes on.
+
+    Args:
+        head: the rule.
+        batch: all rows, of which the first `count` are the batch's.
+        count: N.
+        statistic: `HeadBatch.negative_logsumexp` of the batch's rows.
+        reduce: gives R of all rows.
+    """
+    if head.training:
+        with torch.no_grad():
+            head.update(
+                HeadBatch(
+                    cosine_N=batch.cosine_N[:count].detach(),
+                    norm_N=batch.norm_N[:count].detach(),
+                    label_N=batch.label_N[:count],
+                    num_classes=batch.num_classes,
+                    negative_logsumexp=(
+                        statistic if "negative_logsumexp" in head.statistics else None
+                    ),
+                )
+            )
+    scale = head.scale(batch)
+    scale_M = expand_scale(scale, batch.cosine_N)
+    target_M = head.target(batch.cosine_N, batch)
+    reduced_M = reduce(target_M, scale_M, scale)
     row_loss_M = head.row_loss(scale_M * target_M, reduced_M) + head.penalty(batch)
     if head.training:
         with torch.no_grad():
@@ -79,28 +84,8 @@ def finish(
 
 
 def _two_means(row_loss_M: Tensor, count: int) -> Tensor:
-    """Value: the batch's mean. Gradient: the mean over all rows (see `_scale_gradient`)."""
+    """Value: the batch's mean. Gradient: the mean over all rows (see `join`)."""
     mean_all = row_loss_M.mean()
     if count == len(row_loss_M):
         return mean_all
     return mean_all + (row_loss_M[:count].mean() - mean_all).detach()
-
-
-def _scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """`x` itself; its gradient times `factor`.
-
-    Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
-    mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
-    """
-    return _ScaleGradient.apply(x, factor)
-
-
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor  # type: ignore[attr-defined]
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None  # type: ignore[attr-defined]

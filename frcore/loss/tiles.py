@@ -6,6 +6,7 @@ Centres are never normalised in memory: a tile is (rows · centres) × 1/‖w‖
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from frcore.centers.storage import Index, tiles
 from frcore.heads.base import Head, HeadBatch
-from frcore.loss.base import EntryFilter, inverse_norm
-from frcore.loss.products import Precision, product
+from frcore.loss.inputs import EntryFilter, Precision, inverse_norm
+
+_HAS_WIDE_OUTPUT = "out_dtype" in (inspect.getdoc(torch.mm) or "")
+"""torch.mm can keep the float32 sums of bfloat16 operands (torch ≥ 2.8, on CUDA)."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,12 @@ class Columns:
         """The column of each label."""
         return label_M if self.active is None else torch.searchsorted(self.active, label_M)
 
-    def __iter__(self) -> Iterator[tuple[int, Index]]:
-        """First column of each tile, and its rows in the table of centres."""
+    def __iter__(self) -> Iterator[tuple[int, Index, Tensor, Tensor]]:
+        """Of each tile the first column, its rows in the table, the centres, and `inverse`."""
         for part in tiles(len(self), self.tile):
-            yield part.start, part if self.active is None else self.active[part]
+            index = part if self.active is None else self.active[part]
+            center_TD = self.read(index)
+            yield part.start, index, center_TD, self.inverse(center_TD)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -225,3 +230,26 @@ class Rule:
                 tile.value_MT, wanted, weight_MT, allow_unused=True, retain_graph=True
             )
         )
+
+
+def product(a_MK: Tensor, b_KN: Tensor, precision: Precision) -> Tensor:
+    """a · b in the type of `a_MK`.
+
+    With "bf16", operands are rounded to bfloat16 and sums are not. A GPU does that at the speed of
+    its tensor cores; a CPU does it in float32, for the same numbers.
+    """
+    if precision != "bf16":
+        return a_MK @ b_KN
+    if a_MK.is_cuda and _HAS_WIDE_OUTPUT:
+        return torch.mm(a_MK.bfloat16(), b_KN.bfloat16(), out_dtype=torch.float32)
+    return a_MK.bfloat16().to(a_MK.dtype) @ b_KN.bfloat16().to(a_MK.dtype)
+
+
+def add_product(
+    sum_MN: Tensor, a_MK: Tensor, b_KN: Tensor, precision: Precision, *, beta: float = 1.0
+) -> None:
+    """sum ← beta · sum + a · b, in place."""
+    if precision != "bf16":
+        sum_MN.addmm_(a_MK, b_KN, beta=beta)
+    else:
+        sum_MN.mul_(beta).add_(product(a_MK, b_KN, precision))

@@ -7,17 +7,61 @@ A counter that a board, a driver or a container does not have is `None` and its 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import pynvml
 
-from frcore.machine.clocks import NOT_THROTTLING, decode_clock_events
-
-T = TypeVar("T")
-
 MIB = 1024 * 1024
+
+CLOCK_EVENTS = {
+    0x1: "gpu_idle",
+    0x2: "applications_clocks_setting",
+    0x4: "sw_power_cap",
+    0x8: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "sw_thermal_slowdown",
+    0x40: "hw_thermal_slowdown",
+    0x80: "hw_power_brake_slowdown",
+    0x100: "display_clock_setting",
+}
+"""Bits of nvmlDeviceGetCurrentClocksEventReasons, after nvml.h's nvmlClocksEventReason*."""
+
+NOT_THROTTLING = frozenset({"gpu_idle"})
+"""A board without work lowers its clocks; that slows nothing down."""
+
+HARMLESS = NOT_THROTTLING | {
+    "sw_power_cap",
+    "applications_clocks_setting",
+    "display_clock_setting",
+    "sync_boost",
+}
+"""Events that repeating a measurement does not mend and that belong to how the board is set up.
+
+Full load on a board at its power limit is `sw_power_cap` and nothing else; the others are settings.
+"""
+
+
+def decode_clock_events(bits: int) -> tuple[str, ...]:
+    """Names of the set bits; a bit newer than this table keeps its number.
+
+    >>> decode_clock_events(0x24)
+    ('sw_power_cap', 'sw_thermal_slowdown')
+    """
+    single = (1 << place for place in range(bits.bit_length()) if bits >> place & 1)
+    return tuple(CLOCK_EVENTS.get(bit, f"unknown_0x{bit:x}") for bit in single)
+
+
+def disturbing(events: Iterable[str]) -> tuple[str, ...]:
+    """The events after which a measurement is not what the board does when all is well.
+
+    Heat, the power brake, the hardware's own slowdown, and any event that this table does not know.
+
+    >>> disturbing(("sw_power_cap", "hw_thermal_slowdown", "gpu_idle"))
+    ('hw_thermal_slowdown',)
+    """
+    return tuple(sorted(set(events) - HARMLESS))
 
 
 @dataclass(frozen=True)
@@ -52,42 +96,46 @@ class Board:
         self._nvml = library
         self._handle = handle
         self.missing: dict[str, str] = {}
-        self.is_mig = bool(self._ask("mig", lambda: library.nvmlDeviceIsMigDeviceHandle(handle)))
+        self.is_mig = False
+        self.is_mig = bool(self._ask("mig", "nvmlDeviceIsMigDeviceHandle"))
         self.missing.pop("mig", None)  # a driver that does not know of MIG lacks nothing here
 
-    def _ask(self, counter: str, question: Callable[[], T]) -> T | None:
+    def _ask(
+        self, counter: str, function: str, *arguments: Any, whole: bool = False, zero: bool = True
+    ) -> Any:
+        """What a function of the library answers, or None, and why in `missing`.
+
+        Args:
+            counter: its name in `missing`.
+            function: of the library; its first argument is the board.
+            arguments: the others.
+            whole: it is counted for whole boards, and says nothing about a MIG instance.
+            zero: False where a 0 can only be a counter that is not kept.
+        """
+        if whole and self.is_mig:
+            self.missing[counter] = "counted for the whole board, not for a MIG instance"
+            return None
         try:
-            value = question()
+            value = getattr(self._nvml, function)(self._handle, *arguments)
         # AttributeError: an older nvidia-ml-py without the function.
         except (self._nvml.NVMLError, AttributeError) as error:
             self.missing[counter] = str(error) or type(error).__name__
             return None
-        self.missing.pop(counter, None)
-        return value
-
-    def _positive(self, counter: str, value: T | None) -> T | None:
-        """The same value, or None for a 0 that can only be a counter which is not kept."""
-        if value == 0:
+        if value == 0 and not zero:
             self.missing[counter] = "reads 0, which a board at work never is"
             return None
+        self.missing.pop(counter, None)
         return value
-
-    def _ask_whole_board(self, counter: str, question: Callable[[], T]) -> T | None:
-        """Ask what only the whole board has: it says nothing about one of its MIG instances."""
-        if self.is_mig:
-            self.missing[counter] = "counted for the whole board, not for a MIG instance"
-            return None
-        return self._ask(counter, question)
 
     @property
     def name(self) -> str | None:
         """The product name, such as 'NVIDIA H200'."""
-        return self._ask("name", lambda: self._nvml.nvmlDeviceGetName(self._handle))
+        return self._ask("name", "nvmlDeviceGetName")
 
     @property
     def uuid(self) -> str | None:
         """'GPU-…' or 'MIG-…'; what CUDA_VISIBLE_DEVICES also takes."""
-        return self._ask("uuid", lambda: self._nvml.nvmlDeviceGetUUID(self._handle))
+        return self._ask("uuid", "nvmlDeviceGetUUID")
 
     @property
     def mig_enabled(self) -> bool | None:
@@ -116,68 +164,40 @@ class Board:
 
     def energy_mj(self) -> int | None:
         """Millijoules since the driver was loaded, of the whole board (Volta and newer)."""
-        return self._ask_whole_board(
-            "energy", lambda: int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
-        )
+        return _int(self._ask("energy", "nvmlDeviceGetTotalEnergyConsumption", whole=True))
 
     def power_limit_watts(self) -> float | None:
         """The limit that is enforced now, in watts."""
-        limit = self._ask_whole_board(
-            "power_limit", lambda: self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
-        )
-        return self._positive("power_limit", limit)
+        limit = self._ask("power_limit", "nvmlDeviceGetEnforcedPowerLimit", whole=True, zero=False)
+        return None if limit is None else limit / 1e3
 
     def memory_bytes(self) -> tuple[int | None, int | None]:
         """(total, used) of the device by all processes."""
-        memory = self._ask("memory", lambda: self._nvml.nvmlDeviceGetMemoryInfo(self._handle))
+        memory = self._ask("memory", "nvmlDeviceGetMemoryInfo")
         return (None, None) if memory is None else (int(memory.total), int(memory.used))
 
-    def _running(self) -> Sequence[Any] | None:
-        return self._ask(
-            "processes", lambda: self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        )
-
-    def process_memory_bytes(self, pid: int | None = None) -> int | None:
-        """Device memory of one process (this one by default), with its context and libraries."""
-        return self._memory_of(os.getpid() if pid is None else pid, self._running())
-
-    def _memory_of(self, pid: int, running: Sequence[Any] | None) -> int | None:
+    def _processes(self, pid: int | None) -> tuple[int | None, int | None]:
+        """The device memory of `pid` (None: of this process), with its context and libraries, and
+        how many processes besides this one, which runs CUDA, compute on the board."""
+        running = self._ask("processes", "nvmlDeviceGetComputeRunningProcesses")
         if running is None:
-            return None
-        self.missing.pop("process_memory", None)
-        for process in running:
-            if process.pid == pid:
-                if process.usedGpuMemory is None:
-                    self.missing["process_memory"] = "the driver does not count it per process"
-                    return None
-                return int(process.usedGpuMemory)
-        self.missing["process_memory"] = (
-            f"NVML lists no process {pid}: it holds nothing on this board, or a container hides it"
-        )
-        return None
-
-    def other_processes(self) -> int | None:
-        """How many processes besides this one, which runs CUDA, compute on the board."""
-        return self._others(self._running())
-
-    def _others(self, running: Sequence[Any] | None) -> int | None:
-        if running is None:
-            return None
+            return None, None
+        for counter in ("process_memory", "other_processes"):
+            self.missing.pop(counter, None)
+        pid = os.getpid() if pid is None else pid
+        own = [process.usedGpuMemory for process in running if process.pid == pid]
+        if not own:
+            self.missing["process_memory"] = (
+                f"NVML lists no process {pid}: it holds nothing on this board, or a container "
+                "hides it"
+            )
+        elif own[0] is None:
+            self.missing["process_memory"] = "the driver does not count it per process"
         if not running:
             # This process computes on the board, so a list without any tells of nobody.
             self.missing["other_processes"] = "NVML lists no process: a container hides them"
-            return None
-        self.missing.pop("other_processes", None)
-        # Not by its number, which is another one outside of this process's container.
-        return len(running) - 1
-
-    def clock_events(self) -> tuple[str, ...] | None:
-        """Why the clocks are where they are now."""
-        bits = self._ask(
-            "clock_events",
-            lambda: int(self._nvml.nvmlDeviceGetCurrentClocksEventReasons(self._handle)),
-        )
-        return None if bits is None else decode_clock_events(bits)
+        # Others are not told by their numbers, which are others outside of this one's container.
+        return _int(own[0]) if own else None, len(running) - 1 if running else None
 
     def thermal_ns(self) -> int | None:
         """Nanoseconds in which heat held the clocks down, since some moment.
@@ -186,40 +206,36 @@ class Board:
         whose numbers changed between drivers (251 to 253 became 269 to 271), so that a library
         and a driver of different age would talk of different things.
         """
-        nvml = self._nvml
-        status = self._ask_whole_board(
-            "thermal_ns",
-            lambda: nvml.nvmlDeviceGetViolationStatus(self._handle, nvml.NVML_PERF_POLICY_THERMAL),
-        )
+        policy = self._nvml.NVML_PERF_POLICY_THERMAL
+        status = self._ask("thermal_ns", "nvmlDeviceGetViolationStatus", policy, whole=True)
         return None if status is None else int(status.violationTime)
 
     def read(self, pid: int | None = None) -> Reading:
-        """All counters now; `pid` as in `process_memory_bytes`."""
-        nvml, handle = self._nvml, self._handle
+        """All counters now; `process_memory_bytes` is of `pid`, by default of this process."""
+        nvml, ask = self._nvml, self._ask
         total, used = self.memory_bytes()
-        running = self._running()
-        utilisation = self._ask_whole_board(
-            "utilisation", lambda: nvml.nvmlDeviceGetUtilizationRates(handle)
-        )
-        power = self._ask_whole_board("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
-        clock = self._ask(
-            "sm_clock", lambda: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
-        )
-        celsius = self._ask(
-            "temperature",
-            lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-        )
+        own, others = self._processes(pid)
+        utilisation = ask("utilisation", "nvmlDeviceGetUtilizationRates", whole=True)
+        power = ask("power", "nvmlDeviceGetPowerUsage", whole=True, zero=False)
+        clock = ask("sm_clock", "nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM, zero=False)
+        sensor = nvml.NVML_TEMPERATURE_GPU
+        celsius = ask("temperature", "nvmlDeviceGetTemperature", sensor, zero=False)
+        events = ask("clock_events", "nvmlDeviceGetCurrentClocksEventReasons")
         return Reading(
             memory_total_bytes=total,
             memory_used_bytes=used,
-            process_memory_bytes=self._memory_of(os.getpid() if pid is None else pid, running),
-            other_processes=self._others(running),
-            power_watts=self._positive("power", power),
+            process_memory_bytes=own,
+            other_processes=others,
+            power_watts=None if power is None else power / 1e3,
             power_limit_watts=self.power_limit_watts(),
             energy_mj=self.energy_mj(),
             utilisation_percent=None if utilisation is None else int(utilisation.gpu),
-            sm_clock_mhz=self._positive("sm_clock", clock),
-            temperature_celsius=self._positive("temperature", celsius),
-            clock_events=self.clock_events(),
+            sm_clock_mhz=_int(clock),
+            temperature_celsius=_int(celsius),
+            clock_events=None if events is None else decode_clock_events(int(events)),
             missing=dict(self.missing),
         )
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)

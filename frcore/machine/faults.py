@@ -20,10 +20,29 @@ AGAIN = "then run the same command again: nothing that was finished is lost"
 """True of every command: it replaces files whole, and a training goes on from its checkpoint."""
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-_REFUSED = frozenset((errno.EACCES, errno.EPERM))
-_TOO_MANY = frozenset((errno.EMFILE, errno.ENFILE))
-_BROKEN = frozenset((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ENOTCONN))
 _NO_PATH = frozenset((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP))
+_TOLD = {
+    (errno.EROFS,): "its file system is mounted read-only; choose a folder that can be written, or "
+    "have it mounted for writing",
+    (errno.EACCES, errno.EPERM): "permission denied, as it belongs to another user or is "
+    "protected; choose another folder, or change the owner or the rights (ls -ld, chown, chmod)",
+    (errno.EMFILE, errno.ENFILE): "{reason_lower}{files}; raise the limit (ulimit -n 4096)",
+    (
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ENOTCONN,
+    ): "the disk, or the network "
+    "behind it, fails ({reason}); see what the system says about it (dmesg) and whether it is "
+    "mounted",
+    (errno.EDQUOT,): "your quota on this file system is used up (quota -s); delete there what you "
+    "do not need, or choose a folder elsewhere",
+    (errno.EFBIG,): "the file becomes larger than its file system or the limit on files "
+    "allows{size}; choose another folder, or raise the limit (ulimit -f unlimited)",
+}
+"""What each errno means for a file, and what to do; `AGAIN` follows."""
+
 _OPENCV_NO_MEMORY = -4
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -156,7 +175,7 @@ def reserve(path: Path, size: int) -> None:
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
             return
-        told = _full(path, error.errno, size) if error.errno == errno.ENOSPC else None
+        told = _full(path, size) if error.errno == errno.ENOSPC else None
         raise (RefusedError(told) if told else error) from error
 
 
@@ -187,34 +206,21 @@ def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
     # The second is what is copied to; only there can be too little room.
     named = error.filename2 if error.errno in _FULL and error.filename2 else error.filename
     path = Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else place
-    where = "a file" if path is None else str(path)
     code, reason = error.errno, error.strerror
     if code is None and "requested and" in str(error):  # numpy counts, and does not say why
         code = errno.ENOSPC
-    if code in _FULL:
-        # The file that the user knows, not the temporary one beside it.
-        known = place is not None and (path is None or _mount(place) == _mount(path))
-        return _full(place if known else path, code)
-    if code == errno.EROFS:
-        return (
-            f"{where}: its file system is mounted read-only; choose a folder that can be written, "
-            f"or have it mounted for writing, {AGAIN}"
-        )
-    if code in _REFUSED:
-        return (
-            f"{where}: permission denied, as it belongs to another user or is protected; choose "
-            f"another folder, or change the owner or the rights (ls -ld, chown, chmod), {AGAIN}"
-        )
-    if code in _TOO_MANY:
-        return (
-            f"{where}: {str(reason).lower()}{_limit('RLIMIT_NOFILE')}; raise the limit "
-            f"(ulimit -n 4096), {AGAIN}"
-        )
-    if code in _BROKEN:
-        return (
-            f"{where}: the disk, or the network behind it, fails ({reason}); see what the system "
-            f"says about it (dmesg) and whether it is mounted, {AGAIN}"
-        )
+    if code in _FULL and place is not None and (path is None or _mount(place) == _mount(path)):
+        path = place  # the file that the user knows, not the temporary one beside it
+    where = "a file" if path is None else str(path)
+    if code == errno.ENOSPC:
+        return _full(path)
+    for codes, told in _TOLD.items():
+        if code in codes:
+            told = told.format(
+                reason=reason, reason_lower=str(reason).lower(),
+                files=_limit("RLIMIT_NOFILE"), size=_limit("RLIMIT_FSIZE"),
+            )  # fmt: skip
+            return f"{where}: {told}, {AGAIN}"
     if of_paths and code in _NO_PATH:
         return f"{where}: {str(reason).lower()}; give another path"
     if code == errno.ENOENT and "temporary directory" in str(error):
@@ -225,20 +231,8 @@ def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
     return None
 
 
-def _full(path: Path | None, code: int, size: int | None = None) -> str:
+def _full(path: Path | None, size: int | None = None) -> str:
     """That there is no room at `path`, how much there is, and what to do."""
-    needed = "" if size is None else f"{readable(size)} are needed, "
-    if code == errno.EDQUOT:
-        return (
-            f"{path}: your quota on this file system is used up (quota -s); delete there what you "
-            f"do not need, or choose a folder elsewhere, {AGAIN}"
-        )
-    if code == errno.EFBIG:
-        return (
-            f"{path}: the file becomes larger than its file system or the limit on files "
-            f"allows{_limit('RLIMIT_FSIZE')}; choose another folder, or raise the limit "
-            f"(ulimit -f unlimited), {AGAIN}"
-        )
     if path is None:  # whatever is written to a file has a place
         return (
             "no space left where the output of this command goes, a log or the file behind `>`; "
@@ -252,6 +246,7 @@ def _full(path: Path | None, code: int, size: int | None = None) -> str:
             f"{found.f_files:,} inodes are in use); delete files there, or choose a folder "
             f"elsewhere, {AGAIN}"
         )
+    needed = "" if size is None else f"{readable(size)} are needed, "
     free, total = (readable(n * found.f_frsize) for n in (found.f_bavail, found.f_blocks))
     return (
         f"{path}: no space left on the file system at {mount} ({needed}{free} of {total} are "
@@ -275,21 +270,22 @@ def _memory(text: str) -> str:
     asked = bytes_asked(text)
     more = "" if asked is None else f" when {readable(asked)} more were asked for"
     if "CUDA" in text:
-        return (
+        told = (
             f"the memory of the GPU ran out{more}; take a smaller batch_size, or end what else "
-            f"uses the GPU (nvidia-smi), {AGAIN}"
+            "uses the GPU (nvidia-smi)"
         )
-    if any(part in text for part in _NO_THREAD):
-        return (
+    elif any(part in text for part in _NO_THREAD):
+        told = (
             "the system starts no more threads, for want of memory or at the limit on "
-            f"processes{_limit('RLIMIT_NPROC')}; end other programs, or raise the limit "
-            f"(ulimit -u), {AGAIN}"
+            f"processes{_limit('RLIMIT_NPROC')}; end other programs, or raise the limit (ulimit -u)"
         )
-    limit = _limit("RLIMIT_AS", "RLIMIT_DATA", size=True)
-    return (
-        f"memory ran out{more}{limit}; give the job more (mem_mb on a cluster, ulimit -v), run "
-        f"fewer at once (--cores, --processes), or take a smaller batch_size, {AGAIN}"
-    )
+    else:
+        limit = _limit("RLIMIT_AS", "RLIMIT_DATA", size=True)
+        told = (
+            f"memory ran out{more}{limit}; give the job more (mem_mb on a cluster, ulimit -v), run "
+            "fewer at once (--cores, --processes), or take a smaller batch_size"
+        )
+    return f"{told}, {AGAIN}"
 
 
 def _limit(*names: str, size: bool = False) -> str:

@@ -1,17 +1,16 @@
-"""The NVML library (`nvidia-ml-py`): which boards there are, and what a result says of its own.
+"""The NVML library (`nvidia-ml-py`): which boards there are.
 
 Importing this module needs no NVIDIA library; `Nvml.available()` tells whether there is one.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
 import pynvml
 
-from frcore.machine.board import MIB, Board
+from frcore.machine.board import Board
 
 
 class Nvml:
@@ -75,46 +74,3 @@ class Nvml:
         except self._nvml.NVMLError:
             alike = [board for board in self.boards() if (board.uuid or "").startswith(uuid)]
             return alike[0] if len(alike) == 1 else None
-
-
-@dataclass(frozen=True)
-class GpuDescription:
-    """What a result must say about the GPU that made it."""
-
-    name: str | None = None
-    uuid: str | None = None
-    driver: str | None = None
-    power_limit_watts: float | None = None
-    memory_mib: int | None = None
-    mig: bool | None = None
-    note: str | None = None
-
-
-def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
-    """Name, UUID, driver, power limit and memory of torch's `device`, such as 'cuda' or 'cuda:1'.
-
-    Values that NVML cannot tell are None and `note` says why; it never raises for a missing GPU,
-    because provenance must not stop a run.
-    """
-    from frcore.machine.visible import board_of
-
-    reason = Nvml.why_not(library)
-    if reason is not None:
-        return asdict(GpuDescription(note=reason))
-    with Nvml(library) as nvml:
-        board = board_of(nvml, device)
-        if board is None:
-            return asdict(
-                GpuDescription(driver=nvml.driver, note=f"NVML has no board for {device}")
-            )
-        total, _ = board.memory_bytes()
-        description = GpuDescription(
-            name=board.name,
-            uuid=board.uuid,
-            driver=nvml.driver,
-            power_limit_watts=board.power_limit_watts(),
-            memory_mib=None if total is None else total // MIB,
-            mig=board.mig_enabled,
-        )
-        missing = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items()))
-        return {**asdict(description), "note": missing or None}

@@ -1,7 +1,7 @@
-"""Which board is torch's `cuda:<i>`: CUDA and NVML number the boards differently.
+"""Which board is torch's `cuda:<i>`, and what a result says of it.
 
-CUDA counts the boards of CUDA_VISIBLE_DEVICES, the fastest first; NVML counts all of them along
-the PCI bus. Only the UUID is common to both.
+CUDA and NVML number the boards differently: CUDA counts the boards of CUDA_VISIBLE_DEVICES, the
+fastest first; NVML counts all of them along the PCI bus. Only the UUID is common to both.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
-from frcore.machine.board import Board
+import pynvml
+
+from frcore.machine.board import MIB, Board
 from frcore.machine.nvml import Nvml
 
 
@@ -91,3 +94,32 @@ def board_of(
     if uuid is None:
         return None
     return nvml.board(f"GPU-{uuid}") or nvml.board(f"MIG-{uuid}")
+
+
+def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
+    """What a result says about torch's `device`, such as 'cuda' or 'cuda:1', that made it.
+
+    Values that NVML cannot tell are None and `note` says why; it never raises for a missing GPU,
+    because provenance must not stop a run.
+    """
+    found: dict[str, Any] = dict.fromkeys(
+        ("name", "uuid", "driver", "power_limit_watts", "memory_mib", "mig", "note")
+    )
+    reason = Nvml.why_not(library)
+    if reason is not None:
+        return found | {"note": reason}
+    with Nvml(library) as nvml:
+        found["driver"] = nvml.driver
+        board = board_of(nvml, device)
+        if board is None:
+            return found | {"note": f"NVML has no board for {device}"}
+        total, _ = board.memory_bytes()
+        found |= {
+            "name": board.name,
+            "uuid": board.uuid,
+            "power_limit_watts": board.power_limit_watts(),
+            "memory_mib": None if total is None else total // MIB,
+            "mig": board.mig_enabled,
+        }
+        missing = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items()))
+        return found | {"note": missing or None}

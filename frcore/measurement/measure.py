@@ -15,9 +15,9 @@ from frcore.errors import UserError
 from frcore.files import refuse_other_file
 from frcore.machine.leases import lease_gpu
 from frcore.measurement import process
-from frcore.measurement.attempts import Columns, until_clean
 from frcore.measurement.child import Method, run_in_child
 from frcore.measurement.columns import new_row
+from frcore.measurement.conditions import Columns, until_clean
 from frcore.provenance.environment import environment
 from frcore.records.base import Environment
 from frcore.records.measurement import MeasuredRow, MeasurementRecord

@@ -10,7 +10,7 @@ from frcore.machine.board import MIB
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
 from frcore.measurement.columns import new_row
-from frcore.measurement.cooling import cool_down
+from frcore.measurement.conditions import cool_down, warm_up
 from frcore.measurement.monitor import (
     Steps,
     board_disturbances,
@@ -20,7 +20,6 @@ from frcore.measurement.monitor import (
 )
 from frcore.measurement.steps import TrainingStep
 from frcore.measurement.timing import time_on_cpu, time_on_cuda
-from frcore.measurement.warmup import warm_up
 from frcore.records.measurement import MeasuredRow
 from frcore.study.expansion import MeasurementSpec
 
@@ -55,7 +54,7 @@ def _look_for_company(row: MeasuredRow) -> None:
     """Whether others hold memory of a board that had not enough."""
     with opened_board(torch.device(str(row.device))) as (board, _):
         if board is not None:
-            row.other_processes = board.other_processes()
+            row.other_processes = board.read().other_processes
             found = board_disturbances((), None, row.other_processes)
             row.disturbed = "; ".join(found) or None
 
@@ -68,12 +67,12 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int) -> None:
     row.dim = step.classifier.centers.shape[1]
     with opened_board(step.device) as (board, reason):
         if board is not None:
-            row.cooldown_seconds = cool_down(board, given.cooldown)
+            row.cooldown_seconds = cool_down(board.read, given.cooldown)
         before = process.rss_bytes()
         warm = warm_up(median_of(step), given.warmup)
         row.warmup_steps, row.steady = warm.steps, warm.steady
         row.backend = step.classifier.backend_name
-        with process.PeakMemory() as peak:
+        with process.peak_memory() as peak:
             _memory_pass(row, step)
         row.rss_peak_mib = peak.peak_bytes / MIB
         row.rss_extra_mib = max(0, peak.peak_bytes - before) / MIB
@@ -95,9 +94,9 @@ def median_of(step: Steps) -> Callable[[int], float]:
     """Runs so many steps and gives the median of their times in milliseconds."""
 
     def median_ms(count: int) -> float:
-        if step.device.type == "cuda":
-            return time_on_cuda(step, count, step.device).median
-        return time_on_cpu(step, count).median
+        on_cuda = step.device.type == "cuda"
+        times = time_on_cuda(step, count, step.device) if on_cuda else time_on_cpu(step, count)
+        return float(times["step_ms"])
 
     return median_ms
 

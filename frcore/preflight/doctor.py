@@ -24,8 +24,9 @@ from rich.table import Table
 
 from frcore.data.pixels.picture_kinds import SUFFIXES
 from frcore.errors import UserError
-from frcore.machine.nvml import Nvml, describe_gpu
+from frcore.machine.nvml import Nvml
 from frcore.machine.parallel import available_cores
+from frcore.machine.visible import describe_gpu
 from frcore.provenance.environment import commit, cpu_model
 from frcore.study import expansion
 from frcore.study.config import Study

@@ -23,9 +23,10 @@ from frcore.errors import UserError, listed, unknown_name
 from frcore.heads import HEADS
 from frcore.preflight.rules import study_problems
 from frcore.samplers import SAMPLERS
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
 from frcore.study.file import parse_value, read_yaml, unquoted
 from frcore.study.mistakes import explain
+from frcore.study.parts import Component
 
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 

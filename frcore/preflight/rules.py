@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.errors import UserError
-from frcore.study.config import Component, Measurement, Study, Training
+from frcore.study.config import Study
 from frcore.study.data import SyntheticFaces
 from frcore.study.models import StoredEmbeddings, TorchScriptModel
+from frcore.study.parts import Component, Measurement, Training
 
 if TYPE_CHECKING:
     from frcore.training.fit import TrainingSize

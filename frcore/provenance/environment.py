@@ -79,7 +79,7 @@ def environment(device: str = "cpu", *libraries: str) -> dict[str, Any]:
         "gpu": None,
     }
     if device.startswith("cuda"):
-        from frcore.machine.nvml import describe_gpu
+        from frcore.machine.visible import describe_gpu
 
         record["gpu"] = describe_gpu(device)
     return record

@@ -17,9 +17,10 @@ from frcore.provenance.environment import PACKAGE
 from frcore.provenance.fingerprint import catalogue_at, code_fingerprint
 from frcore.samplers import SAMPLERS
 from frcore.study import expansion
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
 from frcore.study.data import Benchmark, TrainData
 from frcore.study.models import CheckpointModel
+from frcore.study.parts import Component
 
 
 def _place(catalogue: Catalogue[Any], name: str) -> str:
@@ -58,7 +59,7 @@ def opened_places(kind: str, *, in_place: bool) -> list[str]:
     """What opens the images of prepared data of a kind, where they were not copied."""
     if not in_place:
         return []
-    kinds = catalogue_at("frcore.data.prepared.encoded:KINDS")
+    kinds = catalogue_at("frcore.data.source:KINDS")
     return [
         catalogue_at("frcore.data.prepared.folder:OPENED")["in_place"],
         catalogue_at("frcore.data.prepared.folder:COMPARED")["in_place"],
@@ -130,7 +131,8 @@ def measuring(spec: expansion.MeasurementSpec) -> list[str]:
 def page_files() -> list[Path]:
     """Templates, styles, scripts and published numbers that pages are made of."""
     found = (PACKAGE / "reporting").rglob("*.*")
-    return [path for path in found if path.suffix in (".css", ".csv", ".html", ".j2", ".js")]
+    suffixes = (".css", ".csv", ".html", ".j2", ".js", ".yaml")
+    return [path for path in found if path.suffix in suffixes]
 
 
 REPORTING = ["frcore.reporting.report:report"]

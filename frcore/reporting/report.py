@@ -12,7 +12,7 @@ from frcore.files import refuse_other_file
 from frcore.machine import parallel
 from frcore.reporting import outputs
 from frcore.reporting.figures.all import curve_jobs, figure_jobs
-from frcore.reporting.page.page import lay_out, write_page
+from frcore.reporting.page.page import write_page
 from frcore.reporting.tables.all import all_tables, write_table
 from frcore.reporting.tables.table import Table
 from frcore.results.rows import collect, write_rows
@@ -55,10 +55,9 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     tables: dict[str, Table] = done["tables", ""]
     figures = figure_jobs(summary, root, _of_kind("curves", done))
     jobs = {("figure", name): job for name, job in figures.items()}
-    jobs |= {("layout", name): partial(lay_out, table) for name, table in tables.items()}
     done = parallel.compute(jobs, processes)
     absent = {name: why for name, why in _of_kind("figure", done).items() if why}
-    write_page(summary, tables, _of_kind("layout", done), absent, root)
+    write_page(summary, tables, absent, root)
     return outputs.paths(root)["page"]
 
 

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from frcore.errors import UserError
 from frcore.heads.base import Source
-from frcore.loss.base import EntryFilter
-from frcore.samplers.base import Sampler, SamplerOver
+from frcore.loss.inputs import EntryFilter
+from frcore.samplers.base import Sampler
+from frcore.samplers.over import SamplerOver
 
 
 class InterclassFilter(SamplerOver):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from frcore.centers.storage import tiles
-from frcore.loss.base import unit_rows
+from frcore.loss.inputs import unit_rows
 
 TILE_ENTRIES = 1 << 26
 """Cosines in memory at a time: 256 MiB in float32."""

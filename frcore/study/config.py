@@ -8,24 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from frcore.study.data import Benchmark, Fraction, Image, TrainData
+from frcore.study.data import Benchmark, Image, TrainData
 from frcore.study.models import Model
-from frcore.study.section import Label, Place, Section, twice
-
-Backend = Literal["auto", "dense", "streamed", "triton"]
-LossPrecision = Literal["fp32", "bf16"] | None
-LOSS_PRECISION_MEANING = (
-    "Of the operands of the last layer's matrix products; sums are in 32 bits in any case. Absent: "
-    "bf16 for triton, fp32 for the others."
-)
-BACKEND_MEANING = (
-    "How the loss is computed: the same numbers up to rounding at different cost. dense: the whole "
-    "logit matrix; streamed: tiles of classes; triton: fused GPU kernels; auto: what suits device, "
-    "head and size."
-)
-
+from frcore.study.parts import Component, Evaluation, Measurement, Training
+from frcore.study.section import Label, Place, Section, duplicates
 
 Signature = Literal["auto", "content", "stat"]
 SIGNATURE_MEANING = (
@@ -33,206 +21,6 @@ SIGNATURE_MEANING = (
     "once; stat: by names, sizes and times of change; auto: by content up to 1 GiB and 50,000 "
     "files of a data set. See docs/data.md."
 )
-
-CenterFormat = Literal["fp32", "split"]
-CENTER_FORMAT_MEANING = (
-    "How class centres and their momentum are held. fp32: 8 bytes per entry; split: 6, centres as "
-    "bfloat16 + int16, which together are exact float32 (the loss reads the bfloat16 alone), "
-    "momentum as bfloat16 rounded at random. Momentum 0 takes 4."
-)
-
-
-class Component(Section):
-    """A head, sampler or backbone with its parameters.
-
-    In YAML either a name (`arcface`) or a mapping (`{name: arcface, margin: 0.3, label: arc03}`).
-    `label` names it in files and tables and defaults to the name.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-    label: Label
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        if isinstance(value, dict) and "label" not in value and isinstance(value.get("name"), str):
-            value = {**value, "label": value["name"].rpartition(":")[2]}
-        return value
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What the user gave besides name and label."""
-        return dict(self.model_extra or {})
-
-
-# --- training, evaluation, measurement ---------------------------------------------------------
-
-
-class Schedule(Section):
-    """The learning rate over training: linear warm-up, then `poly` or `step`."""
-
-    kind: Literal["poly", "step"] = "poly"
-    power: float = Field(1.0, gt=0, description="poly: exponent; 1 is a straight line to zero.")
-    milestones: tuple[float, ...] = Field((), description="step: epochs at which the rate falls.")
-    gamma: float = Field(0.1, gt=0, lt=1, description="step: factor at each milestone.")
-    warmup: float = Field(0.0, ge=0, description="Warm-up in epochs.")
-
-    @model_validator(mode="after")
-    def _milestones_fit_the_kind(self) -> Schedule:
-        if self.kind == "step" and not self.milestones:
-            raise ValueError("schedule.kind 'step' needs milestones, for example [10, 16]")
-        if self.kind == "poly" and self.milestones:
-            raise ValueError("milestones belong to schedule.kind 'step', but the kind is 'poly'")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError("milestones must grow")
-        return self
-
-
-class Augment(Section):
-    """AdaFace's augmentations, each with a probability; its authors train with 0.2 of each.
-
-    See `frcore.data.pixels.augment` for what they do and whence they come.
-    """
-
-    crop: Fraction = Field(0.0, description="What lies outside of a random box becomes black.")
-    low_resolution: Fraction = Field(0.0, description="Shrunk to a random side, enlarged again.")
-    colour: Fraction = Field(0.0, description="Brightness, contrast, saturation times 0.5 to 1.5.")
-
-
-class Training(Section):
-    """The training loop: SGD on the backbone and on the class centres."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    schedule: Schedule = Schedule()
-    clip_norm: float | None = Field(5.0, gt=0, description="Clip of the backbone's gradient.")
-    center_std: float = Field(
-        0.01, gt=0, description="Standard deviation of the centres' initial values. 0.01 is "
-        "insightface's; 1/√dim starts them at norm 1, which makes the first steps smaller."
-    )  # fmt: skip
-    center_format: CenterFormat = Field("fp32", description=CENTER_FORMAT_MEANING)
-    center_optimizer: Literal["rowwise", "torch"] = Field(
-        "rowwise", description="What moves the class centres. rowwise: SGD that knows which "
-        "centres a step had, without a gradient of all; torch: torch.optim.SGD, to compare with."
-    )  # fmt: skip
-    flip: bool = Field(True, description="Random horizontal mirroring.")
-    augment: Augment | None = Field(
-        None, description="Probabilities of further augmentations; none when absent."
-    )
-    device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
-    backend: Backend = Field("auto", description=BACKEND_MEANING)
-    loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
-    threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
-    loader_threads: int = Field(
-        1, ge=1, description="CPU threads that decode images which are read in place. They never "
-        "change the result. docs/data.md tells what one decodes per second."
-    )  # fmt: skip
-
-    @model_validator(mode="after")
-    def _precision_fits_the_device(self) -> Training:
-        if self.precision == "bf16" and self.device != "cuda":
-            raise ValueError("precision 'bf16' needs device 'cuda', but the device is 'cpu'")
-        late = [float(at) for at in self.schedule.milestones if not 0 < at < self.epochs]
-        if late:
-            raise ValueError(
-                f"schedule.milestones has {late[0]:g}, but the training has {self.epochs} epochs; "
-                "the rate can fall after more than 0 epochs and before the last is over: remove "
-                "it, or change epochs"
-            )
-        if self.schedule.warmup >= self.epochs:
-            raise ValueError(
-                f"schedule.warmup of {self.schedule.warmup} epochs leaves nothing of "
-                f"{self.epochs} epochs"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _split_centers_can_be_moved(self) -> Training:
-        _refuse_split_with_dense(self.center_format, self.backend)
-        if self.center_format == "split" and self.center_optimizer == "torch":
-            raise ValueError(
-                "center_format 'split' with center_optimizer 'torch', which moves fp32 centres "
-                "only; set center_optimizer to 'rowwise', or center_format to 'fp32'"
-            )
-        return self
-
-
-def _refuse_split_with_dense(center_format: CenterFormat, backend: Backend) -> None:
-    """The whole matrix needs whole centres.
-
-    Raises:
-        ValueError: split centres with the backend that does not read them.
-    """
-    if center_format == "split" and backend == "dense":
-        raise ValueError(
-            "center_format 'split' with backend 'dense'; backends that read split centres are "
-            "'streamed', 'triton' and 'auto', which picks one of them: set backend to one of "
-            "these, or center_format to 'fp32'"
-        )
-
-
-class Evaluation(Section):
-    """How embeddings become scores. No silent defaults: each is printed under the tables."""
-
-    flip: Literal["none", "sum"] = Field(
-        description="none: the image; sum: image + mirror embedding, then normalised."
-    )
-    pooling: Literal["media_mean", "image_mean"] = Field(
-        "media_mean", description="Template pooling: mean in a medium then over media, or flat."
-    )
-    detector_score: bool = Field(
-        False, description="Weigh each image of a template with its detector score."
-    )
-    bootstrap: int = Field(1000, ge=100, description="Bootstrap replicates of the intervals.")
-    insightface: bool = Field(
-        False, description="Also accuracy and VAL at FAR 0.001 by InsightFace's rules, on "
-        "benchmarks with folds: to compare with published tables."
-    )  # fmt: skip
-    batch_size: int = Field(256, ge=1)
-    device: Literal["cpu", "cuda"] | None = Field(
-        None, description="Where embeddings are computed. Absent: as in training, else cpu."
-    )
-    threads: int | None = Field(
-        None, ge=1, description="CPU threads. Absent: as in training, else 1."
-    )
-
-
-class Measurement(Section):
-    """Speed and memory of one training step's last layer, for each head × sampler."""
-
-    identities: tuple[Annotated[int, Field(ge=3)], ...]
-    batch_size: int = Field(ge=1)
-    dim: int = Field(512, ge=2)
-    warmup: int = Field(3, ge=1, description="Least steps before the clock starts; more follow "
-        "until step times are steady, but few.")  # fmt: skip
-    steps: int = Field(20, ge=5, description="Timed steps.")
-    attempts: int = Field(3, ge=1, description="A row that was disturbed (by other programs, by "
-        "clocks held back) is measured again, up to so many times in all.")  # fmt: skip
-    cooldown: float = Field(30.0, ge=0, description="GPU: the longest wait in seconds before a "
-        "row for the board to cool.")  # fmt: skip
-    device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    backend: Backend = Field("auto", description=BACKEND_MEANING)
-    loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
-    center_format: CenterFormat = Field("fp32", description=CENTER_FORMAT_MEANING)
-    threads: int = Field(1, ge=1)
-    backbone: Component | None = Field(
-        None, description="Also run this backbone in the step; absent: the last layer alone."
-    )
-
-    @model_validator(mode="after")
-    def _split_centers_can_be_moved(self) -> Measurement:
-        _refuse_split_with_dense(self.center_format, self.backend)
-        return self
-
 
 TRAINING_PARTS = ("train", "backbones", "heads", "samplers", "training")
 """What a study has that trains, and what one that only judges models has none of."""
@@ -291,20 +79,20 @@ class Study(Section):
     @field_validator("benchmarks")
     @classmethod
     def _train_is_taken(cls, benchmarks: dict[str, Any]) -> dict[str, Any]:
-        if repeated := twice(["train", *benchmarks]):
+        if repeated := duplicates(["train", *benchmarks]):
             if repeated[0].casefold() != "train":
-                raise ValueError(f"'{repeated[0]}' stands twice (capitals do not count)")
+                raise ValueError(f"duplicate name '{repeated[0]}' (compared without case)")
             raise ValueError("'train' is the training set's name; call the benchmark otherwise")
         return benchmarks
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Study:
         for kind in ("backbones", "heads", "samplers", "models"):
-            repeated = twice(component.label for component in getattr(self, kind))
+            repeated = duplicates(component.label for component in getattr(self, kind))
             if repeated:
                 example = f", for example {{name: {repeated[0]}, label: {repeated[0]}_b}}"
                 raise ValueError(
-                    f"{kind}: the label '{repeated[0]}' stands twice (capitals do not count); give "
+                    f"{kind}: duplicate label '{repeated[0]}' (compared without case); give "
                     f"each its own with `label:`{'' if kind == 'models' else example}"
                 )
         taken = sorted({m.label for m in self.models} & {head.label for head in self.heads})

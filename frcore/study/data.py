@@ -250,7 +250,7 @@ class IJB(Official):
         "judged."
     )  # fmt: skip
     repeated_pairs: Literal["refuse", "keep"] = Field(
-        "refuse", description="keep: a pair that stands twice in the list counts twice."
+        "refuse", description="keep: a duplicate pair in the list counts twice."
     )
 
 

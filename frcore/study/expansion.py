@@ -10,10 +10,11 @@ from itertools import product
 
 from frcore.errors import UserError
 from frcore.files import sha256_of_json
-from frcore.study.config import Component, Evaluation, Measurement, Section, Study, Training
+from frcore.study.config import Study
 from frcore.study.data import Benchmark, Image, Official, TrainData
 from frcore.study.models import Model
-from frcore.study.section import without_places
+from frcore.study.parts import Component, Evaluation, Measurement, Training
+from frcore.study.section import Section, without_places
 
 HELD_IN_MEMORY = 2 * 2**30
 """Data sets whose decoded images take up to so many bytes are read once by a training and kept."""

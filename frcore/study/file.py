@@ -1,15 +1,12 @@
 """Reading YAML that means one thing only: a study's file, and the values of `--config`.
 
-YAML 1.1 (PyYAML, and so Snakemake) and YAML 1.2 read the same letters as different values: `010` is
-8 or 10, `yes` true or a text, `1:30` 90 or a text. What both read alike is read, `1e-3` too, and
-the rest is refused, because a wrong number trains a wrong model without a word. Files come from
+What versions of YAML read differently is refused (`frcore.study.scalars`). Files come from
 strangers: size, depth and what aliases expand to are bounded.
 """
 
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 import yaml
 
 from frcore.errors import UserError, listed
+from frcore.study.scalars import plain_value
 from frcore.text import one_line
 
 LARGEST = 256 * 1024
@@ -26,24 +24,9 @@ MOST_VALUES = 100_000
 """Values of a file with every alias written out: ten aliases of ten aliases and so on are many."""
 
 DEEPEST = 30
-LONGEST_NUMBER = 60
-"""Digits; Python takes quadratic time over long ones."""
-
 _TEXT = "tag:yaml.org,2002:str"
 _PLAIN = "plain"
-"""Stands for the tag of a scalar without quotes, which `_plain` reads."""
-
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NUMBER_OF_1_2 = re.compile(r"[-+]?[0-9]+|0o[0-7]+")
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
+"""Stands for the tag of a scalar without quotes, which `plain_value` reads."""
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -243,7 +226,7 @@ class _Reader:
         if node.tag != _PLAIN:
             return self._tagged(node, place)
         try:
-            return _plain(node.value)
+            return plain_value(node.value)
         except ValueError as error:
             self._say(node, place, str(error))
             return None
@@ -281,49 +264,3 @@ def _too_deep(line: int) -> UserError:
         f"line {line}: values inside of one another more than {DEEPEST} deep, which no study "
         "needs; is a bracket not closed?"
     )
-
-
-def _plain(text: str) -> Any:
-    """The value of a scalar without quotes.
-
-    Raises:
-        ValueError: versions of YAML differ on it.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    number = _INT.fullmatch(text) or _FLOAT.fullmatch(text)
-    if number and len(text) > LONGEST_NUMBER:
-        raise ValueError(
-            f"a number of {len(text)} characters given; allowed are {LONGEST_NUMBER}: shorten it, "
-            "or write it in quotes if it is a text"
-        )
-    if _INT.fullmatch(text):
-        return int(text)
-    # 010 is a float's whole part too, but some read it as 8.
-    if _FLOAT.fullmatch(text) and not _NUMBER_OF_1_2.fullmatch(text):
-        return float(text)
-    # `<<` and `=` are no values of their own here.
-    kind = yaml.SafeLoader.yaml_implicit_resolvers.get(text[0], ())
-    tags = [tag.rpartition(":")[2] for tag, pattern in kind if pattern.match(text)]
-    if "bool" in tags:
-        raise ValueError(
-            f"{text} given, which some readers of YAML take for true or false and others for text; "
-            f"write true or false, or '{text}' in quotes if it is text"
-        )
-    if {"int", "float", "timestamp"} & set(tags) or _NUMBER_OF_1_2.fullmatch(text):
-        raise ValueError(
-            f"{one_line(text, 60)} given{_of_1_1(text)}, which readers of YAML take for different "
-            "numbers, dates or text; write numbers in decimal digits alone, and text in quotes"
-        )
-    return text
-
-
-def _of_1_1(text: str) -> str:
-    """What YAML 1.1 makes of `text`, where that is a number."""
-    if len(text) > LONGEST_NUMBER:
-        return ""
-    try:
-        value = yaml.safe_load(text)
-    except ValueError:  # no day of any month
-        return ""
-    return f" ({value} in YAML 1.1)" if isinstance(value, int | float) else ""

@@ -45,10 +45,10 @@ Place = Annotated[str, PlainSerializer(_place, return_type=str)]
 data. What they contain is told by `frcore.data.signatures.Signature`."""
 
 
-def twice(labels: Iterable[str]) -> list[str]:
-    """The labels that stand twice, also in other capitals: on some systems they are one file.
+def duplicates(labels: Iterable[str]) -> list[str]:
+    """The duplicates, compared without case: on some systems they are one file.
 
-    >>> twice(["arcface", "cosface", "ArcFace"])
+    >>> duplicates(["arcface", "cosface", "ArcFace"])
     ['ArcFace']
     """
     seen: set[str] = set()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from frcore.centers.storage import tiles
-from frcore.loss.base import unit_rows
+from frcore.loss.inputs import unit_rows
 
 TILE_ENTRIES = 2**24
 """Entries of a tile of the C × C matrix: 64 MiB in float32."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from frcore.data.prepared.folder import Prepared
 from frcore.samplers.base import Sampler, Work
-from frcore.study.config import Training
+from frcore.study.parts import Training
 
 
 @dataclass(frozen=True)

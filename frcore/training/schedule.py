@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frcore.study.config import Schedule
+from frcore.study.parts import Schedule
 
 
 def learning_rate_factor(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from frcore.loss import LossOutput
-from frcore.loss.base import ExtraRows, LossBackend
+from frcore.loss.base import LossBackend
+from frcore.loss.inputs import ExtraRows
 
 NAMES = ("positive_C", "queue_C", "passive_C")
 

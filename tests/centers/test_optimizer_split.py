@@ -16,7 +16,7 @@ from frcore.errors import UserError
 from frcore.loss.deferred import TileGradient
 from frcore.optimizer import CentersSGD, build_centers_optimizer
 from frcore.samplers import build_sampler
-from frcore.study.config import Training
+from frcore.study.parts import Training
 
 CLASSES, DIM = 60, 16
 UPDATES = ["full", "sparse", "lazy", "dense"]
@@ -77,7 +77,7 @@ def feed(classifier, sgd, steps, tile):
         weight_CM = torch.randn(CLASSES, 5, generator=generator)
         row_MD = torch.randn(5, DIM, generator=generator)
         shrink_C1 = torch.rand(CLASSES, 1, generator=generator)
-        classifier.deferred.append(Fed(weight_CM, row_MD, shrink_C1, active, tile))
+        classifier.deferred_gradients.append(Fed(weight_CM, row_MD, shrink_C1, active, tile))
         sgd.step()
 
 
@@ -97,6 +97,7 @@ def test_without_momentum_split_centres_are_float32_centres_exactly(update, deca
     assert_close(pair[1].centers.float(), centers_of(pair[0]), rtol=2.0**-8, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", SOME_UPDATES)
 def test_rounded_momentum_stays_close_and_has_no_bias(update):
     """25 steps of equal gradients. Measured: 0.3 to 0.45 % of the way, and a quarter of that, 0.07
@@ -132,7 +133,7 @@ def test_the_result_depends_on_the_seed_and_not_on_tiles(update, monkeypatch):
             classifier.active = active
             shrink_C1 = torch.randn(CLASSES, 1, generator=generator)
             row_1D = torch.ones(1, DIM)
-            classifier.deferred.append(
+            classifier.deferred_gradients.append(
                 Fed(torch.zeros(CLASSES, 1), row_1D, shrink_C1, active, tile)
             )
             sgd.step()
@@ -166,6 +167,7 @@ def train(classifier, steps, *, seed=0, momentum=0.9, sgd=None, first=0):
     return torch.tensor(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", SOME_UPDATES)
 def test_training_goes_the_same_way(update):
     """25 real steps: the centres end within 1.5 % of the way they went (measured: 0.5 to 0.6 %).

@@ -25,7 +25,6 @@ from frcore.evaluation.intervals.uncertainty import Accuracy, interval_of_mean
 from frcore.evaluation.metrics import tar_at_far
 from frcore.evaluation.verification import threshold_from, verification_accuracy
 from frcore.models.own import load_backbone
-from frcore.study.config import Evaluation
 from frcore.study.data import (
     Image,
     InsightFaceBin,
@@ -34,6 +33,7 @@ from frcore.study.data import (
     SyntheticTemplates,
 )
 from frcore.study.expansion import BenchmarkSpec, EvaluationSpec, TrainDataSpec
+from frcore.study.parts import Evaluation
 from frcore.training.train import train
 from tests.training.conftest import run_spec
 

@@ -171,7 +171,7 @@ def test_useless_embeddings_are_refused_by_image(root, tmp_path):
 
 
 def test_a_folder_drawn_in_ijbs_layout_is_judged_and_known_to_be_synthetic(tmp_path):
-    from frcore.data.ijb.simulated.writer import write_synthetic
+    from frcore.data.ijb.simulate import write_synthetic
     from frcore.study.data import IJB
 
     write_synthetic(tmp_path / "sim", scale=0.002, dim=16, workers=1)

@@ -19,7 +19,7 @@ from frcore.evaluation.judge_search import (
 )
 from frcore.evaluation.protocol import rows_needed
 from frcore.evaluation.templates import normalise
-from frcore.study.config import Evaluation
+from frcore.study.parts import Evaluation
 
 PEOPLE, DIM = 24, 16
 

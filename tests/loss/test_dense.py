@@ -16,8 +16,8 @@ from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.heads.base import FixedScaleHead
 from frcore.loss import get_backend
-from frcore.loss.base import unit_rows
 from frcore.loss.dense import dense_loss
+from frcore.loss.inputs import unit_rows
 from frcore.samplers import build_sampler
 from tests.slow_heads import slow_head
 from tests.slow_reference import SlowClassifier

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -19,15 +20,15 @@ from frcore.errors import UserError
 from frcore.heads import HEADS, build_head
 from frcore.heads.base import Head, HeadBatch, has_rule
 from frcore.loss import triton as backend
-from frcore.loss.base import EntryFilter
 from frcore.loss.dense import dense_loss
+from frcore.loss.inputs import EntryFilter
 from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES
 
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
-from frcore.loss.triton_problem import shift_is_safe
-from frcore.loss.triton_step import TritonCenterGradient
+from frcore.loss.triton.problem import shift_is_safe
+from frcore.loss.triton.step import TritonCenterGradient
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLASSES, DIM, ROWS = 77, 24, 20
@@ -74,15 +75,14 @@ SAMPLERS = {
         },
     ),
 }
-FAST = {
+FAST = {("curricularface", "queue-filter-sampled"), ("learned", "queue")}
+SLOW = {
     ("arcface", "full"),
     ("arcface", "drop-all"),
-    ("curricularface", "queue-filter-sampled"),
     ("mv-adaptive", "zero"),
     ("mv-fixed", "sampled-lazy"),
     ("softmax", "drop"),
     ("adacos", "sampled-sparse"),
-    ("learned", "queue"),
 }
 
 
@@ -143,11 +143,13 @@ def assert_near(ours, expected, tolerance=3e-5):
         assert (our - theirs).abs().max() <= tolerance * theirs.abs().max().clamp_min(1e-3)
 
 
-PAIRS = [
-    pytest.param(head, sampler, marks=[] if (head, sampler) in FAST else pytest.mark.slow)
-    for head in HEADS_HERE
-    for sampler in SAMPLERS
-]
+def tier(pair):
+    if pair in FAST:
+        return ()
+    return pytest.mark.slow if pair in SLOW else pytest.mark.grid
+
+
+PAIRS = [pytest.param(*pair, marks=tier(pair)) for pair in product(HEADS_HERE, SAMPLERS)]
 
 
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
@@ -309,7 +311,7 @@ def test_what_the_kernels_do_not_have():
 def test_without_triton_or_a_gpu_the_user_is_told(monkeypatch):
     x, centers, label = torch.randn(1, 4), torch.randn(9, 4), torch.tensor([0])
     head = build_head("arcface", num_classes=9)
-    monkeypatch.setattr(backend, "_interpreted", lambda: False)
+    monkeypatch.setattr(backend, "interpreted", lambda: False)
     with pytest.raises(UserError, match="TRITON_INTERPRET=1"):
         backend.triton_loss(x, centers, label, head)
     monkeypatch.setattr(backend, "installed", lambda: False)
@@ -318,6 +320,7 @@ def test_without_triton_or_a_gpu_the_user_is_told(monkeypatch):
     assert not backend.supports(head)
 
 
+@pytest.mark.slow
 def test_importing_the_core_does_not_import_triton():
     code = "import sys, frcore.classifier; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

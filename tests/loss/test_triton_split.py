@@ -12,6 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from frcore.centers import storage
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import RoundedRows, SplitRows
 from frcore.classifier import Classifier
 from frcore.loss.auto import pick
@@ -21,10 +22,10 @@ from frcore.samplers import build_sampler
 triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
 import triton.language as tl  # noqa: E402
 
-from frcore.loss import triton_state as state  # noqa: E402
-from frcore.loss.triton_launch import move_centers  # noqa: E402
-from frcore.loss.triton_problem import Move  # noqa: E402
-from frcore.loss.triton_step import TritonCenterGradient  # noqa: E402
+from frcore.loss.triton import state  # noqa: E402
+from frcore.loss.triton.launch import move_centers  # noqa: E402
+from frcore.loss.triton.problem import Move  # noqa: E402
+from frcore.loss.triton.step import TritonCenterGradient  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLASSES, DIM, ROWS = 77, 22, 20
@@ -137,12 +138,12 @@ def test_the_kernel_moves_split_centres_as_it_moves_float32_ones(update, momentu
     as `RoundedRows` writes it. Rows that are no columns keep theirs."""
     classifier, sgd = make("triton", update, momentum=momentum)
     backward(classifier, sgd)
-    (deferred,) = classifier.deferred
+    (deferred,) = classifier.deferred_gradients
     values, velocities = sgd._values, sgd._velocities
     if momentum:
         velocities.tensor_CD.normal_()
         velocities.time = 3
-    ours = Move.of(values, velocities, lr=0.2, momentum=momentum, decay=5e-3)
+    ours = Move.of(values, velocities, Rates(0.2, momentum, 5e-3))
     whole_CD = values.read(slice(None))
     velocity_CD = velocities.read(slice(None)) if momentum else None
     plain = replace(ours, center_CD=whole_CD, low_CD=None, velocity_CD=velocity_CD)
@@ -163,6 +164,7 @@ def test_the_kernel_moves_split_centres_as_it_moves_float32_ones(update, momentu
         assert not torch.equal(velocities.tensor_CD[index], velocity_CD[index].bfloat16())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("update", UPDATES)
 def test_steps_are_those_of_streamed(update, momentum, monkeypatch):
@@ -193,6 +195,7 @@ def take(classifier, sgd, step):
     return seen
 
 
+@pytest.mark.slow
 def test_the_momentum_has_no_bias():
     """One step from 0 momentum over many seeds: the mean is the float32 momentum."""
     moments = []
@@ -215,17 +218,17 @@ def test_what_the_kernel_does_not_move_goes_tile_by_tile():
     """A table that is not contiguous, and one other than the loss read."""
     classifier, sgd = make("triton")
     backward(classifier, sgd)
-    (deferred,) = classifier.deferred
+    (deferred,) = classifier.deferred_gradients
     values = sgd._values
-    settings = {"lr": 0.2, "momentum": 0.9, "weight_decay": 0.0}
-    assert Move.of(values, None, lr=0.2, momentum=0.0, decay=0.0) is not None
+    rates = Rates(0.2, 0.9, 0.0)
+    assert Move.of(values, None, Rates(0.2, 0.0, 0.0)) is not None
     other = SplitRows(values.high_CD.detach().T.contiguous().T, values.low_CD)
     copy = SplitRows(values.high_CD.detach().clone(), values.low_CD)
     plain = storage.PlainRows(torch.zeros(CLASSES, DIM, device=DEVICE))
     before = values.read(slice(None))
-    assert not deferred.apply_sgd(other, sgd._velocities, **settings)
-    assert not deferred.apply_sgd(copy, sgd._velocities, **settings)
-    assert not deferred.apply_sgd(values, plain, **settings)
+    assert not deferred.apply_sgd(other, sgd._velocities, rates)
+    assert not deferred.apply_sgd(copy, sgd._velocities, rates)
+    assert not deferred.apply_sgd(values, plain, rates)
     assert torch.equal(values.read(slice(None)), before)
 
 

@@ -8,9 +8,8 @@ import torch
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
 from frcore.heads import build_head
 from frcore.loss import triton as backend
-from frcore.loss import triton_launch as launch
-from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, static_tiles
-from frcore.loss.triton_tuning import candidates
+from frcore.loss.triton import launch
+from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, candidates, static_tiles
 from tests.loss.test_triton import make, run, steps
 
 KERNELS = ("reduce", "score", "center")

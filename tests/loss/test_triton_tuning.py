@@ -1,10 +1,8 @@
-"""Choosing tiles: every candidate's numbers, that timing has no effect, and the file of choices."""
+"""Choosing tiles: every candidate's numbers, that timing has no effect, and what is kept."""
 
 from __future__ import annotations
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
@@ -13,18 +11,30 @@ import torch
 from frcore.errors import UserError
 
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+from triton import knobs
 from triton.runtime.errors import OutOfResources
 
-from frcore.loss import triton_launch as launch
-from frcore.loss import triton_tuning as tuning
-from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, Tiles, static_tiles
-from frcore.loss.triton_tuning import Tuner, candidates
+from frcore.loss.triton import launch, tuning
+from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, Tiles, candidates, static_tiles
+from frcore.loss.triton.tuning import Tuner
 from tests.loss.test_triton import assert_near, make, run, steps
 
 A, B, C = Tiles(64, 32, 8, 3), Tiles(32, 32, 4, 2), Tiles(16, 16, 4, 1)
 OPTIONS = (A, B, C)
 KERNELS = ("reduce", "score", "center")
 SHARED = (HOPPER, A100, CONSUMER)
+
+
+@pytest.fixture(autouse=True)
+def cache_dir(monkeypatch, tmp_path):
+    """Triton's cache, empty."""
+    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def files(cache_dir):
+    """What is kept."""
+    return sorted(cache_dir.rglob(tuning.FILE))
 
 
 def shapes(kernel):
@@ -52,10 +62,11 @@ class Stopwatch:
 def choose(*times, options=OPTIONS, tuner=None):
     """The choice by given times, and the tiles that were run."""
     ran = []
-    tuner = tuner or Tuner(None, "here", Stopwatch(*times))
+    tuner = tuner or Tuner("here", Stopwatch(*times))
     return tuner.tuned("kind", options, lambda: ran.append), ran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(max(len(shapes(kernel)) for kernel in KERNELS)))
 def test_every_shape_gives_the_numbers_of_dense(index, monkeypatch):
     """A learned scale and a queue: both kinds of pass 1, all their sums, and pass 2."""
@@ -70,6 +81,7 @@ def test_every_shape_gives_the_numbers_of_dense(index, monkeypatch):
     assert_near(run(*make("learned", "queue", "triton"), batches), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "sampler", "momentum"),
     [("mv-adaptive", "sampled-sparse", 0.9), ("arcface", "queue", 0.0)],
@@ -79,7 +91,7 @@ def test_timing_changes_no_bit(head, sampler, momentum, monkeypatch):
     untuned = run(*make(head, sampler, "triton", momentum=momentum), steps(2))
     for most in (16, 2**15):
         clock = Stopwatch(1.0, 2.0, 2.0)
-        tuner = Tuner(None, "here", clock)
+        tuner = Tuner(f"at most {most}", clock)
         monkeypatch.setattr(launch, "tuner_for", lambda device, tuner=tuner: tuner)
         monkeypatch.setattr(launch, "may_time", lambda device: True)
         monkeypatch.setattr(launch, "REHEARSED_COLUMNS", dict.fromkeys(KERNELS, most))
@@ -94,7 +106,7 @@ def test_timing_changes_no_bit(head, sampler, momentum, monkeypatch):
 def test_timing_a_gradient_changes_no_bit(monkeypatch):
     (batch,) = steps(1)
     gradients = []
-    for tuner in (None, Tuner(None, "here", Stopwatch(1.0, 2.0, 2.0))):
+    for tuner in (None, Tuner("here", Stopwatch(1.0, 2.0, 2.0))):
         monkeypatch.setattr(launch, "tuner_for", lambda device, tuner=tuner: tuner)
         monkeypatch.setattr(launch, "may_time", lambda device: True)
         classifier, _ = make("arcface", "sampled-sparse", "triton", fused=False)
@@ -107,7 +119,7 @@ def test_timing_a_gradient_changes_no_bit(monkeypatch):
 
 def test_the_fastest_is_chosen_and_timed_once():
     clock = Stopwatch(3.0, 1.0, 2.0)
-    tuner = Tuner(None, "here", clock)
+    tuner = Tuner("here", clock)
     chosen, ran = choose(tuner=tuner)
     assert (chosen, ran) == (B, [A, A, B, B, C, C])
     assert choose(tuner=tuner) == (B, [])
@@ -129,16 +141,15 @@ def test_noise_and_tiles_that_cannot_run(times, expected):
     assert choose(*times)[0] == expected
 
 
-def test_what_could_not_be_timed_is_not_kept(tmp_path):
+def test_what_could_not_be_timed_is_not_kept(cache_dir):
     """A full GPU is no property of the tiles: the step goes on, and the next process times."""
 
     def no_room():
         raise torch.OutOfMemoryError("no memory for a copy")
 
-    path = tmp_path / "tiles.json"
-    assert Tuner(path, "here", never).tuned("kind", OPTIONS, no_room) == A
-    assert choose(tuner=Tuner(path, "here", Stopwatch(RuntimeError("none runs"))))[0] == A
-    assert not path.exists()
+    assert Tuner("here", never).tuned("kind", OPTIONS, no_room) == A
+    assert choose(tuner=Tuner("here", Stopwatch(RuntimeError("none runs"))))[0] == A
+    assert not files(cache_dir)
 
 
 def test_an_error_of_ours_is_not_taken_for_tiles_that_do_not_fit():
@@ -147,77 +158,53 @@ def test_an_error_of_ours_is_not_taken_for_tiles_that_do_not_fit():
 
 
 def test_without_leave_to_time_nothing_is_timed_or_remembered():
-    tuner = Tuner(None, "here", Stopwatch(3.0, 1.0, 2.0))
+    tuner = Tuner("here", Stopwatch(3.0, 1.0, 2.0))
     for may_time, expected in ((False, A), (True, B), (False, B)):
         assert tuner.tuned("kind", OPTIONS, lambda: id, may_time=may_time) == expected
 
 
 def never(run):
-    raise AssertionError("timed although the file has it")
+    raise AssertionError("timed although it was kept")
 
 
-def test_the_file_spares_the_next_process_its_timing(tmp_path):
-    path = tmp_path / "new" / "tiles.json"
-    assert choose(tuner=Tuner(path, "here", Stopwatch(3.0, 1.0, 2.0)))[0] == B
-    assert choose(tuner=Tuner(path, "here", never)) == (B, [])
-    content = json.loads(path.read_text())
-    assert content == {"format": 1, "entries": {"here": {"kind": [32, 32, 4, 2, 128]}}}
+def test_what_is_kept_spares_the_next_process_its_timing(cache_dir):
+    assert choose(tuner=Tuner("here", Stopwatch(3.0, 1.0, 2.0)))[0] == B
+    assert choose(tuner=Tuner("here", never)) == (B, [])
+    (path,) = files(cache_dir)
+    assert json.loads(path.read_text()) == [32, 32, 4, 2, 128]
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        '{"format": 1, "entr',
-        "[" * 5_000,
+        b"",
+        b"[32, 32",
+        b"[" * 5_000,
         b"\xff\xfe\x00",
-        "[]",
-        "null",
-        '{"format": 2, "entries": {"here": {"kind": [32, 32, 4, 2, 128]}}}',
-        '{"format": 1, "entries": [1]}',
-        '{"format": 1, "entries": {"here": 7}}',
-        '{"format": 1, "entries": {"here": {"kind": [999, 32, 4, 2, 128]}}}',
-        '{"format": 1, "entries": {"here": {"kind": {"rows": 32}}}}',
-        '{"format": 1, "entries": {"other triton": {"kind": [32, 32, 4, 2, 128]}}}',
+        b"null",
+        b"[999, 32, 4, 2, 128]",
+        b'{"rows": 32}',
     ],
 )
-def test_a_broken_foreign_or_stale_file_is_timed_again_and_replaced(content, tmp_path):
-    path = tmp_path / "tiles.json"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert choose(tuner=Tuner(path, "here", Stopwatch(3.0, 2.0, 1.0)))[0] == C
-    assert choose(tuner=Tuner(path, "here", never))[0] == C
+def test_what_is_broken_or_stale_is_timed_again_and_replaced(content, cache_dir):
+    choose(tuner=Tuner("here", Stopwatch(3.0, 1.0, 2.0)))
+    (path,) = files(cache_dir)
+    path.write_bytes(content)
+    assert choose(tuner=Tuner("here", Stopwatch(3.0, 2.0, 1.0)))[0] == C
+    assert choose(tuner=Tuner("here", never))[0] == C
 
 
-def test_other_machines_entries_stay(tmp_path):
-    path = tmp_path / "tiles.json"
+def test_other_machines_choices_stay():
     for context, times in (("one", (3.0, 1.0, 2.0)), ("two", (3.0, 2.0, 1.0))):
-        choose(tuner=Tuner(path, context, Stopwatch(*times)))
-    assert choose(tuner=Tuner(path, "one", never))[0] == B
-    assert choose(tuner=Tuner(path, "two", never))[0] == C
+        choose(tuner=Tuner(context, Stopwatch(*times)))
+    assert choose(tuner=Tuner("one", never))[0] == B
+    assert choose(tuner=Tuner("two", never))[0] == C
 
 
-def test_a_file_that_cannot_be_written_costs_only_the_keeping(tmp_path):
+def test_a_cache_that_cannot_be_written_costs_only_the_keeping(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    tuner = Tuner(tmp_path / "file" / "tiles.json", "here", Stopwatch(3.0, 1.0, 2.0))
-    assert choose(tuner=tuner)[0] == B
-
-
-def test_who_writes_at_the_same_time_loses_nothing(tmp_path):
-    """Each with a tuner of its own: the lock is the file's, not the process's."""
-    path, workers, each = tmp_path / "tiles.json", 6, 8
-    together = threading.Barrier(workers)
-
-    def work(worker):
-        tuner = Tuner(path, "here", Stopwatch(3.0, 1.0, 2.0))
-        together.wait()
-        for number in range(each):
-            tuner.tuned(f"{worker} {number}", OPTIONS, lambda: id)
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(workers)))
-    kept = json.loads(path.read_text())["entries"]["here"]
-    assert kept.keys() == {f"{w} {n}" for w in range(workers) for n in range(each)}
-    assert {file.name for file in tmp_path.iterdir()} == {"tiles.json", "tiles.lock"}
+    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path / "file" / "cache"))
+    assert choose(tuner=Tuner("here", Stopwatch(3.0, 1.0, 2.0)))[0] == B
 
 
 def test_tuning_is_asked_for_by_name(monkeypatch):
@@ -244,23 +231,9 @@ def test_tiles_are_static_when_off_and_where_there_is_no_gpu(monkeypatch):
         ("cached", "cuda:0", False, True),
     ):
         monkeypatch.setenv("FRCORE_TUNE", mode)
-        monkeypatch.setattr(tuning, "_interpreted", lambda interpreted=interpreted: interpreted)
+        monkeypatch.setattr(tuning, "interpreted", lambda interpreted=interpreted: interpreted)
         assert (tuning.tuner_for(torch.device(device)) is not None) == tuned
     assert len(made) == 2
-
-
-def test_where_the_file_is(monkeypatch, tmp_path):
-    monkeypatch.setattr(tuning.platform, "system", lambda: "Linux")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("FRCORE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    assert tuning.cache_path() == tmp_path / ".cache" / "frcore" / "tiles.json"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert tuning.cache_path() == tmp_path / ".cache" / "frcore" / "tiles.json"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert tuning.cache_path() == tmp_path / "xdg" / "frcore" / "tiles.json"
-    monkeypatch.setenv("FRCORE_CACHE", "~/mine")
-    assert tuning.cache_path() == tmp_path / "mine" / "tiles.json"
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -274,17 +247,15 @@ def test_the_static_tiles_come_first_and_none_twice(kernel, precision):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_the_file_makes_the_next_run_the_same(monkeypatch, tmp_path):
+def test_on_a_gpu_what_is_kept_makes_the_next_run_the_same(monkeypatch, cache_dir):
     from tests.loss.test_triton_gpu import TOLERANCE, step
 
-    monkeypatch.setenv("FRCORE_CACHE", str(tmp_path))
     results = []
     for mode in ("on", "cached"):
         monkeypatch.setenv("FRCORE_TUNE", mode)
         tuning._tuner.cache_clear()
         results.append(step("triton", "arcface", 0.1, 100_003))
-    (kept,) = json.loads((tmp_path / "tiles.json").read_text())["entries"].values()
-    assert {key.split()[0] for key in kept} == {"reduce", "center"}
+    assert len(files(cache_dir)) == 2
     for first, second in zip(*results, strict=True):
         assert torch.equal(first, second)
     for ours, theirs in zip(results[0], step("dense", "arcface", 0.1, 100_003), strict=True):

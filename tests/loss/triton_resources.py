@@ -26,14 +26,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from frcore.centers.sgd import Rates
 from frcore.centers.storage import stream_key
-from frcore.loss import triton_kernels as kernels
-from frcore.loss import triton_launch as launch
-from frcore.loss.base import EntryFilter
-from frcore.loss.products import Precision
-from frcore.loss.triton_problem import OPERANDS, Move, Problem, Slopes
-from frcore.loss.triton_tiles import A100, CONSUMER, HOPPER, Tiles
-from frcore.loss.triton_tuning import candidates
+from frcore.loss.inputs import EntryFilter, Precision
+from frcore.loss.triton import kernels, launch
+from frcore.loss.triton.problem import OPERANDS, Move, Problem, Slopes
+from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, Tiles, candidates
 
 FIGURES = Path(__file__).with_suffix(".csv")
 SHARED_LIMIT = {90: HOPPER, 80: A100, 89: CONSUMER}
@@ -141,7 +139,7 @@ def measure(case: Case, rank: int = 0) -> Iterator[Resources]:
         table = problem.center_CD
         low = torch.empty_like(table, dtype=torch.int16) if case.split else None
         key = stream_key(0, 1) if case.split else 0
-        move = Move(table, low, torch.empty_like(table), 0.1, 0.9, 5e-4, key)
+        move = Move(table, low, torch.empty_like(table), Rates(0.1, 0.9, 5e-4), key)
         launch.move_centers(problem, slopes, move)
     names = ("reduce", "reduce-queue", "move-centers")
     for name, (recorder, call) in zip(

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from frcore.machine.clocks import CLOCK_EVENTS, decode_clock_events
-from frcore.machine.nvml import Nvml, describe_gpu
+from frcore.machine.board import CLOCK_EVENTS, decode_clock_events
+from frcore.machine.nvml import Nvml
+from frcore.machine.visible import describe_gpu
 from tests.measurement.simulated import GIB, SimulatedBoard, SimulatedNvml
 
 COUNTERS = {  # the board's attribute -> the reading's

@@ -127,7 +127,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("models[0]", "multiplied by 255"),
     ),
     "no hash": ({"models": [{**ONNX, "sha256": "b7120c"}]}, ("models[0].sha256", "'b7120c'")),
-    "a label of two": ({"models": [ONNX, ONNX]}, ("models", "label 'm' stands twice")),
+    "a label of two": ({"models": [ONNX, ONNX]}, ("models", "duplicate label 'm'")),
     "a head's label": ({"models": [{**ONNX, "label": "adacos"}]}, ("models", "is a head's too")),
     "embeddings of no benchmark": (
         {"models": [{"label": "e", "kind": "embeddings", "files": {"par": "e.npy"}}]},
@@ -164,7 +164,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"measurement": {**TINY["measurement"], "center_format": "split", "backend": "dense"}},
         ("measurement", "center_format 'split' with backend 'dense'", "'streamed'"),
     ),
-    "same label": ({"heads": ["adacos", "adacos"]}, ("heads", "label 'adacos'", "twice")),
+    "same label": ({"heads": ["adacos", "adacos"]}, ("heads", "duplicate label 'adacos'")),
     "short sha256": (
         {"models": [{**ONNX, "sha256": "b7120c095d60"}]},
         ("models[0].sha256", "'b7120c095d60' given", "64 digits", "`sha256sum FILE` prints"),

@@ -484,7 +484,7 @@ EDITS = [
     ("heads/__init__.py", '"softmax": "frcore.heads.softmax:Softmax",', "", set()),
     ("loss/dense.py", "dim=1", "dim=-1", TRAININGS - {"cosface triton"}),
     ("loss/streamed.py", "TILE = ", "TILE = 2 * ", TRAININGS - {"cosface dense"}),
-    ("loss/triton_tiles.py", "KIB = 1024", "KIB = 1000", {"cosface triton", "cosface on cuda"}),
+    ("loss/triton/tiles.py", "KIB = 1024", "KIB = 1000", {"cosface triton", "cosface on cuda"}),
     ("training/loop.py", "torch.set_num_threads(threads)", "torch.set_num_threads(1 + threads)",
      TRAININGS | {"evaluate"}),
     ("training/loggers.py", "import_module", "import_modules", set()),

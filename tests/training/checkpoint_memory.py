@@ -20,8 +20,8 @@ import torch
 
 from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
-from frcore.study.config import Component
 from frcore.study.expansion import RunSpec
+from frcore.study.parts import Component
 from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile

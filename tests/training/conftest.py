@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from frcore.data.prepare import prepare
-from frcore.study.config import Component, Schedule, Training
 from frcore.study.data import Image, SyntheticFaces
 from frcore.study.expansion import RunSpec, TrainDataSpec
+from frcore.study.parts import Component, Schedule, Training
 from frcore.training.loop import Trainer
 from frcore.training.train import train
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frcore.study.config import Schedule
+from frcore.study.parts import Schedule
 from frcore.training.schedule import learning_rate_factor
 
 

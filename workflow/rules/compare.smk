@@ -1,4 +1,4 @@
-# Is a candidate better than a baseline, worse, or not told apart? `snakemake --cores all compare`.
+# Is a candidate better than a baseline, worse, or statistically tied? `snakemake --cores all compare`.
 
 
 rule compare_heads:
@@ -7,7 +7,7 @@ rule compare_heads:
         runs=rules.report_study.input.runs,
         evaluations=rules.report_study.input.evaluations,
         measurements=rules.report_study.input.measurements,
-        references=plan.compared.references,
+        references=jobs.compared.references,
     output:
         numbers="results/{study}/comparison/{comparison}.json",
         text="results/{study}/comparison/{comparison}.md",
@@ -28,11 +28,11 @@ rule compare_heads:
         mem_mb=4000,
         runtime=60,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.comparison_spec(),
-        key=lambda wildcards: plan.compared.key(),
-        code=lambda wildcards: plan.compared.code(),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("comparison"),
+        key=lambda wildcards: jobs.key("comparison"),
+        code=lambda wildcards: jobs.compared.code(),
+        versions=jobs.versions,
         root=subpath(output.numbers, ancestor=2),
     shell:
         "{params.frcore:q} compare --spec {params.spec:q} --root {params.root:q} --no-fail"
@@ -57,11 +57,11 @@ rule judge_comparison:
         mem_mb=1000,
         runtime=10,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.comparison_spec(),
-        key=lambda wildcards: plan.compared.key(),
-        code=lambda wildcards: plan.compared.code(),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("comparison"),
+        key=lambda wildcards: jobs.key("comparison"),
+        code=lambda wildcards: jobs.compared.code(),
+        versions=jobs.versions,
         root=subpath(input.numbers, ancestor=2),
     shell:
         "{params.frcore:q} compare --spec {params.spec:q} --root {params.root:q} --judge"

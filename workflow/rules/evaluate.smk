@@ -9,16 +9,16 @@ rule evaluate_run:
         train="results/{study}/data/train/manifest.json",
         benchmarks=expand(
             "results/{{study}}/data/{benchmark}/manifest.json",
-            benchmark=plan.benchmarks,
+            benchmark=jobs.benchmarks,
         ),
     output:
         numbers=expand(
             "results/{{study}}/evaluation/{{run}}/{benchmark}.json",
-            benchmark=plan.benchmarks,
+            benchmark=jobs.benchmarks,
         ),
         scores=expand(
             "results/{{study}}/evaluation/{{run}}/{benchmark}.npz",
-            benchmark=plan.benchmarks,
+            benchmark=jobs.benchmarks,
         ),
     log:
         "logs/{study}/evaluate/{run}.log",
@@ -26,21 +26,21 @@ rule evaluate_run:
         "logs/{study}/evaluate/{run}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: plan.evaluation_threads
+    threads: jobs.evaluation_threads
     resources:
-        gpu=plan.evaluation_gpus,
-        mem_mb=plan.evaluation_mib(),
+        gpu=jobs.gpus("evaluation"),
+        mem_mb=jobs.evaluation_mib(),
         runtime=240,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.evaluation_spec(),
-        sources=lambda wildcards, output: plan.source_options(*plan.benchmarks),
-        key=plan.evaluation_key(),
-        code=lambda wildcards: plan.evaluation_code(wildcards.run),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("evaluation"),
+        sources=lambda wildcards, output: jobs.source_options(*jobs.benchmarks),
+        key=jobs.key("evaluation"),
+        code=lambda wildcards: jobs.evaluation_code(wildcards.run),
+        versions=jobs.versions,
         run=subpath(input.run, parent=True),
         train=subpath(input.train, parent=True),
-        benchmarks=plan.benchmark_options(),
+        benchmarks=jobs.benchmark_options(),
         out="results/{study}/evaluation/{run}",
     shell:
         "{params.frcore:q} evaluate --spec {params.spec:q} --run {params.run:q} {params.benchmarks}"
@@ -60,23 +60,23 @@ rule evaluate_model:
         "logs/{study}/evaluate/{model}/{benchmark}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: plan.evaluation_threads
+    threads: jobs.evaluation_threads
     resources:
-        gpu=plan.evaluation_gpus,
-        mem_mb=lambda wildcards: plan.data_mib(wildcards.benchmark),
+        gpu=jobs.gpus("evaluation"),
+        mem_mb=lambda wildcards: jobs.data_mib(wildcards.benchmark),
         runtime=1440,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.evaluation_spec(),
-        model=lambda wildcards, output: plan.model_spec(wildcards.model),
-        sources=lambda wildcards, output: plan.source_options(wildcards.benchmark),
-        key=plan.evaluation_key(),
-        model_key=lambda wildcards: plan.model_key(wildcards.model),
-        signature=lambda wildcards: plan.model_signature(
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("evaluation"),
+        model=lambda wildcards, output: jobs.spec_file("model", wildcards.model),
+        sources=lambda wildcards, output: jobs.source_options(wildcards.benchmark),
+        key=jobs.key("evaluation"),
+        model_key=lambda wildcards: jobs.key("model", wildcards.model),
+        signature=lambda wildcards: jobs.model_signature(
             wildcards.model, wildcards.benchmark
         ),
-        code=lambda wildcards: plan.model_code(wildcards.model, wildcards.benchmark),
-        versions=plan.model_versions,
+        code=lambda wildcards: jobs.model_code(wildcards.model, wildcards.benchmark),
+        versions=jobs.model_versions,
         benchmark=subpath(input.benchmark, parent=True),
         out=subpath(output.numbers, parent=True),
     shell:

@@ -11,16 +11,18 @@ rule measure_step:
         "logs/{study}/measure/{measurement}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: plan.all_cores
+    threads: jobs.all_cores
     resources:
-        gpu=plan.measurement_gpus,
-        mem_mb=plan.measurement_mib(),
+        gpu=jobs.gpus("measurement"),
+        mem_mb=jobs.measurement_mib(),
         runtime=240,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.measurement_spec(wildcards.measurement),
-        key=lambda wildcards: plan.measurement_key(wildcards.measurement),
-        code=lambda wildcards: plan.measurement_code(wildcards.measurement),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file(
+            "measurement", wildcards.measurement
+        ),
+        key=lambda wildcards: jobs.key("measurement", wildcards.measurement),
+        code=lambda wildcards: jobs.measurement_code(wildcards.measurement),
+        versions=jobs.versions,
     shell:
         "{params.frcore:q} measure --spec {params.spec:q} --out {output.numbers:q} > {log:q} 2>&1"

@@ -17,15 +17,15 @@ rule prepare_data:
         "../envs/frcore.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards: plan.data_mib(wildcards.dataset),
+        mem_mb=lambda wildcards: jobs.data_mib(wildcards.dataset),
         runtime=240,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.data_spec(wildcards.dataset),
-        key=lambda wildcards: plan.data_key(wildcards.dataset),
-        signature=lambda wildcards: plan.data_signature(wildcards.dataset),
-        code=lambda wildcards: plan.data_code(wildcards.dataset),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("data", wildcards.dataset),
+        key=lambda wildcards: jobs.key("data", wildcards.dataset),
+        signature=lambda wildcards: jobs.data_signature(wildcards.dataset),
+        code=lambda wildcards: jobs.data_code(wildcards.dataset),
+        versions=jobs.versions,
         out=subpath(output.manifest, parent=True),
     shell:
         "{params.frcore:q} prepare --spec {params.spec:q} --signature {params.signature}"

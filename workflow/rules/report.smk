@@ -4,15 +4,15 @@
 rule report_study:
     """`complete` exists while the report covers all that the study asks for."""
     input:
-        runs=expand("results/{{study}}/runs/{run}/result.json", run=plan.runs),
+        runs=expand("results/{{study}}/runs/{run}/result.json", run=jobs.runs),
         evaluations=expand(
             "results/{{study}}/evaluation/{judged}.{kind}",
-            judged=plan.evaluations,
+            judged=jobs.evaluations,
             kind=["json", "npz"],
         ),
         measurements=expand(
             "results/{{study}}/measurement/{measurement}.json",
-            measurement=plan.measurements,
+            measurement=jobs.measurements,
         ),
     output:
         complete=touch("results/{study}/complete"),
@@ -51,11 +51,11 @@ rule report_study:
         mem_mb=4000,
         runtime=60,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.study_spec(),
-        key=lambda wildcards: plan.study_key(),
-        code=plan.report_code(),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("study"),
+        key=lambda wildcards: jobs.key("study"),
+        code=jobs.report_code(),
+        versions=jobs.versions,
         root=subpath(output.page, parent=True),
     shell:
         "{params.frcore:q} report --spec {params.spec:q} --root {params.root:q}"

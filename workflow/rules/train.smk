@@ -16,18 +16,18 @@ rule train_backbone:
         "logs/{study}/train/{run}.tsv"
     conda:
         "../envs/frcore.yaml"
-    threads: plan.training_threads
+    threads: jobs.training_threads
     resources:
-        gpu=plan.training_gpus,
-        mem_mb=plan.training_mib(),
+        gpu=jobs.gpus("training"),
+        mem_mb=jobs.training_mib(),
         runtime=1440,
     params:
-        frcore=lambda wildcards, output: plan.frcore,
-        spec=lambda wildcards, output: plan.run_spec(wildcards.run),
-        sources=lambda wildcards, output: plan.source_options("train"),
-        key=lambda wildcards: plan.run_key(wildcards.run),
-        code=lambda wildcards: plan.run_code(wildcards.run),
-        versions=plan.versions,
+        frcore=lambda wildcards, output: jobs.frcore,
+        spec=lambda wildcards, output: jobs.spec_file("run", wildcards.run),
+        sources=lambda wildcards, output: jobs.source_options("train"),
+        key=lambda wildcards: jobs.key("run", wildcards.run),
+        code=lambda wildcards: jobs.run_code(wildcards.run),
+        versions=jobs.versions,
         data=subpath(input.data, parent=True),
         out=subpath(output.result, parent=True),
     shell:

@@ -21,7 +21,7 @@ from frcore.data.pixels.picture_kinds import SUFFIXES, is_picture
 from frcore.data.prepared.encoded import EncodedFiles
 from frcore.data.prepared.folder import MANIFEST, Prepared
 from frcore.data.prepared.in_place import InPlaceImages
-from frcore.data.synthetic.pairing import one_sided
+from frcore.data.prepared.tables import one_sided
 from frcore.data.verification.insightface_bin import VerificationBin
 from frcore.data.verification.lfw import IMAGES, PROTOCOL, find_numbered, numbers_of
 from frcore.data.verification.lfw_lists import Pair, Person, read_pairs, read_people

@@ -16,8 +16,8 @@ from frcore.data.folders.image_list import found_on_disk, read_list
 from frcore.data.prepared.encoded import EncodedFiles
 from frcore.data.prepared.labels import Labels, of_texts
 from frcore.data.shards.columnar import image_path, open_columns
-from frcore.data.shards.find import find_shards
-from frcore.data.shards.parquet import ColumnImages, read_labels
+from frcore.data.shards.files import find_shards
+from frcore.data.shards.parquet import ColumnImages, label_type, read_labels
 from frcore.data.shards.tar import key_of, read_shards
 from frcore.data.shards.tar_index import members
 from frcore.errors import UserError
@@ -83,13 +83,13 @@ def _columns_of(file: Path) -> dict[str, str]:
     """The columns of images and of labels, where they are not called so, and the labels' kind."""
     schema = open_columns(file, None).schema
     images = [name for name in schema.names if _can_be_image(schema, name)]
-    labels = [field.name for field in schema if _can_be_label(field.type)]
+    labels = [field.name for field in schema if label_type(field.type) is not None]
     image, label = (
         wanted if wanted in found or not found else found[0]
         for wanted, found in (("image", images), ("label", labels))
     )
     settings = {key: value for key, value in (("image", image), ("label", label)) if key != value}
-    if label in labels and not pa.types.is_integer(schema.field(label).type):
+    if label in labels and label_type(schema.field(label).type) != pa.int64():
         settings["labels"] = "name"
     return settings
 
@@ -100,13 +100,6 @@ def _can_be_image(schema: pa.Schema, name: str) -> bool:
     except UserError:
         return False
     return True
-
-
-def _can_be_label(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return (
-        pa.types.is_integer(value) or pa.types.is_string(value) or pa.types.is_large_string(value)
-    )
 
 
 def _list(path: Path, report: Report) -> None:

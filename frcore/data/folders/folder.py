@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import unicodedata
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from frcore.data.names import NamesOnDisk, normalised
 from frcore.data.pixels.images import read_all, refuse
 from frcore.data.pixels.picture_kinds import is_picture
 from frcore.data.prepared.draft import Draft, written
@@ -21,6 +21,8 @@ from frcore.data.prepared.folder import Skipped
 from frcore.data.prepared.training_set import skipped_images, write_training_in_place
 from frcore.errors import UserError, check_classes
 from frcore.study.data import Folder, Image
+
+__all__ = ["NamesOnDisk", "normalised"]
 
 SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
@@ -32,18 +34,6 @@ class Source(NamedTuple):
 
     identity: str
     path: Path
-
-
-def normalised(name: str) -> str:
-    r"""The composed (NFC) form of a name, because file systems keep either form.
-
-    Bytes that are no UTF-8, as old archives have them, become escapes: no table can hold them.
-
-    >>> normalised("e\u0301"), normalised("caf\udce9")
-    ('é', 'caf\\xe9')
-    """
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", text)
 
 
 def folder_of_people(root: str | Path) -> Path:
@@ -58,38 +48,6 @@ def folder_of_people(root: str | Path) -> Path:
             f"{root} is not a folder; give one with a sub-folder of images per identity"
         )
     return root
-
-
-class NamesOnDisk:
-    """Finds files whose names the disk keeps in another Unicode form than a list does.
-
-    A list is mostly in the composed form (NFC), what macOS unpacked in the decomposed one (NFD).
-    """
-
-    def __init__(self, root: Path):
-        self.root = root
-        self._folders: dict[str, dict[str, list[str]]] = {}
-
-    def find(self, name: str) -> str | None:
-        """The path below the root, as it is on disk, for one with `/`; None for none or several."""
-        found = ""
-        for part in name.split("/"):
-            match = self._entries(found).get(normalised(part), [])
-            if len(match) != 1:
-                return None
-            found = f"{found}/{match[0]}" if found else match[0]
-        return found
-
-    def _entries(self, folder: str) -> dict[str, list[str]]:
-        """What lies in a folder, by its composed name."""
-        if folder not in self._folders:
-            entries: dict[str, list[str]] = {}
-            path = self.root / folder
-            for one in path.iterdir() if path.is_dir() else ():
-                if one.name.isprintable():  # Bytes that are no UTF-8 are not.
-                    entries.setdefault(normalised(one.name), []).append(one.name)
-            self._folders[folder] = entries
-        return self._folders[folder]
 
 
 class Contents(NamedTuple):

@@ -25,11 +25,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.folders.folder import NamesOnDisk
-from frcore.data.ijb.text_table import is_number
 from frcore.data.pixels.images import refuse
 from frcore.data.pixels.picture_kinds import SUFFIXES
 from frcore.data.prepared.encoded import EncodedFiles
 from frcore.data.prepared.labels import of_texts, write_labelled
+from frcore.data.text_table import is_number
 from frcore.errors import UserError
 from frcore.study.data import Image, ImageList
 

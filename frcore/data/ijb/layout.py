@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frcore.data.ijb.text_table import Kind
+from frcore.data.text_table import POINT_COLUMNS, Kind
+from frcore.errors import UserError
 
 Name = str
 """A key of `PUBLISHED`."""
@@ -50,15 +51,10 @@ InsightFace, and the line counts that users of the lists give."""
 
 CROPS = "loose_crop"
 SYNTHETIC_MARK = "synthetic.json"
-"""In a folder of this layout that was drawn and shows nobody."""
-
+"""In a folder of this layout that is simulated and shows nobody."""
 
 IMAGE_COLUMNS: Mapping[str, Kind] = {"image": "name", "template": "id", "medium": "id"}
-LANDMARK_COLUMNS: Mapping[str, Kind] = {
-    "image": "name",
-    **{f"{axis}{point}": "number" for point in range(1, 6) for axis in "xy"},
-    "score": "number",
-}
+LANDMARK_COLUMNS: Mapping[str, Kind] = {"image": "name", **POINT_COLUMNS, "score": "number"}
 PAIR_COLUMNS: Mapping[str, Kind] = {"template a": "id", "template b": "id", "label": "flag"}
 
 
@@ -69,13 +65,10 @@ def meta_file(root: Path, name: str, ending: str) -> Path:
 
 def enrolment_files(root: Path, name: Name) -> dict[int, Path]:
     """The 1:N lists: number (galleries 1 and 2; 0: probes) -> path."""
-    first, second = PUBLISHED[name].galleries
-    endings = {
-        1: f"1N_gallery_{first}.csv",
-        2: f"1N_gallery_{second}.csv",
-        0: "1N_probe_mixed.csv",
-    }
-    return {number: meta_file(root, name, ending) for number, ending in endings.items()}
+    parts = (f"gallery_{PUBLISHED[name].galleries[0]}", f"gallery_{PUBLISHED[name].galleries[1]}",
+             "probe_mixed")  # fmt: skip
+    return {number: meta_file(root, name, f"1N_{part}.csv")
+            for number, part in zip((1, 2, 0), parts, strict=True)}  # fmt: skip
 
 
 def list_files(root: Path, name: Name) -> list[Path]:
@@ -85,15 +78,16 @@ def list_files(root: Path, name: Name) -> list[Path]:
     return [*paths, *enrolment_files(root, name).values()]
 
 
-def rows_of(known: Ids, values: Ids) -> Ids:
-    """The place of each value (P,) in the ascending `known` (T,); −1 where it is not in it.
+def find_crops(root: Path, name: Name) -> Path:
+    """The folder of the images.
 
-    >>> rows_of(np.array([3, 7], np.int32), np.array([7, 4, 3], np.int32)).tolist()
-    [1, -1, 0]
+    Raises:
+        UserError: it is not there.
     """
-    rows = np.empty(len(values), np.int32)
-    for start in range(0, len(values), 2**20):
-        part = values[start : start + 2**20]
-        at = np.minimum(np.searchsorted(known, part), len(known) - 1)
-        rows[start : start + 2**20] = np.where(known[at] == part, at, -1)
-    return rows
+    crops = root / CROPS
+    if not crops.is_dir():
+        raise UserError(
+            f"{crops} is not there, which holds the images of {PUBLISHED[name].title}; put it "
+            "beside meta/, or set `images: false` to judge embeddings made elsewhere"
+        )
+    return crops

@@ -6,7 +6,8 @@ two lists by line number without comparing the names in them, and take any text 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from frcore.data.ijb.galleries import read_enrolled
 from frcore.data.ijb.layout import (
     CROPS,
     IMAGE_COLUMNS,
@@ -24,12 +24,18 @@ from frcore.data.ijb.layout import (
     PUBLISHED,
     Ids,
     Name,
-    Published,
+    enrolment_files,
     meta_file,
-    rows_of,
 )
-from frcore.data.ijb.text_table import TextTable, unsafe_names
-from frcore.data.pixels.align import unusable_landmarks
+from frcore.data.pixels.images import refuse_rows
+from frcore.data.text_table import (
+    Kind,
+    TextTable,
+    first_line,
+    is_number,
+    landmarks_of,
+    unsafe_names,
+)
 from frcore.errors import UserError
 
 _REMEDY = "Correct these lines, or take the list as it was released"
@@ -47,9 +53,9 @@ class IJBLists:
         a, b: templates of the pairs (P,).
         same: True for genuine pairs (P,).
         enrolled: one row per template of a 1:N list: `list` (gallery 1 or 2; 0: probe), `template`,
-            `subject`; empty where there are no such lists.
-        pairs_path: where the pairs stand, for messages.
-        warnings: what differs from the released benchmark.
+            `subject`, `line`; empty where there are no such lists.
+        pairs_path: the list of pairs, for messages.
+        warnings: how the lists differ from the released benchmark.
     """
 
     names: pa.ChunkedArray
@@ -62,12 +68,21 @@ class IJBLists:
     same: NDArray[np.bool_]
     enrolled: pd.DataFrame
     pairs_path: Path
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str]
 
     @property
     def templates(self) -> Ids:
         """Ids of all templates that have images (T,), ascending."""
         return np.unique(self.template)
+
+
+def rows_of(known: Ids, values: Ids) -> Ids:
+    """The place of each value (P,) in the unique `known` (T,); −1 where it is not in it.
+
+    >>> rows_of(np.array([3, 7], np.int32), np.array([7, 4, 3], np.int32)).tolist()
+    [1, -1, 0]
+    """
+    return pd.Index(known).get_indexer(pd.Index(values)).astype(np.int32)
 
 
 def read_lists(root: str | Path, name: Name, *, keep_repeated_pairs: bool = False) -> IJBLists:
@@ -76,7 +91,7 @@ def read_lists(root: str | Path, name: Name, *, keep_repeated_pairs: bool = Fals
     Args:
         root: the folder that has `meta`.
         name: which benchmark.
-        keep_repeated_pairs: count a pair that stands twice as two; otherwise it is refused.
+        keep_repeated_pairs: count a pair that is listed twice as two; otherwise it is refused.
 
     Raises:
         UserError: a list is missing, malformed, or contradicts another; the first ten lines that
@@ -85,23 +100,23 @@ def read_lists(root: str | Path, name: Name, *, keep_repeated_pairs: bool = Fals
     root = Path(root)
     _refuse_other_folder(root, name)
     images = TextTable(meta_file(root, name, "face_tid_mid.txt"), IMAGE_COLUMNS, _REMEDY)
-    _check_images(images)
-    template = images.values("template")
-    points = TextTable(meta_file(root, name, "name_5pts_score.txt"), LANDMARK_COLUMNS, _REMEDY)
-    landmarks = _checked_landmarks(points, images)
-    score = points.values("score").astype(np.float32)
-    del points
+    names, template = images.texts("image"), images.values("template")
+    images.refuse_where(
+        (unsafe_names(names), f"the name of an image must be a path below {CROPS}/"),
+        images.repeated(pd.factorize(names.to_pandas())[0], "the image"),
+    )
+    landmarks, score = _landmarks(root, name, images)
     known = np.unique(template)
     pairs = TextTable(meta_file(root, name, "template_pair_label.txt"), PAIR_COLUMNS, _REMEDY)
     a, b = pairs.values("template a"), pairs.values("template b")
     same = pairs.values("label").astype(bool)
     warnings = _check_pairs(pairs, rows_of(known, a), rows_of(known, b), same,
                             keep_repeated_pairs)  # fmt: skip
-    enrolled, more = read_enrolled(root, name, known)
-    lists = IJBLists(images.texts("image"), template, images.values("medium"), landmarks, score,
-                     a, b, same, enrolled, pairs.path, warnings + more)  # fmt: skip
-    lists.warnings += _against_published(lists, PUBLISHED[name])
-    return lists
+    enrolled, more = _read_enrolled(root, name, known)
+    found = (len(template), len(known), len(a), int(same.sum()))
+    warnings += [*more, *_against_published(name, found)]
+    return IJBLists(names, template, images.values("medium"), landmarks, score, a, b, same,
+                    enrolled, pairs.path, warnings)  # fmt: skip
 
 
 def _refuse_other_folder(root: Path, name: Name) -> None:
@@ -115,17 +130,11 @@ def _refuse_other_folder(root: Path, name: Name) -> None:
     )
 
 
-def _check_images(images: TextTable) -> None:
-    names = images.texts("image")
-    images.note(unsafe_names(names), f"the name of an image must be a path below {CROPS}/")
-    codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
-    images.note_repeats(codes.astype(np.int64), "the image")
-    images.refuse_noted()
-
-
-def _checked_landmarks(points: TextTable, images: TextTable) -> NDArray[np.float32]:
-    """Landmarks (N, 5, 2), if the table is about the same images and has usable values."""
-    points.refuse_noted()
+def _landmarks(
+    root: Path, name: Name, images: TextTable
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Landmarks (N, 5, 2) and scores (N,), if they are usable and of the same images."""
+    points = TextTable(meta_file(root, name, "name_5pts_score.txt"), LANDMARK_COLUMNS, _REMEDY)
     if len(points) != len(images):
         raise UserError(
             f"{points.path} has {len(points):,} lines, but {images.path} has {len(images):,}; line "
@@ -133,44 +142,99 @@ def _checked_landmarks(points: TextTable, images: TextTable) -> NDArray[np.float
             "one release"
         )
     here, there = points.texts("image"), images.texts("image")
-    differ = np.asarray(pa.compute.not_equal(here, there).to_numpy())
-    points.note(differ, lambda row: f"line {row + 1} of {images.path.name} is {there[row]}")
-    points.refuse_noted()
-    points.note(points.values("score") < 0, "the detector's score must not be negative")
-    columns = [points.values(name) for name in LANDMARK_COLUMNS if name[0] in "xy"]
-    landmarks = np.stack(columns, axis=1).astype(np.float32).reshape(-1, 5, 2)
-    reasons = unusable_landmarks(landmarks)
-    points.note(np.array(list(reasons), np.int64), lambda row: reasons[row])
-    points.refuse_noted()
-    return landmarks
+    differ = pa.compute.not_equal(here, there).to_numpy()
+    points.refuse_where(
+        (differ, lambda row: f"line {row + 1} of {images.path.name} is {there[row]}")
+    )
+    landmarks, unusable = landmarks_of(points)
+    score = points.values("score")
+    points.refuse_where((score < 0, "the detector's score must not be negative"), unusable)
+    return landmarks.astype(np.float32), score.astype(np.float32)
 
 
 def _check_pairs(pairs: TextTable, a: Ids, b: Ids, same: NDArray[np.bool_],
                  keep_repeated: bool) -> list[str]:  # fmt: skip
-    """Check pairs whose templates stand in rows `a` and `b` (P,) of all; warnings."""
-    for side, rows in (("a", a), ("b", b)):
-        pairs.note(rows < 0, f"template {side} has no image")
-    pairs.note((a == b) & (a >= 0), "a template is paired with itself")
-    pairs.refuse_noted()
-    count = int(max(a.max(), b.max())) + 1
-    keys = np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b)
-    if keep_repeated:
-        both = np.intersect1d(keys[same], keys[~same])
-        pairs.note(np.isin(keys, both) & same, "the pair also stands with the label 0")
-        pairs.refuse_noted()
-        repeated = len(keys) - len(np.unique(keys))
-        return [f"{repeated} pairs stand more than once and count as often"] if repeated else []
-    pairs.note_repeats(keys, "the pair")
-    pairs.remedy += "; `repeated_pairs: keep` counts equal lines as often as they stand"
-    pairs.refuse_noted()
-    return []
-
-
-def _against_published(lists: IJBLists, known: Published) -> list[str]:
-    found = Published(known.title, len(lists.template), len(lists.templates), len(lists.a),
-                      int(lists.same.sum()), known.galleries)  # fmt: skip
-    if found == known:
+    """Check pairs whose templates have the rows `a` and `b` (P,) among all; gives warnings."""
+    pairs.refuse_where(
+        (a < 0, "template a has no image"),
+        (b < 0, "template b has no image"),
+        ((a == b) & (a >= 0), "a template is paired with itself"),
+    )
+    keys = np.minimum(a, b).astype(np.int64) * (int(max(a.max(), b.max())) + 1) + np.maximum(a, b)
+    if not keep_repeated:
+        pairs.remedy += "; `repeated_pairs: keep` counts equal lines as often as they are listed"
+        pairs.refuse_where(pairs.repeated(keys, "the pair"))
         return []
-    counts = zip(Published._fields[1:5], found[1:5], known[1:5], strict=True)
-    differ = [f"{have:,} {what} instead of {want:,}" for what, have, want in counts if have != want]
-    return [f"not the released {known.title}: {', '.join(differ)}"]
+    both = np.intersect1d(keys[same], keys[~same])
+    pairs.refuse_where((np.isin(keys, both) & same, "the pair is also listed with the label 0"))
+    repeated = len(keys) - len(np.unique(keys))
+    return [f"{repeated} pairs are listed more than once and count as often"] if repeated else []
+
+
+def _against_published(name: Name, found: tuple[int, ...]) -> list[str]:
+    known = PUBLISHED[name]
+    differ = [f"{have:,} {what} instead of {want:,}"
+              for what, have, want in zip(known._fields[1:5], found, known[1:5], strict=True)
+              if have != want]  # fmt: skip
+    return [f"not the released {known.title}: {', '.join(differ)}"] if differ else []
+
+
+# --- the 1:N lists, which also say whom a template shows -----------------------------------------
+
+
+def _read_enrolled(root: Path, name: Name, known: Ids) -> tuple[pd.DataFrame, list[str]]:
+    """The galleries and probes: one row per template, and a warning where lists are missing."""
+    paths = enrolment_files(root, name)
+    missing = [path.name for path in paths.values() if not path.is_file()]
+    warnings = [f"no {', '.join(missing)} in meta/, so 1:N search cannot be judged"]
+    tables = [_read_list(path, number, known) for number, path in paths.items() if path.is_file()]
+    if not tables:
+        empty = {"list": np.int8, "template": np.int32, "subject": np.int32, "line": np.int64}
+        return pd.DataFrame({key: np.empty(0, kind) for key, kind in empty.items()}), warnings
+    enrolled = pd.concat(tables, ignore_index=True)
+    first = enrolled.drop_duplicates("template").set_index("template")["subject"]
+    before = first[enrolled["template"]].to_numpy()
+    refuse_rows(
+        "rows contradict others", np.flatnonzero(enrolled["subject"] != before),
+        lambda row: "{}:{line}: template {template} has the subject {subject} here, but {} before"
+        .format(paths[enrolled["list"][row]], before[row], **enrolled.loc[row]),
+        _REMEDY,
+    )  # fmt: skip
+    return enrolled, warnings if missing else []
+
+
+def _read_list(path: Path, number: int, known: Ids) -> pd.DataFrame:
+    """The distinct templates of one list, in its order, with the first line of each."""
+    columns, template, subject = _columns(path)
+    table = TextTable(path, columns, _REMEDY, separator=",", header=True)
+    rows = pd.DataFrame({"list": np.int8(number), "template": table.values(template),
+                         "subject": table.values(subject)})  # fmt: skip
+    rows["line"] = np.arange(2, len(rows) + 2)
+    distinct = rows.drop_duplicates(["template", "subject"])
+    again = distinct.duplicated("subject") & ~distinct.duplicated("template") & (number > 0)
+    table.refuse_where(
+        (rows_of(known, rows["template"].to_numpy()) < 0, "the template has no image"),
+        (again.reindex(rows.index, fill_value=False).to_numpy(),
+         "the subject has another template in this gallery already"),
+    )  # fmt: skip
+    return distinct
+
+
+def _columns(path: Path) -> tuple[dict[str, Kind], str, str]:
+    """The columns of a 1:N list by its header, and the names of those of template and subject."""
+    fields = next(csv.reader([first_line(path)]))
+    if len(fields) < 2 or any(map(is_number, fields[:2])):
+        raise UserError(
+            f"{path}:1: {','.join(fields)[:100]!r} is no header; the first line must name the "
+            "columns, TEMPLATE_ID, SUBJECT_ID and any others, with commas between them"
+        )
+    names = [field.strip().upper() for field in fields]
+    # As InsightFace reads them: the first two columns, unless the header says otherwise.
+    wanted = ("TEMPLATE_ID", "SUBJECT_ID")
+    places = [names.index(name) for name in wanted] if set(wanted) <= set(names) else [0, 1]
+    # pyarrow needs names that differ.
+    unique = [name if names.count(name) == 1 else f"{name} in column {place + 1}"
+              for place, name in enumerate(names)]  # fmt: skip
+    columns: dict[str, Kind] = {name: "id" if place in places else "name"
+                                for place, name in enumerate(unique)}  # fmt: skip
+    return columns, unique[places[0]], unique[places[1]]

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from frcore.data.ijb.layout import Ids, rows_of
-from frcore.data.ijb.lists import IJBLists
-from frcore.data.pixels.images import refuse
+from frcore.data.ijb.layout import Ids
+from frcore.data.ijb.lists import IJBLists, rows_of
+from frcore.data.pixels.images import refuse, refuse_rows
 
-_SHOWN = 10
-_CHUNK = 2**20
 _REMEDY = "Take all lists from one release, or correct these lines"
 
 
@@ -44,14 +42,10 @@ class People(NamedTuple):
 
     @property
     def warnings(self) -> list[str]:
-        """How many templates are people of their own for lack of knowledge."""
+        """How many templates are people of their own because nothing is known of them."""
         count = int(self.alone.sum())
-        if not count:
-            return []
-        return [
-            f"{count} templates stand in no genuine pair and in no gallery or probe list; each "
-            "counts as a person of its own"
-        ]
+        return [f"{count} templates are in no genuine pair and in no gallery or probe list; each "
+                "counts as a person of its own"] if count else []  # fmt: skip
 
 
 def people_of(lists: IJBLists, name: str) -> People:
@@ -62,56 +56,37 @@ def people_of(lists: IJBLists, name: str) -> People:
     """
     ids = lists.templates
     a, b = rows_of(ids, lists.a), rows_of(ids, lists.b)
-    where = rows_of(ids, lists.enrolled["template"].to_numpy())
-    subjects, which = np.unique(lists.enrolled["subject"].to_numpy(), return_inverse=True)
-    # Each subject is a node beside the templates, at the end.
-    left = np.concatenate([a[lists.same], where])
+    listed = rows_of(ids, lists.enrolled["template"].to_numpy())
+    which, subjects = pd.factorize(lists.enrolled["subject"], sort=True)
+    # Each subject is a node after those of the templates.
+    left = np.concatenate([a[lists.same], listed])
     right = np.concatenate([b[lists.same], len(ids) + which])
     count = len(ids) + len(subjects)
     graph = sparse.coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
     component = connected_components(graph, directed=False)[1].astype(np.int32)
-    _refuse_two_subjects(component[len(ids) :], subjects, where, which, ids)
-    _refuse_impostors_of_one_person(lists, component, a, b)
-    joined = np.zeros(len(ids), bool)
-    joined[left] = True
-    joined[right[right < len(ids)]] = True
-    return People(ids, _names(component, ids, subjects, name), ~joined)
-
-
-def _names(component: Ids, ids: Ids, subjects: Ids, name: str) -> NDArray[np.object_]:
-    """The name of each template's person (T,)."""
-    lowest = np.full(component.max() + 1, np.iinfo(np.int32).max, np.int32)
-    np.minimum.at(lowest, component[: len(ids)], ids)
-    names = np.array([f"{name}/template/{template}" for template in lowest], object)
+    _refuse_two_subjects(lists.enrolled.assign(component=component[listed]))
+    impostors = np.flatnonzero((component[a] == component[b]) & ~lists.same)
+    refuse_rows(
+        "impostor pairs are of one person", impostors,
+        lambda row: f"{lists.pairs_path}:{row + 1}: templates {lists.a[row]} and {lists.b[row]} "
+        "have the label 0, but genuine pairs or the 1:N lists make them one person",
+        _REMEDY,
+    )  # fmt: skip
+    names = np.empty(count, object)
+    # A person's lowest template comes first; a subject's name replaces its.
+    _, lowest = np.unique(component[: len(ids)], return_index=True)
+    names[component[lowest]] = [f"{name}/template/{template}" for template in ids[lowest]]
     names[component[len(ids) :]] = [f"{name}/subject/{subject}" for subject in subjects]
-    return names[component[: len(ids)]]
+    joined = np.isin(np.arange(len(ids)), np.concatenate([left, right]))
+    return People(ids, names[component[: len(ids)]], ~joined)
 
 
-def _refuse_two_subjects(of_subject: Ids, subjects: Ids, where: Ids, which: NDArray[np.intp],
-                         ids: Ids) -> None:  # fmt: skip
-    """Refuse genuine pairs that join templates of two subjects; `of_subject` are components."""
-    table = pd.DataFrame({"component": of_subject, "subject": subjects})
-    mixed = table[table.duplicated("component", keep=False)]
+def _refuse_two_subjects(enrolled: pd.DataFrame) -> None:
+    """Refuse genuine pairs that join templates of two subjects."""
+    distinct = enrolled.drop_duplicates(["component", "subject"])
     problems = []
-    template = dict(zip(which.tolist(), ids[where].tolist(), strict=True))
-    number = {subject: place for place, subject in enumerate(subjects.tolist())}
-    for _, group in mixed.groupby("component"):
-        shown = group["subject"].tolist()[:3]
-        some = ", ".join(f"{subject} (template {template[number[subject]]})" for subject in shown)
+    for _, group in distinct[distinct.duplicated("component", keep=False)].groupby("component"):
+        some = ", ".join(f"{row.subject} (template {row.template})"
+                         for row in group.sort_values("subject")[:3].itertuples())  # fmt: skip
         problems.append(f"subjects {some}{' and others' if len(group) > 3 else ''}")
     refuse("groups of subjects are one person by the genuine pairs", problems, _REMEDY)
-
-
-def _refuse_impostors_of_one_person(lists: IJBLists, component: Ids, a: Ids, b: Ids) -> None:
-    found: list[str] = []
-    total = 0
-    for start in range(0, len(a), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        wrong = (component[a[part]] == component[b[part]]) & ~lists.same[part]
-        total += int(wrong.sum())
-        for row in start + np.flatnonzero(wrong)[: _SHOWN - len(found)]:
-            found.append(
-                f"{lists.pairs_path}:{row + 1}: templates {lists.a[row]} and {lists.b[row]} have "
-                "the label 0, but genuine pairs or the 1:N lists make them one person"
-            )
-    refuse("impostor pairs are of one person", found, _REMEDY, total=total)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frcore.data.pixels.decoding import BadImageError
 from frcore.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -123,11 +124,12 @@ def align_face(
         size: side of the crop. What lies outside of the image is black.
 
     Raises:
-        UserError: landmarks that cannot be aligned, or an image that OpenCV cannot warp.
+        UserError: landmarks that cannot be aligned.
+        BadImageError: an image that OpenCV cannot warp.
     """
     height, width = image.shape[:2]
     if max(height, width) > _LARGEST_SIDE or min(height, width) < 1:
-        raise UserError(
+        raise BadImageError(
             f"an image of {width}×{height} pixels cannot be aligned; sides of 1 to "
             f"{_LARGEST_SIDE} can: cut the face out with a margin first"
         )

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frcore.data.pixels.resize import INTERPOLATIONS, resize_matrix
-from frcore.study.config import Augment
+from frcore.study.parts import Augment
 
 AREA = 0.2, 1.0
 """Of the crop's box, as a fraction of the image."""

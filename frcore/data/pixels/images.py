@@ -9,10 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
+from frcore.data.progress import progress_bar
 from frcore.errors import UserError
 from frcore.machine.faults import raise_refusal
 from frcore.study.data import Image
@@ -68,25 +67,35 @@ def read_all(
     Returns:
         the reason for each row that could not be read.
     """
-    problems: dict[int, str] = {}
 
     def read(row: int) -> None:
+        into[row] = fit(read_image(paths[row]), wanted)
+
+    return each_image(read, len(paths), "reading images", workers)
+
+
+def each_image(
+    work: Callable[[int], None], count: int, what: str, threads: int | None
+) -> dict[int, str]:
+    """Call `work` with 0 to `count` − 1, in threads and under a progress bar.
+
+    Returns:
+        the reason for each image that it could not use.
+    """
+    problems: dict[int, str] = {}
+
+    def attempt(row: int) -> None:
         try:
-            into[row] = fit(read_image(paths[row]), wanted)
+            work(row)
         except BadImageError as problem:
             problems[row] = str(problem)
 
-    console = Console(stderr=True)
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
-        task = progress.add_task("reading images", total=len(paths))
-        # In parts: the pool would otherwise queue millions of files at once.
-        for start in range(0, len(paths), _PART):
-            rows = range(start, min(start + _PART, len(paths)))
-            for _ in pool.map(read, rows):
-                progress.advance(task)
+    with ThreadPoolExecutor(threads) as pool, progress_bar() as progress:
+        bar = progress.add_task(what, total=count)
+        # In parts: the pool would otherwise queue millions of images at once.
+        for start in range(0, count, _PART):
+            for _ in pool.map(attempt, range(start, min(start + _PART, count))):
+                progress.advance(bar)
     return dict(sorted(problems.items()))
 
 

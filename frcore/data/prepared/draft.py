@@ -21,8 +21,15 @@ from frcore.data.prepared.folder import (
 )
 from frcore.data.prepared.in_place import InPlaceImages
 from frcore.data.prepared.stored_source import LANDMARKS, SOURCE, STAMPS, TABLE, write_source
-from frcore.data.prepared.tables import COLUMNS, OPTIONAL, TABLES, Images, content_sha256, typed
-from frcore.data.synthetic.pairing import one_sided
+from frcore.data.prepared.tables import (
+    COLUMNS,
+    OPTIONAL,
+    TABLES,
+    Images,
+    content_sha256,
+    one_sided,
+    typed,
+)
 from frcore.errors import UserError, check_classes
 from frcore.files import FolderKind, atomic_directory, write_json
 from frcore.machine.faults import reserve

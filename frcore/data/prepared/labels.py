@@ -14,6 +14,7 @@ from frcore.data.folders.folder import normalised
 from frcore.data.pixels.images import refuse_rows
 from frcore.data.prepared.encoded import EncodedImages
 from frcore.data.prepared.training_set import write_training_in_place
+from frcore.data.source import Contents, index_of
 from frcore.errors import UserError
 from frcore.study.data import Image, LabelledImages
 
@@ -169,3 +170,12 @@ def write_labelled(
         min_images=spec.min_images, check=spec.check, skip=spec.on_bad_image == "skip",
         workers=workers, warnings=warnings,
     )  # fmt: skip
+
+
+def labelled(images: EncodedImages, labels: Labels, **more: Any) -> Contents:
+    """The contents of a training set of images with labels; `more` are entries of `Contents`."""
+    if not labels.are_named:
+        more["about"] = {"people": "numbered"}
+        more["warnings"] = [*more.get("warnings", []), _NUMBERED]
+    index = index_of(images.names, labels.codes, labels.identities)
+    return Contents("train", images, index, **more)

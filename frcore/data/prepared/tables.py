@@ -153,6 +153,28 @@ def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
     return values
 
 
+def one_sided(pairs: pd.DataFrame) -> list[str]:
+    """What cannot be computed from pairs of one kind only, a text for each split that is such.
+
+    Args:
+        pairs: with a column `same`, and maybe `split`.
+
+    >>> one_sided(pd.DataFrame({"same": [True, False]}))
+    []
+    """
+    texts = []
+    by_split = pairs.groupby("split")["same"] if "split" in pairs else [("", pairs["same"])]
+    for split, same in by_split:
+        if same.nunique() < 2:
+            missing = "impostor" if same.all() else "genuine"
+            where = f" in the split '{split!s}'" if split else ""
+            texts.append(
+                f"there are no {missing} pairs{where}, so neither accuracy nor TAR at a FAR can be "
+                "computed; give a list with both kinds"
+            )
+    return texts
+
+
 def _too_wide(values: NDArray[Any]) -> bool:
     limits = np.iinfo(np.int32)
     return bool(values.size) and bool(values.max() > limits.max or values.min() < limits.min)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,17 +18,12 @@ from numpy.typing import NDArray
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.pixels.images import refuse_rows
 from frcore.data.prepared.encoded import EncodedImages
-from frcore.data.recordio.container import RecordError, RecordFile, read_idx
-from frcore.data.recordio.layout import (
-    EXACT,
-    images_by_scan,
-    images_with_index,
-    read_headers,
-    split_header,
-)
+from frcore.data.recordio.container import RecordError, RecordFile
+from frcore.data.recordio.layout import EXACT, find_images, split_header
 from frcore.errors import UserError
 
 PROPERTY = "property"
+T = TypeVar("T")
 
 
 class RecordIOImages(EncodedImages):
@@ -36,29 +31,25 @@ class RecordIOImages(EncodedImages):
 
     Args:
         file: the file.
-        offsets: of each image's record, int64 (N,).
-        keys: their keys, int64 (N,).
+        table: `offset` of each image's record, and its `key`, int64 (N,).
     """
 
     kind = "recordio"
 
-    def __init__(self, file: RecordFile, offsets: NDArray[np.int64], keys: NDArray[np.int64]):
+    def __init__(self, file: RecordFile, table: pd.DataFrame):
         self.file = file
-        self.offsets = offsets
-        self.keys = keys
+        self.table = table
+        self.offsets, self.keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
 
     def __len__(self) -> int:
-        """Number of images, N."""
-        return len(self.offsets)
+        return len(self.table)
 
     def encoded(self, row: int) -> memoryview:
-        """The image file in record `row`: a view into the memory map."""
         try:
             record = self.file.record(int(self.offsets[row]))
-            _, begin = split_header(record)
+            return record[split_header(record)[2] :]
         except RecordError as error:
             raise BadImageError(str(error)) from error
-        return record[begin:]
 
     @property
     def names(self) -> pd.Series:
@@ -70,15 +61,11 @@ class RecordIOImages(EncodedImages):
         return [self.file.path]
 
     def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        """The file, and offset and key of each image."""
-        table = pd.DataFrame({"offset": self.offsets, "key": self.keys})
-        return {"rec": str(self.file.path)}, table
+        return {"rec": str(self.file.path)}, self.table
 
     @classmethod
     def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        """The reader of the records in `table`."""
-        offsets, keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
-        return cls(RecordFile(settings["rec"]), offsets, keys)
+        return cls(RecordFile(settings["rec"]), table)
 
 
 class RecordIODataset:
@@ -119,45 +106,44 @@ class RecordIODataset:
         self.transform = transform
         given = Path(idx) if idx else None
         self.images, found, self.empty, self.notes = _read(self.path, given, label, skip)
-        self.stored: NDArray[np.int64] = _distinct(found)
-        """The labels that occur, as they stand in the file (C,)."""
-        said = num_classes if num_classes is not None else read_property(self.path)
-        if said is not None:
-            where = "num_classes" if num_classes is not None else self.path.parent / PROPERTY
-            refuse_rows(
-                f"labels of {self.path} are not below {said}, which is {where}",
-                np.flatnonzero(found >= said),
-                lambda row: f"record {self.images.keys[row]}: label {found[row]}",
-                "Labels are 0-based: correct the number, or leave it out",
-            )
-        gaps = _gaps(self.stored, said)
+        self.stored: NDArray[np.int64] = np.sort(pd.unique(found))
+        """The labels that occur, as they are in the file (C,)."""
+        stated = num_classes if num_classes is not None else read_property(self.path)
+        count = int(self.stored[-1]) + 1 if stated is None else stated
+        where = "num_classes" if num_classes is not None else self.path.parent / PROPERTY
+        refuse_rows(
+            f"labels of {self.path} are not below {stated}, which is {where}",
+            np.flatnonzero(found >= count),
+            lambda row: f"record {self.images.keys[row]}: label {found[row]}",
+            "Labels are 0-based: correct the number, or leave it out",
+        )
+        missing = count - len(self.stored)
+        first = int(np.argmin(np.append(self.stored, -1) == np.arange(len(self.stored) + 1)))
+        gaps = f"of the labels 0 to {count - 1} {missing} have no image, the first is {first}"
         if relabel:
-            self.notes += [f"{gaps}; they were numbered anew"] if gaps else []
-            found, said = np.searchsorted(self.stored, found), len(self.stored)
-        elif gaps and num_classes is None:
+            self.notes += [f"{gaps}; they were numbered anew"] if missing else []
+            found, count = np.searchsorted(self.stored, found), len(self.stored)
+        elif missing and num_classes is None:
             raise UserError(
                 f"{self.path}: {gaps}; a centre without an image would only be pushed away. Give "
                 "num_classes (in a study `identities`) if that is meant, or relabel them"
             )
         self.labels: NDArray[np.int64] = found
         """The identity of each image, int64 (N,), 0-based."""
-        self.num_classes = said if said is not None else len(self.stored)
+        self.num_classes = count
 
     def __len__(self) -> int:
         """Number of images, N."""
         return len(self.images)
 
     def encoded(self, row: int) -> memoryview:
-        """The image file of image `row`, as it lies in the record.
+        """The image file of image `row`, as it is in the record.
 
         Raises:
             IndexError: there is no such row.
             UserError: the record was damaged after the file was opened.
         """
-        try:
-            return self.images.encoded(self._row(row))
-        except BadImageError as error:
-            raise self._unusable(row, error) from error
+        return self._usable(row, lambda encoded: encoded)
 
     def __getitem__(self, row: int) -> tuple[Any, int]:
         """The image, uint8 RGB (H, W, 3) or what `transform` makes of it, and its label.
@@ -166,23 +152,20 @@ class RecordIODataset:
             IndexError: there is no such row.
             UserError: the image is damaged.
         """
-        at = self._row(row)
-        try:
-            image = decode_rgb(self.images.encoded(at))
-        except BadImageError as error:
-            raise self._unusable(at, error) from error
-        return (self.transform(image) if self.transform else image), int(self.labels[at])
+        image = self._usable(row, decode_rgb)
+        return (self.transform(image) if self.transform else image), int(self.labels[row])
 
-    def _row(self, row: int) -> int:
+    def _usable(self, row: int, convert: Callable[[memoryview], T]) -> T:
         if not -len(self) <= row < len(self):
             raise IndexError(f"image {row} of {len(self)} in {self.path}")
-        return row % len(self)
-
-    def _unusable(self, row: int, error: BadImageError) -> UserError:
-        return UserError(
-            f"{self.path}: image {row} (record {self.images.keys[row]}) cannot be used: {error}; "
-            "copy the file again, or give an `idx` without the record"
-        )
+        at = row % len(self)
+        try:
+            return convert(self.images.encoded(at))
+        except BadImageError as error:
+            raise UserError(
+                f"{self.path}: image {at} (record {self.images.keys[at]}) cannot be used: {error}; "
+                "copy the file again, or give an `idx` without the record"
+            ) from error
 
 
 def find_rec(path: Path) -> Path:
@@ -206,92 +189,35 @@ def find_rec(path: Path) -> Path:
 def _read(
     path: Path, idx: Path | None, label: int, skip: bool
 ) -> tuple[RecordIOImages, NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """The images of a file, their labels as they stand there, keys without image, what is odd."""
+    """The images of a file, their labels as they are there, keys without image, what is odd."""
     file = RecordFile(path)
     beside = path.with_suffix(".idx")
-    notes: list[str] = []
-    if idx is None and not beside.is_file():
-        offsets = file.scan()
-        headers = read_headers(file, offsets, np.arange(len(offsets)), label)
-        rows, first = images_by_scan(file, offsets, headers)
-        keys = np.arange(first, first + len(rows))
-    else:
-        all_keys, offsets = read_idx(idx or beside)
-        file.refuse_bad_offsets(offsets, all_keys)
-        headers = read_headers(file, offsets, all_keys, label)
-        rows, missing = images_with_index(file, all_keys, offsets, headers)
-        keys = all_keys[rows]
-        notes = _not_in_index(file, offsets, len(rows), missing)
-        if notes and idx is None and not skip:
-            raise UserError(
-                f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
-                "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the "
-                "rest"
-            )
-    is_empty = headers.content[rows] == 0
+    found, notes = find_images(file, idx or (beside if beside.is_file() else None), label)
+    if notes and idx is None and not skip:
+        raise UserError(
+            f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
+            "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the rest"
+        )
+    empty = found["key"][found["content"] == 0].to_numpy()
     if not skip:
         refuse_rows(
-            f"records of {path} have no image", keys[is_empty], lambda key: f"record {key}",
+            f"records of {path} have no image", empty, lambda key: f"record {key}",
             "Copy the file again; on_bad_image: skip leaves them out. Records of identities have "
             "none either, but need a header record with the key 0 and two labels",
         )  # fmt: skip
-    rows, empty, keys = rows[~is_empty], keys[is_empty], keys[~is_empty]
-    if not len(rows):
+    found = found[found["content"] > 0].reset_index(drop=True)
+    if not len(found):
         raise UserError(f"{path} has no images; give a .rec of images")
-    images = RecordIOImages(file, offsets[rows], keys)
-    return images, _whole_labels(path, headers.label[rows], keys), empty, notes
-
-
-def _not_in_index(file: RecordFile, offsets: NDArray[np.int64], images: int, missing: int) -> list[
-    str]:  # fmt: skip
-    """What the file has that its index does not name."""
-    left_out, first = file.left_out(offsets)
-    notes = []
-    if missing:
-        notes.append(f"{images + missing} images are in the header record, {images} in the index")
-    if left_out:
-        notes.append(f"{left_out:,} bytes of the .rec, from byte {first:,} on, are in no record of "
-                     "the index")  # fmt: skip
-    return notes
-
-
-def _whole_labels(
-    path: Path, labels: NDArray[np.float32], keys: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Labels as integers.
-
-    Raises:
-        UserError: one is no whole number, negative, or too large to be exact in a float32.
-    """
-    with np.errstate(invalid="ignore"):
-        wrong = ~((labels >= 0) & (labels < EXACT) & (labels == np.floor(labels)))
+    labels = found["label"]
     refuse_rows(
         f"labels of {path} are not identities",
-        np.flatnonzero(wrong),
-        lambda row: f"record {keys[row]}: label {labels[row]:.9g}",
-        f"A label is a whole number from 0 to {EXACT - 1}: it is stored as float32, which from "
-        f"{EXACT} on does not tell all whole numbers apart",
+        np.flatnonzero(~((labels >= 0) & (labels < EXACT) & (labels % 1 == 0))),
+        lambda row: f"record {found['key'][row]}: label {labels[row]:.9g}",
+        f"A label is a whole number from 0 to {EXACT - 1}: it is stored as float32, in which "
+        "larger ones are not exact",
     )
-    return labels.astype(np.int64)
-
-
-def _distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The values that occur, ascending, as `np.unique`, which takes several times as long."""
-    in_order = np.sort(values)
-    return in_order[np.concatenate([[True], in_order[1:] != in_order[:-1]])]
-
-
-def _gaps(stored: NDArray[np.int64], said: int | None) -> str:
-    """Which of the labels 0 to C − 1 have no image; empty where all have one."""
-    expected = said if said is not None else int(stored[-1]) + 1
-    if len(stored) == expected:
-        return ""
-    shifted = np.flatnonzero(stored != np.arange(len(stored)))
-    first = shifted[0] if len(shifted) else len(stored)
-    return (
-        f"of the labels 0 to {expected - 1} {expected - len(stored)} have no image, the first is "
-        f"{first}"
-    )
+    images = RecordIOImages(file, found[["offset", "key"]])
+    return images, labels.to_numpy(np.int64), empty, notes
 
 
 def read_property(rec: Path) -> int | None:
@@ -301,13 +227,12 @@ def read_property(rec: Path) -> int | None:
         UserError: it is not `identities,height,width`.
     """
     path = rec.parent / PROPERTY
-    try:
-        fields = path.read_text(encoding="utf-8").strip().split(",")
-        number = int(fields[0])
-        if len(fields) != 3 or number < 1:
-            raise ValueError(",".join(fields))
-    except FileNotFoundError:
+    if not path.exists():
         return None
+    try:
+        number, _, _ = (int(field) for field in path.read_text(encoding="utf-8").split(","))
+        if number < 1:
+            raise ValueError(f"{number} identities")
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read: {error}; it is `identities,height,width`, for example "

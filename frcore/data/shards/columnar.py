@@ -27,14 +27,23 @@ _ROWS_AT_ONCE = 32
 """Few, because so many are in memory before their size can be looked at."""
 _LABELS_AT_ONCE = 1024
 _METADATA_BYTES = 2**26
-_DAMAGED = (pa.ArrowException, OSError, EOFError, ValueError)
+DAMAGED = (pa.ArrowException, OSError, EOFError, ValueError)
 """What pyarrow raises; ValueError is of names that are not UTF-8."""
 
 _PARQUET_MAGIC, _ARROW_FILE_MAGIC = b"PAR1", b"ARROW1"
 
 
 class Columns(ABC):
-    """One file."""
+    """One file.
+
+    Args:
+        path: the file.
+        schema: its columns.
+        rows: of each group.
+
+    Raises:
+        ArrowInvalid: there cannot be as many rows.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema, rows: list[int]):
         size = path.stat().st_size
@@ -46,10 +55,6 @@ class Columns(ABC):
         self.starts: NDArray[np.int64] = np.cumsum([0, *rows], dtype=np.int64)
         """First row of each group, then the number of rows (G + 1,)."""
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return int(self.starts[-1])
-
     @abstractmethod
     def images(self, group: int) -> pa.Array:
         """The encoded images of a group; null where there is none.
@@ -58,6 +63,10 @@ class Columns(ABC):
             BadImageError: they are too large, or the file is damaged.
         """
 
+    @abstractmethod
+    def parts(self, column: str) -> Iterator[pa.Array]:
+        """All values of a column, some at a time, as the file has them."""
+
     def values(self, column: str) -> Iterator[pa.Array]:
         """All values of a column, some at a time.
 
@@ -65,26 +74,15 @@ class Columns(ABC):
             UserError: the file is damaged.
         """
         try:
-            for values in self._values(column):
+            for values in self.parts(column):
                 values.validate(full=True)
                 yield values
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise UserError(f"{self.path} is damaged: {error}; copy it again") from error
-
-    @abstractmethod
-    def _values(self, column: str) -> Iterator[pa.Array]:
-        """The same, unchecked."""
-
-    def too_large(self, group: int) -> BadImageError:
-        """What to say of a group that is larger than it may be."""
-        return BadImageError(
-            f"group {group} of {self.path.name} has more than {LARGEST_GROUP >> 20} MiB of images; "
-            "write the file again with groups of about 100 rows"
-        )
 
 
 def open_columns(path: Path, image: str | None) -> Columns:
-    """A Parquet file, or one of Arrow's two formats, as its content says.
+    """A Parquet file, or one of Arrow's two formats, by its content.
 
     Args:
         path: the file.
@@ -99,10 +97,24 @@ def open_columns(path: Path, image: str | None) -> Columns:
         if magic[:4] == _PARQUET_MAGIC:
             return _Parquet(path, image)
         return _Arrow(path, image, is_stream=magic != _ARROW_FILE_MAGIC)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise UserError(
             f"{path} is not a Parquet or Arrow file, or is damaged: {error}; copy it again"
         ) from error
+
+
+def type_of(path: Path, schema: pa.Schema, column: str) -> pa.DataType:
+    """The type of a column.
+
+    Raises:
+        UserError: there is no such column, or there are several.
+    """
+    if schema.names.count(column) != 1:
+        raise UserError(
+            f"{path} has no column {column!r}, but {', '.join(map(repr, schema.names[:20]))}; name "
+            "the columns of images and labels in the study (`image`, `label`)"
+        )
+    return schema.field(column).type
 
 
 def image_path(path: Path, schema: pa.Schema, image: str) -> str:
@@ -111,29 +123,15 @@ def image_path(path: Path, schema: pa.Schema, image: str) -> str:
     Raises:
         UserError: there is no such column, or it does not hold encoded images.
     """
-    if schema.names.count(image) != 1:
-        raise UserError(
-            f"{path} has no column {image!r}, but {', '.join(map(repr, schema.names[:20]))}; name "
-            "that of the images (and of the labels) in the study"
-        )
-    kind = schema.field(image).type
-    if _is_binary(kind):
-        return image
-    if pa.types.is_struct(kind) and _is_binary(_field_type(kind, "bytes")):
-        return f"{image}.bytes"
+    kind = value = type_of(path, schema, image)
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        value = kind.field("bytes").type
+    if pa.types.is_binary(value) or pa.types.is_large_binary(value):
+        return image if value is kind else f"{image}.bytes"
     raise UserError(
         f"{path}: the column {image!r} is {str(kind)[:200]}; encoded images are binary, or a "
         "struct with a binary field `bytes`, as Hugging Face's `datasets` writes them"
     )
-
-
-def _field_type(struct: pa.StructType, name: str) -> pa.DataType | None:
-    at = struct.get_field_index(name)
-    return None if at < 0 else struct.field(at).type
-
-
-def _is_binary(kind: pa.DataType | None) -> bool:
-    return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _content(values: pa.Array) -> pa.Array:
@@ -156,12 +154,9 @@ class _Parquet(Columns):
 
     def _open(self, path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(
-            path,
-            metadata=self._metadata,
-            memory_map=True,
-            thrift_string_size_limit=_METADATA_BYTES,
-            thrift_container_size_limit=_METADATA_BYTES,
-        )
+            path, metadata=self._metadata, memory_map=True,
+            thrift_string_size_limit=_METADATA_BYTES, thrift_container_size_limit=_METADATA_BYTES,
+        )  # fmt: skip
 
     def images(self, group: int) -> pa.Array:
         parts: list[pa.Array] = []
@@ -173,18 +168,21 @@ class _Parquet(Columns):
             ):
                 parts.append(_content(batch.column(0)))
                 left -= parts[-1].nbytes
-                # The footer's own figure says little: one value of a dictionary can stand for a
+                # The footer's own figure means little: one value of a dictionary can stand for a
                 # million, and asking it for columns aborts the process where it is damaged.
                 if left < 0:
-                    raise self.too_large(group)
+                    raise BadImageError(
+                        f"group {group} of {self.path.name} has more than {LARGEST_GROUP >> 20} "
+                        "MiB of images; write the file again with groups of about 100 rows"
+                    )
             return pa.concat_arrays(parts)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise_refusal(error)
             raise BadImageError(
                 f"row group {group} of {self.path.name} is damaged: {error}"
             ) from error
 
-    def _values(self, column: str) -> Iterator[pa.Array]:
+    def parts(self, column: str) -> Iterator[pa.Array]:
         for batch in self._open(self.path).iter_batches(_LABELS_AT_ONCE, columns=[column]):
             yield batch.column(0)
 
@@ -193,11 +191,11 @@ class _Arrow(Columns):
     """The batches are kept: they are views into the memory map, without content of their own."""
 
     def __init__(self, path: Path, image: str | None, *, is_stream: bool):
-        self._map = pa.memory_map(str(path))
-        begin = self._map.read_buffer().address
-        self._mapped = range(begin, begin + self._map.size())
-        self._map.seek(0)
-        reader = pa.ipc.open_stream(self._map) if is_stream else pa.ipc.open_file(self._map)
+        file = pa.memory_map(str(path))
+        begin = file.read_buffer().address
+        mapped = range(begin, begin + file.size())
+        file.seek(0)
+        reader = pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
         if image is not None:
             image_path(path, reader.schema, image)
         self._batches = list(reader) if is_stream else [
@@ -207,7 +205,7 @@ class _Arrow(Columns):
         used = self._batches if image is not None else []
         self._images = [_content(batch.column(image)) for batch in used]
         for group, values in enumerate(self._images):
-            if any(b is not None and b.size and b.address not in self._mapped
+            if any(b is not None and b.size and b.address not in mapped
                    for b in values.buffers()[1:]):  # fmt: skip
                 raise UserError(
                     f"{path}: batch {group} is compressed, so that single images of it cannot be "
@@ -217,5 +215,5 @@ class _Arrow(Columns):
     def images(self, group: int) -> pa.Array:
         return self._images[group]
 
-    def _values(self, column: str) -> Iterator[pa.Array]:
+    def parts(self, column: str) -> Iterator[pa.Array]:
         return (batch.column(column) for batch in self._batches)

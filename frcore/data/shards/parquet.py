@@ -1,7 +1,7 @@
 """Training sets in Parquet and Arrow files, read in place.
 
 The layout is that of Hugging Face's `datasets`: a struct column `image` with the fields `bytes` and
-`path`, and a column `label` of class numbers, whose names stand in the schema's metadata. A plain
+`path`, and a column `label` of class numbers, whose names are in the schema's metadata. A plain
 binary column, and labels that are text, will do as well.
 
 The row groups used last are kept in memory, up to `CACHE_BYTES` of all files together. An image
@@ -20,46 +20,36 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from frcore.data.pixels.decoding import BadImageError
 from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.encoded import EncodedImages
-from frcore.data.prepared.labels import (
-    LONGEST,
-    Labels,
-    by_name,
-    by_number,
-    of_texts,
-    write_labelled,
-)
-from frcore.data.shards.columnar import Columns, open_columns
-from frcore.data.shards.find import find_shards, shard_names
+from frcore.data.prepared.bridge import write_source
+from frcore.data.prepared.labels import LONGEST, Labels, by_name, by_number, labelled, of_texts
+from frcore.data.shards.columnar import Columns, open_columns, type_of
+from frcore.data.shards.files import ShardImages, ShardSource, shard_names
+from frcore.data.source import Contents
 from frcore.errors import UserError
-from frcore.study.data import Image, ParquetImages
+from frcore.study.data import ParquetImages
 
 CACHE_BYTES = 2**30
 
 
-class ColumnImages(EncodedImages):
+class ColumnImages(ShardImages):
     """The encoded images in columns of files.
 
     Args:
         paths: the files.
+        table: of each image its `file` (a place in `paths`) and `row`.
         image: the column.
-        file: of each image, its place in `paths` (N,).
-        row: of each image, its row in that file (N,).
     """
 
     kind = "parquet"
+    file_column = "file"
 
-    def __init__(
-        self, paths: list[Path], image: str, file: NDArray[np.int32], row: NDArray[np.int64]
-    ):
-        self.paths = paths
-        self.image = image
+    def __init__(self, paths: list[Path], table: pd.DataFrame, image: str):
+        super().__init__(paths, table, image=image)
         self.columns: list[Columns] = [open_columns(path, image) for path in paths]
-        self._file, self._row = file, row
+        self._row = table["row"].to_numpy(np.int64)
         self._groups: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
@@ -67,19 +57,17 @@ class ColumnImages(EncodedImages):
     @classmethod
     def of(cls, paths: list[Path], image: str) -> Self:
         """All images of the files."""
-        reader = cls(paths, image, np.zeros(0, np.int32), np.zeros(0, np.int64))
-        counts = [len(columns) for columns in reader.columns]
-        reader._file = np.repeat(np.arange(len(paths), dtype=np.int32), counts)
-        reader._row = np.concatenate([np.arange(count, dtype=np.int64) for count in counts])
-        return reader
-
-    def __len__(self) -> int:
-        """Number of images, N."""
-        return len(self._row)
+        counts = [int(open_columns(path, image).starts[-1]) for path in paths]
+        table = pd.DataFrame(
+            {
+                "file": np.repeat(np.arange(len(paths), dtype=np.int32), counts),
+                "row": np.concatenate([np.arange(count) for count in counts]),
+            }
+        )
+        return cls(paths, table, image)
 
     def encoded(self, row: int) -> memoryview:
-        """The value of the column, a view into its group."""
-        at, place = int(self._file[row]), int(self._row[row])
+        at, place = int(self.file[row]), int(self._row[row])
         starts = self.columns[at].starts
         if not 0 <= place < starts[-1]:
             raise BadImageError(f"{self.paths[at].name} has no row {place}")
@@ -109,38 +97,25 @@ class ColumnImages(EncodedImages):
     @property
     def names(self) -> pd.Series:
         """File and row, as `train-0.parquet/17`."""
-        files = np.array(shard_names(self.paths), object)[self._file]
-        texts = [f"{file}/{row}" for file, row in zip(files, self._row.tolist(), strict=True)]
-        return pd.Series(texts, dtype="str")
-
-    def files(self) -> list[Path]:
-        """The files."""
-        return self.paths
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        """The files and the column; file and row of each image."""
-        settings = {"paths": [str(path) for path in self.paths], "image": self.image}
-        return settings, pd.DataFrame({"file": self._file, "row": self._row})
-
-    @classmethod
-    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        """The reader of the images in `table`."""
-        paths = [Path(path) for path in settings["paths"]]
-        file = table["file"].to_numpy(np.int32)
-        if len(file) and not (file.min() >= 0 and file.max() < len(paths)):
-            raise ValueError(f"file {file.max()} of {len(paths)}")
-        return cls(paths, str(settings["image"]), file, table["row"].to_numpy(np.int64))
+        files = pd.Series(shard_names(self.paths), dtype="str").iloc[self.file]
+        return files.reset_index(drop=True) + "/" + pd.Series(self._row).astype("str")
 
 
-def write_parquet(spec: ParquetImages, image: Image, out: Path, about: dict[str, Any],
-                  workers: int | None) -> None:  # fmt: skip
-    """Write a training set from Parquet or Arrow files to the folder `out`."""
-    paths = find_shards(spec.root, spec.pattern, "a Parquet or Arrow file")
-    source = ColumnImages.of(paths, spec.image)
-    if not len(source):
-        raise UserError(f"{spec.root}: the {len(paths)} files have no rows; check `pattern`")
-    labels = read_labels(source, spec)
-    write_labelled(source, labels, spec, image, out, about, workers)
+class ParquetSource(ShardSource):
+    """Parquet or Arrow files."""
+
+    what = "a Parquet or Arrow file"
+
+    def read(self) -> Contents:
+        paths = self.paths()
+        images = ColumnImages.of(paths, self.section.image)
+        if not len(images):
+            raise UserError(
+                f"{self.section.root}: the {len(paths)} files have no rows; check `pattern`"
+            )
+        groups = sum(len(columns.starts) - 1 for columns in images.columns)
+        return labelled(images, read_labels(images, self.section),
+                        counts={"files": len(paths), "row groups": groups})  # fmt: skip
 
 
 def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
@@ -168,53 +143,47 @@ def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
                      prefix, known)  # fmt: skip
 
 
+def label_type(kind: pa.DataType) -> pa.DataType | None:
+    """What labels in a column of this type are read as: whole numbers, text, or None for neither.
+
+    The values of a dictionary are looked at.
+    """
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(value):
+        return pa.int64()
+    is_text = pa.types.is_string(value) or pa.types.is_large_string(value)
+    return pa.string() if is_text else None
+
+
 def _stored(columns: Columns, label: str) -> pd.Series:
     """The labels of a file: whole numbers, or text."""
-    names = columns.schema.names
-    if names.count(label) != 1:
-        raise UserError(
-            f"{columns.path} has no column {label!r}, but {', '.join(map(repr, names[:20]))}; name "
-            "that of the labels in the study"
-        )
-    kind = columns.schema.field(label).type
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_integer(value) or pa.types.is_string(value)
-            or pa.types.is_large_string(value)):  # fmt: skip
-        raise UserError(
-            f"{columns.path}: the column {label!r} is {str(kind)[:200]}; labels are whole numbers "
-            "or text"
-        )
-    parts = [_checked(columns, part, label) for part in columns.values(label)]
-    if not parts:
-        return pd.Series([], dtype="str")
-    whole = pd.concat(parts, ignore_index=True)
-    return whole.astype(pd.Int64Dtype()) if pa.types.is_integer(value) else whole.astype("str")
-
-
-def _checked(columns: Columns, values: pa.Array, label: str) -> pd.Series:
-    is_encoded = pa.types.is_dictionary(values.type)
-    # Looked at before it is decoded: a long text of a dictionary can stand in every row.
-    texts = values.dictionary if is_encoded else values
-    if not pa.types.is_integer(texts.type):
-        longest = pc.max(pc.binary_length(texts)).as_py() or 0
-        if longest > 4 * LONGEST:
+    kind = type_of(columns.path, columns.schema, label)
+    wanted = label_type(kind)
+    if wanted is None:
+        raise UserError(f"{columns.path}: the column {label!r} is {str(kind)[:200]}; labels are "
+                        "whole numbers or text")  # fmt: skip
+    parts = []
+    for values in columns.values(label):
+        # Looked at before it is decoded: every row can have the same long text of a dictionary.
+        texts = values.dictionary if pa.types.is_dictionary(kind) else values
+        longest = pc.max(pc.binary_length(texts)).as_py() if wanted == pa.string() else 0
+        if (longest or 0) > 4 * LONGEST:
             raise UserError(
                 f"{columns.path}: the column {label!r} has a text of {longest} bytes; a label is "
                 f"the name of an identity, with at most {LONGEST} characters"
             )
-    try:
-        decoded = values.dictionary_decode() if is_encoded else values
-        if pa.types.is_integer(decoded.type):
-            decoded = decoded.cast(pa.int64())
-        return decoded.to_pandas(integer_object_nulls=True)
-    except pa.ArrowException as error:
-        raise UserError(f"{columns.path}: the column {label!r}: {error}; correct it") from error
+        try:
+            parts.append(values.cast(wanted))
+        except pa.ArrowException as error:
+            raise UserError(f"{columns.path}: the column {label!r}: {error}; correct it") from error
+    stored = pa.chunked_array(parts, wanted).to_pandas(integer_object_nulls=True)
+    return stored.astype(pd.Int64Dtype() if wanted == pa.int64() else "str")
 
 
 def class_names(schema: pa.Schema, label: str) -> list[str]:
     """Names of the classes that Hugging Face's `datasets` keeps in the schema; none without them.
 
-    They stand in the metadata `huggingface`, under info, features, the column, names.
+    They are in the metadata `huggingface`, under info, features, the column, names.
     """
     try:
         about = json.loads((schema.metadata or {})[b"huggingface"])
@@ -225,3 +194,8 @@ def class_names(schema: pa.Schema, label: str) -> list[str]:
         isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
     )
     return names if fine and len(set(names)) == len(names) else []
+
+
+def write_parquet(spec: Any, *rest: Any) -> None:
+    """Write a training set; until `prepare` takes sources themselves."""
+    write_source(ParquetSource(spec), *rest)

@@ -1,9 +1,8 @@
-"""Pairs: drawing them without repetition out of all there can be; whether both kinds are there."""
+"""Drawing pairs without repetition out of all that there can be."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 Index = NDArray[np.int64]
@@ -59,25 +58,3 @@ def draw_impostor(
 
 def _draw(rng: np.random.Generator, possible: int, wanted: int) -> Index:
     return np.sort(rng.choice(possible, wanted, replace=False, shuffle=False).astype(np.int64))
-
-
-def one_sided(pairs: pd.DataFrame) -> list[str]:
-    """What cannot be computed from pairs of one kind only, a text for each split that is such.
-
-    Args:
-        pairs: with a column `same`, and maybe `split`.
-
-    >>> one_sided(pd.DataFrame({"same": [True, False]}))
-    []
-    """
-    texts = []
-    by_split = pairs.groupby("split")["same"] if "split" in pairs else [("", pairs["same"])]
-    for split, same in by_split:
-        if same.nunique() < 2:
-            missing = "impostor" if same.all() else "genuine"
-            where = f" in the split '{split!s}'" if split else ""
-            texts.append(
-                f"there are no {missing} pairs{where}, so neither accuracy nor TAR at a FAR can be "
-                "computed; give a list with both kinds"
-            )
-    return texts

@@ -5,13 +5,12 @@ Kept free of torch and pandas, because every worker process imports this module 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +32,11 @@ _CHUNK = 256
 _SERIAL = 1500
 """Up to so many pictures a single process is done before the others have started."""
 
+_PER_PICTURE = ("identity", "medium", "image", "video")
+
+_identity = functools.lru_cache(maxsize=64)(identity)
+"""A person, remembered while its pictures follow one another."""
+
 
 @dataclass(frozen=True)
 class Shots:
@@ -49,40 +53,28 @@ class Shots:
     def __len__(self) -> int:
         return len(self.identity)
 
-    def part(self, start: int, stop: int) -> Shots:
-        """The pictures from `start` up to `stop`."""
-        cut = slice(start, stop)
-        return Shots(self.seed, self.split, self.difficulty, self.identity[cut],
-                     self.medium[cut], self.image[cut], self.video[cut])  # fmt: skip
+    def parts(self) -> Iterator[tuple[int, Shots]]:
+        """The pictures in parts for one task each, with the number of the first."""
+        for start in range(0, len(self), _CHUNK):
+            cut = slice(start, start + _CHUNK)
+            yield start, replace(self, **{key: getattr(self, key)[cut] for key in _PER_PICTURE})
 
+    def person(self, at: int) -> Identity:
+        """Who is on picture number `at`."""
+        return _identity(self.seed, self.split, int(self.identity[at]))
 
-@functools.lru_cache(maxsize=64)
-def person_of(seed: int, split: str, index: int) -> Identity:
-    """A person, remembered while its pictures follow one another."""
-    return identity(seed, split, index)
+    def nuisance(self, at: int) -> Nuisance:
+        """How picture number `at` was taken."""
+        who, medium, image = (
+            int(values[at]) for values in (self.identity, self.medium, self.image)
+        )
+        return nuisance(self.seed, self.split, who, medium, image, video=bool(self.video[at]),
+                        difficulty=self.difficulty,
+                        glasses_habit=self.person(at).glasses)  # fmt: skip
 
-
-def render_shot(shots: Shots, at: int, size: int) -> NDArray[np.uint8]:
-    """Picture number `at` of `shots`: uint8 (size, size, 3), RGB."""
-    who = int(shots.identity[at])
-    person = person_of(shots.seed, shots.split, who)
-    taken = nuisance_of(shots, at)
-    return render(person, taken, size)
-
-
-def nuisance_of(shots: Shots, at: int) -> Nuisance:
-    """How picture number `at` of `shots` was taken."""
-    who = int(shots.identity[at])
-    return nuisance(
-        shots.seed,
-        shots.split,
-        who,
-        int(shots.medium[at]),
-        int(shots.image[at]),
-        video=bool(shots.video[at]),
-        difficulty=shots.difficulty,
-        glasses_habit=person_of(shots.seed, shots.split, who).glasses,
-    )
+    def render(self, at: int, size: int) -> NDArray[np.uint8]:
+        """Picture number `at`: uint8 (size, size, 3), RGB."""
+        return render(self.person(at), self.nuisance(at), size)
 
 
 def render_all(shots: Shots, images: Path, *, workers: int | None = None) -> None:
@@ -93,9 +85,15 @@ def render_all(shots: Shots, images: Path, *, workers: int | None = None) -> Non
         images: an existing `.npy` file of that shape.
         workers: processes; all available cores when absent. The pixels do not depend on it.
     """
-    tasks = [(shots.part(start, start + _CHUNK), images, start)
-             for start in range(0, len(shots), _CHUNK)]  # fmt: skip
-    over_cores(_render_chunk, tasks, len(shots), workers)
+    tasks = [(part, images, start) for start, part in shots.parts()]
+    over_cores(_render_part, tasks, len(shots), workers)
+
+
+def _render_part(shots: Shots, images: Path, start: int) -> None:
+    array = np.load(images, mmap_mode="r+")
+    for at in range(len(shots)):
+        array[start + at] = shots.render(at, array.shape[1])
+    array.flush()
 
 
 def over_cores(
@@ -104,26 +102,27 @@ def over_cores(
     """Call `work` with each of `tasks`, in processes where that is faster; results in their order.
 
     Args:
-        work: a function of a module that imports little.
+        work: a function of a module that imports little; OpenCV and BLAS have one thread in it.
         tasks: of at most `_CHUNK` pictures each.
         pictures: of all tasks, for the progress bar.
         workers: processes; all available cores when absent.
     """
     if workers is None:
         workers = available_cores() if pictures > _SERIAL else 1
+    workers = min(workers, len(tasks))
     with progress_bar() as progress:
         bar = progress.add_task("rendering faces", total=pictures)
         share = pictures / max(1, len(tasks))
-        if min(workers, len(tasks)) <= 1:
+        if workers <= 1:
             results = []
             for task in tasks:
-                results.append(work(*task))
+                results.append(_with_one_thread(work, *task))
                 progress.advance(bar, share)
             return results
         # Spawned, not forked: a fork copies the locks of torch's and OpenCV's running threads.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-            futures = [pool.submit(work, *task) for task in tasks]
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            futures = [pool.submit(_with_one_thread, work, *task) for task in tasks]
             for _ in as_completed(futures):
                 progress.advance(bar, share)
             try:
@@ -132,21 +131,12 @@ def over_cores(
                 raise ended_worker() from error
 
 
-def _render_chunk(shots: Shots, images: Path, start: int) -> None:
-    array = np.load(images, mmap_mode="r+")
-    with one_thread():
-        for at in range(len(shots)):
-            array[start + at] = render_shot(shots, at, array.shape[1])
-    array.flush()
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """OpenCV and BLAS without threads: pictures are small, and the processes use the cores."""
+def _with_one_thread(work: Callable[..., T], *task: Any) -> T:
+    """Pictures are small, and the processes use the cores."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         with threadpool_limits(limits=1, user_api="blas"):
-            yield
+            return work(*task)
     finally:
         cv2.setNumThreads(threads)

@@ -17,7 +17,7 @@ from frcore.files import write_text
 from frcore.heads import HEADS
 from frcore.heads.adacos_fixed import fixed_scale
 from frcore.records.document import with_tables
-from frcore.reporting.figures.canvas import look, save_svg
+from frcore.reporting.figures.canvas import look, save
 from frcore.reporting.figures.head_curves import NORM, NUM_CLASSES
 from frcore.reporting.figures.heads import REFERENCE_SCALE, plot_heads
 from frcore.samplers import SAMPLERS
@@ -44,7 +44,7 @@ def write_docs(folder: Path) -> None:
     write_text(folder / "heads.md", heads_page(folder))
     write_text(samplers, text)
     with look():
-        save_svg(plot_heads(list(HEADS)), folder / "heads.svg")
+        save(plot_heads(list(HEADS)), folder / "heads.svg")
 
 
 def heads_page(folder: Path) -> str:

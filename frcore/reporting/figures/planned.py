@@ -16,7 +16,8 @@ from frcore.planning import DEVICES, Device, Shape, plan_step
 from frcore.planning.measured import DENSE, loss_precision
 from frcore.planning.step import dense_memory, fused_memory
 from frcore.results.rows import Rows
-from frcore.study.config import Component, Measurement, Study
+from frcore.study.config import Study
+from frcore.study.parts import Component, Measurement
 
 POINTS = 60
 """Of a planned line."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from frcore.results.summary import Method, Summary
-from frcore.study.config import Component
+from frcore.study.parts import Component
 
 MANY = 64
 """Up to so many methods are all shown."""

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import base64
 from importlib.resources import files
 
 import jinja2
+from markupsafe import Markup
 
 from frcore.reporting.tables import escape
-from frcore.study.config import Component
+from frcore.reporting.tables.latex import to_latex
+from frcore.reporting.tables.table import Table
+from frcore.study.parts import Component
 
 
-def asset(folder: str, name: str) -> str:
-    """A text file that comes with the package: a template, the style sheet, the script."""
-    return files("frcore.reporting").joinpath(folder, name).read_text(encoding="utf-8")
+def asset(name: str) -> Markup:
+    """The style sheet or the script, which come with the package."""
+    return Markup(files("frcore.reporting").joinpath("static", name).read_text(encoding="utf-8"))
 
 
 def template(name: str) -> jinja2.Template:
     """A page's template, in which all text is escaped and a missing name is an error."""
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("frcore.reporting"),
         autoescape=True,
         finalize=escape.html,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.from_string(asset("templates", name))
+    environment.filters |= {"data_uri": data_uri, "latex": to_latex}
+    return environment.get_template(name)
+
+
+def to_html(table: Table) -> Markup:
+    """A table without its caption and notes; the cells of the first column head the rows."""
+    made: Markup = template("table.html.j2").make_module().body(table)  # type: ignore[attr-defined]
+    return made
+
+
+def data_uri(text: str, kind: str) -> str:
+    """An address that holds a text file itself."""
+    encoded = base64.b64encode(text.encode("utf-8")).decode("ascii")
+    return f"data:{kind};charset=utf-8;base64,{encoded}"
 
 
 def described(component: Component) -> str:

@@ -12,7 +12,7 @@ function sort(table, column, heading) {
   const descending = heading.ariaSort === "ascending";
   for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const numeric = heading.classList.contains("gt_right");
+  const numeric = heading.classList.contains("number");
   const key = (row) => (numeric ? numberIn(shown(row.cells[column])) : shown(row.cells[column]));
   const compare = (a, b) => {
     // What is no number stands last, whichever way the column is sorted.
@@ -34,7 +34,7 @@ function columnOf(heading) {
 
 for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length < 2) continue;
-  for (const heading of table.tHead.querySelectorAll(".gt_col_heading")) {
+  for (const heading of table.tHead.querySelectorAll(".column")) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = heading.textContent;

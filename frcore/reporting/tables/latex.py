@@ -8,10 +8,12 @@ that has it, `\\newcommand{\\codepoint}[1]{\\symbol{"#1}}` before the table prin
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
-from frcore.reporting.tables.table import Cell, Heading, Table, spans
+from frcore.reporting.tables.table import Cell, Table
 from frcore.text import one_line
 
 LINE = 75
@@ -88,113 +90,179 @@ def _letter(letter: str) -> str:
 def to_latex(table: Table) -> str:
     """The table as a `table`, or as a `longtable` where it is longer than a page.
 
-    Best is bold, not told apart underlined. Intervals stand below their numbers where there is no
-    room beside them; a table that is still too wide goes on below with its first columns again.
+    Best is bold, statistically tied underlined. Intervals stand below their numbers where there is
+    no room beside them; a table that is still too wide goes on below with its first columns again.
     """
-    columns = _Columns(table)
-    lines = sum(1 + columns.stacked for _ in table.rows) * len(columns.panels)
-    body = _long(table, columns) if lines > LONG else _floating(table, columns)
-    return "\n".join([*_preamble(table, lines > LONG), *body]) + "\n"
-
-
-def _preamble(table: Table, long: bool) -> list[str]:
+    layout = _Layout(table)
+    long = len(table.rows) * (1 + layout.stacked) * len(layout.panels) > LONG
     packages = "booktabs,array" + (",longtable" if long else "")
-    lines = [rf"% \usepackage{{{packages}}} goes into the preamble."]
-    if not long:
-        lines.append("% In two columns: table* instead of table, on both its lines.")
-    lines += [f"% {one_line(line)}".encode("ascii", "backslashreplace").decode()
-              for line in table.source]  # fmt: skip
-    return [*lines, r"\providecommand{\codepoint}[1]{[U+#1]}"]
+    source = [
+        f"% {one_line(line)}".encode("ascii", "backslashreplace").decode() for line in table.source
+    ]
+    notes = [rf"\par\noindent {escape(note)}" for note in table.notes]
+    if notes:
+        notes = [r"\par\medskip", r"\begingroup\footnotesize\raggedright", *notes,
+                 r"\par\endgroup"]  # fmt: skip
+    return "\n".join([
+        rf"% \usepackage{{{packages}}} goes into the preamble.",
+        *([] if long else ["% In two columns: table* instead of table, on both its lines."]),
+        *source,
+        r"\providecommand{\codepoint}[1]{[U+#1]}",
+        *(_long(table, layout, notes) if long else _floating(table, layout, notes)),
+        "",
+    ])  # fmt: skip
 
 
-class _Columns:
-    """How wide the columns are, and how they are laid out.
+def _floating(table: Table, layout: _Layout, notes: Sequence[str]) -> list[str]:
+    lines = [r"\begin{table}", r"\centering", r"\small", *_caption(table), r"\par\medskip"]
+    for place, panel in enumerate(layout.panels):
+        lines += [
+            *([r"\par\bigskip"] if place else []),
+            rf"\begin{{tabular}}{{{layout.kinds(panel)}}}",
+            r"\toprule", *layout.head(panel), r"\midrule",
+            *layout.rows(panel), r"\bottomrule", r"\end{tabular}",
+        ]  # fmt: skip
+    return [*lines, *notes, r"\end{table}"]
+
+
+def _long(table: Table, layout: _Layout, notes: Sequence[str]) -> list[str]:
+    lines = [r"\begingroup", r"\small"]
+    again = rf"\caption[]{{{escape(table.title)} (continued)}}"
+    for place, panel in enumerate(layout.panels):
+        head = [r"\toprule", *layout.head(panel), r"\midrule"]
+        lines += [
+            rf"\begin{{longtable}}{{{layout.kinds(panel)}}}",
+            (again if place else " ".join(_caption(table))) + r"\\", *head, r"\endfirsthead",
+            *head, r"\endhead", r"\bottomrule", r"\endlastfoot",
+            *layout.rows(panel), r"\end{longtable}",
+            *([r"\addtocounter{table}{-1}"] if panel is not layout.panels[-1] else []),
+        ]  # fmt: skip
+    return [*lines, *notes, r"\par", r"\endgroup"]
+
+
+def _caption(table: Table) -> list[str]:
+    return [rf"\caption{{{escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
+
+
+class _Layout:
+    """How a table fits into a line.
 
     Attributes:
         stacked: whether details stand below their texts, in lines of their own.
-        titles: the lines of each heading.
         panels: indices of the columns of each tabular, one below the other.
     """
 
     def __init__(self, table: Table):
         self._table = table
-        cells = list(zip(*table.rows, strict=True)) or [() for _ in table.headings]
-        texts = [max((len(cell.text) for cell in column), default=1) for column in cells]
-        details = [max((len(cell.detail) for cell in column), default=0) for column in cells]
-        below = [max((len(line) for cell in column for line in _detail_lines(cell)), default=0)
-                 for column in cells]  # fmt: skip
-        # Details are in \scriptsize, four letters of it as wide as three of \small.
-        widths = [t + d * 0.75 + (d > 0) for t, d in zip(texts, details, strict=True)]
-        self._prose = [_is_prose(column) for column in cells]
-        self._narrow = [False] * len(cells)
-        self.stacked = any(details) and self._sum(widths) > LINE and not any(self._prose)
-        if self.stacked:
-            widths = [max(t, d * 0.75) for t, d in zip(texts, below, strict=True)]
-        self.titles = [_broken(h.text, w) for h, w in zip(table.headings, widths, strict=True)]
-        widths = [max(width, *map(len, title))
-                  for width, title in zip(widths, self.titles, strict=True)]  # fmt: skip
-        if self._sum(widths) > LINE and not any(self._prose):
+        cells = list(zip(*table.rows, strict=True)) or [()] * len(table.headings)
+        self._prose = [any(map(_is_prose, column)) for column in cells]
+        beside = [_width(column, lambda cell: [cell.detail and f"{cell.detail} "], wide=sum)
+                  for column in cells]  # fmt: skip
+        detailed = any(cell.detail for row in table.rows for cell in row)
+        self.stacked = detailed and _total(beside) > LINE and not any(self._prose)
+        widths = [_width(column, _detail_lines, wide=max) for column in cells]
+        widths = widths if self.stacked else beside
+        self._titles = [_broken(h.text, w) for h, w in zip(table.headings, widths, strict=True)]
+        self._widths = [
+            max(width, *map(len, title)) for width, title in zip(widths, self._titles, strict=True)
+        ]
+        self._broken = [False] * len(cells)
+        if _total(self._widths) > LINE and not any(self._prose):
             halves = [_half(column) for column in cells]
-            self._narrow = [half < width for half, width in zip(halves, widths, strict=True)]
-            widths = [min(both) for both in zip(halves, widths, strict=True)]
-        self._widths = widths
+            self._broken = [h < w for h, w in zip(halves, self._widths, strict=True)]
+            self._widths = list(map(min, halves, self._widths))
         self.panels = self._split()
 
-    @staticmethod
-    def _sum(widths: Sequence[float]) -> float:
-        return sum(widths) + GAP * (len(widths) - 1)
-
     def _split(self) -> list[list[int]]:
-        every = range(len(self._widths))
-        if any(self._prose) or self._sum(self._widths) <= LINE:
-            return [list(every)]
-        fixed = _names(self._table)
-        room = LINE - GAP - self._sum([self._widths[i] for i in fixed])
+        """All columns in one panel if they fit; else the first ones in each, and some others."""
+        every = list(range(len(self._widths)))
+        if any(self._prose) or _total(self._widths) <= LINE:
+            return [every]
+        names = ([tuple(cell.text for cell in row[:count]) for row in self._table.rows]
+                 for count in every[1:])  # fmt: skip
+        fixed = next((n for n, found in enumerate(names, 1) if len({*found}) == len(found)), 1)
         panels: list[list[int]] = [[]]
-        for i in every[len(fixed) :]:
-            if panels[-1] and self._sum([self._widths[j] for j in (*panels[-1], i)]) > room:
+        for i in every[fixed:]:
+            panel = [*every[:fixed], *panels[-1], i]
+            if panels[-1] and _total([self._widths[j] for j in panel]) > LINE:
                 panels.append([])
             panels[-1].append(i)
-        return [[*fixed, *panel] for panel in panels]
+        return [[*every[:fixed], *panel] for panel in panels]
 
-    def preamble(self, panel: Sequence[int]) -> str:
-        """The column types of a tabular."""
-        prose = [i for i in panel if self._prose[i]]
-        left = LINE - self._sum([0.0 if self._prose[i] else self._widths[i] for i in panel])
-        share = max(left, 15.0 * len(prose)) / max(len(prose), 1)
+    def kinds(self, panel: Sequence[int]) -> str:
+        """The column types of a tabular; columns of prose share what the others leave."""
+        prose = sum(self._prose[i] for i in panel)
+        left = LINE - _total([0.0 if self._prose[i] else self._widths[i] for i in panel])
+        share = max(left / max(prose, 1), 15.0) / LINE
         kinds = []
         for i in panel:
-            width = (share if self._prose[i] else self._widths[i]) / LINE
+            width = share if self._prose[i] else self._widths[i] / LINE
             wide = rf">{{\raggedright\arraybackslash}}p{{{width:.2f}\linewidth}}"
             plain = "r" if self._table.headings[i].numeric else "l"
-            kinds.append(wide if self._prose[i] or self._narrow[i] else plain)
+            kinds.append(wide if self._prose[i] or self._broken[i] else plain)
         return rf"@{{}}{''.join(kinds)}@{{}}"
 
+    def head(self, panel: Sequence[int]) -> list[str]:
+        """The headings, with those of groups above them."""
+        groups = []
+        if any(self._table.headings[i].group for i in panel):
+            found = self._table.spans(panel)
+            spans = [rf"\multicolumn{{{last - first + 1}}}{{c}}{{{escape(group)}}}"
+                     for group, first, last in found]  # fmt: skip
+            rules = [rf"\cmidrule(lr){{{first}-{last}}}" for group, first, last in found if group]
+            groups = [" & ".join(spans) + r" \\", "".join(rules)]
+        return [*groups, " & ".join(map(self._title, panel)) + r" \\"]
 
-def _names(table: Table) -> range:
-    """The first columns, as many as it takes to tell the rows apart."""
-    for count in range(1, len(table.headings)):
-        names = [tuple(cell.text for cell in row[:count]) for row in table.rows]
-        if len(set(names)) == len(names):
-            return range(count)
-    return range(1)
+    def _title(self, column: int) -> str:
+        lines = [_start(escape(line)) for line in self._titles[column]]
+        if len(lines) == 1:
+            return lines[0]
+        # A stack is as high as its letters, and would touch the rule above it.
+        side, stack = "r" if self._table.headings[column].numeric else "l", r"\\".join(lines)
+        return rf"\shortstack[{side}]{{\rule{{0pt}}{{2.4ex}}{stack}}}"
+
+    def rows(self, panel: Sequence[int]) -> list[str]:
+        """The body; a stacked row has several lines that no page break parts."""
+        lines = []
+        for row in self._table.rows:
+            cells = [row[i] for i in panel]
+            if self.stacked:
+                details = zip_longest(*map(_detail_lines, cells), fillvalue="")
+                parts = [list(map(_text, cells)), *([*map(_small, one)] for one in details)]
+            else:
+                parts = [[f"{_text(cell)} {_small(cell.detail)}".rstrip() for cell in cells]]
+            rest = r" \\*" + "\n"
+            lines.append(rest.join(_start(" & ".join(part)) for part in parts) + r" \\")
+            lines[-1] += "[2pt]" if self.stacked else ""
+        return lines
+
+
+def _total(widths: Sequence[float]) -> float:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _width(
+    cells: Sequence[Cell], details: Callable[[Cell], list[str]], *, wide: Callable[..., float]
+) -> float:
+    """The width of a column, where four letters of a detail are as wide as three of a text."""
+    text = max((len(cell.text) for cell in cells), default=1)
+    detail = max((len(line) for cell in cells for line in details(cell)), default=0)
+    return wide((text, 0.75 * detail))
 
 
 def _half(cells: Sequence[Cell]) -> float:
     """The width of a column of texts, each in two lines; infinite where they do not break."""
-    texts = [cell.text for cell in cells]
-    longest = max(map(len, texts), default=0)
-    words = max((len(word) for text in texts for word in text.split()), default=0)
-    breaks = longest > 15 and longest > words and not any(cell.detail for cell in cells)
-    return max(words, longest / 2) + 3 if breaks else float("inf")
+    longest = max((len(cell.text) for cell in cells), default=0)
+    word = max((len(word) for cell in cells for word in cell.text.split()), default=0)
+    breaks = longest > max(15, word) and not any(cell.detail for cell in cells)
+    return max(word, longest / 2) + 3 if breaks else float("inf")
 
 
-def _is_prose(cells: Sequence[Cell]) -> bool:
-    """Whether a column has long texts, all of which can be broken."""
-    texts = [f"{cell.text} {cell.detail}" for cell in cells]
-    words = max((len(word) for text in texts for word in text.split()), default=0)
-    return max(map(len, texts), default=0) > 2 * PROSE or (
-        max((len(cell.text) for cell in cells), default=0) > PROSE >= words
+def _is_prose(cell: Cell) -> bool:
+    """Whether a text is long, and can be broken."""
+    words = f"{cell.text} {cell.detail}"
+    return len(words) > 2 * PROSE or (
+        len(cell.text) > PROSE >= max(map(len, words.split()), default=0)
     )
 
 
@@ -205,62 +273,11 @@ def _detail_lines(cell: Cell) -> list[str]:
 
 def _broken(text: str, width: float) -> list[str]:
     """A heading in lines that are hardly wider than what is below it; a unit is not parted."""
-    lines: list[str] = []
-    for word in re.split(r" (?!\[)", text):
-        if lines and len(lines[-1]) + 1 + len(word) <= max(width, 9):
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+    lines = textwrap.wrap(
+        text.replace(" [", "\u00a0["), int(max(width, 9)), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
     return lines or [""]
-
-
-def _floating(table: Table, columns: _Columns) -> list[str]:
-    lines = [r"\begin{table}", r"\centering", r"\small", *_caption(table), r"\par\medskip"]
-    for place, panel in enumerate(columns.panels):
-        lines += [r"\par\bigskip"] if place else []
-        lines += [rf"\begin{{tabular}}{{{columns.preamble(panel)}}}"]
-        lines += [r"\toprule", *_head(table, columns, panel), r"\midrule"]
-        lines += [*_rows(table, columns, panel), r"\bottomrule", r"\end{tabular}"]
-    return [*lines, *_notes(table), r"\end{table}"]
-
-
-def _long(table: Table, columns: _Columns) -> list[str]:
-    lines = [r"\begingroup", r"\small"]
-    for place, panel in enumerate(columns.panels):
-        caption = (
-            rf"\caption[]{{{escape(table.title)} (continued)}}"
-            if place
-            else " ".join(_caption(table))
-        )
-        head = [r"\toprule", *_head(table, columns, panel), r"\midrule"]
-        lines += [rf"\begin{{longtable}}{{{columns.preamble(panel)}}}", rf"{caption}\\", *head]
-        lines += [r"\endfirsthead", *head, r"\endhead", r"\bottomrule", r"\endlastfoot"]
-        lines += [*_rows(table, columns, panel), r"\end{longtable}"]
-        lines += [r"\addtocounter{table}{-1}"] if place + 1 < len(columns.panels) else []
-    return [*lines, *_notes(table), r"\par", r"\endgroup"]
-
-
-def _caption(table: Table) -> list[str]:
-    return [rf"\caption{{{escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
-
-
-def _notes(table: Table) -> list[str]:
-    if not table.notes:
-        return []
-    notes = [rf"\par\noindent {escape(note)}" for note in table.notes]
-    return [r"\par\medskip", r"\begingroup\footnotesize\raggedright", *notes, r"\par\endgroup"]
-
-
-def _head(table: Table, columns: _Columns, panel: Sequence[int]) -> list[str]:
-    headings = [table.headings[i] for i in panel]
-    titles = []
-    for i, heading in zip(panel, headings, strict=True):
-        lines = [_start(escape(line)) for line in columns.titles[i]]
-        # A stack is as high as its letters, and would touch the rule above it.
-        lines[0] = r"\rule{0pt}{2.4ex}" + lines[0] if len(lines) > 1 else lines[0]
-        side, stack = "r" if heading.numeric else "l", r"\\".join(lines)
-        titles.append(rf"\shortstack[{side}]{{{stack}}}" if len(lines) > 1 else lines[0])
-    return [*_groups(headings), " & ".join(titles) + r" \\"]
 
 
 def _start(text: str) -> str:
@@ -268,45 +285,12 @@ def _start(text: str) -> str:
     return "{}" + text if text.startswith(("[", "*")) else text
 
 
-def _groups(headings: Sequence[Heading]) -> list[str]:
-    if not any(heading.group for heading in headings):
-        return []
-    found = spans(headings)
-    cells = [
-        rf"\multicolumn{{{last - first + 1}}}{{c}}{{{escape(group)}}}"
-        for group, first, last in found
-    ]
-    rules = [rf"\cmidrule(lr){{{first}-{last}}}" for group, first, last in found if group]
-    return [" & ".join(cells) + r" \\", "".join(rules)]
-
-
 _AROUND = {"": "{}", "best": r"\textbf{{{}}}", "tied": r"\underline{{{}}}"}
-
-
-def _rows(table: Table, columns: _Columns, panel: Sequence[int]) -> list[str]:
-    lines = []
-    for row in table.rows:
-        cells = [row[i] for i in panel]
-        if not columns.stacked:
-            lines.append(_line([_text(cell) + _small(cell.detail, " ") for cell in cells]) + r" \\")
-            continue
-        details = [_detail_lines(cell) for cell in cells]
-        lines.append(_line(map(_text, cells)))
-        for place in range(max(map(len, details))):
-            below = [found[place] if place < len(found) else "" for found in details]
-            lines[-1] += r" \\*"
-            lines.append(_line(_small(text) for text in below))
-        lines[-1] += r" \\[2pt]"
-    return lines
-
-
-def _line(texts: Iterable[str]) -> str:
-    return _start(" & ".join(texts))
 
 
 def _text(cell: Cell) -> str:
     return _AROUND[cell.mark].format(escape(cell.text))
 
 
-def _small(text: str, before: str = "") -> str:
-    return rf"{before}{{\scriptsize {escape(text)}}}" if text else ""
+def _small(text: str) -> str:
+    return rf"{{\scriptsize {escape(text)}}}" if text else ""

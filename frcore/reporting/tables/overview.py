@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -10,20 +11,12 @@ from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
 from frcore.reporting.tables.accuracy import (
     accuracy_notes,
     accuracy_record,
-    method_cells,
-    method_headings,
-    number_cell,
+    method_columns,
+    number_columns,
 )
-from frcore.reporting.tables.cost import disturbances, significant, spread_text
+from frcore.reporting.tables.cost import disturbances, machines, significant, time_cell
 from frcore.reporting.tables.table import Cell, Heading, Table
-from frcore.results.cost import (
-    MEMORY,
-    comparable_identities,
-    is_disturbed,
-    memory_column,
-    out_of_memory,
-)
-from frcore.results.records import Record
+from frcore.results.cost import MEMORY, comparable_identities, is_disturbed, memory_column
 from frcore.results.summary import Column, Method, Summary
 
 FEW = 2
@@ -32,40 +25,49 @@ FEW = 2
 
 def overview_table(summary: Summary) -> Table:
     """Methods down; across, the main numbers of the benchmarks, then time and memory of a step."""
-    columns = overview_columns(summary)
-    costs = dict(_costs(summary))
+    shown = overview_columns(summary)
     identities = comparable_identities(summary.rows)
-    headings = method_headings(summary.study)
-    headings += [Heading(f"{column.text} [%]", column.benchmark) for column in columns]
-    memory = _memory(summary)
+    memory = memory_column(summary.rows.usable("measurement"))
+    frame = summary.rows.measurement
+    costs = {(str(row["head"]), str(row["sampler"])): row
+             for _, row in frame[frame["identities"] == identities].iterrows()}  # fmt: skip
+
+    def cost(method: Method) -> pd.Series | None:
+        return costs.get((method.head, method.sampler))
+
+    columns = [*method_columns(summary.study), *number_columns(summary, shown, brief=True)]
+    kept = ["identities", "status", "step_ms", "step_ms_low", "step_ms_high", "disturbed"]
     if costs:
         group = f"a step, {identities:,} identities"
-        headings += [Heading("time [ms]", group)]
-        headings += [Heading("memory [MiB]", group)] if memory else []
-    rows = []
+        columns.append((Heading("time [ms]", group), lambda method: _time(cost(method))))
+        if memory:
+            kept.append(memory)
+            columns.append(
+                (Heading("memory [MiB]", group), lambda method: _reading(cost(method), memory))
+            )
+    records = []
     for method in summary.methods:
-        cells = [number_cell(summary, method, column, brief=True) for column in columns]
-        cost = _cost_cells(costs.get((method.head, method.sampler)), memory) if costs else []
-        rows.append([*method_cells(summary.study, method), *cells, *cost])
-    data = pd.DataFrame([_record(summary, m, columns, costs, memory) for m in summary.methods])
-    notes = [*accuracy_notes(summary, columns), *_headline(summary, columns)]
+        row = cost(method)
+        measured = {f"cost.{name}": None if row is None else row[name] for name in kept}
+        record = accuracy_record(summary, method, shown)
+        records.append(record | (measured if costs else {}))
+    notes = [*accuracy_notes(summary, shown), *_headline(shown)]
     notes += _cost_notes(summary, identities, memory)
-    return Table("overview", "Accuracy and cost", headings, rows, notes, data)
+    return Table.of("overview", "Accuracy and cost", columns, summary.methods, notes,
+                    pd.DataFrame(records))  # fmt: skip
 
 
 def overview_columns(summary: Summary) -> list[Column]:
     """Each benchmark's main number; where there are few benchmarks also its hardest TAR."""
-    mains = summary.main_columns()
-    if len(summary.study.benchmarks) > FEW:
-        return mains
     chosen = []
-    for main in mains:
+    for main in summary.main_columns():
         hardest = [c for c in summary.hardest(main.benchmark) if c.metric == "tar"][:1]
-        chosen += [main, *(column for column in hardest if column != main)]
+        few = len(summary.study.benchmarks) <= FEW
+        chosen += [main, *(column for column in hardest if few and column != main)]
     return chosen
 
 
-def _headline(summary: Summary, columns: Sequence[Column]) -> list[str]:
+def _headline(columns: Sequence[Column]) -> list[str]:
     """Which FAR stands for a benchmark, and why it is no lower one."""
     shown = [column.title for column in columns if column.metric == "tar"]
     if not shown:
@@ -76,44 +78,17 @@ def _headline(summary: Summary, columns: Sequence[Column]) -> list[str]:
     ]
 
 
-def _costs(summary: Summary) -> Iterator[tuple[tuple[str, str], pd.Series]]:
-    """(head, sampler) and its measurement at the number of identities that most have."""
-    identities = comparable_identities(summary.rows)
-    frame = summary.rows.measurement
-    for _, row in frame[frame["identities"] == identities].iterrows():
-        yield (str(row["head"]), str(row["sampler"])), row
-
-
-def _memory(summary: Summary) -> str | None:
-    return memory_column(summary.rows.usable("measurement"))
-
-
-def _cost_cells(row: pd.Series | None, memory: str | None) -> list[Cell]:
-    empty = [Cell("—")] if memory else []
+def _time(row: pd.Series | None) -> Cell:
     if row is None:
-        return [Cell("—"), *empty]
+        return Cell()
+    cell = time_cell(row)
     if row["status"] != "ok":
-        oom = row["status"] == "oom"
-        text = out_of_memory(row.to_frame().T)[0] if oom else str(row["status"])
-        return [Cell("—", text), *empty]
-    detail = f"{spread_text(row)}{' disturbed' if is_disturbed(row) else ''}"
-    cells = [Cell(significant(row["step_ms"]), detail)]
-    return cells + ([Cell(significant(row[memory]))] if memory else [])
+        return Cell(detail=cell.text)
+    return replace(cell, detail=cell.detail + (" disturbed" if is_disturbed(row) else ""))
 
 
-def _record(
-    summary: Summary,
-    method: Method,
-    columns: list[Column],
-    costs: dict[tuple[str, str], pd.Series],
-    memory: str | None,
-) -> Record:
-    record = accuracy_record(summary, method, columns)
-    row = costs.get((method.head, method.sampler))
-    names = ["identities", "status", "step_ms", "step_ms_low", "step_ms_high", "disturbed"]
-    names += [memory] if memory else []
-    return record | ({f"cost.{name}": None if row is None else row[name] for name in names}
-                     if costs else {})  # fmt: skip
+def _reading(row: pd.Series | None, memory: str) -> Cell:
+    return Cell() if row is None or row["status"] != "ok" else Cell(significant(row[memory]))
 
 
 def _cost_notes(summary: Summary, identities: int | None, memory: str | None) -> list[str]:
@@ -122,9 +97,10 @@ def _cost_notes(summary: Summary, identities: int | None, memory: str | None) ->
     measurement = summary.study.measurement
     assert measurement is not None
     usable = summary.rows.usable("measurement")
-    machines = (usable["gpu_name"].fillna(usable["cpu"])).dropna().unique()
     what = "the last layer" if measurement.backbone is None else measurement.backbone.label
-    text = f"Time: median of a training step of {what}, batch {measurement.batch_size}"
-    text += ", with its 20th and 80th percentile"
+    text = (
+        f"Time: median of a training step of {what}, batch {measurement.batch_size}, with its 20th "
+        "and 80th percentile"
+    )
     text += f"; memory: {MEMORY[memory]}" if memory else ""
-    return [f"{text} ({', '.join(machines)}).", *disturbances(usable)]
+    return [f"{text} ({', '.join(machines(usable))}).", *disturbances(usable)]

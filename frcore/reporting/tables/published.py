@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from frcore.records.manifest import Manifest
-from frcore.reporting.tables.accuracy import interval_text, method_cells, method_headings, percent
+from frcore.reporting.tables.accuracy import interval_text, method_columns, percent
 from frcore.reporting.tables.published_figures import backbone_family, figures, official_benchmark
-from frcore.reporting.tables.table import Cell, Heading, Table
+from frcore.reporting.tables.table import Cell, Heading, Table, text_column
 from frcore.results.reading import read
 from frcore.results.records import Record
 from frcore.results.summary import Column, Method, Number, Summary
-from frcore.study.config import Component, Study
+from frcore.study.config import Study
 
 SHOWN = 3
 """Published figures beside one measured number; the CSV has all."""
@@ -25,6 +25,8 @@ COLUMNS = (
     "high", "published", "unit", "paper", "arxiv", "table", "method", "published_backbone",
     "published_train_data", "source", "conditions",
 )  # fmt: skip
+SYNTHETIC = "synthetic"
+Beside = tuple[Method, Column, Number, Record]
 
 
 def published_table(summary: Summary, root: Path) -> Table:
@@ -36,29 +38,28 @@ def published_table(summary: Summary, root: Path) -> Table:
     """
     official = {name: _official(name, data, root)
                 for name, data in summary.study.benchmarks.items()}  # fmt: skip
-    headings = [
-        *method_headings(summary.study),
-        Heading("benchmark", numeric=False),
-        Heading("measured [%]"),
-        Heading("published [%]"),
-        Heading("where", numeric=False),
-        Heading("backbone, training data there", numeric=False),
-        Heading("conditions that differ", numeric=False),
-    ]
-    records: list[Record] = []
-    body: list[list[Cell]] = []
-    hidden = 0
-    for method, column, number in _measured(summary):
-        found = list(_beside(summary.study, method, column, number, official[column.benchmark]))
-        records += found
-        hidden += len(found[SHOWN:])
-        body += [_cells(summary.study, method, column, number, row) for row in found[:SHOWN]]
-    data = pd.DataFrame(records, columns=COLUMNS)
-    title = "Published beside measured"
-    return Table("published", title, headings, body, _notes(official, records, hidden), data)
-
-
-SYNTHETIC = "synthetic"
+    found = [list(_beside(summary, method, column, official[column.benchmark]))
+             for column in summary.columns if column.subset == "all"
+             for method in summary.methods]  # fmt: skip
+    records = [record for some in found for *_, record in some]
+    columns = [
+        *method_columns(summary.study, lambda item: item[0]),
+        text_column("benchmark", lambda item: _benchmark(item[1], item[3]["official"])),
+        (Heading("measured [%]"),
+         lambda item: Cell(percent(item[2].value), interval_text(item[2]))),
+        (Heading("published [%]"), lambda item: _value(item[3])),
+        text_column("where", lambda item: _where(item[3])),
+        text_column("backbone, training data there", lambda item: ", ".join(
+            text if text not in ("-", "") else "not stated"
+            for text in (item[3]["published_backbone"], item[3]["published_train_data"]))),
+        text_column("conditions that differ", lambda item: item[3]["conditions"]),
+    ]  # fmt: skip
+    hidden = sum(len(some[SHOWN:]) for some in found)
+    return Table.of(
+        "published", "Published beside measured", columns,
+        [one for some in found for one in some[:SHOWN]], _notes(official, records, hidden),
+        pd.DataFrame(records, columns=COLUMNS),
+    )  # fmt: skip
 
 
 def _official(name: str, data: Any, root: Path) -> str | None:
@@ -72,42 +73,41 @@ def _official(name: str, data: Any, root: Path) -> str | None:
     return official_benchmark(name, data)
 
 
-def _measured(summary: Summary) -> Iterator[tuple[Method, Column, Number]]:
-    for column in summary.columns:
-        if column.subset == "all":
-            for method in summary.methods:
-                number = summary.cell(method, column)
-                if number.value is not None:
-                    yield method, column, number
-
-
 def _beside(
-    study: Study, method: Method, column: Column, number: Number, official: str | None
-) -> Iterator[Record]:
+    summary: Summary, method: Method, column: Column, official: str | None
+) -> Iterator[Beside]:
     """The published figures of a measured number, those under the most alike conditions first."""
-    common = {
-        "benchmark": column.benchmark, "official": official, "metric": column.metric,
-        "far": column.far, "backbone": method.backbone, "head": method.head,
-        "sampler": method.sampler, "measured": number.value, "low": number.low, "high": number.high,
+    number = summary.cell(method, column)
+    if number.value is None:
+        return
+    found = (_own(summary.study, method, column) if method.is_model
+             else _others(summary.study, method, column, official))  # fmt: skip
+    measured = {
+        **vars(column), **vars(method), "official": official, "measured": number.value,
+        "low": number.low, "high": number.high,
     }  # fmt: skip
-    if method.is_model:
-        yield from ({**common, **own} for own in _own(study, method, column))
-    elif official not in (None, SYNTHETIC):
-        frame = figures(str(official), column.metric, column.far)
-        names = [_name(study.heads, method.head), _name(study.samplers, method.sampler)]
-        frame = frame[(frame["head"] == names[0]) & (frame["sampler"] == names[1])]
-        ours = backbone_family(_name(study.backbones, method.backbone))
-        alike = frame["backbone"].map(backbone_family) == ours
-        for _, row in pd.concat([frame[alike], frame[~alike]]).iterrows():
-            yield {
-                **common,
-                "published": row["value"],
-                **{key: row[key] for key in ("unit", "paper", "arxiv", "table", "method")},
-                "published_backbone": row["backbone"],
-                "published_train_data": row["train_data"],
-                "source": row["source"],
-                "conditions": _conditions(study, method, column, row),
-            }
+    yield from ((method, column, number, measured | one) for one in found)
+
+
+def _others(study: Study, method: Method, column: Column, official: str | None) -> Iterator[Record]:
+    if official in (None, SYNTHETIC):
+        return
+    head, sampler, backbone = (
+        next(component.name for component in components if component.label == label)
+        for components, label in ((study.heads, method.head), (study.samplers, method.sampler),
+                                  (study.backbones, method.backbone))
+    )  # fmt: skip
+    frame = figures(str(official), column.metric, column.far)
+    frame = frame[(frame["head"] == head) & (frame["sampler"] == sampler)]
+    alike = frame["backbone"].map(backbone_family) == backbone_family(backbone)
+    for _, row in pd.concat([frame[alike], frame[~alike]]).iterrows():
+        yield {
+            "published": row["value"],
+            **{key: row[key] for key in ("unit", "paper", "arxiv", "table", "method", "source")},
+            "published_backbone": row["backbone"],
+            "published_train_data": row["train_data"],
+            "conditions": _conditions(study, backbone, column, row),
+        }
 
 
 def _own(study: Study, method: Method, column: Column) -> Iterator[Record]:
@@ -115,85 +115,62 @@ def _own(study: Study, method: Method, column: Column) -> Iterator[Record]:
     model = next(one for one in study.models if one.label == method.backbone)
     if column.metric == "accuracy" and column.benchmark in model.published:
         yield {
-            "published": model.published[column.benchmark],
-            "unit": "%",
-            "paper": "",
-            "arxiv": "",
-            "table": "",
-            "method": model.label,
-            "published_backbone": model.label,
-            "published_train_data": model.trained_on,
+            "published": model.published[column.benchmark], "unit": "%",
+            "paper": "", "arxiv": "", "table": "", "method": model.label,
+            "published_backbone": model.label, "published_train_data": model.trained_on,
             "source": model.source,
             "conditions": "none of model and training; images, alignment, mirror image and choice "
             "of the threshold may be others",
-        }
+        }  # fmt: skip
 
 
-def _name(components: tuple[Component, ...], label: str) -> str:
-    return next(component.name for component in components if component.label == label)
-
-
-def _conditions(study: Study, method: Method, column: Column, row: pd.Series) -> str:
+def _conditions(study: Study, backbone: str, column: Column, row: pd.Series) -> str:
     """What is not the same here and there, as far as both say."""
-    backbone = _name(study.backbones, method.backbone)
-    parts = []
-    if backbone_family(backbone) != backbone_family(row["backbone"]):
-        parts.append(f"backbone ({backbone} here)")
-    parts.append(f"training data ({_training_data(study)} here)")
-    if column.metric == "tar":
-        parts.append("FAR rule (never above the one asked here; often the nearest point there)")
-    parts.append("checkpoint (the last here; often the best on the tests there)")
-    parts.append("epochs, batch, margin and scale as each states")
-    return "; ".join(parts)
-
-
-def _training_data(study: Study) -> str:
     data: Any = study.train
-    if data.kind == "synthetic":
-        return f"{data.identities:,} synthetic identities"
     place = getattr(data, "root", None) or getattr(data, "path", None)
-    return f"{data.kind} {Path(place).name}" if place else str(data.kind)
-
-
-def _cells(study: Study, method: Method, column: Column, number: Number, row: Record) -> list[Cell]:
-    where = ", ".join(part for part in (row["paper"], row["table"]) if part and part != "-")
-    where = f"{where}: {row['method']}" if where else row["source"] or "the model's own source"
-    there = [row["published_backbone"], row["published_train_data"]]
-    exact = row["unit"] == "%"
-    return [
-        *method_cells(study, method),
-        Cell(column.title if row["official"] in (None, column.benchmark)
-             else f"{column.title} ({row['official']})"),
-        Cell(percent(number.value or 0.0), interval_text(number)),
-        Cell(f"{row['published']:.2f}", "" if exact else row["unit"].removeprefix("% ")),
-        Cell(where),
-        Cell(", ".join(text if text not in ("-", "") else "not stated" for text in there)),
-        Cell(row["conditions"]),
+    trained_on = f"{data.kind} {Path(place).name}" if place else str(data.kind)
+    if data.kind == "synthetic":
+        trained_on = f"{data.identities:,} synthetic identities"
+    other = backbone_family(backbone) != backbone_family(row["backbone"])
+    parts = [
+        f"backbone ({backbone} here)" if other else "",
+        f"training data ({trained_on} here)",
+        "FAR rule (never above the one asked here; often the nearest point there)"
+        if column.metric == "tar" else "",
+        "checkpoint (the last here; often the best on the tests there)",
+        "epochs, batch, margin and scale as each states",
     ]  # fmt: skip
+    return "; ".join(filter(None, parts))
+
+
+def _benchmark(column: Column, official: str | None) -> str:
+    known = official in (None, column.benchmark)
+    return column.title if known else f"{column.title} ({official})"
+
+
+def _value(row: Record) -> Cell:
+    exact = row["unit"] == "%"
+    return Cell(f"{row['published']:.2f}", "" if exact else row["unit"].removeprefix("% "))
+
+
+def _where(row: Record) -> str:
+    where = ", ".join(part for part in (row["paper"], row["table"]) if part and part != "-")
+    return f"{where}: {row['method']}" if where else row["source"] or "the model's own source"
 
 
 def _notes(official: Mapping[str, str | None], records: list[Record], hidden: int) -> list[str]:
     synthetic = [name for name, found in official.items() if found == SYNTHETIC]
     unknown = [name for name, found in official.items() if found is None]
-    notes = []
-    if records:
-        notes.append(
-            "A published figure is another experiment: what is known to differ is named, and what "
-            "a source does not say may differ too. Only figures that were read in the source "
-            "itself are shown; where each was read is in the CSV."
-        )
-    if hidden:
-        notes.append(
-            f"At most {SHOWN} figures beside one number, those of the same backbone first; the CSV "
-            f"has {hidden} more."
-        )
-    if synthetic:
-        notes.append(f"{', '.join(synthetic)}: synthetic, so nobody has published figures of it.")
-    if unknown:
-        notes.append(
-            f"{', '.join(unknown)}: not known which official benchmark it is; `published_as:` of "
-            "the benchmark says so."
-        )
-    if not records and len(synthetic) + len(unknown) < len(official):
-        notes.append("No published figure was seen for these methods on these benchmarks.")
-    return notes
+    notes = {
+        "A published figure is another experiment: what is known to differ is named, and what "
+        "a source does not say may differ too. Only figures that were read in the source "
+        "itself are shown; where each was read is in the CSV.": bool(records),
+        f"At most {SHOWN} figures beside one number, those of the same backbone first; the CSV "
+        f"has {hidden} more.": hidden,
+        f"{', '.join(synthetic)}: synthetic, so nobody has published figures of it.": synthetic,
+        f"{', '.join(unknown)}: not known which official benchmark it is; `published_as:` of "
+        "the benchmark says so.": unknown,
+        "No published figure was seen for these methods on these benchmarks.":
+            not records and len(synthetic) + len(unknown) < len(official),
+    }  # fmt: skip
+    return [note for note, holds in notes.items() if holds]

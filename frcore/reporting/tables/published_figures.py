@@ -1,47 +1,22 @@
 """Published figures, and which of them belong beside a measured number.
 
-The figures are in `published.csv`; `published.md` beside it says where they are from. What is here
-is what they mean in this harness: which head and sampler a paper's method is, and which official
-benchmark a study's is.
+The figures are in `published.csv`; `published.md` beside it says where they are from, and which
+head and sampler of this harness a paper's method is. Here is which official benchmark a study's
+is, and how papers write a metric.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-METHODS: tuple[tuple[str, str, str], ...] = (
-    (r"Softmax", "softmax", "full"),
-    (r"NormFace.*|Norm-Softmax s=\d+|L_sl \(norm\. softmax\)", "normface", "full"),
-    (r"SphereFace|SphereFace-20|SphereFace m=[\d.]+", "sphereface", "full"),
-    (r"SphereFace2", "sphereface2", "full"),
-    (r"CosFace [^(]*PFC(-[\d.]+)?|Glint360k PFC-[\d.]+ \(CosFace\)|Partial-FC-CosFace"
-     r"|CosFace .* r=0\.\d+ .*", "cosface", "partial_fc"),
-    (r"CosFace( s=\d+)?( m=[\d.]+)?( full FC)?|CosFace .* r=1\.0 .*|L_sl-m \(CosFace m=[\d.]+\)",
-     "cosface", "full"),
-    (r"BroadFace \(CosFace.*\)", "cosface", "broadface"),
-    (r"Partial-FC-ArcFace", "arcface", "partial_fc"),
-    (r"ArcFace( m=[\d.]+| (MS1MV3 )?R\d+)?|MS1MV3 \(ArcFace\)", "arcface", "full"),
-    (r"BroadFace \(ArcFace\)( queue=[1-9]\d* with compensation)?", "arcface", "broadface"),
-    (r"CM[12] \(.*\)", "combined", "full"),
-    (r"Fixed AdaCos", "adacos_fixed", "full"),
-    (r"AdaCos( \(spelled Adocos\))?|Dynamic[ -]AdaCos", "adacos", "full"),
-    (r"MV-Softmax", "mv_softmax", "full"),
-    (r"CurricularFace( \(from paper\))?", "curricularface", "full"),
-    (r"MagFace", "magface", "full"),
-    (r"AdaFace", "adaface", "full"),
-    (r"ElasticFace-(Arc|Cos)\+?", "elasticface", "full"),
-    (r"marginal UCE m=[\d.]+ negative sampling r=0\.\d+", "uniface", "partial_fc"),
-    (r"(UniFace )?L_uce.*|marginal UCE .*", "uniface", "full"),
-)  # fmt: skip
-"""Pattern of a paper's method -> head and sampler here; the first that fits. What is not listed
-(other losses, BroadFace without the name of its loss, two samplers at once) is nobody's here."""
+from frcore.results.rows import Rows
+from frcore.study.config import Study
 
 BIN_FILES = {
     "lfw": "LFW", "cfp_fp": "CFP-FP", "agedb_30": "AgeDB-30", "calfw": "CALFW", "cplfw": "CPLFW",
@@ -53,38 +28,18 @@ OFFICIAL = frozenset((*BIN_FILES.values(), "IJB-B", "IJB-C"))
 
 BACKBONE = re.compile(r"^(?:i?resnet|ires|ir|r)-?(\d+)\b", re.IGNORECASE)
 
-
-@dataclass(frozen=True)
-class Method:
-    """Head and sampler of a published method, by their names here."""
-
-    head: str
-    sampler: str
+QUANTITIES = {"images_per_second": "throughput", "allocated_peak_mib": "GPU memory"}
+"""Measured column -> what `published.csv` calls it. Only a GPU's memory is published."""
 
 
 @functools.cache
 def published() -> pd.DataFrame:
-    """All rows with numbers as such, and `head` and `sampler` where the method is known here."""
+    """All rows, with numbers as such; `head` and `sampler` are None where they are none of ours."""
     with files("frcore.reporting").joinpath("published.csv").open(encoding="utf-8") as file:
         frame = pd.read_csv(file, dtype="str", keep_default_na=False)
-    found = [method_of(name) for name in frame["method"]]
-    frame["head"] = [method.head if method else None for method in found]
-    frame["sampler"] = [method.sampler if method else None for method in found]
-    return frame.assign(value=frame["value"].astype(float))
-
-
-def method_of(name: str) -> Method | None:
-    """Which head and sampler a paper's method is; None where it is none of this harness.
-
-    >>> method_of("CosFace m=0.4 PFC-0.3")
-    Method(head='cosface', sampler='partial_fc')
-    >>> method_of("SCF-ArcFace") is None
-    True
-    """
-    for pattern, head, sampler in METHODS:
-        if re.fullmatch(pattern, name):
-            return Method(head, sampler)
-    return None
+    ours = frame[["head", "sampler"]].replace("", None)
+    numbers = {name: pd.to_numeric(frame[name]) for name in ("value", "rate")}
+    return frame.assign(**ours, **numbers)
 
 
 def official_benchmark(name: str, data: Any) -> str | None:
@@ -117,9 +72,9 @@ def official_metric(metric: str, far: float | None) -> tuple[str, ...]:
     if metric == "accuracy":
         return ("accuracy",)
     if metric == "tar" and far is not None:
-        exponent = f"{far:e}".partition("e")
-        if float(exponent[0]) == 1:
-            text = f"1e-{abs(int(exponent[2]))}"
+        digits, _, exponent = f"{far:e}".partition("e")
+        if float(digits) == 1:
+            text = f"1e-{abs(int(exponent))}"
             return (f"TAR@FAR={text}", f"TPR@FPR={text}")
     return ()
 
@@ -140,3 +95,46 @@ def backbone_family(name: str) -> str:
     """
     found = BACKBONE.match(name)
     return f"r{found[1]}" if found else name.lower().partition(" ")[0]
+
+
+@functools.cache
+def published_costs() -> pd.DataFrame:
+    """Every published throughput or memory whose sampler and rate are known, with `identities`."""
+    frame = published()
+    frame = frame[frame["benchmark"].isin(QUANTITIES.values())]
+    identities = frame["train_data"].str.extract(r"^(\d+) ids synthetic$")[0]
+    return frame.assign(identities=pd.to_numeric(identities)).dropna(subset=["identities"])
+
+
+def cost_text(row: pd.Series) -> str:
+    """A row of `published_costs` in words."""
+    each = " per GPU" if row["benchmark"] == "GPU memory" else ""
+    return (
+        f"published by {row['paper']} (arXiv {row['arxiv']}, {row['table']}): {row['method']}, "
+        f"{row['backbone']}, {row['train_data']}: {row['value']:,.0f} {row['unit']}{each}; whole "
+        f"training, backbone included. Read in {row['source']}"
+    )
+
+
+def comparable_costs(study: Study, rows: Rows, sampler: str, column: str) -> pd.DataFrame:
+    """The published costs that stand on the same axes as a sampler's measured ones.
+
+    All are of GPUs: there are none beside a CPU, none outside the measured numbers of identities,
+    and none of another sampling rate.
+
+    Args:
+        study: says what the sampler is.
+        rows: of the study.
+        sampler: its label.
+        column: the measured one.
+    """
+    usable = rows.usable("measurement")
+    sizes = usable[(usable["sampler"] == sampler) & usable["gpu_name"].notna()]["identities"]
+    component = next(one for one in study.samplers if one.label == sampler)
+    rate = component.parameters.get("rate")
+    frame = published_costs()
+    same_rate = frame["rate"].isna() if rate is None else frame["rate"] == rate
+    return frame[
+        (frame["benchmark"] == QUANTITIES.get(column)) & (frame["sampler"] == component.name)
+        & same_rate & frame["identities"].between(sizes.min(), sizes.max())
+    ]  # fmt: skip

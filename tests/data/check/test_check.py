@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from frcore.cli import app
 from frcore.data.check.folders import CHECKERS
-from frcore.data.ijb.simulated.writer import write_synthetic
+from frcore.data.ijb.simulate import write_synthetic
 from frcore.files import read_json, write_json
 from frcore.study.data import Image
 from tests.data.making import PLAIN, benchmark, train, write_person

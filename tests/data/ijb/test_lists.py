@@ -83,10 +83,10 @@ DAMAGED = {
     "drive": ("face_tid", 3, field(0, "C:3.jpg"), "path below loose_crop/"),
     "no name": ("face_tid", 3, field(0, ""), "path below loose_crop/"),
     "control character": ("face_tid", 3, field(0, "3\x00.jpg"), "path below loose_crop/"),
-    "image twice": ("face_tid", 3, field(0, "1.jpg"), "the image stands already in line 1"),
+    "image twice": ("face_tid", 3, field(0, "1.jpg"), "the image is a duplicate of line 1"),
     "template no number": ("face_tid", 2, field(1, "one"), "template must be a whole number"),
     "template fraction": ("face_tid", 2, field(1, "1.0"), "template must be a whole number"),
-    "template negative": ("face_tid", 2, field(1, "-1"), "template must not be negative"),
+    "template negative": ("face_tid", 2, field(1, "-1"), "template must be a whole number"),
     "medium too large": ("face_tid", 2, field(2, "4294967296"), "medium must be a whole number"),
     "medium missing": ("face_tid", 2, lambda t: t[:-4], "3 fields are due"),
     "tabs": ("face_tid", 2, lambda t: t.replace(" ", "\t"), "not tabs"),
@@ -112,11 +112,11 @@ DAMAGED = {
     "unknown template": ("pair", 3, field(1, "7"), "template b has no image"),
     "label 2": ("pair", 3, field(2, "2"), "label must be 0 or 1"),
     "label -1": ("pair", 3, field(2, "-1"), "label must be 0 or 1"),
-    "label True": ("pair", 3, field(2, "True"), "label must be a whole number from 0 to 1"),
+    "label True": ("pair", 3, field(2, "True"), "label must be 0 or 1"),
     "with itself": ("pair", 3, field(1, "1"), "paired with itself"),
-    "pair twice": ("pair", 3, lambda t: "1 5 1", "the pair stands already in line 1"),
-    "pair turned round": ("pair", 3, lambda t: "5 1 1", "the pair stands already in line 1"),
-    "pair with both labels": ("pair", 3, lambda t: "1 5 0", "the pair stands already in line 1"),
+    "pair twice": ("pair", 3, lambda t: "1 5 1", "the pair is a duplicate of line 1"),
+    "pair turned round": ("pair", 3, lambda t: "5 1 1", "the pair is a duplicate of line 1"),
+    "pair with both labels": ("pair", 3, lambda t: "1 5 0", "the pair is a duplicate of line 1"),
     "pair header": ("pair", 1, lambda t: "p1 p2 label", "looks like a header"),
 }  # fmt: skip
 
@@ -134,7 +134,9 @@ def test_a_damaged_line_is_named(tmp_path, case):
 
 def test_one_line_of_the_trailing_spaces_is_not_empty(tmp_path):
     text = line(IMAGES.replace("\n", " \n"), 3, lambda line: line + "7")
-    with pytest.raises(UserError, match=r"tid_mid\.txt:3: 3 fields are due, got '3\.jpg 1 101 7'"):
+    with pytest.raises(
+        UserError, match=r"tid_mid\.txt:3: 3 fields are due .*, not 4, got '3\.jpg 1 101 7'"
+    ):
         read(tmp_path, face_tid=text)
 
 
@@ -196,9 +198,9 @@ def test_repeated_pairs_can_be_kept_if_their_labels_agree(tmp_path):
         read_lists(root, "ijbc")
     lists = read_lists(root, "ijbc", keep_repeated_pairs=True)
     assert len(lists.a) == 7
-    assert lists.warnings[0] == "2 pairs stand more than once and count as often"
+    assert lists.warnings[0] == "2 pairs are listed more than once and count as often"
     folder.write(tmp_path, pair=PAIRS + "5 1 0\n")
-    with pytest.raises(UserError, match=r"label\.txt:1: the pair also stands with the label 0"):
+    with pytest.raises(UserError, match=r"label\.txt:1: the pair is also listed with the label 0"):
         read_lists(root, "ijbc", keep_repeated_pairs=True)
 
 

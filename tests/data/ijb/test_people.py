@@ -30,7 +30,7 @@ def test_without_lists_pairs_say_who_is_who(tmp_path):
     assert found.identity.tolist() == ["ijbc/template/1", "ijbc/template/2", "ijbc/template/1",
                                        "ijbc/template/2", "ijbc/template/8"]  # fmt: skip
     assert found.alone.tolist() == [False, False, False, False, True]
-    assert found.warnings[0].startswith("1 templates stand in no genuine pair")
+    assert found.warnings[0].startswith("1 templates are in no genuine pair")
 
 
 def test_a_subject_reaches_through_genuine_pairs(tmp_path):

@@ -14,6 +14,7 @@ from frcore.data.pixels.align import (
     template,
     unusable_landmarks,
 )
+from frcore.data.pixels.decoding import BadImageError
 from frcore.errors import UserError
 from tests.data.making import pixels
 
@@ -162,7 +163,7 @@ def test_the_identity_copies_pixels():
 
 
 def test_an_image_too_large_to_warp_is_refused():
-    with pytest.raises(UserError, match="40000×1 pixels"):
+    with pytest.raises(BadImageError, match="40000×1 pixels"):
         align_face(np.zeros((1, 40_000, 3), np.uint8), TEMPLATE_112)
 
 

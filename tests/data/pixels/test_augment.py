@@ -9,7 +9,7 @@ from scipy import stats
 from frcore.data import loader
 from frcore.data.loader import Batches, to_network
 from frcore.data.pixels.augment import Choices, augmented, draw
-from frcore.study.config import Augment
+from frcore.study.parts import Augment
 from tests.data.making import train
 
 EVERYTHING = Augment(crop=1, low_resolution=1, colour=1)

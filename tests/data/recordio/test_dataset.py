@@ -226,7 +226,7 @@ def test_a_wrong_magic(tmp_path, layout):
     key, offset = map(int, lines[3].split("\t"))
     content[offset] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"record {key} of the index .*is not the magic"):
+    with pytest.raises(UserError, match=rf"record {key} at offset .*is not the magic"):
         RecordIODataset(path)
     path.with_suffix(".idx").unlink()
     with pytest.raises(UserError, match=r"record 3: no record at offset"):
@@ -240,8 +240,9 @@ def test_a_wrong_magic(tmp_path, layout):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [("0\t0\n1\t99999996\n", "record 1 at offset 99999996"), ("0\t0\n1\t-4\n", "offset -4"),
-     ("0\t0\n1\t2\n", "offset 2"), ("0\t0\n1\t4\n", "record 1 of the index"),
-     ("0\t0\n0\t700\n", "key 0 stands twice"), ("1\t0\n2\t0\n", "keys 1 and 2 share"),
+     ("0\t0\n1\t2\n", "offset 2"), ("0\t0\n1\t4\n", "record 1 at offset 4: no record"),
+     ("0\t0\n0\t700\n", "0 is a duplicate key"),
+     ("1\t0\n2\t0\n", "record 2 at offset 0 begins inside of"),
      ("", "cannot be read|empty"), ("\n", "cannot be read|empty"), ("0 0\n", "cannot be read"),
      ("0\t0\t0\n", "cannot be read"), ("0\n", "cannot be read"), ("a\tb\n", "cannot be read"),
      ("0\t0.5\n", "cannot be read"), ("0\t99999999999999999999\n", "cannot be read"),
@@ -280,10 +281,12 @@ def test_records_without_images(tmp_path):
     with pytest.raises(UserError, match=r"(?s)have no image.*record 1"):
         RecordIODataset(path)
     path = write_rec(tmp_path / "b.rec", [(0, b"too short")])
-    with pytest.raises(UserError, match="record 0: too short by 15 bytes"):
+    with pytest.raises(
+        UserError, match="record 0 at offset 0: a record of 9 bytes has no room for its header"
+    ):
         RecordIODataset(path)
     path = write_rec(tmp_path / "c.rec", [(0, struct.pack("<IfQQ", 10**6, 0, 0, 0) + b"abcd")])
-    with pytest.raises(UserError, match="its header and 1000000 labels"):
+    with pytest.raises(UserError, match="no room for 1000000 labels"):
         RecordIODataset(path)
 
 
@@ -358,7 +361,7 @@ def test_records_of_an_index_may_not_overlap(tmp_path):
     heads = [MAGIC + (32 * (count - row)).to_bytes(4, "little") + bytes(24) for row in range(count)]
     (tmp_path / "a.rec").write_bytes(b"".join(heads) + bytes(8))
     (tmp_path / "a.idx").write_text("".join(f"{row}\t{32 * row}\n" for row in range(count)))
-    with pytest.raises(UserError, match="begins at offset 32, inside of the one at 0"):
+    with pytest.raises(UserError, match="at offset 32 begins inside of record 0 at offset 0"):
         RecordIODataset(tmp_path / "a.rec")
 
 

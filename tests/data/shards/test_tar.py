@@ -190,7 +190,7 @@ def test_opened_again_and_more_shards_than_may_be_open(tmp_path, people, monkeyp
     again = open_encoded("tar", json.loads(json.dumps(settings)), table)
     views = [again.encoded(row) for row in range(3)]
     assert [bytes(view) for view in views] == [samples[k][2] for k in (8, 1, 8)]
-    assert len(found.images.source._maps) <= 2
+    assert found.images.source._mapped.cache_info().currsize <= 2
     for column, value, message in (("shard", 9, "shard 9 of 9"), ("shard", -1, "of 9")):
         with pytest.raises(UserError, match=message):
             open_encoded("tar", settings, table.assign(**{column: value}))

@@ -28,4 +28,4 @@ def test_pixels_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch, wo
 def test_rows_are_the_shots_in_order(tmp_path):
     images = rendered(tmp_path / "a.npy", 6, 1)
     for at in range(6):
-        np.testing.assert_array_equal(images[at], rendering.render_shot(shots(6), at, 16))
+        np.testing.assert_array_equal(images[at], shots(6).render(at, 16))

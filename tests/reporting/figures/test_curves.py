@@ -11,8 +11,7 @@ from frcore.evaluation.intervals.uncertainty import TarAt
 from frcore.reporting.figures.all import curve_jobs
 from frcore.reporting.figures.canvas import look
 from frcore.reporting.figures.curves import REPLICATES, band_fars, benchmark_curves
-from frcore.reporting.figures.palette import MOST_BANDS
-from frcore.reporting.figures.roc import det, roc
+from frcore.reporting.figures.roc import MOST_BANDS, det, roc
 from frcore.results.scores import Scores
 from frcore.results.summary import Method, Summary
 from tests.reporting.made import Made

@@ -92,7 +92,7 @@ def test_a_run_from_before_the_diagnostics_is_reported(small: tuple[Study, Path]
     frame = pd.read_csv(root / "rows/diagnostics.csv")
     assert list(frame["status"]) == ["not run", "not run"]
     assert set(frame["reason"]) == {ABSENT}
-    assert page.count("No run has told about its class centres.") >= 2
+    assert page.count("No run has recorded diagnostics of its class centres.") >= 2
     assert (root / "tables/conflicts.csv").stat().st_size > 0
 
 
@@ -188,7 +188,7 @@ def test_whatever_a_head_offers_has_a_panel(complete: Made, broken: Made):
 
 
 def test_center_angles_show_what_the_epochs_say(complete: Made):
-    figure = drawn(complete, angles.center_angles)
+    figure = drawn(complete, plot_training.center_angles)
     assert titles(figure) == ["arcface", "softmax"]
     shown = {tuple(line.get_ydata()) for line in figure.axes[0].lines}
     assert shown == {(90.0,), (55.0,), (60.0,)}

@@ -12,7 +12,7 @@ from frcore.reporting.report import report
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Method, Summary
-from frcore.study.config import Component
+from frcore.study.parts import Component
 from tests.reporting.tree import Tree, make_study
 
 

@@ -5,13 +5,8 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from frcore.reporting.tables.table import (
-    Cell,
-    Heading,
-    Table,
-    to_html,
-    to_markdown,
-)
+from frcore.reporting.page.pages import to_html
+from frcore.reporting.tables.table import Cell, Heading, Table, to_markdown
 from tests.reporting.made import HOSTILE
 
 TABLE = Table(
@@ -57,7 +52,7 @@ def test_html_has_the_cells_and_no_tag_of_the_user():
     texts = [" ".join(cell.split()) for cell in reader.cells]
     assert HOSTILE in texts
     assert "93.10 (best) [92.00, 94.00]" in texts
-    assert "92.90 (not told apart from the best) [91.00, 93.00]" in texts
+    assert "92.90 (statistically tied with the best) [91.00, 93.00]" in texts
 
 
 def test_html_names_the_scope_of_every_heading_and_repeats_no_id():

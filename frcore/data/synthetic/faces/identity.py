@@ -1,12 +1,16 @@
-"""Who somebody is: the shape and colours of a face, drawn once per identity.
+"""Who somebody is: the shape and colours of a face, the same in all pictures of an identity.
 
 Lengths are in head units: the eyes' line is y = 0, x grows to the image's right, y downwards, z
 towards the viewer; the half-width of an average head is 1. Colours are RGB in 0..255.
 """
 
+# ruff: noqa: RUF009 (the functions that make fields give new ones)
+
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +35,63 @@ STYLES = ("bald", "crop", "short", "side", "fringe", "long", "middle", "afro")
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 
 
+class _Person:
+    """What several traits of one person depend on."""
+
+    def __init__(self, rng: np.random.Generator):
+        self.rng = rng
+        self.tone = float(rng.beta(1.1, 1.3))
+        self.male = rng.random() < 0.5
+        self.age = float(rng.random())
+        place = self.tone * (len(_SKIN) - 1)
+        low = min(int(place), len(_SKIN) - 2)
+        skin = _SKIN[low] + (place - low) * (_SKIN[low + 1] - _SKIN[low])
+        self.skin = skin + rng.normal(0, 6, 3)
+        self.hair = self._hair_kind() + rng.normal(0, 7, 3)
+        self.lip = (self.skin * (0.84, 0.58, 0.58) + rng.normal(0, 12, 3)
+                    + (0 if self.male else 14, 0, 4))  # fmt: skip
+
+    def _hair_kind(self) -> NDArray[np.float64]:
+        rng = self.rng
+        if self.age > 0.75 and rng.random() < 0.6:
+            return _HAIR[6 + rng.integers(2)]
+        if self.tone > 0.55 or rng.random() < 0.25:
+            return _HAIR[rng.integers(2)]
+        return _HAIR[rng.integers(1, 6)]
+
+    def around(self, mean: float, spread: float) -> float:
+        # Cut at 2.2 standard deviations: caricatures would be trivially recognised.
+        return mean + spread * float(np.clip(self.rng.normal(), -2.2, 2.2))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        return float(self.rng.uniform(low, high))
+
+    def iris(self) -> NDArray[np.float64]:
+        kind = self.rng.integers(2 if self.tone > 0.5 else len(_IRIS))
+        return _IRIS[kind] + self.rng.normal(0, 8, 3)
+
+    def style(self) -> str:
+        of_men = (0.12 + 0.2 * self.age, 0.26, 0.26, 0.18, 0.08, 0.03, 0.03, 0.04)
+        weights = np.array(of_men if self.male else (0.0, 0.04, 0.1, 0.2, 0.18, 0.24, 0.18, 0.06))
+        return str(self.rng.choice(STYLES, p=weights / weights.sum()))
+
+    def beard(self) -> str:
+        chances = (0.5, 0.18, 0.1, 0.08, 0.14)
+        return str(self.rng.choice(BEARDS, p=chances)) if self.male else "none"
+
+    def freckles(self) -> float:
+        return float(self.rng.random() < 0.15) * self.uniform(0.3, 1.0) * float(self.tone < 0.5)
+
+    def marks(self) -> tuple[Mark, ...]:
+        marks = [Mark("mole", self.uniform(-0.7, 0.7), self.uniform(-0.6, 1.15),
+                      self.uniform(0.018, 0.04), 0.0)
+                 for _ in range(int(self.rng.poisson(0.7)))]  # fmt: skip
+        if self.rng.random() < 0.1:
+            marks.append(Mark("scar", self.uniform(-0.7, 0.7), self.uniform(-0.6, 1.15),
+                              self.uniform(0.1, 0.25), self.uniform(0, np.pi)))  # fmt: skip
+        return tuple(marks)
+
+
 @dataclass(frozen=True)
 class Mark:
     """A mole or a scar on the skin: position on the head, size and direction."""
@@ -42,67 +103,87 @@ class Mark:
     angle: float
 
 
+def _trait(of: Callable[[_Person], Any]) -> Any:
+    return field(metadata={"of": of})
+
+
+def _colour(of: Callable[[_Person], NDArray[np.float64]]) -> Any:
+    return _trait(lambda p: tuple(np.clip(of(p), 4, 250).tolist()))
+
+
+def _around(mean: float, spread: float, *, women: float | None = None, tone: float = 0.0) -> Any:
+    """A length that is normal around `mean`, for women around another; darker skins have more."""
+
+    def of(p: _Person) -> float:
+        own = mean if p.male or women is None else women
+        return p.around(own + tone * p.tone, spread)
+
+    return _trait(of)
+
+
 @dataclass(frozen=True)
 class Identity:
-    """The parameters of one face."""
+    """The parameters of one face, each with how it is distributed."""
 
-    skin: Colour
-    hair: Colour
-    brow: Colour
-    iris: Colour
-    lip: Colour
+    skin: Colour = _colour(lambda p: p.skin)
+    hair: Colour = _colour(lambda p: p.hair)
+    brow: Colour = _colour(lambda p: np.minimum(p.hair, p.skin * 0.8) * 0.72)
+    iris: Colour = _colour(_Person.iris)
+    lip: Colour = _colour(lambda p: p.lip)
     # Outline: half-widths at three heights, and where the chin ends.
-    cheek_width: float
-    jaw_width: float
-    chin_width: float
-    chin_y: float
-    forehead_width: float
-    ear_size: float
+    cheek_width: float = _around(0.96, 0.045)
+    jaw_width: float = _around(0.80, 0.06, women=0.74)
+    chin_width: float = _around(0.38, 0.055, women=0.32)
+    chin_y: float = _around(1.40, 0.075)
+    forehead_width: float = _around(0.90, 0.045)
+    ear_size: float = _around(0.24, 0.04)
     # Eyes
-    eye_x: float
-    eye_width: float
-    eye_open: float
-    eye_tilt: float
-    iris_size: float
-    lid_crease: float
-    eye_bags: float
+    eye_x: float = _around(0.42, 0.026)
+    eye_width: float = _around(0.205, 0.02)
+    eye_open: float = _around(0.078, 0.017, women=0.09)
+    eye_tilt: float = _around(0.05, 0.09)
+    iris_size: float = _around(0.085, 0.007)
+    lid_crease: float = _trait(_Person.uniform)
+    eye_bags: float = _trait(lambda p: max(0.0, p.around(p.age * 0.6, 0.2)))
     # Brows
-    brow_y: float
-    brow_thickness: float
-    brow_tilt: float
-    brow_arch: float
-    brow_length: float
+    brow_y: float = _around(-0.27, 0.032, women=-0.31)
+    brow_thickness: float = _around(0.062, 0.014, women=0.043)
+    brow_tilt: float = _around(0.0, 0.10)
+    brow_arch: float = _around(0.045, 0.025, women=0.06)
+    brow_length: float = _around(0.27, 0.026)
     # Nose
-    nose_y: float
-    nose_width: float
-    nose_bridge: float
-    nose_depth: float
+    nose_y: float = _around(0.52, 0.05)
+    nose_width: float = _around(0.205, 0.03, tone=0.04)
+    nose_bridge: float = _around(0.085, 0.016)
+    nose_depth: float = _around(0.34, 0.06)
     # Mouth
-    mouth_y: float
-    mouth_width: float
-    upper_lip: float
-    lower_lip: float
-    mouth_bow: float
+    mouth_y: float = _around(0.93, 0.045)
+    mouth_width: float = _around(0.34, 0.032)
+    upper_lip: float = _around(0.05, 0.014, tone=0.02)
+    lower_lip: float = _around(0.075, 0.017, tone=0.02)
+    mouth_bow: float = _around(0.0, 0.022)
     # Relief
-    cheek_relief: float
-    socket_depth: float
-    brow_ridge: float
-    fold: float
-    chin_cleft: float
+    cheek_relief: float = _around(0.10, 0.04)
+    socket_depth: float = _around(0.11, 0.035)
+    brow_ridge: float = _around(0.07, 0.025, women=0.03)
+    fold: float = _trait(lambda p: max(0.0, p.around(0.25 + 0.5 * p.age, 0.2)))
+    chin_cleft: float = _trait(lambda p: max(0.0, p.around(0.0, 0.35)) if p.male else 0.0)
     # Hair
-    style: str
-    hairline: float
-    hair_volume: float
-    parting: float
-    beard: str
-    beard_density: float
+    style: str = _trait(_Person.style)
+    hairline: float = _trait(
+        lambda p: p.around(-0.72 - (0.06 if p.male and p.age > 0.6 else 0.0), 0.065)
+    )
+    hair_volume: float = _around(0.16, 0.045)
+    parting: float = _around(0.0, 0.28)
+    beard: str = _trait(_Person.beard)
+    beard_density: float = _trait(lambda p: p.uniform(0.35, 0.95))
     # Skin
-    freckles: float
-    wrinkles: float
-    rosy: float
-    glasses: float
-    marks: tuple[Mark, ...]
-    texture: int
+    freckles: float = _trait(_Person.freckles)
+    wrinkles: float = _trait(lambda p: max(0.0, p.age - 0.45) * 1.6)
+    rosy: float = _trait(lambda p: p.uniform() * (1 - p.tone))
+    glasses: float = _trait(lambda p: float(p.rng.choice((0.03, 0.9), p=(0.82, 0.18))))
+    marks: tuple[Mark, ...] = _trait(_Person.marks)
+    texture: int = _trait(lambda p: int(p.rng.integers(2**31)))
     """Seed of hair strands and freckles."""
 
 
@@ -112,114 +193,5 @@ def identity(seed: int, split: str, index: int) -> Identity:
     `split` is "train" or the name of a kind of benchmark, so that the people of a benchmark are
     never those of a training set.
     """
-    rng = stream("identity", seed, split, index)
-    tone = float(rng.beta(1.1, 1.3))
-    male = rng.random() < 0.5
-    age = float(rng.random())
-    skin = _blend(_SKIN, tone) + rng.normal(0, 6, 3)
-    hair = _hair_colour(rng, tone, age)
-    lip = skin * (0.84, 0.58, 0.58) + rng.normal(0, 12, 3) + (0 if male else 14, 0, 4)
-
-    def around(mean: float, spread: float) -> float:
-        # Cut at 2.2 standard deviations: caricatures would be trivially recognised.
-        return mean + spread * float(np.clip(rng.normal(), -2.2, 2.2))
-
-    return Identity(
-        skin=_rgb(skin),
-        hair=_rgb(hair),
-        brow=_rgb(np.minimum(hair, skin * 0.8) * 0.72),
-        iris=_rgb(_IRIS[_iris_kind(rng, tone)] + rng.normal(0, 8, 3)),
-        lip=_rgb(lip),
-        cheek_width=around(0.96, 0.045),
-        jaw_width=around(0.80 if male else 0.74, 0.06),
-        chin_width=around(0.38 if male else 0.32, 0.055),
-        chin_y=around(1.40, 0.075),
-        forehead_width=around(0.90, 0.045),
-        ear_size=around(0.24, 0.04),
-        eye_x=around(0.42, 0.026),
-        eye_width=around(0.205, 0.02),
-        eye_open=around(0.078 if male else 0.09, 0.017),
-        eye_tilt=around(0.05, 0.09),
-        iris_size=around(0.085, 0.007),
-        lid_crease=float(rng.random()),
-        eye_bags=max(0.0, around(age * 0.6, 0.2)),
-        brow_y=around(-0.27 if male else -0.31, 0.032),
-        brow_thickness=around(0.062 if male else 0.043, 0.014),
-        brow_tilt=around(0.0, 0.10),
-        brow_arch=around(0.045 if male else 0.06, 0.025),
-        brow_length=around(0.27, 0.026),
-        nose_y=around(0.52, 0.05),
-        nose_width=around(0.205 + 0.04 * tone, 0.03),
-        nose_bridge=around(0.085, 0.016),
-        nose_depth=around(0.34, 0.06),
-        mouth_y=around(0.93, 0.045),
-        mouth_width=around(0.34, 0.032),
-        upper_lip=around(0.05 + 0.02 * tone, 0.014),
-        lower_lip=around(0.075 + 0.02 * tone, 0.017),
-        mouth_bow=around(0.0, 0.022),
-        cheek_relief=around(0.10, 0.04),
-        socket_depth=around(0.11, 0.035),
-        brow_ridge=around(0.07 if male else 0.03, 0.025),
-        fold=max(0.0, around(0.25 + 0.5 * age, 0.2)),
-        chin_cleft=max(0.0, around(0.0, 0.35)) if male else 0.0,
-        style=_style(rng, male, age),
-        hairline=around(-0.72 - (0.06 if male and age > 0.6 else 0.0), 0.065),
-        hair_volume=around(0.16, 0.045),
-        parting=around(0.0, 0.28),
-        beard=str(rng.choice(BEARDS, p=(0.5, 0.18, 0.1, 0.08, 0.14))) if male else "none",
-        beard_density=float(rng.uniform(0.35, 0.95)),
-        freckles=float(rng.random() < 0.15) * float(rng.uniform(0.3, 1.0)) * float(tone < 0.5),
-        wrinkles=max(0.0, age - 0.45) * 1.6,
-        rosy=float(rng.random()) * (1 - tone),
-        glasses=float(rng.choice((0.03, 0.9), p=(0.82, 0.18))),
-        marks=_marks(rng),
-        texture=int(rng.integers(2**31)),
-    )
-
-
-def _blend(colours: NDArray[np.float64], place: float) -> NDArray[np.float64]:
-    at = place * (len(colours) - 1)
-    low = min(int(at), len(colours) - 2)
-    return colours[low] + (at - low) * (colours[low + 1] - colours[low])
-
-
-def _rgb(colour: NDArray[np.float64]) -> Colour:
-    red, green, blue = np.clip(colour, 4, 250).tolist()
-    return red, green, blue
-
-
-def _hair_colour(rng: np.random.Generator, tone: float, age: float) -> NDArray[np.float64]:
-    if age > 0.75 and rng.random() < 0.6:
-        colour = _HAIR[6 + rng.integers(2)]
-    elif tone > 0.55 or rng.random() < 0.25:
-        colour = _HAIR[rng.integers(2)]
-    else:
-        colour = _HAIR[rng.integers(1, 6)]
-    return np.asarray(colour + rng.normal(0, 7, 3))
-
-
-def _iris_kind(rng: np.random.Generator, tone: float) -> int:
-    return int(rng.integers(2)) if tone > 0.5 else int(rng.integers(len(_IRIS)))
-
-
-def _style(rng: np.random.Generator, male: bool, age: float) -> str:
-    male_weights = (0.12 + 0.2 * age, 0.26, 0.26, 0.18, 0.08, 0.03, 0.03, 0.04)
-    female_weights = (0.0, 0.04, 0.1, 0.2, 0.18, 0.24, 0.18, 0.06)
-    weights = np.array(male_weights if male else female_weights)
-    return str(rng.choice(STYLES, p=weights / weights.sum()))
-
-
-def _marks(rng: np.random.Generator) -> tuple[Mark, ...]:
-    marks = [
-        Mark("mole", *_place(rng), size=float(rng.uniform(0.018, 0.04)), angle=0.0)
-        for _ in range(int(rng.poisson(0.7)))
-    ]
-    if rng.random() < 0.1:
-        marks.append(
-            Mark("scar", *_place(rng), float(rng.uniform(0.1, 0.25)), float(rng.uniform(0, np.pi)))
-        )
-    return tuple(marks)
-
-
-def _place(rng: np.random.Generator) -> tuple[float, float]:
-    return float(rng.uniform(-0.7, 0.7)), float(rng.uniform(-0.6, 1.15))
+    person = _Person(stream("identity", seed, split, index))
+    return Identity(**{one.name: one.metadata["of"](person) for one in fields(Identity)})

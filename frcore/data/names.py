@@ -1,0 +1,50 @@
+"""Names of files and people in one Unicode form, because file systems keep either form."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+
+def normalised(name: str) -> str:
+    r"""The composed (NFC) form of a name.
+
+    Bytes that are no UTF-8, as old archives have them, become escapes: no table can hold them.
+
+    >>> normalised("e\u0301"), normalised("caf\udce9")
+    ('é', 'caf\\xe9')
+    """
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
+
+
+class NamesOnDisk:
+    """Finds files whose names the disk keeps in another Unicode form than a list does.
+
+    A list is mostly in the composed form (NFC), what macOS unpacked in the decomposed one (NFD).
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._folders: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> str | None:
+        """The path below the root, as it is on disk, for one with `/`; None for none or several."""
+        found = ""
+        for part in name.split("/"):
+            match = self._entries(found).get(normalised(part), [])
+            if len(match) != 1:
+                return None
+            found = f"{found}/{match[0]}" if found else match[0]
+        return found
+
+    def _entries(self, folder: str) -> dict[str, list[str]]:
+        """What lies in a folder, by its composed name."""
+        if folder not in self._folders:
+            entries: dict[str, list[str]] = {}
+            path = self.root / folder
+            for one in path.iterdir() if path.is_dir() else ():
+                if one.name.isprintable():  # Bytes that are no UTF-8 are not.
+                    entries.setdefault(normalised(one.name), []).append(one.name)
+            self._folders[folder] = entries
+        return self._folders[folder]

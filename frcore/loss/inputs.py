@@ -1,0 +1,61 @@
+"""What a loss is given besides embeddings, centres and labels, and directions of zero vectors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""Of what is multiplied. "fp32" leaves operands as they are (float64 stays float64), and so does
+"tf32" outside of the fused kernels, where torch's own setting says what a GPU makes of them; the
+fused kernels round them."""
+
+
+@dataclass(frozen=True)
+class ExtraRows:
+    """Rows that move the class centres but not the encoder: BroadFace's queue.
+
+    Attributes:
+        embedding_QD: without gradient, not normalised.
+        label_Q: their classes.
+    """
+
+    embedding_QD: Tensor
+    label_Q: Tensor
+
+
+@dataclass(frozen=True)
+class EntryFilter:
+    """Entries of the matrix that are taken out because they look like the row's own identity.
+
+    Acts on cos θ_ik, k ≠ y, before the head does, and carries no gradient of its own.
+
+    Attributes:
+        threshold: entries with cos θ_ik above it are taken out.
+        mode: "zero" makes their cosine 0, which still counts in the denominator (insightface's
+            code); "drop" takes them out of it.
+    """
+
+    threshold: float
+    mode: Literal["zero", "drop"]
+
+
+def inverse_norm(x_ND: Tensor) -> Tensor:
+    """1/‖x‖ of each row, (N, 1); 0 for a row of norm 0."""
+    norm_N1 = x_ND.norm(dim=1, keepdim=True)
+    # √tiny: the backward pass squares the reciprocal, and a norm below it underflows to 0 anyway.
+    floor = math.sqrt(torch.finfo(x_ND.dtype).tiny)
+    return norm_N1.clamp_min(floor).reciprocal().where(norm_N1 > 0, 0.0)
+
+
+def unit_rows(x_ND: Tensor) -> Tensor:
+    """Each row divided by its norm; a row of norm 0 stays 0 and gets no gradient.
+
+    `F.normalize` divides such a row by 1e-12 and sends back a gradient of 1e12: one dead embedding
+    (a network's zero, or an underflow in float16) would destroy the model at the next step.
+    """
+    return x_ND * inverse_norm(x_ND)

@@ -1,0 +1,213 @@
+"""A loss in passes over the class centres, of which no logit is ever stored.
+
+The first accumulates the reduction R over the other columns and the embeddings' gradient together,
+as attention accumulates its output. The second, in the backward pass or in the optimiser's step,
+recomputes each tile for the centres' gradient. In between lives only what belongs to rows, so that
+memory is rows × (D + tile).
+
+What acts on one number per row (margin, scale, penalty, the loss itself) is ordinary autograd, as
+in `dense`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frcore.heads.base import Head, HeadBatch
+from frcore.loss.base import LossOutput
+from frcore.loss.deferred import CenterGradient, Weights
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.rows import join, loss_of_rows
+from frcore.loss.tiles import Columns, RowValues, Rule
+
+TILE = 2048
+"""Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""
+
+
+def loss_in_passes(
+    kind: Callable[..., Passes],
+    embedding_ND: Tensor,
+    center_CD: Tensor,
+    label_N: Tensor,
+    head: Head,
+    *,
+    active: Tensor | None = None,
+    extra_rows: ExtraRows | None = None,
+    entry_filter: EntryFilter | None = None,
+    deferred: list[CenterGradient] | None = None,
+    precision: Precision | None = None,
+    tile: int = TILE,
+) -> LossOutput:
+    """The loss in the passes of a backend; for the arguments see `frcore.loss.dense.dense_loss`.
+
+    Args:
+        kind: makes the backend's `Passes`.
+        deferred: where the backward pass leaves the centres' gradient, not yet computed; None
+            computes it there and then, as a (C, D) tensor.
+        precision: of the operands of products with centres; sums and each row's own entry are in
+            32 bits in any case. None is "fp32".
+        tile: columns in memory at a time; any gives the same numbers up to rounding.
+    """
+    columns = Columns(
+        center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
+    )
+    count = len(embedding_ND)
+    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
+    norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
+    passes = kind(columns, unit_MD.detach(), label_M, count, entry_filter, deferred)
+    cosine_M = _OwnCosine.apply(unit_MD, center_CD, passes)
+    batch = HeadBatch(cosine_M, norm_M, label_M, len(center_CD))
+
+    def reduce(target_M: Tensor, scale_M: Tensor, scale: Tensor | float) -> Tensor:
+        passes.set_rule(head, batch, target_M, scale_M, scale)
+        return _Reduction.apply(
+            unit_MD, target_M, scale_M, cosine_M, norm_M, passes, *passes.parameters
+        )
+
+    return loss_of_rows(head, batch, count, passes.statistic, reduce)
+
+
+class Passes:
+    """What the passes of one loss share; a backend says how they go.
+
+    Args:
+        columns: of the matrix.
+        unit_MD: directions of the rows, without gradient.
+        label_M: their classes.
+        count: rows of the batch, which come first.
+        entry_filter: which entries are taken out.
+        deferred: where the backward pass leaves the centres' gradient.
+    """
+
+    rule: Rule
+
+    def __init__(
+        self,
+        columns: Columns,
+        unit_MD: Tensor,
+        label_M: Tensor,
+        count: int,
+        entry_filter: EntryFilter | None,
+        deferred: list[CenterGradient] | None,
+    ) -> None:
+        self.columns, self.unit_MD, self.label_M, self.count = columns, unit_MD, label_M, count
+        self.entry_filter, self.deferred = entry_filter, deferred
+        self.column_M = columns.of(label_M)
+        self.weights: Weights | None = None
+        """Of the other columns, once the backward pass has been at R."""
+
+    def set_rule(
+        self,
+        head: Head,
+        batch: HeadBatch,
+        target_M: Tensor,
+        scale_M: Tensor,
+        scale: Tensor | float,
+    ) -> None:
+        """The head's rule for the other columns; `scale` is what the head gave for `scale_M`."""
+        rows = RowValues.of(target_M, scale_M, batch)
+        precision = self.columns.precision
+        self.rule = Rule(head, rows, self.unit_MD, self.column_M, self.entry_filter, precision)
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """Of the head, with a gradient through R."""
+        return ()
+
+    def statistic(self, scale: Tensor | float) -> Tensor:
+        """log Σ_{k≠y} exp(s cos θ_k) of the batch's rows, (N,); a pass of its own."""
+        raise NotImplementedError
+
+    def reduce(self, wanted: Sequence[bool]) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+        """R (M,), and its slopes by x̂ (N, D) and by the rows' target, scale, cosine and norm.
+
+        Args:
+            wanted: which of those slopes are asked for, x̂'s first.
+        """
+        raise NotImplementedError
+
+    def parameter_gradients(self) -> list[Tensor | None]:
+        """Gradients of `parameters` through R: a pass of its own."""
+        raise NotImplementedError
+
+    def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
+        """∂loss/∂centres from each row's own entry and the loss's slope by it."""
+        return CenterGradient(self.columns, self.rule, cosine_M, slope_M, self.weights)
+
+
+class _OwnCosine(torch.autograd.Function):
+    """Each row's entry in its own column; its backward pass comes after that of R."""
+
+    @staticmethod
+    def forward(ctx: Any, unit_MD: Tensor, center_CD: Tensor, passes: Passes) -> Tensor:
+        """x̂ · ŵ_y, or x̂ · w_y, (M,)."""
+        own_MD = passes.columns.read(passes.label_M)
+        own_MD = own_MD * passes.columns.inverse(own_MD)[:, None]
+        cosine_M = (unit_MD * own_MD).sum(1)
+        ctx.save_for_backward(own_MD, cosine_M)
+        ctx.passes = passes
+        return cosine_M
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """By x̂; the centres' gradient, that of the other columns included, or defers it."""
+        own_MD, cosine_M = ctx.saved_tensors
+        passes: Passes = ctx.passes
+        gradient_MD = slope_M[:, None] * own_MD if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return gradient_MD, None, None
+        centers = passes.gradient(cosine_M, slope_M)
+        if passes.deferred is None:
+            return gradient_MD, centers.dense(), None
+        if not passes.rule.is_plain:
+            # The head's parameters or state may move before the centres do: by their own optimiser,
+            # or by the next of several batches whose gradients add up.
+            passes.rule.head = copy.deepcopy(passes.rule.head)
+        passes.deferred.append(centers)
+        return gradient_MD, None, None
+
+
+class _Reduction(torch.autograd.Function):
+    """R of each row over the other columns, and with it the embeddings' gradient.
+
+    The rows' own entries are an input so that the backward pass comes before theirs, which needs
+    its result; and at all, where embeddings have no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        unit_MD: Tensor,
+        target_M: Tensor,
+        scale_M: Tensor,
+        cosine_M: Tensor,
+        norm_M: Tensor,
+        passes: Passes,
+        *parameters: Tensor,
+    ) -> Tensor:
+        reduced_M, ctx.by_unit_ND, ctx.by_row = passes.reduce(ctx.needs_input_grad[:5])
+        ctx.passes, ctx.parameters = passes, len(parameters)
+        ctx.save_for_backward(reduced_M)
+        return reduced_M
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, ...]:
+        (reduced_M,) = ctx.saved_tensors
+        passes: Passes = ctx.passes
+        # A row without any column has R = −∞ and no slope.
+        slope_M = slope_M.where(reduced_M.isfinite(), 0.0)
+        passes.weights = Weights(reduced_M, slope_M)
+        gradient_MD = None
+        if ctx.by_unit_ND is not None:
+            gradient_MD = ctx.by_unit_ND.new_zeros(len(slope_M), ctx.by_unit_ND.shape[1])
+            gradient_MD[: passes.count] = slope_M[: passes.count, None] * ctx.by_unit_ND
+        rows = [None if by_M is None else slope_M * by_M for by_M in ctx.by_row]
+        parameters = passes.parameter_gradients() if ctx.parameters else []
+        return gradient_MD, *rows, None, *parameters
