@@ -141,7 +141,7 @@ def plan_command(
         reference=reference,
     )  # fmt: skip
     if figure is not None:
-        from frcore.reporting.figures.plan_figure import write_figure
+        from frcore.reporting.figures.roofline import write_figure
 
         write_figure(plan, rows, figure)
     if as_json:
