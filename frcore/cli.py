@@ -64,7 +64,7 @@ def _errors_without_traceback() -> Iterator[None]:
 
 
 def main() -> None:
-    """Entry point of `frcore`; a mistake of the user's ends with its exit code and no traceback.
+    """Entry point of `frcore`; a user's mistake ends with its exit code and no traceback.
 
     So does a request to stop, with 128 + the number of its signal: 130 for Ctrl-C.
     """

@@ -1,4 +1,4 @@
-"""What there is to choose from, what it would take, and whether this machine can."""
+"""Listing components, planning memory and time, checking the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from frcore.components.catalogue import Catalogue
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(help="These in full; also a class of your own, module:Class.")
+    list[str] | None,
+    typer.Argument(help="Show these in full; a class of your own is module:Class."),
 ]
 
 
@@ -89,21 +90,29 @@ def plan_command(
     gpus: Annotated[int, typer.Option(help="GPUs that the classes are divided over.")] = 1,
     batch: Annotated[int, typer.Option(help="Images on each GPU.")] = 1024,
     dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
-    rate: Annotated[float, typer.Option(help="Share of the centres in each step's softmax.")] = 1.0,
+    rate: Annotated[
+        float, typer.Option(help="Fraction of the centres in each step's softmax.")
+    ] = 1.0,
     state: Annotated[str, typer.Option(help="How centres and momentum are stored.")] = "fp32",
     update: Annotated[
         str, typer.Option(help="Of centres that a step does not sample: sparse, lazy, dense.")
     ] = "sparse",
     queue: Annotated[int, typer.Option(help="Rows of BroadFace's queue.")] = 0,
-    head: Annotated[str, typer.Option(help="AdaCos needs a pass more than others.")] = "arcface",
+    head: Annotated[
+        str, typer.Option(help="AdaCos needs one more pass than the others.")
+    ] = "arcface",
     backend: Annotated[str, typer.Option(help="fused, or dense.")] = "fused",
     precision: Annotated[
         str | None,
         typer.Option(help="Of the products: bf16, tf32, fp32. [default: bf16; dense: fp32]"),
     ] = None,
     device: Annotated[str, typer.Option(help="The GPU's ceilings.")] = "h200",
-    tflops: Annotated[float | None, typer.Option(help="Your GPU's, in its place.")] = None,
-    tb_per_second: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
+    tflops: Annotated[
+        float | None, typer.Option(help="Your GPU's arithmetic throughput, instead.")
+    ] = None,
+    tb_per_second: Annotated[
+        float | None, typer.Option(help="Your GPU's memory bandwidth.")
+    ] = None,
     memory_gib: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
     link_gb_per_second: Annotated[float | None, typer.Option(help="Between GPUs.")] = None,
     reference: Annotated[
@@ -132,7 +141,7 @@ def plan_command(
         reference=reference,
     )  # fmt: skip
     if figure is not None:
-        from frcore.reporting.figures.plan_figure import write_figure
+        from frcore.reporting.figures.roofline import write_figure
 
         write_figure(plan, rows, figure)
     if as_json:
@@ -143,7 +152,7 @@ def plan_command(
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check this machine, and which studies in config/ it can run; exit 1 if something is wrong."""
+    """Check this machine and which studies in config/ it can run; exit with 1 on a problem."""
     from frcore.preflight.doctor import diagnose, render
 
     report = diagnose(sorted(Path("config").glob("*.yaml")))

@@ -1,4 +1,4 @@
-"""Is a head better than another, or than it was?"""
+"""Is a head better than another one, or than it used to be?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def compare(
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="What it is compared with, likewise.")
+        str | None, typer.Option(help="What it is compared with, in the same form.")
     ] = None,
     against: Annotated[
         Path | None,
@@ -43,29 +43,32 @@ def compare(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Percentage points that may be lost; 0 if not given.")
+        float | None, typer.Option(help="Percentage points that may be lost; default 0.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Also fail where a larger loss cannot be ruled out.")
+        bool, typer.Option("--strict", help="Also fail if a larger loss cannot be ruled out.")
     ] = False,
     max_slowdown: Annotated[
-        float | None, typer.Option(help="Fail where a step takes more than so many times as long.")
+        float | None, typer.Option(help="Fail if a step takes more than this many times as long.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="The number that counts; repeatable; all if none.")
+        list[str] | None, typer.Option(help="The metric that decides; repeatable; default: all.")
     ] = None,
     judge: Annotated[
-        bool, typer.Option("--judge", help="Show the comparison that was written, and exit as it.")
+        bool,
+        typer.Option(
+            "--judge", help="Show the comparison that was written, and exit with its code."
+        ),
     ] = False,
-    no_fail: Annotated[bool, typer.Option("--no-fail", help="Exit with 0 in any case.")] = False,
+    no_fail: Annotated[bool, typer.Option("--no-fail", help="Always exit with 0.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a head with another, or with what it was: better, worse, or statistically tied?
+    """Compare a head with another one, or with its reference: better, worse, or statistically tied?
 
     From evaluated runs, which `snakemake --cores all compare` makes. Writes Markdown, JSON and a
-    page into results/STUDY/comparison. Exit code 3: a regression, or what else was asked not to be;
-    4: not everything was compared.
+    page into results/STUDY/comparison. Exit code 3: a regression, or another condition that was
+    asked to fail; 4: not everything was compared.
 
     Example: frcore compare --study config/quick.yaml --candidate cosface --baseline arcface
     """

@@ -10,15 +10,15 @@ import typer
 SpecOption = Annotated[
     str | None,
     typer.Option(
-        "--spec", help="Everything the command needs, as JSON or a file of it, as Snakemake gives."
+        "--spec", help="Everything the command needs, as JSON or a JSON file; Snakemake passes it."
     ),
 ]
 SourceOption = Annotated[
     list[str] | None,
     typer.Option(
         "--source",
-        help="With --spec: NAME=PATH, where the source of a set that is read in place is now, if "
-        "it was moved; repeatable.",
+        help="With --spec: NAME=PATH, the present place of a data set that is read where it lies; "
+        "repeatable.",
     ),
 ]
 StudyOption = Annotated[
@@ -28,4 +28,4 @@ ConfigOption = Annotated[
     list[str] | None,
     typer.Option("--config", help="With --study: key=value, as for Snakemake; repeatable."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,4 +1,4 @@
-"""A study under way, and one that is kept."""
+"""Watching a study, and keeping a finished one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from frcore.machine.lifetime import Stopped
 def watch(
     study: StudyOption = None,
     config: ConfigOption = None,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 2.0,
     once: Annotated[bool, typer.Option(help="Show it once and return.")] = False,
 ) -> None:
-    """Show a study while it runs: finished, running, waiting, failed and why, expected end.
+    """Show the progress of a study: finished, running, waiting, failed and why, expected end.
 
     Example: frcore watch --study config/quick.yaml
     """
@@ -35,7 +35,7 @@ def reference(
     to: Annotated[Path, typer.Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],
     page: Annotated[Path | None, typer.Option(help="Also renew the table in this file.")] = None,
 ) -> None:
-    """Keep a finished study's rows and tables as committed reference figures.
+    """Store the rows and tables of a finished study as reference figures to commit.
 
     Example: frcore reference --root results/quick --to results/reference/cpu/quick
     """

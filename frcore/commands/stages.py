@@ -39,16 +39,19 @@ def prepare(
     encoding: Annotated[str, typer.Option(help="With --align: jpeg95, jpeg100 or png.")] = "jpeg95",
     check: Annotated[
         Path | None,
-        typer.Option(help="Prepare nothing: say what this file or folder is, and what is wrong."),
+        typer.Option(
+            help="Prepare nothing; report what this file or folder is and what is wrong with it."
+        ),
     ] = None,
     as_json: JsonOption = False,
     signature: Annotated[
-        str | None, typer.Option(help="With --spec: what the source must contain, from Snakemake.")
+        str | None,
+        typer.Option(help="With --spec: the expected signature of the source, set by Snakemake."),
     ] = None,
 ) -> None:
-    """Make a data set, or bring one into the format that training and evaluation read.
+    """Prepare a data set: generate it, or convert it to the format that later stages read.
 
-    With --check PATH: read all of it, name the first ten problems, exit 1 if there is one.
+    With --check PATH: read everything, list the first ten problems, exit with 1 if there are any.
 
     Example: frcore prepare --study config/quick.yaml --benchmark pairs
     """
@@ -66,8 +69,8 @@ def prepare(
         Console().print(f"{count:,} faces in {out}")
         if unlisted:
             Console(stderr=True).print(
-                f"{len(unlisted):,} pictures in {align} are not in {landmarks} and were left out, "
-                f"the first is {unlisted[0]!r}",
+                f"{len(unlisted):,} pictures in {align} are not listed in {landmarks} and were "
+                f"left out; the first one is {unlisted[0]!r}",
                 markup=False,
             )
         return
@@ -113,7 +116,7 @@ def simulate_ijb(
     dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
 ) -> None:
-    """Write a synthetic folder in the layout of IJB-B or IJB-C, for those who hold neither.
+    """Write a synthetic data set in the layout of IJB-B or IJB-C, for those who have neither.
 
     Example: frcore simulate-ijb data/ijbc-small --scale 0.002 --source faces
     """
@@ -137,7 +140,7 @@ def train(
     config: ConfigOption = None,
     source: SourceOption = None,
 ) -> None:
-    """Train one backbone × head × sampler × seed; a run that was cut off goes on.
+    """Train one backbone × head × sampler × seed; an interrupted run resumes.
 
     Example: frcore train --study config/quick.yaml --run tiny-arcface-full-s0
     """
@@ -178,7 +181,8 @@ def evaluate(
     spec: SpecOption = None,
     study: StudyOption = None,
     train_data: Annotated[
-        Path | None, typer.Option(help="The prepared training set, to tell unseen people.")
+        Path | None,
+        typer.Option(help="The prepared training set, to know which people are unseen."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the JSON files, named after the benchmarks.")
@@ -186,7 +190,7 @@ def evaluate(
     config: ConfigOption = None,
     source: SourceOption = None,
 ) -> None:
-    """Judge one trained run, or a model trained elsewhere, on benchmarks, with intervals.
+    """Evaluate a trained run, or a model trained elsewhere, on benchmarks, with intervals.
 
     Example: frcore evaluate --study config/quick.yaml --run tiny-arcface-full-s0
     """
@@ -248,7 +252,7 @@ def measure(
     out: Annotated[Path | None, typer.Option(help="The JSON file.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Measure speed, memory and energy of one head × sampler; nothing else should run meanwhile.
+    """Measure speed, memory and energy of one head × sampler on an otherwise idle machine.
 
     Example: frcore measure --study config/quick.yaml --head arcface --sampler full
     """
@@ -280,11 +284,11 @@ def report(
     study: StudyOption = None,
     root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="At work at once (Linux); one per core if absent.")
+        int | None, typer.Option(min=1, help="Processes to use (Linux); default: one per core.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write rows, tables, figures and the page from what there is; what is missing is listed.
+    """Write rows, tables, figures and the page from the results so far; what is missing is listed.
 
     Example: frcore report --study config/quick.yaml
     """

@@ -9,8 +9,9 @@ from frcore.components.catalogue import at_place
 from frcore.data.ijb.layout import SYNTHETIC_MARK
 from frcore.data.origin import Origin
 from frcore.data.prepared.draft import PREPARED
-from frcore.data.prepared.folder import Manifest, Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.files import refuse_other_folder, refuse_overlap
+from frcore.records.manifest import Manifest
 from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
 from frcore.study.section import without_places
 

@@ -122,15 +122,20 @@ class TextTable:
         total = sum(int(np.count_nonzero(wrong)) for wrong, _ in checks)
         refuse("lines are wrong", problems, self.remedy, total=total)
 
-    def repeated(self, keys: pd.Series | NDArray[np.int64], what: str) -> Check:
+    def repeated(self, keys: NDArray[np.int64], what: str) -> Check:
         """The rows whose key (N,) an earlier row has, as a check."""
-        series = pd.Series(keys)
+        in_order = np.sort(keys)
+        again = np.zeros(len(keys), bool)
+        if (in_order[1:] == in_order[:-1]).any():
+            # Much more work and memory than sorting.
+            again = pd.Series(keys).duplicated().to_numpy()
 
         def problem(row: int) -> str:
-            first = int((series == series[row]).to_numpy().argmax())
-            return f"{what} is a duplicate of line {first + 1 + self._header}"
+            return (
+                f"{what} is a duplicate of line {(keys == keys[row]).argmax() + 1 + self._header}"
+            )
 
-        return series.duplicated().to_numpy(), problem
+        return again, problem
 
     def _is_allowed(self, name: str, kind: str) -> bool:
         """Whether a column has no value that pyarrow parses but that is not allowed."""

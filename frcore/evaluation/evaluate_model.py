@@ -19,6 +19,7 @@ from frcore.models.networks import CheckpointNetwork, TorchScriptNetwork
 from frcore.models.onnx_session import OnnxSession
 from frcore.models.pixels import Network
 from frcore.models.stored import stored_embeddings
+from frcore.records.evaluation import JudgedModel
 from frcore.study.expansion import EvaluationSpec, ModelSpec
 from frcore.study.models import (
     CheckpointModel,
@@ -143,16 +144,16 @@ def _checked_files(section: Model, benchmark: str) -> dict[str, str]:
     return found
 
 
-def _record(section: Model, about: str, hashes: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "label": section.label,
-        "kind": section.kind,
-        "input": about,
-        "files": dict(hashes),
-        "trained_on": section.trained_on,
-        "source": section.source,
-        "licence": section.licence,
-    }
+def _record(section: Model, about: str, hashes: Mapping[str, str]) -> JudgedModel:
+    return JudgedModel(
+        label=section.label,
+        kind=section.kind,
+        input=about,
+        files=dict(hashes),
+        trained_on=section.trained_on,
+        source=section.source,
+        licence=section.licence,
+    )
 
 
 def _notes(section: Model, about: str, hashes: Mapping[str, str]) -> list[str]:

@@ -15,20 +15,28 @@ IntArray = NDArray[np.int64]
 
 
 class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
-    """The protocol has too few impostor pairs for the false accept rate that was asked for."""
+    """The protocol has too few impostor pairs (or non-mated searches) for the rate asked for."""
 
-    def __init__(self, far: float, impostors: int, needed: int):
-        super().__init__(
-            f"FAR {far:g} cannot be resolved with {impostors:,} impostor pairs, where one false "
-            f"accept is already a FAR of {1 / impostors:.2g}; it takes at least {needed:,} "
-            "impostor pairs: ask for a larger FAR or use a benchmark with more of them"
-            if impostors
-            else f"no impostor pairs, so there is no threshold of FAR {far:g}; it takes at least "
-            f"{needed:,} of them: use a benchmark with pairs of different people"
-        )
-        self.far = far
-        self.impostors = impostors
-        self.needed = needed
+    def __init__(
+        self,
+        far: float,
+        impostors: int,
+        needed: int,
+        rate: str = "FAR",
+        unit: str = "impostor pairs",
+    ):
+        if impostors:
+            super().__init__(
+                f"{rate} {far:g} cannot be resolved with {impostors:,} {unit}, where one false "
+                f"accept is already a {rate} of {1 / impostors:.2g}; it takes at least "
+                f"{needed:,} {unit}: ask for a larger {rate} or use a benchmark with more of them"
+            )
+        else:
+            super().__init__(
+                f"no {unit}, so there is no threshold of {rate} {far:g}; it takes at least "
+                f"{needed:,} of them: use a benchmark with pairs of different people"
+            )
+        self.far, self.impostors, self.needed = far, impostors, needed
 
 
 def as_scores(values: ArrayLike, name: str) -> FloatArray:

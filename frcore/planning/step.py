@@ -12,7 +12,8 @@ docs/planning.md derives the numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import compress
+from typing import Literal, NamedTuple
 
 from frcore.errors import UserError, unknown_name
 from frcore.planning.devices import Device
@@ -21,8 +22,7 @@ FLOAT = 4
 """Bytes of a float32, in which all vectors with one number per class or row are."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """How a class centre and its momentum are stored; bytes per element of the centre.
 
     Attributes:
@@ -182,14 +182,12 @@ def plan_step(shape: Shape, device: Device) -> Plan:
     """
     if shape.precision not in device.tflops:
         raise unknown_name("precision", shape.precision, device.tflops, where="--precision")
-    if shape.backend == "dense":
-        parts = dense_parts(shape)
-        times = [p.compute_ms(device, shape.precision) + p.memory_ms(device) for p in parts]
-        memory = dense_memory(shape)
-    else:
-        parts = fused_parts(shape)
-        times = [max(p.compute_ms(device, shape.precision), p.memory_ms(device)) for p in parts]
-        memory = fused_memory(shape)
+    dense = shape.backend == "dense"
+    parts = dense_parts(shape) if dense else fused_parts(shape)
+    # What single kernels take adds up; the larger of the two bounds a pass.
+    times = [(sum if dense else max)((part.compute_ms(device, shape.precision),
+                                      part.memory_ms(device))) for part in parts]  # fmt: skip
+    memory = dense_memory(shape) if dense else fused_memory(shape)
     exchanged = exchanged_bytes(shape)
     seconds = sum(exchanged.values()) / (device.link_gb_per_second * 1e9)
     return Plan(shape, device, parts, sum(times), exchanged, 1e3 * seconds, memory)
@@ -204,32 +202,19 @@ def fused_parts(shape: Shape) -> tuple[Part, ...]:
     """
     state, dim, active = STATES[shape.state], shape.dim, shape.active
     product = 2.0 * active * dim  # FLOP of a product for each row
-    passes = []
-    if shape.rate < 1:
+    read = active * (state.read * dim + FLOAT)
+    parts = [
         # Random numbers written and read, indices written: sorting and selecting take more.
-        moved = 2 * FLOAT * shape.classes + 8 * active
-        passes.append(Part("sampling", 0.0, moved))
-    if shape.statistic:
-        moved = active * (state.read * dim + FLOAT)
-        passes.append(Part("statistic", product * shape.rows, moved))
-    passes.append(
-        Part(
-            "pass 1: loss, dX",
-            product * (2 * shape.rows + shape.queue),
-            active * (state.read * dim + FLOAT),
-        )
-    )
-    passes.append(
-        Part(
-            "pass 2: dW, SGD",
-            product * (2 * shape.rows + 2 * shape.queue),
-            active * (state.update * dim + 2 * FLOAT),
-        )
-    )
-    if shape.rate < 1 and shape.update == "dense":
-        moved = (shape.classes - active) * 2 * state.stored * dim
-        passes.append(Part("SGD of the rest", 0.0, moved))
-    return tuple(passes)
+        Part("sampling", 0.0, 2 * FLOAT * shape.classes + 8 * active),
+        Part("statistic", product * shape.rows, read),
+        Part("pass 1: loss, dX", product * (2 * shape.rows + shape.queue), read),
+        Part("pass 2: dW, SGD", product * (2 * shape.rows + 2 * shape.queue),
+             active * (state.update * dim + 2 * FLOAT)),
+        Part("SGD of the rest", 0.0, (shape.classes - active) * 2 * state.stored * dim),
+    ]  # fmt: skip
+    sampled = shape.rate < 1
+    needed = (sampled, shape.statistic, True, True, sampled and shape.update == "dense")
+    return tuple(compress(parts, needed))
 
 
 def dense_parts(shape: Shape) -> tuple[Part, ...]:
@@ -254,7 +239,7 @@ def fused_memory(shape: Shape) -> dict[str, float]:
         "workspace": 8 * FLOAT * rows * shape.dim + 17e6,
         "embeddings and gradient": 2 * FLOAT * rows * shape.dim,
     }
-    return memory | _sampling_memory(shape) | _queue_memory(shape)
+    return memory | _sampling_and_queue_memory(shape)
 
 
 def dense_memory(shape: Shape) -> dict[str, float]:
@@ -269,19 +254,12 @@ def dense_memory(shape: Shape) -> dict[str, float]:
     else:
         temporary = max(logits + 6 * dim, 21.6 * dim) * shape.classes
     memory = {"centres and momentum": 8 * dim * shape.classes, "temporaries": temporary}
-    return memory | _sampling_memory(shape) | _queue_memory(shape)
+    return memory | _sampling_and_queue_memory(shape)
 
 
-def _sampling_memory(shape: Shape) -> dict[str, float]:
-    if shape.rate == 1:
-        return {}
-    return {"sampling": FLOAT * shape.classes + 2 * 8 * shape.active}
-
-
-def _queue_memory(shape: Shape) -> dict[str, float]:
-    if not shape.queue:
-        return {}
-    return {"queue": 2.0 * FLOAT * shape.queue * shape.dim}
+def _sampling_and_queue_memory(shape: Shape) -> dict[str, float]:
+    memory = {"sampling": FLOAT * shape.classes + 2 * 8 * shape.active} if shape.rate < 1 else {}
+    return memory | ({"queue": 2.0 * FLOAT * shape.queue * shape.dim} if shape.queue else {})
 
 
 def exchanged_bytes(shape: Shape) -> dict[str, float]:

@@ -18,10 +18,11 @@ from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.loss import LossOutput
 from frcore.optimizer import build_centers_optimizer
+from frcore.records.metrics import EpochEvent, StepEvent
 from frcore.samplers import build_sampler
 from frcore.study.expansion import RunSpec
 from frcore.training.class_angles import ClassAngles
-from frcore.training.diagnostics import epoch_figures
+from frcore.training.diagnostics import center_angles
 from frcore.training.metrics import AngleStatistics, MetricsFile, head_state
 from frcore.training.schedule import learning_rate_factor
 from frcore.training.touches import CenterTouches
@@ -72,8 +73,8 @@ class _EpochLog:
         self.images += len(output.row_loss_N)
         self.loss_sum += output.row_loss_N.sum()
 
-    def step_record(self, output: LossOutput, negative_angle: Tensor) -> dict[str, float]:
-        """Figures of a logged step; the throughput is since the one before."""
+    def step_figures(self, output: LossOutput, negative_angle: Tensor) -> dict[str, Any]:
+        """Of a logged step; the throughput is since the one before."""
         target, negative = self.angles.add(output.target_cosine_N, negative_angle)
         now = time.perf_counter()
         throughput = (self.images - self.images_logged) / (now - self.logged_at)
@@ -86,15 +87,15 @@ class _EpochLog:
             "negative_angle": negative,
         }
 
-    def epoch_record(self) -> dict[str, Any]:
-        """Figures of the whole epoch."""
+    def epoch_figures(self) -> dict[str, Any]:
+        """Of the whole epoch."""
         seconds = time.perf_counter() - self.started
         return {
             "loss": self.loss_sum.item() / self.images,
             "seconds": seconds,
             "images_per_second": self.images / seconds,
             "scale": self.scale,
-            **self.angles.record(),
+            **self.angles.figures(),
         }
 
 
@@ -182,11 +183,11 @@ class Trainer:
         return nn.functional.cosine_similarity(embedding_ND.to(center_ND.dtype), center_ND)
 
     def train_epoch(
-        self, metrics: MetricsFile, progress: Callable[[dict[str, Any]], None] | None = None
-    ) -> dict[str, Any]:
-        """One pass over the data; writes its lines and gives the epoch's figures.
+        self, metrics: MetricsFile, progress: Callable[[StepEvent], None] | None = None
+    ) -> EpochEvent:
+        """One pass over the data; writes its lines and gives the epoch's.
 
-        `progress` is called with each logged step's figures.
+        `progress` is called with each logged step's.
         """
         log = _EpochLog(self.device)
         every = max(1, len(self.batches) // LOGS_PER_EPOCH)
@@ -207,24 +208,24 @@ class Trainer:
                 self.last_loss = loss
             if is_logged:
                 negative_angle = self.classifier.negative_angles(embedding_ND, label_N)
-                record = {
-                    "step": self.step,
-                    "epoch": self.step / len(self.batches),
-                    "loss": self.last_loss,
-                    "learning_rate": rate,
-                    **log.step_record(output, negative_angle),
+                event = StepEvent(
+                    step=self.step,
+                    epoch=self.step / len(self.batches),
+                    loss=self.last_loss,
+                    learning_rate=rate,
+                    **log.step_figures(output, negative_angle),
                     **head_state(self.classifier.head),
-                }
-                metrics.write("step", **record)
+                )
+                metrics.write(event)
                 if progress is not None:
-                    progress(record)
+                    progress(event)
         self.epoch += 1
-        summary = {"epoch": self.epoch, **log.epoch_record()}
-        self.seconds += summary["seconds"]
-        self.epoch_loss = summary["loss"]
+        figures = log.epoch_figures()
+        self.seconds += figures["seconds"]
+        self.epoch_loss = figures["loss"]
         self.backend_name = self.classifier.backend_name  # of "auto" what it picked
-        summary["centers"] = epoch_figures(self.classifier)
-        metrics.write("epoch", **summary)
+        summary = EpochEvent(epoch=self.epoch, **figures, centers=center_angles(self.classifier))
+        metrics.write(summary)
         return summary
 
     def diagnose(

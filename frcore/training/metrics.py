@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,33 @@ from torch import Tensor
 from frcore.errors import UserError
 from frcore.heads.base import Head
 from frcore.machine.faults import refusals_told
+from frcore.records.metrics import Event
 
 ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
 """Bins of the angle histograms: 2 degrees."""
-
-
-Listener = Callable[[str, Mapping[str, Any]], None]
-"""Is told each event and its values, after they are in the file."""
 
 
 class MetricsFile:
     """Writes JSON lines, from the beginning or after the `lines` that a checkpoint had seen.
 
     The checkpoint keeps them because the file may be gone: Snakemake removes a job's outputs before
-    it runs the job again. `listener` hears of the new lines only.
+    it runs the job again. `listener` is called with each new line, after it is in the file.
     """
 
-    def __init__(self, path: Path, *, lines: str = "", listener: Listener | None = None) -> None:
+    def __init__(
+        self, path: Path, *, lines: str = "", listener: Callable[[Event], None] | None = None
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._listener = listener
         self._file = path.open("w", encoding="utf-8")
         self._put(lines)
 
-    def write(self, event: str, **values: Any) -> None:
+    def write(self, event: Event) -> None:
         """One line, readable by others at once; a value that is not finite becomes null."""
-        line = json.dumps({"event": event, **_finite(values)}, allow_nan=False)
-        self._put(line + "\n")
+        self._put(json.dumps(_finite(event.line()), allow_nan=False) + "\n")
         if self._listener is not None:
-            self._listener(event, values)
+            self._listener(event)
 
     def _put(self, text: str) -> None:
         with refusals_told(self._path):
@@ -68,7 +66,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def head_state(head: Head) -> dict[str, dict[str, float]]:
+def head_state(head: Head) -> dict[str, Any]:
     """`{"head": {name: value}}` of what `Head.diagnostics` offers; nothing if that is nothing.
 
     Raises:
@@ -106,8 +104,8 @@ class AngleStatistics:
             means.append(float(angles.mean()) if angles.size else math.nan)
         return means[0], means[1]
 
-    def record(self) -> dict[str, Any]:
-        """The epoch's figures for its JSON line."""
+    def figures(self) -> dict[str, Any]:
+        """The epoch's, for its line."""
         (target, negative) = (
             float(total / count) if count else math.nan for total, count in self._sums
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frcore.comparison.paired import enough, family_level, paired_numbers
+from frcore.comparison.paired import family_level, paired_numbers
 from frcore.comparison.results import Number
 from frcore.errors import UserError
 from frcore.results.rows import collect
@@ -89,11 +89,6 @@ def test_what_both_cannot_give_does_not_widen_the_others(tmp_path):
     assert both[1].why.startswith("FAR 0.01 allows 2 false accepts of 200 impostor pairs")
     with pytest.raises(UserError, match=r"did you mean 'templates.tar.0.1'"):
         compared(tmp_path, metrics=["templates.tar.1"])
-
-
-def test_the_ends_are_no_single_draw():
-    for count in (1, 6, 40):
-        assert enough(count) * (1 - family_level(count)) / 2 == pytest.approx(5, abs=0.1)
 
 
 def test_a_planted_loss_is_a_regression_and_a_gain_is_better(tmp_path):

@@ -181,7 +181,7 @@ def test_rows():
     assert val["far_achieved"] is not None
     assert "±" in accuracy["note"]
     assert accuracy["low"] is None
-    assert set(accuracy) == set(accuracy_rows(scored(scores, same, fold), "all", 100).rows[0])
+    assert set(accuracy) == set(accuracy_rows(scored(scores, same, fold), "all").rows[0])
 
 
 def test_no_rows_without_folds():

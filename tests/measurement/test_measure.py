@@ -10,7 +10,7 @@ import pytest
 from frcore.errors import UserError
 from frcore.files import read_json
 from frcore.heads import HEADS
-from frcore.measurement import attempts
+from frcore.measurement import conditions
 from frcore.measurement.load import cores
 from frcore.measurement.measure import measure
 from frcore.samplers import SAMPLERS
@@ -154,7 +154,7 @@ def test_a_disturbed_row_is_measured_again_in_a_fresh_process(tmp_path, monkeypa
     spinners = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores())
     ]
-    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(conditions, "PAUSE_SECONDS", 0)
     try:
         record = measure(make_spec(attempts=2), tmp_path / "m.json")
     finally:
@@ -201,7 +201,7 @@ def test_a_row_whose_process_was_killed_is_measured_again(monkeypatch, tmp_path)
     (tmp_path / "killed_head.py").write_text(KILLED_ONCE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(conditions, "PAUSE_SECONDS", 0)
     record = measure(make_spec("killed_head:KilledOnce", attempts=2), tmp_path / "m.json")
     (row,), (other,) = record["rows"], record["other_attempts"]
     assert (row["status"], row["attempts"], row["error"]) == ("ok", 2, None)

@@ -21,7 +21,6 @@ from frcore.measurement.monitor import (
     time_steps,
     why_missing,
 )
-from frcore.measurement.timing import StepTimes
 from tests.measurement.simulated import GIB, SimulatedBoard, SimulatedNvml
 
 
@@ -51,7 +50,7 @@ def timed(monkeypatch):
             during(board)
             look()
             after(board)
-            return StepTimes(3.0, 2.0, 4.0, 0.5)
+            return {"step_ms": 3.0, "step_ms_low": 2.0, "step_ms_high": 4.0, "cpu_ms_per_step": 0.5}
 
         monkeypatch.setattr(monitor, "time_on_cuda", queue)
         with Nvml(SimulatedNvml(board)) as nvml:

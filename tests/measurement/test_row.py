@@ -96,7 +96,7 @@ def cuda_spec(**changes) -> MeasurementSpec:
 
 
 def test_a_whole_row_of_a_gpu(board):
-    row = measure_row(cuda_spec(warmup=2), 40).as_dict()
+    row = measure_row(cuda_spec(warmup=2), 40).model_dump()
     missing = {name for name, value in row.items() if value is None}
     assert missing == {"error", "bytes_asked", "disturbed", "loss_precision", "notes"}
     assert row["power_watts"] == pytest.approx(200, rel=0.05)

@@ -49,7 +49,7 @@ def both(tmp_path_factory) -> Made:
 
 
 def summary_of(found: Made) -> Summary:
-    return Summary(found.study, found.rows, Scores(found.root, found.rows, 200))
+    return Summary(found.study, found.rows, Scores(found.root, found.rows))
 
 
 def test_every_file_is_written(alone, both):
@@ -98,7 +98,7 @@ def test_models_change_nothing_about_the_trained_ones(both, tmp_path):
     without = make_study()
     tree = Tree(without, tmp_path / "toy", skill={"arcface": 0.5, "softmax": 0.05}).everything()
     rows = collect(without, tree.root)
-    plain = Summary(without, rows, Scores(tree.root, rows, 200))
+    plain = Summary(without, rows, Scores(tree.root, rows))
     summary = summary_of(both)
     for column in plain.columns:
         assert plain.differences(column) == summary.differences(column)

@@ -87,9 +87,9 @@ def test_disturbed_points_are_ringed(complete: Made, disturbed: Rows, summary: S
 def test_the_answer_says_how_many_times_are_disturbed(
     complete: Made, disturbed: Rows, summary: Summary
 ):
-    assert "held the machine up" not in " ".join(answer(summary).sentences)
+    assert "disturbed" not in " ".join(answer(summary).sentences)
     told = Summary(complete.study, disturbed, summary.scores)
-    assert "something else held the machine up during 1 of the 4" in answer(told).sentences[1]
+    assert "; 1 of the 4 measurements were disturbed" in answer(told).sentences[1]
 
 
 def test_the_first_table_marks_disturbed_times(complete: Made, disturbed: Rows, summary: Summary):

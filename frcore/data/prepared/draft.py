@@ -17,10 +17,6 @@ from frcore.data.pixels.decoding import BadImageError
 from frcore.data.prepared.folder import (
     IMAGES,
     MANIFEST,
-    Manifest,
-    Protocol,
-    Skipped,
-    Storage,
     image_content,
 )
 from frcore.data.prepared.in_place import InPlaceImages
@@ -37,6 +33,7 @@ from frcore.data.prepared.tables import (
 from frcore.errors import UserError, check_classes
 from frcore.files import FolderKind, atomic_directory, write_json
 from frcore.machine.faults import reserve
+from frcore.records.manifest import Manifest, Protocol, Skipped, Storage
 
 PREPARED = FolderKind(
     "a prepared data set",
@@ -176,4 +173,4 @@ def _finish(
         warnings=tuple(draft.warnings),
         **{key: value for key, value in about.items() if key != "origin"},
     )
-    write_json(draft.folder / MANIFEST, manifest.model_dump(mode="json"))
+    manifest.write(draft.folder / MANIFEST)

@@ -16,7 +16,7 @@ from frcore.errors import UserError
 from frcore.files import write_text
 from frcore.heads import HEADS
 from frcore.heads.adacos_fixed import fixed_scale
-from frcore.reporting.figures.canvas import look, save_svg
+from frcore.reporting.figures.canvas import look, save
 from frcore.reporting.figures.head_curves import NORM, NUM_CLASSES
 from frcore.reporting.figures.heads import REFERENCE_SCALE, plot_heads
 from frcore.samplers import SAMPLERS
@@ -41,7 +41,7 @@ def write_docs(folder: Path) -> None:
     write_text(folder / "heads.md", heads_page(folder))
     write_text(samplers, text)
     with look():
-        save_svg(plot_heads(list(HEADS)), folder / "heads.svg")
+        save(plot_heads(list(HEADS)), folder / "heads.svg")
 
 
 def heads_page(folder: Path) -> str:

@@ -33,7 +33,7 @@ from tests.reporting.tree import Tree, make_study
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:
     rows = collect(study, root)
-    return all_tables(Summary(study, rows, Scores(root, rows, 10)), root)
+    return all_tables(Summary(study, rows, Scores(root, rows)), root)
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -188,7 +188,7 @@ def test_whatever_a_head_offers_has_a_panel(complete: Made, broken: Made):
 
 
 def test_center_angles_show_what_the_epochs_say(complete: Made):
-    figure = drawn(complete, angles.center_angles)
+    figure = drawn(complete, plot_training.center_angles)
     assert titles(figure) == ["arcface", "softmax"]
     shown = {tuple(line.get_ydata()) for line in figure.axes[0].lines}
     assert shown == {(90.0,), (55.0,), (60.0,)}

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from frcore.errors import UserError
 from frcore.planning import Shape, get_device, plan_step
 from frcore.planning.measured import Measured
-from frcore.reporting.figures.plan_figure import write_figure
 from frcore.reporting.figures.planned import POINTS, planned_shape
-from frcore.reporting.figures.roofline import roofline, session_roofline
+from frcore.reporting.figures.roofline import roofline, session_roofline, write_figure
 from frcore.results.rows import Rows, collect
 from frcore.study.config import Study
 from frcore.study.parts import Component

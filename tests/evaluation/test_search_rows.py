@@ -9,14 +9,15 @@ import pytest
 from frcore.data.prepared.draft import written_absent
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.identification import search, tpir_at_fpir
-from frcore.evaluation.intervals.search_bootstrap import RankShare, SearchBootstrap
-from frcore.evaluation.judge_search import (
-    all_search_rows,
+from frcore.evaluation.identification import (
     score_and_search,
+    search,
     searches_of,
     stored_arrays,
+    tpir_at_fpir,
 )
+from frcore.evaluation.intervals.uncertainty import RankShare, intervals_of_searches
+from frcore.evaluation.judge import all_search_rows
 from frcore.evaluation.protocol import rows_needed
 from frcore.evaluation.templates import normalise
 from frcore.study.parts import Evaluation
@@ -75,7 +76,7 @@ def by_hand(embeddings, person, number):
 
 def test_each_gallery_is_searched_and_the_mean_comes_first(found):
     result, embeddings, person = found
-    rows = all_search_rows(result, 200)
+    rows = all_search_rows(result)
     expected = {number: by_hand(embeddings, person, number) for number in (1, 2)}
     assert [row["gallery"] for row in rows[:12]] == [None] * 4 + [1] * 4 + [2] * 4
     for row in rows[:12]:
@@ -85,7 +86,7 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
             values = [np.mean(one.rank[one.mated] <= row["rank"]) for one in chosen]
         elif row["fpir"] * 60 < 1:
             assert (row["value"], row["low"]) == (None, None)
-            assert "at least 100: ask for a larger FPIR" in row["note"]
+            assert "at least 100 non-mated searches: ask for a larger FPIR" in row["note"]
             continue
         else:
             points = [tpir_at_fpir(one, row["fpir"]) for one in chosen]
@@ -104,7 +105,7 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
 
 
 def test_probes_of_people_that_were_trained_on_are_left_out_beside_all(found):
-    rows = all_search_rows(found[0], 200)
+    rows = all_search_rows(found[0])
     unseen = [row for row in rows if row["subset"] == "unseen"]
     assert len(unseen) == len(rows) / 2
     # The last twenty images are ten probes of the last two people.
@@ -118,8 +119,8 @@ def test_what_is_stored_gives_the_same_intervals(found):
         for one, other in zip(searches, which.galleries.values(), strict=True):
             for name, column in vars(other).items():
                 np.testing.assert_array_equal(vars(one)[name], column)
-        row = next(r for r in all_search_rows(result, 200) if r["subset"] == subset)
-        again = SearchBootstrap({"a": searches}, metrics={"a": RankShare(1)}, replicates=200)
+        row = next(r for r in all_search_rows(result) if r["subset"] == subset)
+        again = intervals_of_searches({"a": searches}, metrics={"a": RankShare(1)})
         estimate = again.mean(["a"])
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
             (row["value"], row["low"], row["high"])
