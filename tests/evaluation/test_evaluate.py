@@ -83,6 +83,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", ["none", "sum"])
 def test_pairs_are_scored_and_judged_as_by_hand(synthetic, tmp_path, flip):
     out = tmp_path / "pairs.json"
@@ -122,6 +123,7 @@ def packed_without_names(pairs: Path, into: Path) -> InsightFaceBin:
     return InsightFaceBin(kind="insightface_bin", path=str(path))
 
 
+@pytest.mark.slow
 def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
     packed = packed_without_names(synthetic / "pairs", tmp_path)
     prepare(BenchmarkSpec(name="packed", image=IMAGE, data=packed), tmp_path / "packed")
@@ -286,6 +288,7 @@ def judge(root: Path, benchmark: str, out: Path) -> dict:
     return evaluate(evaluation_spec(), root / "run", root / benchmark, root / "train", out)
 
 
+@pytest.mark.slow
 def test_people_of_the_training_set_are_counted_and_left_out_beside_all(crossed, tmp_path):
     result = judge(crossed, "pairs", tmp_path / "x.json")
     stored, data = np.load(tmp_path / "x.npz"), Prepared.open(crossed / "pairs")

@@ -146,6 +146,7 @@ def test_no_inode_is_left(small_disk):
     assert "can hold no more files (all its 8 inodes are in use)" in told
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_changes_no_exit_code():
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "frcore.cli", "heads", "arcfase"]
