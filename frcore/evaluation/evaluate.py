@@ -16,10 +16,17 @@ from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.identification import score_and_search, stored_arrays
 from frcore.evaluation.insightface import NOTE, insightface_rows
-from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, tar_rows
-from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
-from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
+from frcore.evaluation.judge import (
+    PAIR_FARS,
+    SEARCH_NOTE,
+    Judged,
+    Row,
+    accuracy_rows,
+    all_search_rows,
+    tar_rows,
+)
 from frcore.evaluation.notes import OWN_CHECKPOINT, notes
 from frcore.evaluation.protocol import (
     Overlap,
@@ -137,9 +144,9 @@ def judge_embeddings(
     known = train is not None and people_are_known(test, train)
     if known:
         _refuse_leak(test, overlap)
-    judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
+    judged = _judge(test, pairs, overlap)
     theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
-    searched = all_search_rows(found, spec.evaluation.bootstrap)
+    searched = all_search_rows(found)
     record = EvaluationRecord(
         run=subject.id,
         spec_hash=spec.hash,
@@ -243,25 +250,23 @@ def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
     return fars_of_pairs(int((~pairs.same[pairs.tested]).sum()), PAIR_FARS)
 
 
-def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap, replicates: int) -> Judged:
+def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap) -> Judged:
     """Rows of all pairs and, where people were trained on, of pairs without them."""
     fars = _fars(test, pairs)
-    judged = _judge_subset(test, pairs, "all", fars, replicates)
+    judged = _judge_subset(test, pairs, "all", fars)
     if not overlap.seen_people:
         return judged
     # The pairs that choose a threshold are kept: the subset is about who is judged.
     unseen = pairs.take(pairs.unseen | ~pairs.tested)
-    rows = _judge_subset(test, unseen, "unseen", fars, replicates).rows
+    rows = _judge_subset(test, unseen, "unseen", fars).rows
     return Judged(judged.rows + rows, judged.threshold)
 
 
-def _judge_subset(
-    test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float], replicates: int
-) -> Judged:
-    tar: list[Row] = tar_rows(pairs, subset, fars, replicates)
+def _judge_subset(test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float]) -> Judged:
+    tar: list[Row] = tar_rows(pairs, subset, fars)
     if test.manifest.protocol == "templates":
         return Judged(tar, None)
-    judged = accuracy_rows(pairs, subset, replicates)
+    judged = accuracy_rows(pairs, subset)
     return Judged(judged.rows + tar, judged.threshold)
 
 

@@ -32,7 +32,7 @@ class Outcome:
         error: why there is none.
         user_error: whether that is a mistake in the user's input.
         out_of_memory: whether the system ended it for lack of memory.
-        from_outside: whether somebody else ended it, which says nothing about what it did.
+        from_outside: whether another process ended it, which is no result of what it did.
     """
 
     value: Any = None

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from frcore.evaluation.intervals.uncertainty import Estimate
+from frcore.evaluation.intervals.estimates import Estimate
 from frcore.machine import parallel
 from frcore.results.column import Column, Mark, Method
 from frcore.results.rows import Rows, why_few
-from frcore.results.scores import Drawn, Scores
+from frcore.results.scores import Found, Scores
 from frcore.study.config import Study
 
 LEVEL = 0.95
@@ -142,17 +142,17 @@ class Summary:
             )
             for name in self.study.benchmarks
         }
-        for numbers, differences, drawn in parallel.compute(jobs, processes).values():
+        for numbers, differences, found in parallel.compute(jobs, processes).values():
             self._numbers |= numbers
             self._differences |= differences
-            self.scores.take(drawn)
+            self.scores.take(found)
 
     def _of_benchmark(
         self, name: str, own: Sequence[Column]
-    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Drawn]:
+    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Found]:
         numbers = {(m, column): self.cell(m, column) for m in self.methods for column in own}
         differences = {column: self.differences(column) for column in own}
-        return numbers, differences, self.scores.drawn(name)
+        return numbers, differences, self.scores.found(name)
 
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows

@@ -148,6 +148,7 @@ def test_one_child_for_each_row_leaves_no_history(tmp_path):
     assert abs(after["rss_peak_mib"] - alone["rss_peak_mib"]) < 4
 
 
+@pytest.mark.slow
 def test_a_disturbed_row_is_measured_again_in_a_fresh_process(tmp_path, monkeypatch):
     """Real load: threads that spin take this machine's other cores and wait for this one's."""
     spinners = [

@@ -43,13 +43,27 @@ class Ranked:
     def tar_at_fars(self, fars: Sequence[float]) -> list[TarAtFar]:
         """`frcore.evaluation.metrics.tar_at_fars`, from what is sorted already."""
         allowed = [allowed_false_accepts(far, self.impostors) for far in fars]
-        highest = self.tail(max(allowed, default=0) + 1)
+        highest = self._highest(max(allowed, default=0) + 1)
         scores = self.scores
         return points_of_highest(
             scores[self.genuine], scores[highest], self.impostors, fars, allowed
         )
 
-    def tail(self, depth: int) -> IntArray:
+    def impostors_above(self, count: int) -> IntArray:
+        """The impostor pairs above that of rank `count`, 0 the highest: as many or, in ties, fewer.
+
+        `count` is less than the number of impostor pairs.
+        """
+        highest = self._highest(count + 1)
+        # The order is descending, and so is searched by its negative.
+        return highest[: np.searchsorted(-self.scores[highest], -self.scores[highest[count]])]
+
+    def genuine_above(self, count: int) -> IntArray:
+        """The genuine pairs above the impostor pair of rank `count`."""
+        barred = self.scores[self._highest(count + 1)[count]]
+        return self.genuine[: np.searchsorted(-self.scores[self.genuine], -barred)]
+
+    def _highest(self, depth: int) -> IntArray:
         """At least the `depth` impostor pairs of the highest scores, the highest first."""
         depth = min(depth, self.impostors)
         if self._tail.size < depth:

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
 from frcore.evaluation.intervals.estimates import Estimate
+from frcore.evaluation.intervals.people import people_of_pairs
 from frcore.evaluation.intervals.uncertainty import (
     Accuracy,
     TarAt,
     interval_of_mean,
+    intervals_of_pairs,
     paired_difference,
 )
 
@@ -41,8 +42,8 @@ def assert_same(one: Estimate, other: Estimate) -> None:
 def test_same_as_one_call_each(protocol, metric):
     scores, same, a, b = protocol
     metrics = dict.fromkeys(scores, metric)
-    shared = SharedBootstrap(scores, same, a, b, metrics=metrics, replicates=150, rng_seed=4)
-    settings = {"metric": metric, "replicates": 150, "rng_seed": 4}
+    shared = intervals_of_pairs(scores, people_of_pairs(same, a, b), metrics=metrics)
+    settings = {"metric": metric}
     one, two = [scores["run0"], scores["run1"]], [scores["run2"], scores["run3"]]
     assert_same(shared.mean(["run0", "run1"]), interval_of_mean(one, same, a, b, **settings))
     assert_same(shared.mean(["run3"]), interval_of_mean(scores["run3"], same, a, b, **settings))
@@ -55,10 +56,8 @@ def test_same_as_one_call_each(protocol, metric):
 def test_pooled_spread_over_seeds_is_that_of_an_analysis_of_variance(protocol):
     scores, same, a, b = protocol
     groups = [["run0", "run1"], ["run2", "run3"]]
-    shared = SharedBootstrap(
-        scores, same, a, b, metrics=dict.fromkeys(scores, Accuracy(10)), groups=groups,
-        replicates=150,
-    )  # fmt: skip
+    people, metrics = people_of_pairs(same, a, b), dict.fromkeys(scores, Accuracy(10))
+    shared = intervals_of_pairs(scores, people, metrics=metrics, groups=groups)
     tables = [[shared.values[run] for run in group] for group in groups]
     # F of the one-way analysis is (between / 1) / (within / 2): scipy gives F, so within follows.
     between = 2 * sum((np.mean(table) - np.mean(tables)) ** 2 for table in tables)
@@ -72,9 +71,9 @@ def test_pooled_spread_over_seeds_is_that_of_an_analysis_of_variance(protocol):
 
 def test_pooling_one_group_changes_nothing_but_the_words(protocol):
     scores, same, a, b = protocol
-    settings = {"metrics": dict.fromkeys(scores, TarAt(0.05)), "replicates": 150}
+    people, metrics = people_of_pairs(same, a, b), dict.fromkeys(scores, TarAt(0.05))
     runs = ["run0", "run1"]
-    plain = SharedBootstrap(scores, same, a, b, **settings).mean(runs)
-    pooled = SharedBootstrap(scores, same, a, b, groups=[runs], **settings).mean(runs)
+    plain = intervals_of_pairs(scores, people, metrics=metrics).mean(runs)
+    pooled = intervals_of_pairs(scores, people, metrics=metrics, groups=[runs]).mean(runs)
     assert pooled.interval == pytest.approx(plain.interval)
     assert pooled.se_seed == pytest.approx(plain.se_seed)

@@ -6,19 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frcore.data.prepared.draft import written_absent
+from frcore.data.contents import Contents
+from frcore.data.prepared import writing
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.identification import search, tpir_at_fpir
-from frcore.evaluation.intervals.search_bootstrap import RankShare, SearchBootstrap
-from frcore.evaluation.judge_search import (
-    all_search_rows,
+from frcore.evaluation.identification import (
     score_and_search,
+    search,
     searches_of,
     stored_arrays,
+    tpir_at_fpir,
 )
+from frcore.evaluation.intervals.uncertainty import RankShare, intervals_of_searches
+from frcore.evaluation.judge import all_search_rows
 from frcore.evaluation.protocol import rows_needed
 from frcore.evaluation.templates import normalise
+from frcore.study.data import Image
 from frcore.study.parts import Evaluation
 
 PEOPLE, DIM = 24, 16
@@ -33,28 +36,30 @@ def write(folder, rng, *, enrol_probe=False):
     embeddings = rng.normal(size=(PEOPLE, DIM))[person[images]]
     embeddings += 1.5 * rng.normal(size=embeddings.shape)
     about = {"kind": "test", "spec": {}, "spec_hash": "0" * 64, "alignment": "none"}
-    with written_absent(folder, size=112, protocol="templates", synthetic=True, **about) as draft:
-        shown = names[person[images]]
-        draft.tables["index"] = pd.DataFrame(
-            {"name": [f"{row}.jpg" for row in range(images.size)], "identity": shown,
-             "label": person[images], "medium": 0, "true_identity": shown}
-        )  # fmt: skip
-        draft.tables["templates"] = pd.DataFrame(
-            {"template": ids[images], "image": np.arange(images.size), "medium": 0,
-             "identity": shown, "weight": rng.uniform(0.5, 1, images.size)}
-        )  # fmt: skip
-        probes = np.arange(PEOPLE, person.size)
-        draft.tables["template_pairs"] = pd.DataFrame(
-            {"a": ids[person[probes]], "b": ids[probes], "same": True}
-        )
-        enrolled = np.arange(PEOPLE)
-        draft.tables["galleries"] = pd.DataFrame(
-            {"gallery": 1 + enrolled % 2, "template": ids[enrolled], "identity": names}
-        )
-        searched = np.r_[0, probes] if enrol_probe else probes
-        draft.tables["probes"] = pd.DataFrame(
-            {"template": ids[searched], "identity": names[person[searched]]}
-        )
+    shown = names[person[images]]
+    tables = {}
+    index = pd.DataFrame(
+        {"name": [f"{row}.jpg" for row in range(images.size)], "identity": shown,
+         "label": person[images], "medium": 0, "true_identity": shown}
+    )  # fmt: skip
+    tables["templates"] = pd.DataFrame(
+        {"template": ids[images], "image": np.arange(images.size), "medium": 0,
+         "identity": shown, "weight": rng.uniform(0.5, 1, images.size)}
+    )  # fmt: skip
+    probes = np.arange(PEOPLE, person.size)
+    tables["template_pairs"] = pd.DataFrame(
+        {"a": ids[person[probes]], "b": ids[probes], "same": True}
+    )
+    enrolled = np.arange(PEOPLE)
+    tables["galleries"] = pd.DataFrame(
+        {"gallery": 1 + enrolled % 2, "template": ids[enrolled], "identity": names}
+    )
+    searched = np.r_[0, probes] if enrol_probe else probes
+    tables["probes"] = pd.DataFrame(
+        {"template": ids[searched], "identity": names[person[searched]]}
+    )
+    contents = Contents("templates", None, index, tables)
+    writing.write(folder, contents, Image(size=112, alignment="none"), synthetic=True, **about)
     return Prepared.open(folder), embeddings.astype(np.float32), person
 
 
@@ -75,7 +80,7 @@ def by_hand(embeddings, person, number):
 
 def test_each_gallery_is_searched_and_the_mean_comes_first(found):
     result, embeddings, person = found
-    rows = all_search_rows(result, 200)
+    rows = all_search_rows(result)
     expected = {number: by_hand(embeddings, person, number) for number in (1, 2)}
     assert [row["gallery"] for row in rows[:12]] == [None] * 4 + [1] * 4 + [2] * 4
     for row in rows[:12]:
@@ -85,7 +90,7 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
             values = [np.mean(one.rank[one.mated] <= row["rank"]) for one in chosen]
         elif row["fpir"] * 60 < 1:
             assert (row["value"], row["low"]) == (None, None)
-            assert "at least 100: ask for a larger FPIR" in row["note"]
+            assert "at least 100 non-mated searches: ask for a larger FPIR" in row["note"]
             continue
         else:
             points = [tpir_at_fpir(one, row["fpir"]) for one in chosen]
@@ -104,7 +109,7 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
 
 
 def test_probes_of_people_that_were_trained_on_are_left_out_beside_all(found):
-    rows = all_search_rows(found[0], 200)
+    rows = all_search_rows(found[0])
     unseen = [row for row in rows if row["subset"] == "unseen"]
     assert len(unseen) == len(rows) / 2
     # The last twenty images are ten probes of the last two people.
@@ -118,8 +123,8 @@ def test_what_is_stored_gives_the_same_intervals(found):
         for one, other in zip(searches, which.galleries.values(), strict=True):
             for name, column in vars(other).items():
                 np.testing.assert_array_equal(vars(one)[name], column)
-        row = next(r for r in all_search_rows(result, 200) if r["subset"] == subset)
-        again = SearchBootstrap({"a": searches}, metrics={"a": RankShare(1)}, replicates=200)
+        row = next(r for r in all_search_rows(result) if r["subset"] == subset)
+        again = intervals_of_searches({"a": searches}, metrics={"a": RankShare(1)})
         estimate = again.mean(["a"])
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
             (row["value"], row["low"], row["high"])
