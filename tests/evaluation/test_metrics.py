@@ -131,6 +131,7 @@ def peers_tar(genuine, impostor, far):
     return tpr[index], fpr[index]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, far=fars)
 def test_insightface_rule_is_the_peers_reading(genuine, impostor, far):

@@ -9,16 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frcore.data.contents import EncodedImages
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.pixels.images import fit, refuse
-from frcore.data.prepared.encoded import EncodedImages
+from frcore.data.pixels.images import each_image, fit
+from frcore.data.refusal import refuse
 from frcore.errors import UserError
 from frcore.machine.parallel import available_cores
 from frcore.study.data import Image
 
 _PARTS_PER_THREAD = 4
-_ROWS_AT_ONCE = 4096
 
 
 class Pending:
@@ -147,13 +147,19 @@ class InPlaceImages:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def problems(self) -> dict[int, str]:
-        """Decode every image once, and give the reason of each that cannot be used."""
-        found: dict[int, str] = {}
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            pending = self.read(np.arange(start, min(start + _ROWS_AT_ONCE, len(self))))
-            found |= {start + row: reason for row, reason in pending.problems().items()}
-        return found
+    def problems(self, into: NDArray[np.uint8] | None = None) -> dict[int, str]:
+        """Decode every image once, and give the reason of each that cannot be used.
+
+        Args:
+            into: where to put the pixels (N, size, size, 3); nowhere when absent.
+        """
+
+        def work(row: int) -> None:
+            image = self._one(row)
+            if into is not None:
+                into[row] = image
+
+        return each_image(work, len(self), "reading images", self.threads)
 
     def content(self) -> Iterator[bytes | memoryview]:
         """Bytes that decide every pixel, for a hash: the encoded images and how they are cut."""

@@ -12,19 +12,18 @@ import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from frcore.data.contents import Contents
+from frcore.data.labels import labelled, of_texts
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.pixels.images import refuse
 from frcore.data.pixels.picture_kinds import LOOKED_AT, SUFFIXES, kind_of
-from frcore.data.prepared.bridge import write_source
-from frcore.data.prepared.labels import labelled, of_texts
+from frcore.data.refusal import refuse
 from frcore.data.shards.files import ShardImages, ShardSource, shard_names
 from frcore.data.shards.tar_index import Member, members
-from frcore.data.source import Contents
 from frcore.errors import UserError
 from frcore.machine.faults import raise_refusal
 
@@ -228,8 +227,3 @@ def _label_of(key: str, kind: str, labels: list[Member], content: memoryview, js
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{name} has no number or text with the key {json_key!r}")
     return str(value).strip()
-
-
-def write_tar(spec: Any, *rest: Any) -> None:
-    """Write a training set; until `prepare` takes sources themselves."""
-    write_source(TarSource(spec), *rest)
