@@ -14,7 +14,6 @@ import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -38,32 +37,25 @@ class ColumnImages(ShardImages):
 
     Args:
         paths: the files.
-        table: of each image its `file` (a place in `paths`) and `row`.
+        table: of each image its `file` (a place in `paths`) and `row`; None: all that there are.
         image: the column.
     """
 
     kind = "parquet"
     file_column = "file"
 
-    def __init__(self, paths: list[Path], table: pd.DataFrame, image: str):
-        super().__init__(paths, table, image=image)
+    def __init__(self, paths: list[Path], table: pd.DataFrame | None, image: str):
         self.columns: list[Columns] = [open_columns(path, image) for path in paths]
+        if table is None:
+            counts = [len(columns) for columns in self.columns]
+            file = np.repeat(np.arange(len(paths), dtype=np.int32), counts)
+            row = np.concatenate([np.arange(count) for count in counts])
+            table = pd.DataFrame({"file": file, "row": row})
+        super().__init__(paths, table, image=image)
         self._row = table["row"].to_numpy(np.int64)
         self._groups: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
-
-    @classmethod
-    def of(cls, paths: list[Path], image: str) -> Self:
-        """All images of the files."""
-        counts = [int(open_columns(path, image).starts[-1]) for path in paths]
-        table = pd.DataFrame(
-            {
-                "file": np.repeat(np.arange(len(paths), dtype=np.int32), counts),
-                "row": np.concatenate([np.arange(count) for count in counts]),
-            }
-        )
-        return cls(paths, table, image)
 
     def encoded(self, row: int) -> memoryview:
         at, place = int(self.file[row]), int(self._row[row])
@@ -107,7 +99,7 @@ class ParquetSource(ShardSource):
 
     def read(self) -> Contents:
         paths = self.paths()
-        images = ColumnImages.of(paths, self.section.image)
+        images = ColumnImages(paths, None, self.section.image)
         if not len(images):
             raise UserError(
                 f"{self.section.root}: the {len(paths)} files have no rows; check `pattern`"
