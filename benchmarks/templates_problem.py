@@ -24,6 +24,7 @@ from frcore.data.prepared.folder import Prepared
 from frcore.data.prepared.writing import write
 from frcore.evaluation.judge import tar_rows
 from frcore.evaluation.protocol import pooled_templates, rows_needed, score_templates
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.scoring import score_rows
 from frcore.measurement.process import peak_rss_bytes
 from frcore.study.data import Image
@@ -141,7 +142,7 @@ class Clock:
         }
 
 
-def judge(folder: Path, replicates: int) -> dict[str, object]:
+def judge(folder: Path) -> dict[str, object]:
     """From stored embeddings to the table of TAR with its intervals."""
     clock = Clock()
     evaluation = Evaluation(flip="none")
@@ -156,10 +157,10 @@ def judge(folder: Path, replicates: int) -> dict[str, object]:
     with clock.part("score"):
         pairs = score_templates(benchmark, pooled)
     with clock.part("tar"):
-        plain = tar_rows(pairs, "all", FARS, None)
-    with clock.part("intervals"):
-        table = tar_rows(pairs, "all", FARS, replicates)
-    return {"parts": clock.parts, "pairs": pairs.scores.size, "plain": plain, "table": table}
+        Ranked(pairs.scores, pairs.same).tar_at_fars(FARS)
+    with clock.part("table"):  # TAR again, and the intervals
+        table = tar_rows(pairs, "all", FARS)
+    return {"parts": clock.parts, "pairs": pairs.scores.size, "table": table}
 
 
 def peers(folder: Path, sample: int) -> dict[str, object]:
@@ -190,18 +191,14 @@ def main() -> None:
     parser.add_argument("what", choices=("make", "judge", "peers"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--sample", type=int, default=500_000)
     given = parser.parse_args()
     if given.what == "make":
         make(given.folder, Size() if given.share == 1 else Size().part(given.share))
         return
-    result = (
-        judge(given.folder, given.replicates)
-        if given.what == "judge"
-        else peers(given.folder, given.sample)
-    )
-    print(json.dumps(result))
+    what = given.what
+    found = judge(given.folder) if what == "judge" else peers(given.folder, given.sample)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def docs(
         Path, typer.Argument(help="The folder of the documentation, with its templates.")
     ] = Path("docs"),
 ) -> None:
-    """Write docs/heads.md, its figure and the table of docs/samplers.md from the code.
+    """Write docs/heads.md, its figure and the tables of docs/samplers.md and formats.md.
 
     Example: frcore docs
     """
@@ -141,7 +141,7 @@ def plan_command(
         reference=reference,
     )  # fmt: skip
     if figure is not None:
-        from frcore.reporting.figures.plan_figure import write_figure
+        from frcore.reporting.figures.roofline import write_figure
 
         write_figure(plan, rows, figure)
     if as_json:

@@ -1,1 +1,1 @@
-"""Is a head better than another, worse, or not told apart; and does that fail a team's run?"""
+"""Is a head better than another, worse, or statistically tied; and does that fail a team's run?"""

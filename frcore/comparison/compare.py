@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from frcore.comparison.conditions import differing, other_data
 from frcore.comparison.cost import costs
 from frcore.comparison.output import write
 from frcore.comparison.paired import paired_numbers
-from frcore.comparison.reference import read_reference, reference_numbers
+from frcore.comparison.reference import read_reference, reference_numbers, same_data
 from frcore.comparison.results import Comparison, Cost, Number
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import outcome
@@ -22,11 +21,18 @@ from frcore.files import refuse_other_file
 from frcore.provenance.environment import environment
 from frcore.reporting.tables.accuracy import unmarked, unresolved
 from frcore.reporting.tables.cost import missing_table
-from frcore.results.records import check_hash, read_record
+from frcore.results.reading import ComparedRecord, check_hash
+from frcore.results.reading import read as read_record
 from frcore.results.rows import Rows, collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study import expansion
+
+CONDITIONS = {
+    "commit": "commit of frcore", "platform": "platform", "cpu": "processor", "cores": "cores",
+    "device": "device", "gpu_name": "GPU", "gpu_driver": "driver",
+    "gpu_power_limit_watts": "power limit",
+}  # fmt: skip
 
 
 def compare(spec: ComparisonSpec, root: Path) -> Comparison:
@@ -43,7 +49,8 @@ def compare(spec: ComparisonSpec, root: Path) -> Comparison:
     # Other heads of the same folder belong to the study, which is not what is reported here.
     rows = replace(collect(spec.study, root), strays=())
     if rows.usable("evaluation").empty:
-        wanted = " ".join(f"{side}={label}" for side, label in _labels(spec).items())
+        sides = ("candidate", "baseline", "against")
+        wanted = " ".join(f"{s}={label}" for s in sides if (label := getattr(spec, s)) is not None)
         heads = ", ".join(head.label for head in spec.study.heads)
         raise UserError(
             f"'{root}' has no finished evaluation of {heads}; run them first: snakemake --cores "
@@ -63,35 +70,28 @@ def read(spec: ComparisonSpec, root: Path) -> Comparison:
         UserError: there is none, it cannot be read, or it is another's.
     """
     file = spec.file(root, "json")
-    found = check_hash(read_record(file), spec.hash)
+    found = check_hash(read_record(file, ComparedRecord), spec.hash)
     again = "compare again, without --judge"
     if not found.usable:
         raise UserError(f"'{file}': {found.reason}; {again}")
     try:
-        return Comparison.from_record(found.record)
+        return Comparison.from_record(found.usable.model_dump())
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{file}' is no comparison: {error}; {again}") from error
-
-
-def _labels(spec: ComparisonSpec) -> dict[str, str]:
-    """What was asked, as Snakemake's `--config` has it."""
-    given = {"candidate": spec.candidate, "baseline": spec.baseline, "against": spec.against}
-    return {side: label for side, label in given.items() if label is not None}
 
 
 def _paired(spec: ComparisonSpec, rows: Rows, root: Path) -> Comparison:
     """A candidate and a baseline of one study."""
     sides = str(spec.candidate), str(spec.baseline)
-    heads = [_of_head(rows, head) for head in sides]
-    measured = [head.measurement for head in heads]
-    lines = differing(heads[0].training, heads[1].training, sides)
+    one, other = (_of_head(rows, head) for head in sides)
     # What is judged together must be of one content; the pairs themselves are compared as well.
-    others = other_data(*(head.usable("evaluation") for head in heads))
-    lines += [f"{name}: judged on another content of the benchmark" for name in others]
-    return _comparison(
-        spec, rows, paired_numbers(spec, rows, root),
-        costs(measured[0], measured[1], spec.rule.max_slowdown), lines,
-    )  # fmt: skip
+    judged = (one.usable("evaluation"), other.usable("evaluation"))
+    lines = [
+        *differing(one.training, other.training, sides),
+        *(f"{name}: judged on another content of the benchmark" for name in other_data(*judged)),
+    ]
+    found = costs(one.measurement, other.measurement, spec.rule.max_slowdown)
+    return _comparison(spec, rows, paired_numbers(spec, rows, root), found, lines)
 
 
 def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
@@ -107,29 +107,52 @@ def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
             spec.rule.max_slowdown,
         )
     ]
-    sides = "now", "reference"
-    lines = differing(rows.usable("training"), then.usable("training"), sides)
-    lines += _other_specs(rows.usable("training"), then.usable("training"))
-    others = other_data(rows.usable("evaluation"), then.usable("evaluation"))
-    lines += [f"{name}: another content of the benchmark, so other test people" for name in others]
+    training = rows.usable("training"), then.usable("training")
+    judged = rows.usable("evaluation"), then.usable("evaluation")
+    both = training[0].merge(training[1], on="run", suffixes=("", "_then"))
+    changed = int((both["spec_hash"] != both["spec_hash_then"]).sum())
+    recipe = (
+        f"recipe: {changed} of {len(both)} runs of the same name have another spec; the study has "
+        "changed since, or this version of frcore knows more settings"
+    )
+    lines = [
+        *differing(*training, ("now", "reference")),
+        *([recipe] if changed else []),
+        *(f"{name}: another content of the benchmark, so other test people"
+          for name in other_data(*judged)),
+    ]  # fmt: skip
     return _comparison(spec, rows, reference_numbers(spec, rows, then, columns), found, lines)
+
+
+def differing(candidate: pd.DataFrame, baseline: pd.DataFrame, sides: tuple[str, str]) -> list[str]:
+    """One line for each condition, besides the head, in which the rows of two sides differ.
+
+    Args:
+        candidate, baseline: rows with provenance, as of training.
+        sides: what to call them.
+    """
+    columns = [str(name) for name in (*candidate, *baseline)]
+    versions = dict.fromkeys(name for name in columns if name.startswith("version_"))
+    lines = []
+    for name, title in (CONDITIONS | {n: n.removeprefix("version_") for n in versions}).items():
+        one, other = (
+            ", ".join(sorted({*map(str, frame[name].dropna())})) if name in frame else ""
+            for frame in (candidate, baseline)
+        )
+        if one != other:
+            lines.append(f"{title}: {one or '—'} ({sides[0]}), {other or '—'} ({sides[1]})")
+    return lines
+
+
+def other_data(candidate: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
+    """The benchmarks of two sides' evaluation rows whose content is not the same."""
+    shared = sorted({*candidate["benchmark"].dropna()} & {*baseline["benchmark"].dropna()})
+    return [name for name in shared if not same_data(candidate, baseline, str(name))]
 
 
 def _summary(spec: ComparisonSpec, rows: Rows) -> Summary:
     """Of rows alone: no scores are read for which numbers there are."""
     return Summary(spec.study, rows, Scores(Path(), rows))
-
-
-def _other_specs(now: pd.DataFrame, then: pd.DataFrame) -> list[str]:
-    """Whether runs of the same name were made from the same spec."""
-    both = now.merge(then, on="run", suffixes=("", "_then"))
-    count = int((both["spec_hash"] != both["spec_hash_then"]).sum())
-    if not count:
-        return []
-    return [
-        f"recipe: {count} of {len(both)} runs of the same name have another spec; the study has "
-        "changed since, or this version of frcore knows more settings"
-    ]
 
 
 def _of_head(rows: Rows, head: str) -> Rows:
@@ -182,7 +205,8 @@ def _notes(spec: ComparisonSpec, numbers: Sequence[Number]) -> list[str]:
         f"Each interval is at {level}, so that all {len(compared)} hold together with 95 % "
         "(Bonferroni).",
         *(f"Intervals: {method}." for method in methods if method),
-        "'Not told apart' is no proof that nothing was lost: the lower end says how much may be.",
+        "'Statistically tied' is no proof that nothing was lost: the lower end says how much may "
+        "be.",
     ]
 
 

@@ -7,9 +7,7 @@ confidence interval, as steps that follow one another on one machine are not ind
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -31,13 +29,11 @@ def costs(
         baseline: rows of measurement that they are divided by, also of one head.
         max_slowdown: as in `frcore.comparison.spec.Rule`.
     """
-    found = []
-    for _, row in candidate.iterrows():
-        other = baseline[
-            (baseline["sampler"] == row["sampler"]) & (baseline["identities"] == row["identities"])
-        ]
-        found.append(_cost(row, other, max_slowdown))
-    return found
+    same = ["sampler", "identities"]
+    return [
+        _cost(row, baseline[(baseline[same] == row[same]).all(axis=1)], max_slowdown)
+        for _, row in candidate.iterrows()
+    ]
 
 
 def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Cost:
@@ -45,26 +41,24 @@ def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Co
     if found.empty:
         return replace(cost, why="the baseline was not measured there")
     other = found.iloc[0]
+    sides = {"candidate": row, "baseline": other}
     cost = replace(cost, candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
-    for side, measured in (("candidate", row), ("baseline", other)):
+    for side, measured in sides.items():
         if measured["status"] != "ok":
             told = measured["reason"] if measured["status"] in ("oom", "failed") else ""
             return replace(cost, why=f"{side}: {told or measured['status']}")
     if differing := [name for name in SAME if not _equal(row.get(name), other.get(name))]:
         return replace(cost, why=f"measured with another {', '.join(differing)}")
-    return _with_memory(_with_time(cost, row, other, max_slowdown), pd.DataFrame([row, other]))
-
-
-def _with_time(cost: Cost, row: pd.Series, other: pd.Series, max_slowdown: float | None) -> Cost:
+    cost = _with_memory(cost, pd.DataFrame([row, other]))
     times = [
         _value(side, f"step_ms{end}") for side in (row, other) for end in ("", "_low", "_high")
     ]
-    if None in times or not all(times):
+    if not all(times):
         return replace(cost, why="no step time")
-    median, low, high, other_median, other_low, other_high = (float(time or 0) for time in times)
+    median, low, high, other_median, other_low, other_high = (time or 0.0 for time in times)
     span = low / other_high, high / other_low
     cost = replace(cost, ratio=median / other_median, low=span[0], high=span[1])
-    for side, measured in (("candidate", row), ("baseline", other)):
+    for side, measured in sides.items():
         if is_disturbed(measured):
             return replace(cost, why=f"{side} disturbed: {measured['disturbed']}")
     return replace(cost, verdict=judge_pace(*span, max_slowdown))
@@ -72,13 +66,11 @@ def _with_time(cost: Cost, row: pd.Series, other: pd.Series, max_slowdown: float
 
 def _with_memory(cost: Cost, both: pd.DataFrame) -> Cost:
     column = memory_column(both)
-    values: Sequence[Any] = both[column].tolist() if column is not None else ()
-    if not all(value > 0 for value in values) or not values:
+    if column is None or not (both[column] > 0).all():
         return cost
-    return replace(
-        cost, memory=MEMORY[str(column)], candidate_mib=float(values[0]),
-        baseline_mib=float(values[1]), memory_ratio=float(values[0] / values[1]),
-    )  # fmt: skip
+    one, other = both[column].astype(float)
+    return replace(cost, memory=MEMORY[column], candidate_mib=one, baseline_mib=other,
+                   memory_ratio=one / other)  # fmt: skip
 
 
 def _value(row: pd.Series, name: str) -> float | None:

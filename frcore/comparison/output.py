@@ -10,12 +10,11 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
-from frcore.comparison.figure import forest
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
-from frcore.comparison.tables import cost_table, numbers_table, sentences, title
+from frcore.comparison.tables import cost_table, forest, numbers_table, sentences, title
 from frcore.files import write_json, write_text
-from frcore.reporting.figures.canvas import inline, look, save_svg
+from frcore.reporting.figures.canvas import inline, look, save
 from frcore.reporting.figures.dark import dark_variables
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.tables import escape
@@ -33,7 +32,7 @@ def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
     svg = spec.file(root, "svg")
     svg.parent.mkdir(parents=True, exist_ok=True)
     with look():
-        save_svg(forest(comparison, spec), svg)
+        save(forest(comparison, spec), svg)
     write_text(spec.file(root, "md"), markdown(comparison, spec))
     write_text(spec.file(root, "html"), page(comparison, spec, svg.read_text(encoding="utf-8")))
     write_json(spec.file(root, "json"), comparison.as_record())

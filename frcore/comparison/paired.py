@@ -1,7 +1,7 @@
 """A candidate against a baseline of the same study: same data, samplers, seeds and test pairs.
 
-The interval of a difference is the differences table's (`Summary.paired`): the same draws of test
-people for both sides, and the spread over seeds pooled over both heads under all samplers.
+The interval of a difference is the differences table's (`Summary.paired`): over the test people
+that both sides were judged on, and the spread over seeds pooled over both heads under all samplers.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ import pandas as pd
 
 from frcore.comparison.results import Number
 from frcore.comparison.spec import ComparisonSpec, Rule
-from frcore.comparison.verdict import judge
 from frcore.errors import unknown_name
 from frcore.evaluation.intervals.estimates import Estimate
 from frcore.results.rows import Rows
 from frcore.results.scores import Scores
 from frcore.results.summary import LEVEL, Column, Method, Summary
-
-TAIL = 5
-"""Replicates that lie beyond an end of an interval, at least: with fewer the end is one draw."""
 
 MEAN = "mean over samplers"
 """Stands in the place of a sampler; no label has a space."""
@@ -43,16 +39,14 @@ def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]
     Raises:
         UserError: `rule.metrics` names a number that there is none of.
     """
-    replicates = spec.study.evaluation.bootstrap
-    found = Summary(spec.study, rows, Scores(root, rows, replicates))
-    groups = [list(pairs) for _, pairs in groupby(_pairs(found, spec), key=_column_and_backbone)]
-    compared = sum(_both(found, pair) for pairs in groups for pair in pairs)
-    compared += sum(_has_mean(found, pairs) for pairs in groups)
-    summary = Summary(spec.study, rows, Scores(root, rows, max(replicates, enough(compared))))
+    summary = Summary(spec.study, rows, Scores(root, rows))
+    groups = [list(pairs) for _, pairs in groupby(_pairs(summary, spec), key=_column_and_backbone)]
+    compared = sum(_both(summary, pair) for pairs in groups for pair in pairs)
+    compared += sum(_has_mean(summary, pairs) for pairs in groups)
     level, numbers = family_level(compared), []
     for pairs in groups:
         numbers += [_number(summary, pair, level, spec.rule) for pair in pairs]
-        if _has_mean(found, pairs):
+        if _has_mean(summary, pairs):
             numbers.append(_mean(summary, pairs, level, spec.rule))
     return numbers
 
@@ -64,11 +58,6 @@ def family_level(compared: int) -> float:
     0.995
     """
     return 1 - (1 - LEVEL) / max(compared, 1)
-
-
-def enough(compared: int) -> int:
-    """Replicates of which `TAIL` lie beyond each end of an interval of that level."""
-    return round(2 * TAIL / (1 - family_level(compared)))
 
 
 def counting(
@@ -97,12 +86,20 @@ def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
     for column in counting(summary.columns, spec.rule, summary.why_unmarked):
         for backbone in spec.study.backbones:
             for sampler in spec.study.samplers:
-                heads = (str(spec.candidate), str(spec.baseline))
                 candidate, baseline = (
-                    Method(backbone.label, head, sampler.label) for head in heads
+                    Method(backbone.label, str(head), sampler.label)
+                    for head in (spec.candidate, spec.baseline)
                 )
                 if any(_valued(summary, method, column) for method in (candidate, baseline)):
                     yield column, candidate, baseline
+
+
+def _column_and_backbone(pair: Pair) -> tuple[Column, str]:
+    return pair[0], pair[1].backbone
+
+
+def _valued(summary: Summary, method: Method, column: Column) -> bool:
+    return any(pd.notna(row.value) for row in summary.part(method, column))
 
 
 def _both(summary: Summary, pair: Pair) -> bool:
@@ -111,30 +108,20 @@ def _both(summary: Summary, pair: Pair) -> bool:
     return valued and not summary.why_unmarked(column)
 
 
-def _column_and_backbone(pair: Pair) -> tuple[Column, str]:
-    return pair[0], pair[1].backbone
-
-
 def _has_mean(summary: Summary, pairs: Sequence[Pair]) -> bool:
     """Whether a difference under each of several samplers is there to be averaged."""
     return len(pairs) > 1 and all(_both(summary, pair) for pair in pairs)
 
 
-def _valued(summary: Summary, method: Method, column: Column) -> bool:
-    return any(pd.notna(row.value) for row in summary.part(method, column))
-
-
 def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
     column, candidate, baseline = pair
-    cells = [summary.cell(method, column) for method in (candidate, baseline)]
-    number = Number(
-        candidate.backbone, candidate.head, candidate.sampler, column.key, column.title,
-        cells[0].value, cells[1].value, (len(cells[0].seeds), len(cells[1].seeds)),
-    )  # fmt: skip
-    absent = [cell.why for cell in cells if cell.value is None]
-    few = summary.why_unmarked(column)
-    if absent or few:
-        return replace(number, why=[*absent, few][0])
+    one, other = (summary.cell(method, column) for method in (candidate, baseline))
+    number = Number.of(
+        candidate, column, one.value, other.value, (len(one.seeds), len(other.seeds))
+    )
+    absent = [cell.why for cell in (one, other) if cell.value is None]
+    if reasons := [*absent, *filter(None, [summary.why_unmarked(column)])]:
+        return replace(number, why=reasons[0])
     estimate, seeds, why = summary.paired(column, candidate, baseline, level=level)
     number = replace(number, seeds=(len(seeds), len(seeds)), why=why)
     return number if estimate is None else _judged(number, estimate, rule)
@@ -143,17 +130,13 @@ def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
 def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> Number:
     """The mean difference over samplers: what a head loses under all of them shows here first."""
     column, first, _ = pairs[0]
-    cells = [
-        [summary.cell(method, column).value or 0.0 for method in (one, other)]
-        for _, one, other in pairs
-    ]
-    candidate, baseline = np.mean(cells, axis=0)
+    cells = [[summary.cell(method, column).value or 0.0 for method in (one, other)]
+             for _, one, other in pairs]  # fmt: skip
+    candidate, baseline = map(float, np.mean(cells, axis=0))
     common = [summary.common_runs(*pair) for pair in pairs]
     fewest = min(len(seeds) for seeds, _, _ in common)
-    number = Number(
-        first.backbone, first.head, MEAN, column.key, column.title, float(candidate),
-        float(baseline), (fewest, fewest), why=summary.scores.why_not(column),
-    )  # fmt: skip
+    number = Number.of(replace(first, sampler=MEAN), column, candidate, baseline, (fewest, fewest),
+                       why=summary.scores.why_not(column))  # fmt: skip
     ones = [run for _, runs, _ in common for run in runs]
     others = [run for _, _, runs in common for run in runs]
     estimate = summary.scores.difference(column, ones, others, level=level) if fewest else None
@@ -161,16 +144,9 @@ def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> 
         return number
     # What the estimate calls seeds are here seeds × samplers.
     method = f"{estimate.method.replace(' seeds,', ' runs,')} ({MEAN})"
-    return replace(_judged(number, estimate, rule), method=method, why="")
+    return _judged(number, replace(estimate, method=method), rule)
 
 
-def _judged(number: Number, estimate: Estimate, rule: Rule) -> Number:
-    return replace(
-        number,
-        difference=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        level=estimate.level,
-        method=estimate.method,
-        verdict=judge(estimate.low, estimate.high, rule.tolerance / 100),
-    )
+def _judged(number: Number, found: Estimate, rule: Rule) -> Number:
+    return number.judged(rule, found.value, found.low, found.high, level=found.level,
+                         method=found.method)  # fmt: skip

@@ -21,17 +21,15 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from frcore.comparison.conditions import same_data
 from frcore.comparison.paired import counting, family_level
 from frcore.comparison.results import Number
 from frcore.comparison.rules import REFERENCE_FILES
 from frcore.comparison.spec import ComparisonSpec
-from frcore.comparison.verdict import judge
 from frcore.errors import UserError
 from frcore.evaluation.intervals.estimates import SeedSpread, seed_spread
 from frcore.results.rows import (
-    COUNTS,
     NUMBER_COLUMNS,
+    TYPES,
     Rows,
     why_few,
     without_unfounded_intervals,
@@ -59,24 +57,24 @@ def read_reference(folder: Path) -> Rows:
         if name not in evaluation:
             evaluation[name] = None
     frames["evaluation"] = without_unfounded_intervals(evaluation)
-    return Rows(**frames, diagnostics=pd.DataFrame(), strays=())
+    return Rows(
+        frames["evaluation"], frames["training"], frames["measurement"], pd.DataFrame(), strays=()
+    )
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path)
+        missing = [name for name in NEEDED[path.stem] if name not in frame]
+        wrong = f"has no column {', '.join(missing)}" if missing else ""
     except (OSError, ValueError, pd.errors.ParserError) as error:
+        wrong = f"cannot be read: {error}"
+    if wrong:
         raise UserError(
-            f"'{path}' cannot be read: {error}; give --against a folder that `frcore reference` "
-            "wrote, such as results/reference/cpu/quick"
-        ) from error
-    missing = [name for name in NEEDED[path.stem] if name not in frame]
-    if missing:
-        raise UserError(
-            f"'{path}' has no column {', '.join(missing)}; give --against a folder that `frcore "
-            "reference` wrote, such as results/reference/cpu/quick"
+            f"'{path}' {wrong}; give --against a folder that `frcore reference` wrote, such as "
+            "results/reference/cpu/quick"
         )
-    numeric = COUNTS | {"far", "fpir", "value", "low", "high", "se_test", "step_ms"}
+    numeric = {name for name, kind in TYPES.items() if kind in ("Int64", "float64")}
     for name in numeric & {*map(str, frame)}:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     return frame
@@ -177,25 +175,25 @@ def _number(
     spec: ComparisonSpec, column: Column, method: Method, now: Side, then: Side, level: float,
     spread: SeedSpread | None, same_people: bool, few: str,
 ) -> Number:  # fmt: skip
-    number = Number(
-        method.backbone, method.head, method.sampler, column.key, column.title,
-        now.mean, then.mean, (len(now.values), len(then.values)),
-    )  # fmt: skip
-    if number.candidate is None or number.baseline is None:
-        side = "now" if number.candidate is None else "in the reference"
+    seeds = len(now.values), len(then.values)
+    number = Number.of(method, column, now.mean, then.mean, seeds)
+    if now.mean is None or then.mean is None:
+        side = "now" if now.mean is None else "in the reference"
         return replace(number, why=f"no value {side}")
-    if few:
-        return replace(number, why=few)
     found = half_width(now, then, spread, level=level, same_people=same_people)
-    if found is None:
-        return replace(number, why="one seed on each side, and rows without standard errors")
-    half, how = found
-    difference = number.candidate - number.baseline
-    low, high = max(-1.0, difference - half), min(1.0, difference + half)
-    return replace(
-        number, difference=difference, low=low, high=high, level=level, method=how,
-        verdict=judge(low, high, spec.rule.tolerance / 100),
-    )  # fmt: skip
+    if few or found is None:
+        why = few or "one seed on each side, and rows without standard errors"
+        return replace(number, why=why)
+    half, method_text = found
+    difference = now.mean - then.mean
+    ends = max(-1.0, difference - half), min(1.0, difference + half)
+    return number.judged(spec.rule, difference, *ends, level=level, method=method_text)
+
+
+def same_data(candidate: pd.DataFrame, baseline: pd.DataFrame, benchmark: str) -> bool:
+    """Whether all rows of both sides were judged on one content of a benchmark."""
+    both = pd.concat([f[f["benchmark"] == benchmark]["data_sha256"] for f in (candidate, baseline)])
+    return both.notna().all() and both.nunique() == 1
 
 
 def half_width(
@@ -222,6 +220,5 @@ def half_width(
             return None
         variance += now.se_test**2 + then.se_test**2
         parts.append("test people of both sides, as if they were others")
-    return float(
-        quantile * np.sqrt(variance)
-    ), f"unpaired; standard errors of {' and of '.join(parts)}"
+    how = f"unpaired; standard errors of {' and of '.join(parts)}"
+    return float(quantile * np.sqrt(variance)), how

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from frcore.comparison.verdict import Exit, Outcome, Pace, Verdict
+from frcore.comparison.spec import Rule
+from frcore.comparison.verdict import Exit, Outcome, Pace, Verdict, judge
+from frcore.results.summary import Column, Method
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,23 @@ class Number:
     def name(self) -> str:
         """For sentences."""
         return f"{self.title}, {self.head} + {self.sampler} on {self.backbone}"
+
+    @classmethod
+    def of(
+        cls, method: Method, column: Column, candidate: float | None, baseline: float | None,
+        seeds: tuple[int, int], *, why: str = "",
+    ) -> Number:  # fmt: skip
+        """A number of a method in a column that has no verdict yet."""
+        return cls(**vars(method), key=column.key, title=column.title, candidate=candidate,
+                   baseline=baseline, seeds=seeds, why=why)  # fmt: skip
+
+    def judged(
+        self, rule: Rule, difference: float, low: float, high: float, *, level: float, method: str
+    ) -> Number:
+        """The same number with the interval of its difference and the verdict of it."""
+        verdict = judge(low, high, rule.tolerance / 100)
+        return replace(self, difference=difference, low=low, high=high, level=level, method=method,
+                       verdict=verdict, why="")  # fmt: skip
 
 
 @dataclass(frozen=True)

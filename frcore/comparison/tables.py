@@ -1,20 +1,30 @@
-"""A comparison as tables and sentences, for the page, Markdown and the terminal."""
+"""A comparison as tables, sentences and a figure, for the page, Markdown and the terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from frcore.comparison.results import Comparison, Cost, Number
 from frcore.comparison.spec import ComparisonSpec
+from frcore.comparison.verdict import said
+from frcore.reporting.figures.canvas import WIDTH, Message, hover
+from frcore.reporting.figures.palette import GRID, INK, MUTED
 from frcore.reporting.page.answer import listed
 from frcore.reporting.tables.accuracy import percent
 from frcore.reporting.tables.cost import significant
-from frcore.reporting.tables.table import Cell, Heading, Table
+from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_column
 
-NONE = "—"
+COLOURS = {"better": "#0072b2", "within tolerance": "#0072b2", "regression": "#d55e00",
+           "lower": "#d55e00"}  # fmt: skip
+"""Of a line in the figure; others are grey."""
+
+ROW = 0.3
+"""Inches of a line in the figure."""
 
 
 def names(spec: ComparisonSpec) -> tuple[str, str]:
@@ -33,85 +43,92 @@ def title(comparison: Comparison, spec: ComparisonSpec) -> str:
 def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
     """The answer: what fails, what was found, and how large a loss may have gone unseen."""
     numbers = [number for number in comparison.numbers if number.verdict != "not compared"]
-    counted = Counter(number.verdict for number in numbers)
-    plural = {"regression": "regressions"}
-    found = listed(
-        [
-            f"{count} {plural.get(verdict, verdict) if count > 1 else verdict}"
-            for verdict, count in counted.most_common()
-        ]
-    )
+    counted = Counter(said(number.verdict) for number in numbers)
+    found = listed([f"{count} {verdict}{'s' * (verdict == 'regression' and count > 1)}"
+                    for verdict, count in counted.most_common()])  # fmt: skip
     lines = [f"Of {len(numbers)} numbers: {found}." if numbers else "No number was compared."]
-    if comparison.outcome.failures:
-        lines.append(f"Failed: {_few(comparison.outcome.failures)}.")
-    if comparison.outcome.gaps:
-        lines.append(f"Incomplete: {_few(comparison.outcome.gaps)}.")
-    return [*lines, *_worst(numbers, spec), *_pace(comparison.costs)]
-
-
-def _worst(numbers: Sequence[Number], spec: ComparisonSpec) -> list[str]:
-    """How large a loss the intervals leave possible, the largest of each number's rows."""
+    for word, told in (("Failed", comparison.outcome.failures),
+                       ("Incomplete", comparison.outcome.gaps)):  # fmt: skip
+        if told:
+            more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+            lines.append(f"{word}: {'; '.join(told[:3])}{more}.")
     lows: dict[str, float] = {}
     for number in numbers:
         lows[number.title] = min(number.low or 0.0, lows.get(number.title, 0.0))
-    if not lows:
-        return []
-    losses = listed([f"{title} {percent(-low)}" for title, low in lows.items()])
-    return [
-        f"What the intervals leave possible, in points lost: {losses}; tolerated are "
-        f"{spec.rule.tolerance:g}."
-    ]
-
-
-def _few(lines: Sequence[str], most: int = 3) -> str:
-    shown = "; ".join(lines[:most])
-    return f"{shown}; and {len(lines) - most} more" if len(lines) > most else shown
-
-
-def _pace(costs: Sequence[Cost]) -> list[str]:
-    ratios = [c.ratio for c in costs if c.ratio is not None and c.verdict != "not compared"]
-    if not ratios:
-        return ["Speed was not compared."]
-    low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
-    span = low if low == high else f"{low} to {high}"
-    return [f"A step takes {span} times the baseline's."]
+    if lows:
+        losses = ", ".join(f"{title} {percent(-low)}" for title, low in lows.items())
+        lines.append(f"What the intervals leave possible, in points lost: {losses}; tolerated are "
+                     f"{spec.rule.tolerance:g}.")  # fmt: skip
+    ratios = [c.ratio for c in comparison.costs
+              if c.ratio is not None and c.verdict != "not compared"]  # fmt: skip
+    span = dict.fromkeys(f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))) if ratios else ()
+    speed = f"A step takes {' to '.join(span)} times the baseline's."
+    return [*lines, speed if ratios else "Speed was not compared."]
 
 
 def numbers_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
     """One row per method × number."""
     one, other = names(spec)
-    optional = _optional(comparison.numbers)
-    headings = [
-        Heading("number", numeric=False),
-        *(Heading(name, numeric=False) for name in optional),
-        Heading(f"{other} [%]"),
-        Heading(f"{one} [%]"),
-        Heading("difference [points]"),
-        Heading("verdict", numeric=False),
-    ]
-    rows = [_number_cells(number, optional) for number in comparison.numbers]
+    parts = ["sampler", *(part for part in ("head", "backbone")
+                          if len({getattr(n, part) for n in comparison.numbers}) > 1)]  # fmt: skip
+    columns: list[Column[Number]] = [
+        text_column("number", lambda number: number.title),
+        *(text_column(part, _attribute(part)) for part in parts),
+        (Heading(f"{other} [%]"), _attribute("baseline", percent)),
+        (Heading(f"{one} [%]"), _attribute("candidate", percent)),
+        (Heading("difference [points]"),
+         lambda number: _with_interval(number.difference, number, _points)),
+        text_column("verdict", lambda number: said(number.verdict)),
+    ]  # fmt: skip
     data = pd.DataFrame(comparison.as_record()["numbers"])
-    return Table("comparison", "Accuracy", headings, rows, comparison.notes, data)
+    return Table.of("comparison", "Accuracy", columns, comparison.numbers, comparison.notes, data)
 
 
-def _optional(numbers: Sequence[Number]) -> list[str]:
-    """The parts of a method that differ between rows, or tell under what they were found."""
-    several = [
-        name
-        for name in ("head", "backbone")
-        if len({getattr(number, name) for number in numbers}) > 1
+def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
+    """One row per measured point."""
+    one, other = names(spec)
+    costs = comparison.costs
+    memory = next((cost.memory for cost in costs if cost.memory), "not compared")
+    several = len({cost.head for cost in costs}) > 1
+    columns: list[Column[Cost]] = [
+        *([text_column("head", _attribute("head"))] if several else []),
+        text_column("sampler", _attribute("sampler")),
+        (Heading("identities"), lambda cost: f"{cost.identities:,}"),
+        (Heading(f"{other} [ms]"), _attribute("baseline_ms", significant)),
+        (Heading(f"{one} [ms]"), _attribute("candidate_ms", significant)),
+        (Heading("ratio of times"), lambda cost: _with_interval(cost.ratio, cost, "{:.2f}".format)),
+        text_column("verdict", lambda cost: said(cost.verdict)),
+        (Heading(f"{other} [MiB]"), _attribute("baseline_mib", significant)),
+        (Heading(f"{one} [MiB]"), _attribute("candidate_mib", significant)),
+        (Heading("ratio of memory"), _attribute("memory_ratio", "{:.2f}".format)),
     ]
-    return ["sampler", *several]
+    counted = Counter(cost.why for cost in costs if cost.verdict == "not compared")
+    notes = [
+        "Times: median of a step; the span of a ratio goes from the 20th percentile of the one "
+        "over the 80th of the other to the reverse: the spread of steps, no confidence interval.",
+        f"Memory: {memory}.",
+        *(f"Not compared, {count} of {len(costs)}: {why}." for why, count in counted.items()),
+    ]
+    data = pd.DataFrame(comparison.as_record()["costs"])
+    return Table.of("comparison_cost", "Speed and memory of one step", columns, costs, notes, data)
 
 
-def _number_cells(number: Number, optional: Sequence[str]) -> list[Cell]:
-    cells = [Cell(number.title), *(Cell(str(getattr(number, name))) for name in optional)]
-    values = [number.baseline, number.candidate]
-    cells += [Cell(NONE if value is None else percent(value)) for value in values]
-    if number.difference is None or number.low is None or number.high is None:
-        return [*cells, Cell(NONE), Cell(number.verdict)]
-    interval = f"[{_points(number.low)}, {_points(number.high)}]"
-    return [*cells, Cell(_points(number.difference), interval), Cell(number.verdict)]
+def _attribute(name: str, text: Callable[[Any], str] = str) -> Callable[[Any], Cell]:
+    """What makes a cell of an item's value; a dash of None."""
+
+    def cell(item: Any) -> Cell:
+        value = getattr(item, name)
+        return Cell() if value is None else Cell(text(value))
+
+    return cell
+
+
+def _with_interval(
+    value: float | None, item: Number | Cost, text: Callable[[float], str]
+) -> Cell:  # fmt: skip
+    if value is None or item.low is None or item.high is None:
+        return Cell()
+    return Cell(text(value), f"[{text(item.low)}, {text(item.high)}]")
 
 
 def _points(value: float) -> str:
@@ -123,54 +140,34 @@ def _points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "−")
 
 
-def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
-    """One row per measured point."""
+def forest(comparison: Comparison, spec: ComparisonSpec) -> Figure:
+    """Candidate − baseline of every number that was compared, with its interval, in points."""
+    numbers = [number for number in comparison.numbers if number.difference is not None]
+    if not numbers:
+        return Message("Nothing was compared.")
+    figure = Figure(figsize=(WIDTH, ROW * len(numbers) + 1.1), layout="constrained")
+    ax = figure.subplots()
+    ax.axvline(0, color=INK, linewidth=1)
+    if spec.rule.tolerance:
+        ax.axvspan(-spec.rule.tolerance, 0, color=GRID, linewidth=0, zorder=0)
+    labels = _labels(numbers)
+    for place, (number, label) in enumerate(zip(numbers, labels, strict=True)):
+        colour = COLOURS.get(number.verdict, MUTED)
+        low, value, high = (100 * (x or 0) for x in (number.low, number.difference, number.high))
+        (line,) = ax.plot([low, high], [place, place], color=colour, linewidth=2)
+        # The marker differs too: filled where the interval leaves out the threshold.
+        filled = number.verdict in ("better", "regression")
+        ax.plot(value, place, "o", color=colour, markerfacecolor=colour if filled else "white")
+        hover(line, f"{label}: {value:+.2f} [{low:+.2f}, {high:+.2f}] points, "
+                    f"{said(number.verdict)}")  # fmt: skip
+    ax.set_yticks(range(len(numbers)), labels)
+    ax.set_ylim(len(numbers) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
     one, other = names(spec)
-    heads = len({cost.head for cost in comparison.costs}) > 1
-    memory = next((cost.memory for cost in comparison.costs if cost.memory), "not compared")
-    headings = [
-        *([Heading("head", numeric=False)] if heads else []),
-        Heading("sampler", numeric=False),
-        Heading("identities"),
-        Heading(f"{other} [ms]"),
-        Heading(f"{one} [ms]"),
-        Heading("ratio of times"),
-        Heading("verdict", numeric=False),
-        Heading(f"{other} [MiB]"),
-        Heading(f"{one} [MiB]"),
-        Heading("ratio of memory"),
-    ]
-    rows = [_cost_cells(cost, heads) for cost in comparison.costs]
-    notes = [
-        "Times: median of a step; the span of a ratio goes from the 20th percentile of the one "
-        "over the 80th of the other to the reverse: the spread of steps, no confidence interval.",
-        f"Memory: {memory}.",
-        *_reasons(comparison.costs),
-    ]
-    data = pd.DataFrame(comparison.as_record()["costs"])
-    return Table("comparison_cost", "Speed and memory of one step", headings, rows, notes, data)
+    ax.set_xlabel(f"{one} minus {other}, percentage points  (right: {one} is better)")
+    return figure
 
 
-def _reasons(costs: Sequence[Cost]) -> list[str]:
-    """Why times were not compared, each reason once."""
-    counted = Counter(cost.why for cost in costs if cost.verdict == "not compared")
-    return [f"Not compared, {count} of {len(costs)}: {why}." for why, count in counted.items()]
-
-
-def _cost_cells(cost: Cost, heads: bool) -> list[Cell]:
-    cells = [Cell(cost.head)] if heads else []
-    cells += [Cell(cost.sampler), Cell(f"{cost.identities:,}")]
-    cells += [Cell(_or_dash(value)) for value in (cost.baseline_ms, cost.candidate_ms)]
-    if cost.ratio is None or cost.low is None or cost.high is None:
-        cells += [Cell(NONE), Cell(cost.verdict)]
-    else:
-        cells += [
-            Cell(f"{cost.ratio:.2f}", f"[{cost.low:.2f}, {cost.high:.2f}]"),
-            Cell(cost.verdict),
-        ]
-    cells += [Cell(_or_dash(value)) for value in (cost.baseline_mib, cost.candidate_mib)]
-    return [*cells, Cell(NONE if cost.memory_ratio is None else f"{cost.memory_ratio:.2f}")]
-
-
-def _or_dash(value: float | None) -> str:
-    return NONE if value is None else significant(value)
+def _labels(numbers: Sequence[Number]) -> list[str]:
+    several = len({number.head for number in numbers}) > 1
+    return [f"{n.title} · {f'{n.head} + ' if several else ''}{n.sampler}" for n in numbers]

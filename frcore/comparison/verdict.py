@@ -18,6 +18,11 @@ Verdict = Literal[
 Pace = Literal["faster", "not told apart", "slower", "too slow", "not compared"]
 
 
+def said(verdict: Verdict | Pace) -> str:
+    """A verdict in words, as people are shown it."""
+    return "statistically tied" if verdict == "not told apart" else verdict
+
+
 class Exit(IntEnum):
     """Exit codes of `frcore compare`; 2 is a mistake of the user's, as everywhere."""
 
@@ -29,7 +34,7 @@ class Exit(IntEnum):
 def judge(low: float, high: float, tolerance: float) -> Verdict:
     """What the interval of candidate − baseline says; all three are proportions.
 
-    `lower` is a loss that is told apart from nothing, and not from what is tolerated.
+    `lower` is a loss that is certain, and may be within what is tolerated.
 
     >>> [judge(*ends, 0.01) for ends in [(0.01, 0.03), (-0.005, 0.03), (-0.02, 0.03)]]
     ['better', 'within tolerance', 'not told apart']
@@ -75,9 +80,7 @@ class Outcome:
     @property
     def word(self) -> str:
         """For people."""
-        return {Exit.PASSED: "passed", Exit.FAILED: "failed", Exit.INCOMPLETE: "incomplete"}[
-            self.code
-        ]
+        return self.code.name.lower()
 
 
 def outcome(

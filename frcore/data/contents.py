@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from frcore.data.names import normalised
 from frcore.data.pixels.decoding import Encoded
 from frcore.data.pixels.images import read_file
 from frcore.errors import UserError, unknown_name
+from frcore.records.manifest import Protocol
 
 KINDS = {
     "files": "frcore.data.contents:EncodedFiles",
@@ -31,8 +32,6 @@ KINDS = {
     "tar": "frcore.data.shards.tar:MemberImages",
 }
 """Kind of encoded images -> the place of its class."""
-
-Protocol = Literal["train", "pairs", "templates"]
 
 
 class EncodedImages(ABC):

@@ -7,10 +7,11 @@ from typing import Any
 
 from frcore.data.ijb.layout import SYNTHETIC_MARK
 from frcore.data.origin import Origin
-from frcore.data.prepared.folder import Manifest, Prepared
+from frcore.data.prepared.folder import Prepared
 from frcore.data.prepared.writing import PREPARED, write
 from frcore.data.source import open_source, place_of
 from frcore.files import refuse_other_folder, refuse_overlap
+from frcore.records.manifest import Manifest
 from frcore.study.expansion import BenchmarkSpec, TrainDataSpec, stays_in_place
 from frcore.study.section import without_places
 

@@ -131,7 +131,8 @@ def measuring(spec: expansion.MeasurementSpec) -> list[str]:
 def page_files() -> list[Path]:
     """Templates, styles, scripts and published numbers that pages are made of."""
     found = (PACKAGE / "reporting").rglob("*.*")
-    return [path for path in found if path.suffix in (".css", ".csv", ".html", ".j2", ".js")]
+    suffixes = (".css", ".csv", ".html", ".j2", ".js", ".yaml")
+    return [path for path in found if path.suffix in suffixes]
 
 
 REPORTING = ["frcore.reporting.report:report"]

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from frcore.reporting.figures.dark import dark_of
+from frcore.reporting.figures.palette import GRID, HEAD_COLOURS, INK, MUTED
 from tests.reporting.made import Made
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -234,23 +236,43 @@ def test_everyone_can_read_it(
     assert serious == []
 
 
+CONTRASTS = """colours => {
+  const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const seen = colour => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return pen.getImageData(0, 0, 1, 1).data;
+  };
+  const light = colour => [...seen(colour)].slice(0, 3).map(c => c / 255)
+    .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const back = light(getComputedStyle(document.body).backgroundColor);
+  return colours.map(colour => {
+    const [a, b] = [light(colour), back].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  });
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_in_figures_can_be_read(scheme: str, show: Any, complete: Made):
     """axe cannot see text in an SVG; its contrast is computed here."""
     page = show(complete, scheme=scheme).page
-    contrasts = page.evaluate(
-        """() => {
-          const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
-            .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-          const numbers = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
-          const back = light(numbers(getComputedStyle(document.body).backgroundColor));
-          return [...document.querySelectorAll('figure svg text')].map(text => {
-            const front = light(numbers(getComputedStyle(text).fill));
-            const [a, b] = [front, back].sort((x, y) => y - x);
-            return [(a + 0.05) / (b + 0.05), text.textContent];
-          });
-        }"""
+    texts = page.evaluate(
+        """() => [...document.querySelectorAll('figure svg text')]
+          .map(text => [text.textContent, getComputedStyle(text).fill])"""
     )
+    contrasts = page.evaluate(CONTRASTS, [colour for _, colour in texts])
     assert len(contrasts) > 20
-    assert [text for contrast, text in contrasts if contrast < READABLE] == []
+    pale = [text for (text, _), one in zip(texts, contrasts, strict=True) if one < READABLE]
+    assert pale == []
+
+
+def test_heads_stand_out_from_the_page_in_the_dark(show: Any, complete: Made):
+    page = show(complete, scheme="dark").page
+    colours = (*HEAD_COLOURS.values(), MUTED, INK, GRID)
+    *heads, ink, grid = page.evaluate(CONTRASTS, [dark_of(colour) for colour in colours])
+    assert min(heads) >= 3
+    assert ink >= 7
+    assert grid < 3

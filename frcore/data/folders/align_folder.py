@@ -119,9 +119,10 @@ def _checked_points(table: TextTable) -> NDArray[np.float64]:
     names = table.texts("path")
     # Where two differ only in case or suffix, one would overwrite the other on some system.
     stems = [normalised(without_suffix(name)).casefold() for name in names.to_pylist()]
+    codes = pd.factorize(np.array(stems, object))[0]
     table.refuse_where(
         (unsafe_names(names), "the path must lead to a file below the folder of images"),
-        table.repeated(pd.Series(stems), "the image (but for case and suffix)"),
+        table.repeated(codes, "the image (but for case and suffix)"),
     )
     points, unusable = landmarks_of(table)
     table.refuse_where(unusable)

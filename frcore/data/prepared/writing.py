@@ -19,9 +19,6 @@ from frcore.data.pixels.decoding import BadImageError
 from frcore.data.prepared.folder import (
     IMAGES,
     MANIFEST,
-    Manifest,
-    Skipped,
-    Storage,
     image_content,
 )
 from frcore.data.prepared.in_place import InPlaceImages
@@ -39,6 +36,7 @@ from frcore.data.refusal import refuse, refuse_rows
 from frcore.errors import UserError, check_classes
 from frcore.files import FolderKind, atomic_directory, write_json
 from frcore.machine.faults import reserve
+from frcore.records.manifest import Manifest, Skipped, Storage
 from frcore.study.data import Image
 
 PREPARED = FolderKind(
@@ -135,7 +133,7 @@ def write(
             **{**about, **contents.about},
         )
         # The manifest last: nothing but the content changes it.
-        write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+        manifest.write(folder / MANIFEST)
 
 
 def _about_image(contents: Contents, image: Image) -> list[str]:

@@ -105,42 +105,43 @@ def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) 
     elif isinstance(spec, SyntheticPairs):
         _check_pairs(spec)
     else:
-        _check_template_pairs(spec)
+        possible = pairing.possible_impostor(spec.identities, spec.templates)
+        if spec.impostor_pairs > possible:
+            raise UserError(
+                f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
+                f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
+                "raise identities or templates"
+            )
 
 
 def training_counts(spec: SyntheticFaces) -> tuple[int, int, int]:
     """Labels, images, and the most images that a label can have, all flips on it."""
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    images = int(counts.sum())
-    return spec.identities + _split(spec), images, int(counts.max()) + _flips(spec, images)
+    split, flips = _disturbed(spec, counts)
+    return spec.identities + split, int(counts.sum()), int(counts.max()) + flips
 
 
-def _split(spec: SyntheticFaces) -> int:
-    """How many identities have two labels."""
-    return round(spec.conflicts * spec.identities)
-
-
-def _flips(spec: SyntheticFaces, images: int) -> int:
-    """How many images have the label of another identity."""
-    return round(spec.label_flips * images)
+def _disturbed(spec: SyntheticFaces, counts: NDArray[np.int64]) -> tuple[int, int]:
+    """How many identities have two labels, and how many images another identity's."""
+    return round(spec.conflicts * spec.identities), round(spec.label_flips * int(counts.sum()))
 
 
 def _check_labels(spec: SyntheticFaces) -> None:
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    able, images, split = int((counts >= 2).sum()), int(counts.sum()), _split(spec)
+    able, images = int((counts >= 2).sum()), int(counts.sum())
+    split, flips = _disturbed(spec, counts)
     if split > able:
         raise UserError(
             f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
             f"only {able} have two images; allow at most {able / spec.identities:.3g} or raise "
             "images"
         )
-    labels = spec.identities + split
-    flips, movable = _flips(spec, images), images - labels
+    movable = images - spec.identities - split
     if flips > movable:
         raise UserError(
             f"label_flips = {spec.label_flips} would move {flips} of {images} images, but each "
-            f"of the {labels} labels keeps one; allow at most {movable / images:.3g} or raise "
-            "images"
+            f"of the {images - movable} labels keeps one; allow at most {movable / images:.3g} or "
+            "raise images"
         )
 
 
@@ -159,16 +160,6 @@ def _check_pairs(spec: SyntheticPairs) -> None:
         raise UserError(
             f"pairs = {spec.pairs} in {spec.folds} folds leaves folds without a pair; raise pairs "
             f"to at least {spec.folds}, or lower folds"
-        )
-
-
-def _check_template_pairs(spec: SyntheticTemplates) -> None:
-    possible = pairing.possible_impostor(spec.identities, spec.templates)
-    if spec.impostor_pairs > possible:
-        raise UserError(
-            f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
-            f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
-            "raise identities or templates"
         )
 
 
@@ -191,14 +182,12 @@ def _training_shots(
 ) -> Shots:
     """Blocks of `VIDEO_FRAMES` images are a video with probability `spec.video`, else stills."""
     block = number // VIDEO_FRAMES
-    keys = pd.MultiIndex.from_arrays([who, block])
-    codes, unique = pd.factorize(keys)
-    is_video = np.array(
-        [stream("video", spec.seed, "train", *map(int, key)).random() < spec.video
-         for key in unique], bool
-    )[codes] if spec.video else np.zeros(len(who), bool)  # fmt: skip
-    medium = np.where(is_video, block * VIDEO_FRAMES, number)
-    return Shots(spec.seed, "train", spec.difficulty, who, medium, number, is_video)
+    video = np.array([
+        spec.video > 0 and stream("video", spec.seed, "train", *key).random() < spec.video
+        for key in zip(who.tolist(), block.tolist(), strict=True)
+    ], bool)  # fmt: skip
+    medium = np.where(video, block * VIDEO_FRAMES, number)
+    return Shots(spec.seed, "train", spec.difficulty, who, medium, number, video)
 
 
 def _disturbed_labels(
@@ -214,7 +203,7 @@ def _disturbed_labels(
     """
     labels, names = who.copy(), list(true)
     rng = stream("labels", spec.seed, "train")
-    split = _split(spec)
+    split, flips = _disturbed(spec, counts)
     able = np.flatnonzero(counts >= 2)
     for person in np.sort(rng.choice(able, split, replace=False)):
         labels[np.flatnonzero(who == person)[1::2]] = len(names)
@@ -222,7 +211,6 @@ def _disturbed_labels(
     origin = np.concatenate([np.arange(spec.identities), np.full(split, -1)])
     origin[labels] = who
 
-    flips = _flips(spec, len(who))
     _, first = np.unique(labels, return_index=True)
     movable = np.setdiff1d(np.arange(len(who)), first)
     for at in np.sort(rng.choice(movable, flips, replace=False)):

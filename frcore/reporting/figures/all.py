@@ -62,7 +62,7 @@ def figure_jobs(
         "head_state": lambda: plot_training.head_state(few, curves),
         "angle_distributions": lambda: angles.angle_distributions(few, curves),
         "angle_histograms": lambda: angles.angle_histograms(few, curves),
-        "center_angles": lambda: angles.center_angles(few, curves),
+        "center_angles": lambda: plot_training.center_angles(few, curves),
         "center_cosines": lambda: classes.center_cosines(few, center_pairs),
         "long_tail": lambda: classes.long_tail(few, rows),
     }

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from frcore.files import atomic_file
 from frcore.reporting.figures.palette import GRID, INK, MUTED, Palette
+from frcore.results.summary import Number
 
 WIDTH = 8.4
 """Inches; the page scales figures to its own width."""
@@ -95,12 +98,57 @@ def columns_for(count: int, limit: int) -> int:
     return -(-count // rows)
 
 
+def small_multiples(
+    titles: Sequence[str], rows: Sequence[str] = ("",), *, limit: int, height: float,
+    xlabel: str = "", colours: Mapping[str, str] | None = None, **options: Any,
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:  # fmt: skip
+    """A panel for each title (across, in blocks as wide as the page) and row (down).
+
+    Args:
+        titles: above the first panel of each column, in order.
+        rows: labels of the vertical axes, beside the first column of a block.
+        limit: columns at most.
+        height: of a panel, inches.
+        xlabel: below the lowest panel of each column.
+        colours: of titles.
+        options: of `Figure.subplots`.
+
+    Returns:
+        The figure, and the axes by (title, row).
+    """
+    n_columns = columns_for(len(titles), limit)
+    blocks = -(-len(titles) // n_columns)
+    figure, axes = panels(blocks * len(rows), n_columns, height=height, **options)
+    grid: dict[tuple[str, str], Axes] = {}
+    for position, title in enumerate(titles):
+        block, column = divmod(position, n_columns)
+        for row, label in enumerate(rows):
+            ax = grid[title, label] = axes[block * len(rows) + row, column]
+            if column == 0:
+                ax.set_ylabel(label)
+        grid[title, rows[0]].set_title(title, color=(colours or {}).get(title, INK))
+        if position + n_columns >= len(titles):  # a panel above a gap has no neighbour below
+            ax.set_xlabel(xlabel)
+            ax.tick_params(labelbottom=True)
+    for ax in axes.flat[len(rows) * n_columns * (blocks - 1) :]:
+        if ax not in grid.values():
+            ax.set_axis_off()
+    return figure, grid
+
+
 def same_range(axes: Iterable[Axes]) -> None:
     """Give axes the vertical range that holds what all of them show."""
     axes = list(axes)
     lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
         ax.set_ylim(min(lows), max(highs))
+
+
+def bare(ax: Axes) -> None:
+    """Leave a panel its outlines alone: heights that are areas need no scale."""
+    ax.set_yticks([])
+    ax.grid(visible=False)
+    ax.spines["left"].set_visible(False)
 
 
 class Message(Figure):
@@ -116,14 +164,10 @@ class Message(Figure):
         self.text(0.5, 0.5, message, ha="center", va="center", color=MUTED, wrap=True)
 
 
-def message(text: str) -> Figure:
-    """A figure that says why there is nothing to see."""
-    return Message(text)
-
-
 def legend(
-    figure: Figure, palette: Palette, heads: list[str], samplers: list[str], *extra: Line2D
-) -> None:
+    figure: Figure, palette: Palette, heads: Sequence[str], samplers: Sequence[str],
+    *extra: Line2D, colour: str = MUTED,
+) -> None:  # fmt: skip
     """One legend below the panels.
 
     Args:
@@ -132,6 +176,7 @@ def legend(
         heads: heads or models, by colour and marker.
         samplers: by line and by filling of the marker.
         extra: handles of what else is drawn.
+        colour: of the samplers.
     """
     colours = palette.models | palette.heads
     of_heads = [
@@ -139,11 +184,17 @@ def legend(
         for h in heads
     ]
     of_samplers = [
-        Line2D([], [], color=MUTED, marker="o", ms=6, fillstyle=palette.fill(s),
+        Line2D([], [], color=colour, marker="o", ms=6, fillstyle=palette.fill(s),
                ls=palette.line(s), label=s)
         for s in samplers
     ]  # fmt: skip
     put_legend(figure, of_heads, of_samplers, extra)
+
+
+def of_two_kinds(figure: Figure, own: str, others: str) -> None:
+    """A legend of what has a head's colour, and of what is grey."""
+    looks = ((own, INK, 0.6), (others, MUTED, 0.5))
+    put_legend(figure, [Line2D([], [], color=c, lw=5, alpha=a, label=name) for name, c, a in looks])
 
 
 def put_legend(figure: Figure, *groups: Sequence[Any], **options: Any) -> None:
@@ -193,10 +244,52 @@ def ring(ax: Axes, x: float, y: float) -> Line2D:
     return around
 
 
-def hide_unused(axes: list[Axes], used: int) -> None:
-    """Switch off the panels of a grid that hold nothing."""
-    for ax in axes[used:]:
-        ax.set_axis_off()
+def bars(
+    ax: Axes, places: NDArray[np.float64], numbers: Sequence[Number], colour: str, **options: Any
+) -> ErrorbarContainer:
+    """Numbers in percent with their intervals, which may be missing.
+
+    Args:
+        ax: gets them.
+        places: across (N,), or with the ends of a span (N, 3).
+        numbers: up.
+        colour: of all.
+        options: of `Axes.errorbar`; points are drawn only with a `marker`.
+    """
+    across = places.reshape(len(numbers), -1)
+    middle, low, high = across.T if across.shape[1] == 3 else (across[:, 0],) * 3
+    ends = [[n.value if end is None else end for end in (n.value, n.low, n.high)] for n in numbers]
+    value, least, most = 100 * np.array(ends, dtype=float).T
+    return ax.errorbar(
+        middle, value, xerr=np.maximum([middle - low, high - middle], 0),
+        yerr=np.maximum([value - least, most - value], 0),
+        **{"color": colour, "fmt": "" if "marker" in options else "none", "elinewidth": 0.9}
+        | options,
+    )  # fmt: skip
+
+
+def areas(
+    ax: Axes, edges: NDArray[np.float64], own: NDArray[Any] | None, others: NDArray[Any],
+    colour: str, unit: str = "",
+) -> None:  # fmt: skip
+    """Two histograms scaled to the same area, since one counts far more than the other.
+
+    Args:
+        ax: gets them.
+        edges: of the bins.
+        own: counts in the head's `colour`; None where they are not known.
+        others: counts in grey.
+        colour: of the head.
+        unit: what is counted, shown while the pointer is over an outline.
+    """
+    for counts, tint, alpha in ((others, MUTED, 0.3), (own, colour, 0.55)):
+        if counts is not None and counts.any():
+            density = counts / (counts.sum() * np.diff(edges))
+            ax.stairs(density, edges, fill=True, color=tint, alpha=alpha, lw=0)
+            outline = ax.stairs(density, edges, color=tint, lw=1.1)
+            if unit:
+                kind = " of one person" if counts is own else ""
+                hover(outline, f"{counts.sum():,} {unit}{kind}")
 
 
 def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
@@ -207,23 +300,14 @@ def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
     if engine is not None and figure.axes:
         engine.execute(figure)
     figure.set_layout_engine("none")
-    _write_svg(svg, FigureCanvasSVG(figure).print_svg)
+    with atomic_file(svg) as path:
+        FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": "frcore"})
+        path.write_text(_with_titles(path.read_text(encoding="utf-8")), encoding="utf-8")
     if png is not None:
         figure.set_dpi(PNG_DPI)
         figure.set_facecolor("white")
         with atomic_file(png) as path:
             FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
-
-
-def save_svg(figure: Figure, svg: Path) -> None:
-    """Write one file; the same figure gives the same bytes."""
-    _write_svg(svg, functools.partial(figure.savefig, format="svg"))
-
-
-def _write_svg(svg: Path, write: Callable[..., None]) -> None:
-    with atomic_file(svg) as path:
-        write(path, metadata={"Date": None, "Creator": "frcore"})
-        path.write_text(_with_titles(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 _TITLE = "title:"

@@ -10,20 +10,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from frcore.records.diagnostics import DiagnosticsRecord
+from frcore.reporting.figures.angles import method_grid
 from frcore.reporting.figures.canvas import (
+    Message,
+    areas,
+    bare,
     hover,
-    message,
-    put_legend,
+    legend,
+    of_two_kinds,
     same_range,
+    small_multiples,
 )
-from frcore.reporting.figures.grids import bare, method_grid, paired_grid
-from frcore.reporting.figures.palette import INK, MUTED, Palette
+from frcore.reporting.figures.palette import INK, Palette
 from frcore.reporting.figures.ticks import plain_ticks
-from frcore.results.records import read_record
+from frcore.results.reading import read
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -39,37 +43,34 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     """Angle to the own centre and passive updates against images per identity, by head."""
     frame = rows.usable("diagnostics")
     frame = frame[frame["group"].isin(UNEQUAL)]
-    table = _seed_means(frame)
-    if table.empty:
-        return message("Long tail: every identity trained on has as many images as the others.")
-    samplers = [s.label for s in study.samplers if s.label in set(table["sampler"])]
-    palette = Palette(study)
-    figure, grid, axes = paired_grid(study, set(table["head"]), "images per identity")
-    for head, (upper, lower) in grid.items():
-        for place, sampler in enumerate(samplers):
-            own = table[(table["head"] == head) & (table["sampler"] == sampler)]
-            aside = ASIDE ** (place - (len(samplers) - 1) / 2)
-            _groups(upper, own, ANGLES[0], palette, aside)
-            _groups(lower, own, TOUCHES, palette, aside)
-    for upper, lower in zip(axes[::2, 0], axes[1::2, 0], strict=True):
-        upper.set_ylabel("angle to own\ncentre [°]")
-        lower.set_ylabel("passive updates\nper own image")
-    for row in (0, 1):
-        same_range(pair[row] for pair in grid.values())
-    axes[0, 0].set_xscale("log")
-    for ax in axes.flat:
-        plain_ticks(ax.xaxis)
-    _sampler_legend(figure, palette, samplers)
-    return figure
-
-
-def _seed_means(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per head, sampler and group, its quantities averaged over backbones and seeds."""
     plain = frame.astype({name: object for name in frame.columns if frame[name].dtype == "string"})
     table = plain.pivot_table(
         index=["head", "sampler", "group"], columns="quantity", values="value", aggfunc="mean"
     )
-    return table.reindex(columns=["images", *ANGLES, TOUCHES]).reset_index()
+    table = table.reindex(columns=["images", *ANGLES, TOUCHES]).reset_index()
+    if table.empty:
+        return Message("Long tail: every identity trained on has as many images as the others.")
+    heads, samplers = ([one.label for one in components if one.label in set(table[kind])]
+                       for kind, components in (("head", study.heads),
+                                                ("sampler", study.samplers)))  # fmt: skip
+    palette = Palette(study)
+    quantities = {"angle to own\ncentre [°]": ANGLES[0], "passive updates\nper own image": TOUCHES}
+    figure, grid = small_multiples(
+        heads, list(quantities), limit=5, height=1.9, xlabel="images per identity",
+        colours=palette.heads, sharex=True, sharey="row",
+    )  # fmt: skip
+    for (head, label), ax in grid.items():
+        for place, sampler in enumerate(samplers):
+            own = table[(table["head"] == head) & (table["sampler"] == sampler)]
+            aside = ASIDE ** (place - (len(samplers) - 1) / 2)
+            _groups(ax, own, quantities[label], palette, aside)
+    for label in quantities:
+        same_range(grid[head, label] for head in heads)
+    next(iter(grid.values())).set_xscale("log")
+    for ax in figure.axes:
+        plain_ticks(ax.xaxis)
+    legend(figure, palette, [], samplers, colour=INK)
+    return figure
 
 
 def _groups(ax: Axes, own: pd.DataFrame, quantity: str, palette: Palette, aside: float) -> None:
@@ -89,15 +90,6 @@ def _groups(ax: Axes, own: pd.DataFrame, quantity: str, palette: Palette, aside:
         fillstyle=palette.fill(sampler),
     )  # fmt: skip
     hover(bars.lines[0], f"{head} + {sampler}")
-
-
-def _sampler_legend(figure: Figure, palette: Palette, samplers: list[str]) -> None:
-    handles = [
-        Line2D([], [], color=INK, ls=palette.line(name), marker="o", ms=5, label=name,
-               fillstyle=palette.fill(name))
-        for name in samplers
-    ]  # fmt: skip
-    put_legend(figure, handles)
 
 
 @dataclass(frozen=True)
@@ -120,57 +112,44 @@ def read_center_pairs(
 ) -> Mapping[tuple[str, str], CenterPairs]:
     """(head, sampler) -> its histograms, of the runs whose diagnostics count."""
     found: dict[tuple[str, str], CenterPairs] = {}
-    specs = expansion.runs(study)
-    for name in map(str, rows.usable("diagnostics")["run"].unique()):
-        if name not in specs:
+    counted = set(rows.usable("diagnostics")["run"])
+    for name, spec in expansion.runs(study).items():
+        if name not in counted:
             continue
-        record = read_record(root / "runs" / name / "diagnostics.json").record
-        histogram = (record.get("conflicts") or {}).get("histogram")
+        record = read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord).record
+        histogram = record and record.conflicts and record.conflicts.histogram
         if not histogram:
             continue
-        pairs = np.asarray(histogram["pairs"])
-        same = None if histogram["same_person"] is None else np.asarray(histogram["same_person"])
-        key = (specs[name].head.label, specs[name].sampler.label)
+        pairs = np.asarray(histogram.pairs)
+        same = None if histogram.same_person is None else np.asarray(histogram.same_person)
+        key = (spec.head.label, spec.sampler.label)
         if key in found:
             before = found[key]
             pairs = pairs + before.pairs
             same = None if same is None or before.same is None else same + before.same
-        found[key] = CenterPairs(np.asarray(histogram["edges"], dtype=float), pairs, same)
+        found[key] = CenterPairs(np.asarray(histogram.edges, dtype=float), pairs, same)
     return found
 
 
 def center_cosines(study: Study, found: Mapping[tuple[str, str], CenterPairs]) -> Figure:
     """Cosines between centres: of one person's labels, and of all pairs; heads × samplers."""
     if not found:
-        return message("Conflicts: no finished run has told the cosines between its class centres.")
+        return Message(
+            "Conflicts: no finished run has recorded the cosines between its class centres."
+        )
     if all(one.same is not None and not one.same.any() for one in found.values()):
-        return message("Conflicts: no person of the training set has two labels.")
+        return Message("Conflicts: no person of the training set has two labels.")
     palette = Palette(study)
     figure, grid = method_grid(study, set(found), "cosine", 1.35)
     for (head, sampler), ax in grid.items():
         bare(ax)
-        if (head, sampler) in found:
-            _outlines(ax, found[head, sampler], palette.heads[head])
+        if one := found.get((head, sampler)):
+            areas(ax, one.edges, one.same, one.pairs, palette.heads[head], "pairs of centres")
     every = next(iter(found.values())).edges
     counted = np.flatnonzero(np.sum([one.pairs for one in found.values()], axis=0))
     first = next(iter(grid.values()))
     first.set_xlim(every[counted[0]], every[counted[-1] + 1])
     # The outer labels of neighbouring panels would meet.
     first.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
-    handles = [
-        Line2D([], [], color=INK, lw=5, alpha=0.6, label="labels of one person (head's colour)"),
-        Line2D([], [], color=MUTED, lw=5, alpha=0.5, label="any two labels (grey)"),
-    ]
-    put_legend(figure, handles)
+    of_two_kinds(figure, "labels of one person (head's colour)", "any two labels (grey)")
     return figure
-
-
-def _outlines(ax: Axes, found: CenterPairs, colour: str) -> None:
-    """Two outlines of the same area, since pairs of one person are few."""
-    drawn = ((found.pairs, MUTED, 0.3, ""), (found.same, colour, 0.55, " of one person"))
-    for counts, tint, alpha, kind in drawn:
-        if counts is not None and counts.any():
-            density = counts / (counts.sum() * np.diff(found.edges))
-            ax.stairs(density, found.edges, fill=True, color=tint, alpha=alpha, lw=0)
-            outline = ax.stairs(density, found.edges, color=tint, lw=1.1)
-            hover(outline, f"{counts.sum():,} pairs of centres{kind}")

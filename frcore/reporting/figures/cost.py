@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from frcore.reporting.figures.canvas import hide_unused, hover, legend, message, panels, ring
+from frcore.reporting.figures.canvas import Message, bars, hover, legend, ring, small_multiples
 from frcore.reporting.figures.palette import INK, MUTED, Palette
 from frcore.reporting.figures.ticks import plain_ticks
 from frcore.reporting.tables.accuracy import interval_text, percent
@@ -23,7 +23,11 @@ from frcore.results.rows import Rows
 from frcore.results.summary import Column, Method, Summary
 from frcore.study.config import Study
 
-OPACITY: Mapping[Standing, float] = {"front": 1.0, "not told apart": 0.85, "behind": 0.3}
+OPACITY: Mapping[Standing, float] = {"front": 1.0, "tied": 0.85, "behind": 0.3}
+WORDS: Mapping[Standing, str] = {
+    "front": "on the front", "tied": "statistically tied with the front",
+    "behind": "behind the front",
+}  # fmt: skip
 FRONT: dict[str, Any] = {"color": MUTED, "lw": 1.1, "ls": (0, (4, 1.5)), "zorder": 1}
 LOG_FROM = 8.0
 """Ratio of the longest to the shortest step from which the axis of times is logarithmic."""
@@ -36,48 +40,36 @@ def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
     """Each benchmark's main number against the time of one step; both with intervals."""
     identities = comparable_identities(rows)
     if identities is None:
-        return message("Accuracy against cost: no step time was measured.")
-    mains = [column for column in summary.main_columns() if not summary.why_unmarked(column)]
+        return Message("Accuracy against cost: no step time was measured.")
+    mains = {c.title: c for c in summary.main_columns() if not summary.why_unmarked(c)}
     if not mains:
-        return message("Accuracy against cost: no benchmark has a number with an interval yet.")
-    times = _times(rows, identities, summary)
-    shown = [
-        method
+        return Message("Accuracy against cost: no benchmark has a number with an interval yet.")
+    usable = rows.usable("measurement")
+    usable = usable[(usable["identities"] == identities) & usable["step_ms"].notna()]
+    measured = {(row["head"], row["sampler"]): row for _, row in usable.iterrows()}
+    times = {
+        method: measured[method.head, method.sampler]
         for method in summary.methods
-        if method in times and any(summary.cell(method, c).value is not None for c in mains)
-    ]
-    if not shown:
-        return message("Accuracy against cost: no method has both a number and a step time yet.")
+        if (method.head, method.sampler) in measured
+        and any(summary.cell(method, c).value is not None for c in mains.values())
+    }
+    if not times:
+        return Message("Accuracy against cost: no method has both a number and a step time yet.")
     palette = Palette(study)
-    n_columns = min(2, len(mains))
-    figure, axes = panels(-(-len(mains) // n_columns), n_columns, height=3.4)
-    for ax, column in zip(axes.flat, mains, strict=False):
-        _panel(ax, summary, column, {method: times[method] for method in shown}, palette)
-        ax.set_title(column.title)
+    figure, grid = small_multiples(list(mains), limit=2, height=3.4)
+    for (title, _), ax in grid.items():
+        _panel(ax, summary, mains[title], times, palette)
         ax.set_xlabel(f"time of one step at {identities:,} identities [ms]")
-        ax.set_ylabel(f"{column.text} [%]")
-    hide_unused(list(axes.flat), len(mains))
+        ax.set_ylabel(f"{mains[title].text} [%]")
     legend(
         figure,
         palette,
-        [h.label for h in study.heads if h.label in {m.head for m in shown}],
-        [s.label for s in study.samplers if s.label in {m.sampler for m in shown}],
+        [h.label for h in study.heads if h.label in {m.head for m in times}],
+        [s.label for s in study.samplers if s.label in {m.sampler for m in times}],
         Line2D([], [], **FRONT, label="Pareto front"),
         Line2D([], [], color=INK, marker="o", ls="", alpha=OPACITY["behind"], label="behind it"),
     )
     return figure
-
-
-def _times(rows: Rows, identities: int, summary: Summary) -> dict[Method, pd.Series]:
-    """The measured step of each method at so many identities."""
-    times = rows.usable("measurement")
-    times = times[(times["identities"] == identities) & times["step_ms"].notna()]
-    measured = {(row["head"], row["sampler"]): row for _, row in times.iterrows()}
-    return {
-        method: measured[method.head, method.sampler]
-        for method in summary.methods
-        if (method.head, method.sampler) in measured
-    }
 
 
 def _panel(
@@ -85,12 +77,16 @@ def _panel(
 ) -> None:
     steps = {method: float(row["step_ms"]) for method, row in times.items()}
     front, standing = standings(summary, column, steps)
+    alike: dict[tuple[str, Standing], list[Method]] = defaultdict(list)
     for method, how in standing.items():
         _point(ax, summary, column, method, times[method], palette, how)
-    for (head, how), methods in _alike(standing).items():
-        _bars(
-            ax, summary, column, {m: times[m] for m in methods}, palette.heads[head], OPACITY[how]
-        )
+        alike[method.head, how].append(method)
+    for (head, how), methods in alike.items():
+        # The intervals of several points at once: a bar of its own for each takes far longer.
+        ends = np.array([[times[m][f"step_ms{end}"] for end in ("", "_low", "_high")]
+                         for m in methods], dtype=float)  # fmt: skip
+        bars(ax, ends, [summary.cell(m, column) for m in methods], palette.heads[head],
+             alpha=OPACITY[how])  # fmt: skip
     if not front:
         return
     values = [100 * (summary.cell(method, column).value or 0.0) for method in front]
@@ -138,38 +134,11 @@ def _point(
         marker=palette.marker(method.head), fillstyle=palette.fill(method.sampler),
         ms=7 if how == "front" else 5.5, alpha=OPACITY[how],
     )  # fmt: skip
-    runs = ", ".join(row.run for row in summary.part(method, column))
-    interval = f" {interval_text(cell)}" if interval_text(cell) else ""
-    words = {"front": "on the front", "not told apart": "not told apart from the front",
-             "behind": "behind the front"}[how]  # fmt: skip
+    words = WORDS[how]
     if is_disturbed(time):
         ring(ax, step, 100 * value)
         words += f", disturbed ({time['disturbed']})"
-    hover(point, f"{summary.name(method)}, {words}: {percent(value)} %{interval}, "
-          f"{step:.3g} ms [{low:.3g}, {high:.3g}] a step. Runs: {runs}")  # fmt: skip
-
-
-def _alike(standing: Mapping[Method, Standing]) -> dict[tuple[str, Standing], list[Method]]:
-    """The methods whose bars look alike: of one head, standing alike."""
-    found: dict[tuple[str, Standing], list[Method]] = defaultdict(list)
-    for method, how in standing.items():
-        found[method.head, how].append(method)
-    return found
-
-
-def _bars(
-    ax: Axes, summary: Summary, column: Column, times: Mapping[Method, pd.Series], colour: str,
-    alpha: float,
-) -> None:  # fmt: skip
-    """The intervals of several points, all at once: a bar of its own for each takes far longer."""
-    steps = np.array([[t["step_ms"], t["step_ms_low"], t["step_ms_high"]] for t in times.values()])
-    middle, low, high = steps.astype(np.float64).T
-    cells = [summary.cell(method, column) for method in times]
-    values = np.array([cell.value or 0.0 for cell in cells])
-    below = [0.0 if cell.low is None else (cell.value or 0.0) - cell.low for cell in cells]
-    above = [0.0 if cell.high is None else cell.high - (cell.value or 0.0) for cell in cells]
-    ax.errorbar(
-        middle, 100 * values, fmt="none", ecolor=colour, elinewidth=0.9, capsize=0, alpha=alpha,
-        xerr=np.maximum([middle - low, high - middle], 0),
-        yerr=100 * np.maximum([below, above], 0),
-    )  # fmt: skip
+    number = f"{percent(value)} % {interval_text(cell)}".strip()
+    runs = ", ".join(row.run for row in summary.part(method, column))
+    hover(point, f"{summary.name(method)}, {words}: {number}, {step:.3g} ms "
+          f"[{low:.3g}, {high:.3g}] a step. Runs: {runs}")  # fmt: skip

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frcore.heads import build_head
-from frcore.reporting.figures.canvas import columns_for, hide_unused, look, panels
+from frcore.reporting.figures.canvas import small_multiples
 from frcore.reporting.figures.head_curves import NUM_CLASSES, crossing, head_curve, head_curves
 from frcore.reporting.figures.palette import HEAD_COLOURS, INK, MUTED
 
@@ -21,18 +21,11 @@ COLUMNS = 5
 def plot_heads(names: list[str]) -> Figure:
     """The figure, with heads in the given order; to be drawn and saved within `look()`."""
     curves = head_curves(names)
-    columns = columns_for(len(names), COLUMNS)
-    rows = -(-len(names) // columns)
-    figure, grid = panels(rows, columns, height=1.55, sharex=True, sharey=True)
-    axes = list(grid.flat)
+    figure, grid = small_multiples(names, limit=COLUMNS, height=1.55, sharex=True, sharey=True)
     plain = build_head("normface", num_classes=NUM_CLASSES, scale=REFERENCE_SCALE)
     reference = head_curve(plain, curves["degrees"].unique())
-    for ax, name in zip(axes, names, strict=False):
+    for (name, _), ax in grid.items():
         _panel(ax, name, curves[curves["head"] == name], reference)
-    hide_unused(axes, len(names))
-    # A panel above a gap has no neighbour below that could carry its ticks.
-    for ax in axes[len(names) - columns : len(names)]:
-        ax.tick_params(labelbottom=True)
     figure.supxlabel("angle to the own class centre, degrees", fontsize="medium")
     figure.supylabel("probability of the own class", fontsize="medium")
     return figure
@@ -53,9 +46,3 @@ def _panel(ax: Axes, name: str, curve: pd.DataFrame, reference: np.ndarray) -> N
     ax.set_title(name, fontsize="small")
     ax.tick_params(labelsize=7.5)
     ax.set(xlim=(0, 180), ylim=(-0.03, 1.03), xticks=(0, 45, 90, 135, 180), yticks=(0, 0.5, 1))
-
-
-def heads_figure(names: list[str]) -> Figure:
-    """`plot_heads`, with the look of all figures."""
-    with look():
-        return plot_heads(names)

@@ -18,45 +18,19 @@ INK = "#1f2933"
 MUTED = "#616e7c"
 GRID = "#e4e7eb"
 
-HEAD_COLOURS: Mapping[str, str] = {
-    "softmax": "#555555",
-    "normface": "#332288",
-    "cosface": "#d55e00",
-    "arcface": "#0072b2",
-    "adacos": "#009e73",
-    "adacos_fixed": "#cc79a7",
-    "sphereface": "#1a85ff",
-    "combined": "#777777",
-    "mv_softmax": "#999933",
-    "curricularface": "#661100",
-    "magface": "#6699cc",
-    "adaface": "#117733",
-    "elasticface": "#5d3a9b",
-    "sphereface2": "#0040c0",
-    "uniface": "#504070",
-}
-"""Chosen greedily for the largest least CIELAB distance under normal, protan and deutan sight
-(Machado et al. 2009) among colours with a contrast of at least 3 to white; the common heads first.
-Okabe-Ito and Tol palettes were the candidates; for the last two, colours at even steps of sRGB."""
+HEAD_LOOKS: Mapping[str, tuple[str, str]] = {
+    "softmax": ("#555555", "o"), "normface": ("#332288", "s"), "cosface": ("#d55e00", "D"),
+    "arcface": ("#0072b2", "^"), "adacos": ("#009e73", "v"), "adacos_fixed": ("#cc79a7", "<"),
+    "sphereface": ("#1a85ff", ">"), "combined": ("#777777", "p"), "mv_softmax": ("#999933", "h"),
+    "curricularface": ("#661100", "*"), "magface": ("#6699cc", "P"), "adaface": ("#117733", "X"),
+    "elasticface": ("#5d3a9b", "d"), "sphereface2": ("#0040c0", "8"), "uniface": ("#504070", "H"),
+}  # fmt: skip
+"""Colour and marker. Colours: chosen greedily for the largest least CIELAB distance under normal,
+protan and deutan sight (Machado et al. 2009) among colours with a contrast of at least 3 to white;
+the common heads first. Okabe-Ito and Tol palettes were the candidates; for the last two, colours at
+even steps of sRGB. Markers tell the heads apart in grey print, where 15 colours cannot."""
 
-HEAD_MARKERS: Mapping[str, str] = {
-    "softmax": "o",
-    "normface": "s",
-    "cosface": "D",
-    "arcface": "^",
-    "adacos": "v",
-    "adacos_fixed": "<",
-    "sphereface": ">",
-    "combined": "p",
-    "mv_softmax": "h",
-    "curricularface": "*",
-    "magface": "P",
-    "adaface": "X",
-    "elasticface": "d",
-    "sphereface2": "8",
-    "uniface": "H",
-}
-"""Shapes, which tell the heads apart in grey print, where 15 colours cannot."""
+HEAD_COLOURS = {name: colour for name, (colour, _) in HEAD_LOOKS.items()}
 
 SAMPLER_LINES: Mapping[str, tuple[Fill, LineStyle]] = {
     "full": ("full", "-"),
@@ -71,9 +45,6 @@ _MORE_LINES: tuple[tuple[Fill, LineStyle], ...] = (
     ("top", (0, (8, 2))),
 )
 
-MOST_BANDS = 6
-"""Curves of one panel that each have their band; among more, bands would hide one another."""
-
 
 class Palette:
     """The looks of a study's heads, samplers and models, by label.
@@ -85,17 +56,16 @@ class Palette:
     """
 
     def __init__(self, study: Study):
-        self.heads = _assign(study.heads, HEAD_COLOURS, HEAD_COLOURS.values())
-        self._markers = _assign(study.heads, HEAD_MARKERS, HEAD_MARKERS.values())
-        lines = (*SAMPLER_LINES.values(), *_MORE_LINES)
-        self.samplers = _assign(study.samplers, SAMPLER_LINES, lines)
+        markers = {name: marker for name, (_, marker) in HEAD_LOOKS.items()}
         models = [Component(name=model.label, label=model.label) for model in study.models]
-        self.models = _assign(models, HEAD_COLOURS, HEAD_COLOURS.values())
-        self._model_markers = _assign(models, HEAD_MARKERS, HEAD_MARKERS.values())
+        self.heads = _assign(study.heads, HEAD_COLOURS)
+        self.models = _assign(models, HEAD_COLOURS)
+        self._markers = _assign(models, markers) | _assign(study.heads, markers)
+        self.samplers = _assign(study.samplers, SAMPLER_LINES, _MORE_LINES)
 
     def marker(self, name: str) -> str:
         """The marker of a head, or of a model."""
-        return (self._model_markers | self._markers)[name]
+        return self._markers[name]
 
     def fill(self, sampler: str) -> Fill:
         """How a sampler fills markers."""
@@ -107,7 +77,7 @@ class Palette:
 
 
 def _assign(
-    components: Iterable[Component], fixed: Mapping[str, T], pool: Iterable[T]
+    components: Iterable[Component], fixed: Mapping[str, T], more: Iterable[T] = ()
 ) -> dict[str, T]:
     """A look for each label: its own by label, else by name if free, else a free one by hash.
 
@@ -115,7 +85,7 @@ def _assign(
     """
     components = tuple(components)
     looks = {c.label: fixed[c.label] for c in components if c.label in fixed}
-    everything = tuple(pool)
+    everything = (*fixed.values(), *more)
     for component in components:
         if component.label in looks:
             continue

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from frcore.reporting.figures.canvas import columns_for, hover, legend, message, panels
+from frcore.reporting.figures.canvas import Message, columns_for, hover, legend, panels
 from frcore.reporting.figures.curves import Curve
-from frcore.reporting.figures.palette import MOST_BANDS, MUTED, Palette
+from frcore.reporting.figures.palette import MUTED, Palette
 from frcore.reporting.figures.ticks import plain_ticks
 from frcore.results.summary import Method, Summary
 from frcore.study.config import Study
@@ -20,55 +20,51 @@ Curves = Mapping[str, Mapping[Method, Curve]]
 """Benchmark -> method -> its curve."""
 
 MARKERS_A_CURVE = 5
+MOST_BANDS = 6
+"""Curves of one panel that each have their band; among more, bands would hide one another."""
 
 
 def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
     """TAR against FAR."""
     if not curves:
-        return message("ROC: no run has scores yet.")
-    return _labelled(*_panels(study, curves, summary, error=False), "FAR", "TAR")
+        return Message("ROC: no run has scores yet.")
+    return _panels(study, curves, summary, "FAR", "TAR", error=False)
 
 
 def det(study: Study, curves: Curves, summary: Summary) -> Figure:
     """FNMR against FMR, both logarithmic: what a ROC hides where TAR is near 1."""
     if not curves:
-        return message("DET: no run has scores yet.")
-    return _labelled(*_panels(study, curves, summary, error=True), "FMR (FAR)", "FNMR (1 − TAR)")
-
-
-def _labelled(figure: Figure, axes: np.ndarray, across: str, up: str) -> Figure:
-    for row in axes:
-        row[0].set_ylabel(up)
-    for ax in axes[-1]:
-        ax.set_xlabel(across)
-    return figure
+        return Message("DET: no run has scores yet.")
+    return _panels(study, curves, summary, "FMR (FAR)", "FNMR (1 − TAR)", error=True)
 
 
 def _panels(
-    study: Study, curves: Curves, summary: Summary, *, error: bool
-) -> tuple[Figure, np.ndarray]:
+    study: Study, curves: Curves, summary: Summary, across: str, up: str, *, error: bool
+) -> Figure:
     tracks = list(dict.fromkeys(_track(method) for method in summary.methods))
     width = columns_for(len(tracks), 4)
     per_benchmark = -(-len(tracks) // width)
     palette = Palette(study)
     figure, axes = panels(len(curves) * per_benchmark, width, height=2.6, sharey="row")
     for row, (benchmark, of_benchmark) in enumerate(curves.items()):
-        for place in range(per_benchmark * width):
-            ax = axes[row * per_benchmark + place // width, place % width]
-            if place >= len(tracks):
-                ax.set_axis_off()
-                continue
-            own = {m: curve for m, curve in of_benchmark.items() if _track(m) == tracks[place]}
+        block = axes[row * per_benchmark : (row + 1) * per_benchmark]
+        for (backbone, sampler), ax in zip(tracks, block.flat, strict=False):
+            own = {m: c for m, c in of_benchmark.items() if _track(m) == (backbone, sampler)}
             _panel(ax, own, palette, summary, error=error)
-            backbone, sampler = tracks[place]
             behind = f" · {backbone}" if len(study.backbones) > 1 and backbone else ""
             ax.set_title(f"{benchmark} · {sampler}{behind}")
+        for ax in block.flat[len(tracks) :]:
+            ax.set_axis_off()
         if error:
-            _shared_floor(axes[row * per_benchmark : (row + 1) * per_benchmark].flat, of_benchmark)
+            _shared_floor(block.flat, of_benchmark)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(up)
+    for ax in axes[-1]:
+        ax.set_xlabel(across)
     present = {m.backbone if m.is_model else m.head for own in curves.values() for m in own}
     named = [one.label for one in (*study.heads, *study.models) if one.label in present]
     legend(figure, palette, named, [])
-    return figure, axes
+    return figure
 
 
 def _track(method: Method) -> tuple[str, str]:
@@ -87,33 +83,25 @@ def _panel(
     if len(curves) > MOST_BANDS:
         with_band = {max(curves, key=lambda m: float(curves[m].tar.mean()))}
     for number, (method, curve) in enumerate(curves.items()):
-        _draw(ax, method, curve, palette, summary, error, method in with_band, number)
+        name = method.backbone if method.is_model else method.head
+        colour = (palette.models if method.is_model else palette.heads)[name]
+        # Zero errors have no place on a logarithmic axis.
+        shown = np.where(curve.tar < 1, 1 - curve.tar, np.nan) if error else curve.tar
+        # Markers of different curves stand at different FARs.
+        every = max(1, curve.far.size // MARKERS_A_CURVE)
+        (line,) = ax.plot(
+            curve.far, shown, color=colour, lw=1.4, marker=palette.marker(name), ms=4,
+            ls="-" if method.is_model else palette.line(method.sampler),
+            markevery=(number * 3 % every, every),
+        )  # fmt: skip
+        hover(line, f"{summary.name(method)}. Runs: {', '.join(curve.runs)}")
+        if method in with_band and curve.low is not None and curve.high is not None:
+            ends = (1 - curve.high, 1 - curve.low) if error else (curve.low, curve.high)
+            ax.fill_between(curve.far, *ends, color=colour, alpha=0.16, lw=0)
     ax.set_xscale("log")
     plain_ticks(ax.xaxis)
     if error:
         ax.set_yscale("log")
-
-
-def _draw(
-    ax: Axes, method: Method, curve: Curve, palette: Palette, summary: Summary, error: bool,
-    with_band: bool, number: int,
-) -> None:  # fmt: skip
-    name = method.backbone if method.is_model else method.head
-    colour = (palette.models if method.is_model else palette.heads)[name]
-    line_style = "-" if method.is_model else palette.line(method.sampler)
-    values = 1 - curve.tar if error else curve.tar
-    # Zero errors have no place on a logarithmic axis.
-    shown = np.where(values > 0, values, np.nan) if error else values
-    # Markers of different curves stand at different FARs.
-    every = max(1, curve.far.size // MARKERS_A_CURVE)
-    (line,) = ax.plot(
-        curve.far, shown, color=colour, ls=line_style, lw=1.4, marker=palette.marker(name), ms=4,
-        markevery=(number * 3 % every, every),
-    )  # fmt: skip
-    hover(line, f"{summary.name(method)}. Runs: {', '.join(curve.runs)}")
-    if with_band and curve.low is not None and curve.high is not None:
-        low, high = (1 - curve.high, 1 - curve.low) if error else (curve.low, curve.high)
-        ax.fill_between(curve.far, low, high, color=colour, alpha=0.16, lw=0)
 
 
 def _shared_floor(axes: np.ndarray, curves: Mapping[Method, Curve]) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.planning import Device, Plan, Shape, plan_step
+from frcore.errors import UserError
+from frcore.files import refuse_other_file
+from frcore.planning import Device, Plan, Workload, plan_step
 from frcore.planning.measured import Measured
-from frcore.reporting.figures.canvas import columns_for, hide_unused, message, panels, put_legend
+from frcore.reporting.figures.canvas import Message, look, put_legend, save, small_multiples
 from frcore.reporting.figures.identities import against_identities
 from frcore.reporting.figures.palette import INK, MUTED
-from frcore.reporting.figures.planned import POINTS, known_device, planned_shape
-from frcore.reporting.figures.ticks import plain_log
+from frcore.reporting.figures.planned import POINTS, known_device, planned_workload
+from frcore.reporting.figures.ticks import log_axes
 from frcore.results.rows import Rows
 from frcore.study.config import Study
 
@@ -32,36 +35,37 @@ SUBJECTS = {
 
 def roofline(study: Study, rows: Rows) -> Figure:
     """A study's step times against identities, one panel per sampler, over the planned bound."""
-    usable = rows.usable("measurement")
-    if study.measurement is None or usable["step_ms"].notna().sum() == 0:
-        return message("Step time over the roofline: not measured.")
+    usable, given = rows.usable("measurement"), study.measurement
+    if given is None or usable["step_ms"].isna().all():
+        return Message("Step time over the roofline: not measured.")
     found = map(known_device, usable["gpu_name"].dropna().unique())
     known = list({device.name: device for device in found if device is not None}.values())
-    given = study.measurement
     samplers = {sampler.label: sampler for sampler in study.samplers}
 
     def bound(ax: Axes, sampler: str) -> tuple[Line2D, ...]:
-        line = planned_shape(samplers[sampler], given)
+        line = planned_workload(samplers[sampler], given)
         if len(known) != 1 or line is None:
-            where = "this device" if not known else "this sampler"
-            ax.annotate(f"nothing is planned for {where}", (0.97, 0.04), ha="right",
-                        xycoords="axes fraction", fontsize="x-small", color=MUTED)  # fmt: skip
+            _remark(ax, f"nothing is planned for this {'sampler' if known else 'device'}")
         else:
-            draw_bound(ax, line, known[0], (min(given.identities), max(given.identities)))
+            _draw_bound(ax, line, known[0], (min(given.identities), max(given.identities)))
         return ()
 
     return against_identities(study, rows, "step_ms", "time of one step [ms]", bound)
 
 
-def draw_bound(ax: Axes, shape: Shape, device: Device, limits: tuple[float, float]) -> None:
-    """Draw the planned time of `shape` for any number of identities between the limits."""
+def _remark(ax: Axes, text: str) -> None:
+    ax.annotate(text, (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize="x-small",
+                color=MUTED)  # fmt: skip
+
+
+def _draw_bound(ax: Axes, workload: Workload, device: Device, limits: tuple[float, float]) -> None:
+    """Draw the planned time of `workload` for any number of identities between the limits."""
     identities = np.geomspace(limits[0], limits[1], POINTS).round().astype(int)
-    plans = [plan_step(dataclasses.replace(shape, identities=int(n)), device) for n in identities]
+    plans = [
+        plan_step(dataclasses.replace(workload, identities=int(n)), device) for n in identities
+    ]
     ax.plot(identities, [plan.step_ms for plan in plans], color=MUTED, lw=3, alpha=0.35, zorder=1)
-    ax.annotate(
-        f"at least, {device.name}, {shape.precision},\nstate {shape.state}", (0.97, 0.04),
-        xycoords="axes fraction", ha="right", fontsize="x-small", color=MUTED,
-    )  # fmt: skip
+    _remark(ax, f"at least, {device.name}, {workload.precision},\nstate {workload.state}")
 
 
 def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
@@ -72,45 +76,49 @@ def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
             dimension are the points.
         measured: rows of that device.
     """
-    shape, device = plan.shape, plan.device
+    workload, device = plan.workload, plan.device
     alike = [
         row
         for row in measured
-        if (row.shape.batch, row.shape.dim) == (shape.batch, shape.dim) and shape.gpus == 1
+        if (row.workload.batch, row.workload.dim) == (workload.batch, workload.dim)
+        and workload.gpus == 1
     ]
-    rates = sorted({shape.rate, *(row.shape.rate for row in alike)}, reverse=True)
-    n_columns = columns_for(len(rates), 3)
-    figure, axes = panels(-(-len(rates) // n_columns), n_columns, sharex=True, sharey=True,
-                          height=3.0)  # fmt: skip
-    sizes = [row.shape.identities for row in alike] + [shape.identities]
+    found = sorted({workload.rate, *(row.workload.rate for row in alike)}, reverse=True)
+    rates = {"full softmax" if rate == 1 else f"rate {rate:g}": rate for rate in found}
+    figure, grid = small_multiples(
+        list(rates), ("time of one step [ms]",), limit=3, height=3.0, xlabel="identities",
+        sharex=True, sharey=True,
+    )  # fmt: skip
+    sizes = [row.workload.identities for row in alike] + [workload.identities]
     limits = (min(1e5, *sizes) / 1.5, max(1e7, *sizes) * 1.5)
-    for ax, rate in zip(axes.flat, rates, strict=False):
-        ax.set_title("full softmax" if rate == 1 else f"rate {rate:g}")
-        draw_bound(ax, dataclasses.replace(shape, rate=rate, backend="fused"), device, limits)
-        _points(ax, [row for row in alike if row.shape.rate == rate])
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlim(*limits)
-        plain_log(ax)
-        ax.set_xlabel("identities")
-    axes.flat[0].set_ylabel("time of one step [ms]")
-    hide_unused(list(axes.flat), len(rates))
-    _legend(figure, alike)
+    looks = {row.subject: SUBJECTS.get(row.subject, (INK, "x")) for row in alike}
+    for (title, _), ax in grid.items():
+        line = dataclasses.replace(workload, rate=rates[title], backend="fused")
+        _draw_bound(ax, line, device, limits)
+        own = [row for row in alike if row.workload.rate == rates[title]]
+        for row in own:
+            colour, marker = looks[row.subject]
+            ax.plot(row.workload.identities, row.step_ms, color=colour, marker=marker, ls="",
+                    alpha=0.8)  # fmt: skip
+        if not own:
+            _remark(ax, "no measured step")
+    log_axes(grid.values(), limits)
+    put_legend(figure, [Line2D([], [], color=colour, marker=marker, ls="", label=subject)
+                        for subject, (colour, marker) in sorted(looks.items())])  # fmt: skip
     return figure
 
 
-def _points(ax: Axes, rows: Sequence[Measured]) -> None:
-    if not rows:
-        ax.annotate("no measured step", (0.97, 0.04), xycoords="axes fraction", ha="right",
-                    fontsize="x-small", color=MUTED)  # fmt: skip
-    for row in rows:
-        colour, marker = SUBJECTS.get(row.subject, (INK, "x"))
-        ax.plot(row.shape.identities, row.step_ms, color=colour, marker=marker, ls="", alpha=0.8)
+def write_figure(plan: Plan, rows: Sequence[Measured], path: Path) -> None:
+    """Draw measured steps over the bound, as SVG and as PNG beside it.
 
-
-def _legend(figure: Figure, rows: Sequence[Measured]) -> None:
-    handles = []
-    for subject in sorted({row.subject for row in rows}):
-        colour, marker = SUBJECTS.get(subject, (INK, "x"))
-        handles.append(Line2D([], [], color=colour, marker=marker, ls="", label=subject))
-    put_legend(figure, handles)
+    Raises:
+        UserError: the file's name does not end in .svg, or is taken by another file.
+    """
+    if path.suffix != ".svg":
+        raise UserError(f"--figure {path}; allowed is a name that ends in .svg: a PNG goes beside")
+    png = path.with_suffix(".png")
+    refuse_other_file(path, "frcore", "a figure of frcore")
+    if not path.exists():  # a PNG does not say whose it is, but the SVG beside it does
+        refuse_other_file(png, None, "beside a figure of frcore")
+    with look():
+        save(session_roofline(plan, rows), path, png)

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from frcore.reporting.figures.canvas import hover, legend, message, panels
+from frcore.reporting.figures.canvas import Message, bars, hover, legend, panels
 from frcore.reporting.figures.palette import Palette
 from frcore.reporting.figures.ticks import short_number
-from frcore.results.summary import Column, Method, Number, Summary
+from frcore.results.summary import Column, Method, Summary
 from frcore.study.config import Study
 from frcore.study.parts import Component
 from frcore.study.section import dotted
@@ -71,15 +71,14 @@ def _full_name(sampler: Component) -> str:
 
 def sampler_curves(study: Study, summary: Summary) -> Figure:
     """Each benchmark's main number against each parameter that the study's samplers vary."""
-    found = sweeps(study.samplers)
-    mains = summary.main_columns()
+    found, mains = sweeps(study.samplers), summary.main_columns()
     if not found:
-        return message(
+        return Message(
             "Sampler curves: no two samplers of this study differ in one number only, such as "
             "partial_fc at several rates."
         )
     if not mains:
-        return message("Sampler curves: no benchmark has a number yet.")
+        return Message("Sampler curves: no benchmark has a number yet.")
     palette = Palette(study)
     figure, axes = panels(len(found), len(mains), sharey="col")
     for sweep, row in zip(found, axes, strict=True):
@@ -87,8 +86,8 @@ def sampler_curves(study: Study, summary: Summary) -> Figure:
             _panel(ax, study, summary, sweep, column, palette)
             ax.set_xlabel(f"{sweep.parameter} of {sweep.name}")
             ax.set_ylabel(f"{column.text} [%]")
-    for column, ax in zip(mains, axes[0], strict=True):
-        ax.set_title(column.title)
+            if sweep is found[0]:
+                ax.set_title(column.title)
     legend(figure, palette, [head.label for head in study.heads], [])
     return figure
 
@@ -102,16 +101,19 @@ def _panel(
     is_log = min(values) > 0 and max(values) > 20 * min(values)
     # Points of several heads at one place would hide each other's intervals.
     span = np.log(max(values) / min(values)) if is_log else max(values) - min(values)
-    for place, (backbone, head) in enumerate(
-        (b.label, h.label) for b in study.backbones for h in study.heads
-    ):
+    tracks = [(b.label, h.label) for b in study.backbones for h in study.heads]
+    for place, (backbone, head) in enumerate(tracks):
+        aside = 0.012 * span * (place - (len(tracks) - 1) / 2)
         numbers = {
-            value: summary.cell(Method(backbone, head, label), column)
+            value * np.exp(aside) if is_log else value + aside: number
             for value, label in sweep.labels.items()
+            if (number := summary.cell(Method(backbone, head, label), column)).value is not None
         }
-        aside = 0.012 * span * (place - (len(study.heads) * len(study.backbones) - 1) / 2)
-        moved = {v * np.exp(aside) if is_log else v + aside: n for v, n in numbers.items()}
-        _curve(ax, moved, palette, head)
+        drawn = bars(
+            ax, np.array(list(numbers)), list(numbers.values()), palette.heads[head],
+            marker=palette.marker(head), ms=5, elinewidth=1, lw=1.2, alpha=0.9,
+        )  # fmt: skip
+        hover(drawn.lines[0], head)
         if full is not None and neutral is not None and neutral not in sweep.labels:
             reference = summary.cell(Method(backbone, head, full), column).value
             if reference is not None:
@@ -121,19 +123,3 @@ def _panel(
         ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(values)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
-
-
-def _curve(ax: Axes, numbers: Mapping[float, Number], palette: Palette, head: str) -> None:
-    known = {value: n for value, n in numbers.items() if n.value is not None}
-    middle = [100 * (n.value or 0.0) for n in known.values()]
-    low = [100 * max((n.value or 0.0) - _or(n.low, n.value), 0.0) for n in known.values()]
-    high = [100 * max(_or(n.high, n.value) - (n.value or 0.0), 0.0) for n in known.values()]
-    bars = ax.errorbar(
-        list(known), middle, yerr=[low, high], color=palette.heads[head],
-        marker=palette.marker(head), ms=5, elinewidth=1, lw=1.2, alpha=0.9,
-    )  # fmt: skip
-    hover(bars.lines[0], head)
-
-
-def _or(bound: float | None, value: float | None) -> float:
-    return bound if bound is not None else (value or 0.0)

@@ -1,8 +1,8 @@
-"""Figures of training: scale, angles and a head's own state over the steps."""
+"""Figures of training: scale, angles, a head's own state and its centres over the steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.reporting.figures.canvas import (
-    columns_for,
-    hide_unused,
-    message,
-    panels,
-    put_legend,
-    same_range,
-)
-from frcore.reporting.figures.grids import label_bottoms, paired_grid
+from frcore.reporting.figures.canvas import Message, put_legend, same_range, small_multiples
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.results.records import Record, read_events
+from frcore.results.reading import read_events
+from frcore.results.records import Record
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -30,9 +23,13 @@ MAX_STEPS = 120
 """Points of a curve: more than this cannot be seen, and would swell the page."""
 
 CURVES = ("scale", "target_angle", "negative_angle")
+CENTERS = ("nearest_angle_mean", "mean_angle", "target_angle")
+
+Curves = dict[str, list[Record]]
+"""Run -> its events."""
 
 
-def read_curves(study: Study, root: Path, rows: Rows) -> dict[str, list[Record]]:
+def read_curves(study: Study, root: Path, rows: Rows) -> Curves:
     """The events of each finished run by its id."""
     finished = set(rows.usable("training")["run"])
     return {
@@ -42,58 +39,128 @@ def read_curves(study: Study, root: Path, rows: Rows) -> dict[str, list[Record]]
     }
 
 
-def training(study: Study, curves: dict[str, list[Record]]) -> Figure:
+def training(study: Study, curves: Curves) -> Figure:
     """Scale s(t) above, target and negative angle below; one column per head."""
-    frame = _curve_frame(study, curves)
+    frame = _frame(study, curves, _logged, CURVES)
     if frame.empty:
-        return message("Training curves: no finished run has any.")
-    palette = Palette(study)
-    figure, grid, axes = paired_grid(study, set(frame["head"]), "training step")
-    for head, (upper, lower) in grid.items():
-        part = frame[frame["head"] == head]
-        curve(upper, part, "scale", palette, palette.heads[head])
-        curve(lower, part, "target_angle", palette, palette.heads[head])
-        curve(lower, part, "negative_angle", palette, MUTED)
+        return Message("Training curves: no finished run has any.")
+    palette, heads = Palette(study), _heads(study, frame)
+    rows = ("scale s", "mean angle [°]")
+    figure, grid = small_multiples(heads, rows, limit=5, height=1.9, xlabel="training step",
+                                   colours=palette.heads, sharex=True, sharey="row")  # fmt: skip
+    for head in heads:
+        part, lower = frame[frame["head"] == head], grid[head, rows[1]]
+        _curve(grid[head, rows[0]], part, "scale", palette, palette.heads[head])
+        _curve(lower, part, "target_angle", palette, palette.heads[head])
+        _curve(lower, part, "negative_angle", palette, MUTED)
         lower.axhline(90, color=MUTED, lw=0.6, ls=":")
-    for upper, lower in zip(axes[::2, 0], axes[1::2, 0], strict=True):
-        upper.set_ylabel("scale s")
-        lower.set_ylabel("mean angle [°]")
-    for row in (0, 1):
-        same_range(pair[row] for pair in grid.values())
-    samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
-    quantities = {
-        "target: angle to the own class centre": Line2D([], [], color=INK, lw=4),
-        "negative: angle to the other centres (grey)": Line2D([], [], color=MUTED, lw=4),
-    }
-    curve_legend(figure, palette, samplers, quantities)
+    for row in rows:
+        same_range(grid[head, row] for head in heads)
+    _legend(
+        figure, palette, frame,
+        Line2D([], [], color=INK, lw=4, label="target: angle to the own class centre"),
+        Line2D([], [], color=MUTED, lw=4, label="negative: angle to the other centres (grey)"),
+    )  # fmt: skip
     return figure
 
 
-def _curve_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:
-    """One row per run and logged step; epochs where a run logged no steps."""
-    parts = []
-    for name, events in curves.items():
-        spec = expansion.runs(study)[name]
-        steps = [e for e in events if e.get("event") == "step"]
-        if not steps:
-            steps = [{**e, "step": e.get("epoch")} for e in events if e.get("event") == "epoch"]
-        if steps:
-            part = pd.DataFrame(_thinned(steps)).reindex(columns=["step", *CURVES])
-            parts.append(part.assign(head=spec.head.label, sampler=spec.sampler.label, run=name))
-    if not parts:
-        return pd.DataFrame(columns=["step", *CURVES, "head", "sampler", "run"])
-    frame = pd.concat(parts, ignore_index=True)
-    return frame.astype({"step": float, **dict.fromkeys(CURVES, float)})
+def head_state(study: Study, curves: Curves) -> Figure:
+    """What heads offer of their state, whatever its name: one panel per head and name."""
+    frame = _frame(study, curves, _states, ("value",)).dropna(subset=["value"])
+    if frame.empty:
+        return Message("State of the heads: no finished run has a head with a state of its own.")
+    names = frame[["head", "name"]].drop_duplicates()
+    shown = {f"{head}: {name}": (head, name)
+             for head in _heads(study, frame)
+             for name in names[names["head"] == head]["name"]}  # fmt: skip
+    palette = Palette(study)
+    colours = {title: palette.heads[head] for title, (head, _) in shown.items()}
+    figure, grid = small_multiples(list(shown), limit=4, height=2.0, xlabel="training step",
+                                   colours=colours)  # fmt: skip
+    for title, (head, name) in shown.items():
+        part = frame[(frame["head"] == head) & (frame["name"] == name)]
+        _curve(grid[title, ""], part, "value", palette, palette.heads[head])
+    _legend(figure, palette, frame)
+    return figure
 
 
-def curve(
+def center_angles(study: Study, curves: Curves) -> Figure:
+    """Angles between the centres and inside the classes over the epochs, one panel per head."""
+    frame = _frame(study, curves, _centers, CENTERS)
+    if frame.empty:
+        return Message("Angles between class centres: no finished run has recorded any.")
+    palette, heads = Palette(study), _heads(study, frame)
+    figure, grid = small_multiples(heads, ("mean angle [°]",), limit=4, height=2.2, xlabel="epoch",
+                                   colours=palette.heads, sharex=True, sharey=True)  # fmt: skip
+    for (head, _), ax in grid.items():
+        part = frame[frame["head"] == head]
+        _curve(ax, part, "mean_angle", palette, MUTED)
+        _curve(ax, part, "target_angle", palette, INK, marker=".")
+        _curve(ax, part, "nearest_angle_mean", palette, palette.heads[head])
+    first = palette.heads[heads[0]]
+    _legend(
+        figure, palette, frame,
+        Line2D([], [], color=first, lw=4, label="centre and nearest other (head's colour)"),
+        Line2D([], [], color=MUTED, lw=4, label="centre and any other (grey)"),
+        Line2D([], [], color=INK, marker=".", label="centre and its embeddings (dots)"),
+    )  # fmt: skip
+    return figure
+
+
+def _frame(
+    study: Study, curves: Curves, of: Callable[[list[Record]], Iterable[Record]],
+    quantities: Sequence[str],
+) -> pd.DataFrame:  # fmt: skip
+    """One row for each that `of` makes of a run's events, with its head, sampler and `run`."""
+    specs = expansion.runs(study)
+    rows = [
+        {**row, "head": specs[run].head.label, "sampler": specs[run].sampler.label, "run": run}
+        for run, events in curves.items()
+        for row in of(events)
+    ]
+    frame = pd.DataFrame(rows, columns=["head", "sampler", "run", "step", "name", *quantities])
+    return frame.astype({"step": float, **dict.fromkeys(quantities, float)})
+
+
+def _logged(events: list[Record]) -> list[Record]:
+    """Logged steps; epochs where a run logged none."""
+    epochs = [{**event, "step": event.get("epoch")} for event in _of_kind(events, "epoch")]
+    return _thinned(_of_kind(events, "step") or epochs)
+
+
+def _states(events: list[Record]) -> Iterable[Record]:
+    for event in _thinned([one for one in _of_kind(events, "step") if "step" in one]):
+        for name, value in (event.get("head") or {}).items():
+            yield {"step": event["step"], "name": name, "value": value}
+
+
+def _centers(events: list[Record]) -> Iterable[Record]:
+    for event in _of_kind(events, "epoch"):
+        if event.get("centers"):
+            angle = event.get("target_angle")
+            yield {"step": event["epoch"], "target_angle": angle, **event["centers"]}
+
+
+def _of_kind(events: list[Record], kind: str) -> list[Record]:
+    return [event for event in events if event.get("event") == kind]
+
+
+def _thinned(events: list[Record]) -> list[Record]:
+    """At most `MAX_STEPS` of them, equally far apart."""
+    if len(events) <= MAX_STEPS:
+        return events
+    return [events[i] for i in np.unique(np.linspace(0, len(events) - 1, MAX_STEPS).astype(int))]
+
+
+def _heads(study: Study, frame: pd.DataFrame) -> list[str]:
+    return [head.label for head in study.heads if head.label in set(frame["head"])]
+
+
+def _curve(
     ax: Axes, part: pd.DataFrame, column: str, palette: Palette, colour: str, *, marker: str = ""
 ) -> None:
     """Mean over seeds, with a band from the least to the largest seed."""
-    for sampler, runs in part.groupby("sampler", observed=True):
-        runs = runs.dropna(subset=[column])
-        if runs.empty:
-            continue
+    for sampler, runs in part.dropna(subset=[column]).groupby("sampler"):
         over_seeds = runs.groupby("step")[column].agg(["mean", "min", "max"])
         steps = over_seeds.index.to_numpy()
         # A line of one point cannot be seen.
@@ -106,56 +173,9 @@ def curve(
             )
 
 
-def curve_legend(
-    figure: Figure, palette: Palette, samplers: list[str], quantities: Mapping[str, Line2D]
-) -> None:
+def _legend(figure: Figure, palette: Palette, frame: pd.DataFrame, *quantities: Line2D) -> None:
     """Samplers by line, then what is drawn."""
-    lines = [Line2D([], [], color=INK, ls=palette.line(name), label=name) for name in samplers]
-    for name, handle in quantities.items():
-        handle.set_label(name)
-    put_legend(figure, lines, list(quantities.values()))
-
-
-def head_state(study: Study, curves: dict[str, list[Record]]) -> Figure:
-    """What heads offer of their state, whatever its name: one panel per head and name."""
-    frame = _state_frame(study, curves)
-    if frame.empty:
-        return message("State of the heads: no finished run has a head with a state of its own.")
-    order = {head.label: position for position, head in enumerate(study.heads)}
-    shown = sorted(
-        frame[["head", "name"]].drop_duplicates().itertuples(index=False, name=None),
-        key=lambda pair: order[pair[0]],
-    )
-    palette = Palette(study)
-    n_columns = columns_for(len(shown), 4)
-    figure, axes = panels(-(-len(shown) // n_columns), n_columns, height=2.0)
-    for ax, (head, name) in zip(axes.flat, shown, strict=False):
-        part = frame[(frame["head"] == head) & (frame["name"] == name)]
-        ax.set_title(f"{head}: {name}", color=palette.heads[head])
-        curve(ax, part, "value", palette, palette.heads[head])
-    hide_unused(list(axes.flat), len(shown))
-    label_bottoms(axes, len(shown), 1, "training step")
-    samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
-    curve_legend(figure, palette, samplers, {})
-    return figure
-
-
-def _state_frame(study: Study, curves: dict[str, list[Record]]) -> pd.DataFrame:
-    """One row per run, logged step and name of a state."""
-    specs = expansion.runs(study)
-    rows = [
-        {"head": specs[run].head.label, "sampler": specs[run].sampler.label, "run": run,
-         "step": event["step"], "name": name, "value": value}
-        for run, events in curves.items()
-        for event in _thinned([e for e in events if e.get("event") == "step" and "step" in e])
-        for name, value in (event.get("head") or {}).items()
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["head", "sampler", "run", "step", "name", "value"])
-    return frame.astype({"step": float, "value": float}).dropna(subset=["value"])
-
-
-def _thinned(events: list[Record]) -> list[Record]:
-    """At most `MAX_STEPS` of them, equally far apart."""
-    if len(events) <= MAX_STEPS:
-        return events
-    return [events[i] for i in np.unique(np.linspace(0, len(events) - 1, MAX_STEPS).astype(int))]
+    there = set(frame["sampler"])
+    lines = [Line2D([], [], color=INK, ls=palette.line(name), label=name)
+             for name in palette.samplers if name in there]  # fmt: skip
+    put_legend(figure, lines, quantities)

@@ -10,7 +10,7 @@ import pandas as pd
 from frcore.reporting.tables.accuracy import interval_text, percent
 from frcore.reporting.tables.cost import significant
 from frcore.results.cost import MEMORY, comparable_identities, memory_column
-from frcore.results.summary import Column, Method, Summary
+from frcore.results.summary import Column, Number, Summary
 from frcore.study import expansion
 
 NAMED = 5
@@ -49,25 +49,38 @@ def answer(summary: Summary) -> Answer:
     return Answer((first, _cost(summary), _basis(summary)), details)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence; of very many the first ones.
+
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed("abcdefgh")
+    ('a', 'a, b and c', 'a, b, c, d, e and 3 more')
+    """
+    if len(names) > NAMED:
+        names = [*names[:NAMED], f"{len(names) - NAMED} more"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def _over_all(summary: Summary, columns: Sequence[Column]) -> str:
-    """Who is the best, or not told apart from the best, on every benchmark."""
-    ranked = [m for m in summary.ranked if any(_valued(summary, m, c) for c in columns)]
+    """Who is the best, or statistically tied with the best, on every benchmark."""
+    ranked = [m for m in summary.ranked
+              if any(summary.cell(m, c).value is not None for c in columns)]  # fmt: skip
+    models = [model.label for model in summary.study.models] if summary.study.trains else []
+    beside = f" Beside the study, models trained elsewhere: {listed(models)}." if models else ""
     if not ranked:
-        return f"No run of the study has a number yet.{_elsewhere(summary)}"
+        return f"No run of the study has a number yet.{beside}"
     if len(ranked) == 1:
-        return f"{summary.name(ranked[0])} is the only one with a number.{_elsewhere(summary)}"
-    on_top = {
-        summary.name(method): sum(
-            _verdict(summary, method, column) in ("best", "not told apart") for column in columns
-        )
-        for method in ranked
-    }
-    kind = "methods" if summary.study.trains else "models"
-    return over_all(on_top, len(columns), kind)
+        return f"{summary.name(ranked[0])} is the only one with a number.{beside}"
+    on_top = dict.fromkeys(map(summary.name, ranked), 0)
+    for column in columns:
+        for difference in summary.differences(column):
+            on_top[summary.name(difference.method)] += difference.verdict in (
+                "best", "not told apart",
+            )  # fmt: skip
+    return over_all(on_top, len(columns), "methods" if summary.study.trains else "models")
 
 
 def over_all(on_top: Mapping[str, int], count: int, kind: str) -> str:
-    """Who is the highest, or not told apart from the highest, on every benchmark.
+    """Who is the highest, or statistically tied with the highest, on every benchmark.
 
     Args:
         on_top: name -> on how many benchmarks; two names or more.
@@ -75,122 +88,69 @@ def over_all(on_top: Mapping[str, int], count: int, kind: str) -> str:
         kind: what they are, in the plural.
 
     >>> over_all({"a": 3, "b": 1}, 3, "methods")
-    'Of 2 methods, a alone is the highest, or not told apart from the highest, on all 3 benchmarks.'
+    'Of 2 methods, a alone is the highest, or statistically tied with it, on all 3 benchmarks.'
     """
     benchmarks = f"all {count} benchmarks" if count > 2 else "both benchmarks"
     leaders = [name for name, led in on_top.items() if led == count]
     others = [name for name in on_top if name not in leaders]
     if not others:
         return (
-            f"On {benchmarks}, none of the {len(on_top)} {kind} is told apart from the one with "
-            "the highest number: at this size the differences are noise."
+            f"On {benchmarks}, all {len(on_top)} {kind} are statistically tied with the highest: "
+            "at this size the differences are noise."
         )
     if not leaders:
         most = max(on_top.values())
         names = [name for name, led in on_top.items() if led == most]
-        verb = "are" if len(names) > 1 else "is"
         return (
-            f"None of the {len(on_top)} {kind} is the highest, or not told apart from the highest, "
-            f"on {benchmarks}: {_few(names, '')} {verb} on {most}."
+            f"None of the {len(on_top)} {kind} is the highest, or statistically tied with it, on "
+            f"{benchmarks}: {listed(names)} {'are' if len(names) > 1 else 'is'} on {most}."
         )
     if len(leaders) == 1:
         return (
-            f"Of {len(on_top)} {kind}, {leaders[0]} alone is the highest, or not told apart from "
-            f"the highest, on {benchmarks}."
+            f"Of {len(on_top)} {kind}, {leaders[0]} alone is the highest, or statistically tied "
+            f"with it, on {benchmarks}."
         )
-    start = f"On {benchmarks}, {len(leaders)} of {len(on_top)} {kind}"
-    end = "are the highest or not told apart from the highest"
-    if len(others) < min(len(leaders), NAMED):
-        return f"{start} {end}: all but {listed(others)}."
-    if len(leaders) > NAMED:
-        return f"{start} {end}: {', '.join(leaders[:NAMED])} and {len(leaders) - NAMED} more."
-    return f"{start} {end}: {listed(leaders)}."
-
-
-def _valued(summary: Summary, method: Method, column: Column) -> bool:
-    return summary.cell(method, column).value is not None
-
-
-def _verdict(summary: Summary, method: Method, column: Column) -> str:
-    found = (d.verdict for d in summary.differences(column) if d.method == method)
-    return next(found, "without a number")
-
-
-def _elsewhere(summary: Summary) -> str:
-    names = [model.label for model in summary.study.models] if summary.study.trains else []
-    return f" Beside the study, models trained elsewhere: {listed(names)}." if names else ""
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as in a sentence.
-
-    >>> listed(["a"]), listed(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    few = len(others) < min(len(leaders), NAMED)
+    return (
+        f"On {benchmarks}, {len(leaders)} of {len(on_top)} {kind} are the highest or statistically "
+        f"tied with it: {f'all but {listed(others)}' if few else listed(leaders)}."
+    )
 
 
 def _accuracy(summary: Summary, column: Column) -> str:
     if few := summary.why_unmarked(column):
         return f"On {column.benchmark}, nobody is ranked: {few}."
     differences = summary.differences(column)
-    if not differences:  # the models have numbers, and the study's own runs are still to come
-        return f"On {column.benchmark}, no run has a number yet.{_beside(summary, column)}"
-    best = differences[0].method
-    number = summary.cell(best, column)
-    interval = interval_text(number)
-    metric = "accuracy" if column.metric == "accuracy" else column.text
-    start = f"On {column.benchmark}, {summary.name(best)}"
-    value = f"{percent(number.value or 0.0)}\u00a0%" + (f" {interval}" if interval else "")
-    if len(differences) == 1:
-        only = f"{start} is the only one with a number: {metric} {value}."
-        return only + _beside(summary, column)
-    by = {
-        verdict: [summary.name(d.method) for d in differences if d.verdict == verdict]
-        for verdict in ("not told apart", "lower", "not compared")
-    }
-    parts = [f"{start} has the highest {metric}, {value}"]
-    if by["not told apart"]:
-        everyone = not by["lower"] and not by["not compared"]
-        who = _few(by["not told apart"], "all others" if everyone else "")
-        parts.append(f"not told apart from {who}")
-    if by["lower"]:
-        everyone = not by["not told apart"] and not by["not compared"]
-        parts.append(f"above {_few(by['lower'], 'all others' if everyone else '')}")
-    if by["not compared"]:
-        parts.append(f"not compared with {_few(by['not compared'], '')}")
-    return "; ".join(parts) + "." + _beside(summary, column)
-
-
-def _beside(summary: Summary, column: Column) -> str:
-    """What models trained elsewhere reach, which are not ranked with the study's own."""
     found = [
-        f"{summary.name(method)} {percent(number.value)}\u00a0% {interval_text(number)}".strip()
+        f"{summary.name(method)} {_number_text(number)}"
         for method in summary.methods
         if method not in summary.ranked
         and (number := summary.cell(method, column)).value is not None
     ]
-    return f" Trained elsewhere, on other data: {listed(found)}." if found else ""
+    beside = f" Trained elsewhere, on other data: {listed(found)}." if found else ""
+    if not differences:  # the models have numbers, and the study's own runs are still to come
+        return f"On {column.benchmark}, no run has a number yet.{beside}"
+    best = differences[0].method
+    metric = "accuracy" if column.metric == "accuracy" else column.text
+    value = _number_text(summary.cell(best, column))
+    start = f"On {column.benchmark}, {summary.name(best)}"
+    if len(differences) == 1:
+        return f"{start} is the only one with a number: {metric} {value}.{beside}"
+    groups = {
+        phrase: [summary.name(d.method) for d in differences if d.verdict == verdict]
+        for phrase, verdict in (("statistically tied with", "not told apart"), ("above", "lower"),
+                                ("not compared with", "not compared"))
+    }  # fmt: skip
+    parts = [f"{start} has the highest {metric}, {value}"]
+    for phrase, names in groups.items():
+        if names:
+            everyone = len(names) == len(differences) - 1 > 2
+            parts.append(f"{phrase} {f'all others ({len(names)})' if everyone else listed(names)}")
+    return "; ".join(parts) + "." + beside
 
 
-def _basis_of_models(summary: Summary) -> str:
-    usable = summary.rows.usable("evaluation")
-    done, planned = usable["run"].nunique(), len(summary.study.models)
-    text = f"Nothing was trained: this rests on {done} of {planned} models trained elsewhere"
-    return (
-        f"{text}, each as it is, so what their training data, backbones and seeds add to a "
-        "difference is not known."
-    )
-
-
-def _few(names: list[str], everyone: str) -> str:
-    if everyone and len(names) > 2:
-        return f"{everyone} ({len(names)})"
-    if len(names) > NAMED:
-        return f"{len(names)} others"
-    return listed(names)
+def _number_text(number: Number) -> str:
+    return f"{percent(number.value or 0.0)}\u00a0% {interval_text(number)}".strip()
 
 
 def _cost(summary: Summary) -> str:
@@ -200,54 +160,52 @@ def _cost(summary: Summary) -> str:
     usable = summary.rows.usable("measurement")
     at = usable[(usable["identities"] == identities) & usable["step_ms"].notna()]
     in_order = at.sort_values("step_ms", kind="stable")
-    fast, slow = in_order.iloc[0], in_order.iloc[-1]
+    (fast, fast_name), (slow, slow_name) = (
+        (f"{significant(row['step_ms'])}\u00a0ms", f"{row['head']} + {row['sampler']}")
+        for row in (in_order.iloc[0], in_order.iloc[-1])
+    )
+    takes = f"takes from {fast} ({fast_name}) to {slow} ({slow_name})"
     if len(at) == 1:
-        text = f"At {identities:,} identities a step of {_name(fast)} takes {_ms(fast)}"
-    else:
-        text = (
-            f"At {identities:,} identities a step takes from {_ms(fast)} ({_name(fast)}) to "
-            f"{_ms(slow)} ({_name(slow)})"
-        )
+        takes = f"of {fast_name} takes {fast}"
+    text = f"At {identities:,} identities a step {takes}"
     column = memory_column(at)
     if column is not None:
-        least, most = significant(at[column].min()), significant(at[column].max())
-        span = f"{least} to {most}" if least != most else most
-        text += f", with {span} MiB of {MEMORY[column]}"
+        ends = dict.fromkeys((significant(at[column].min()), significant(at[column].max())))
+        text += f", with {' to '.join(ends)} MiB of {MEMORY[column]}"
     failed = int((summary.rows.measurement["status"] == "oom").sum())
     text += f"; {failed} point{'s' if failed > 1 else ''} ran out of memory" if failed else ""
-    held_up = int(at["disturbed"].notna().sum())
-    if held_up:
+    disturbed = int(at["disturbed"].notna().sum())
+    if disturbed:
         text += (
-            f"; something else held the machine up during {held_up} of the {len(at)} "
-            "measurements, so differences in time may be its doing"
+            f"; {disturbed} of the {len(at)} measurements were disturbed, for example by other "
+            "programs, so differences in time may have that cause"
         )
     return f"{text}."
 
 
-def _name(row: pd.Series) -> str:
-    return f"{row['head']} + {row['sampler']}"
-
-
-def _ms(row: pd.Series) -> str:
-    return f"{significant(row['step_ms'])}\u00a0ms"
+def _basis_of_models(summary: Summary) -> str:
+    done = summary.rows.usable("evaluation")["run"].nunique()
+    return (
+        f"Nothing was trained: this rests on {done} of {len(summary.study.models)} models trained "
+        "elsewhere, each as it is, so what their training data, backbones and seeds add to a "
+        "difference is not known."
+    )
 
 
 def _basis(summary: Summary) -> str:
-    study, training = summary.study, summary.rows.training
-    done, planned = int((training["status"] == "ok").sum()), len(expansion.runs(study))
-    text = f"This rests on {done} of {planned} training runs"
-    failed = int((training["status"] == "failed").sum())
-    if failed:
-        text += f" ({failed} failed)"
+    status: pd.Series = summary.rows.training["status"]
+    planned, failed = len(expansion.runs(summary.study)), int((status == "failed").sum())
+    text = f"This rests on {int((status == 'ok').sum())} of {planned} training runs"
+    text += f" ({failed} failed)" if failed else ""
     seeds = len(summary.seeds_averaged)
     if not seeds:
         return f"{text}."
     if seeds == 1:
         return (
-            f"{text} with one seed each, so how much the training's own luck moves the numbers is "
+            f"{text} with one seed each, so how much of a difference is luck of the training is "
             "not known."
         )
     return (
-        f"{text}, {seeds} seeds per method; differences whose interval contains zero are "
-        "called not told apart, which is noise and not a ranking."
+        f"{text}, {seeds} seeds per method; methods whose difference has zero in its interval are "
+        "called statistically tied: what lies between them may be noise."
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import Literal
+from importlib.resources import files
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -12,14 +14,17 @@ class Part:
     """A figure or table in its section.
 
     Attributes:
-        kind: which of the two.
+        kind: `figure` or `table`.
         name: as in `frcore.reporting.outputs`.
+        title, caption: of it, on the page and in Snakemake's report.
         heading: above a figure; nothing where the section's own says enough.
         fold: what a closed long table says of itself; an empty one never closes.
     """
 
-    kind: Literal["figure", "table"]
+    kind: str
     name: str
+    title: str
+    caption: str
     heading: str = ""
     fold: str = ""
 
@@ -44,49 +49,20 @@ class Section:
     needs_training: bool = False
 
 
-def _figure(name: str, heading: str = "") -> Part:
-    return Part("figure", name, heading)
+def _sections() -> tuple[Section, ...]:
+    file = files("frcore.reporting").joinpath("templates", "contents.yaml")
+    return tuple(
+        Section(**{"entry": one["title"], **one, "parts": tuple(map(_part, one["parts"]))})
+        for one in yaml.safe_load(file.read_text(encoding="utf-8"))
+    )
 
 
-def _table(name: str, fold: str = "") -> Part:
-    return Part("table", name, fold=fold)
+def _part(given: dict[str, str]) -> Part:
+    (kind,) = given.keys() & {"figure", "table"}
+    return Part(kind, name=given.pop(kind), **given)
 
 
-SECTIONS = (
-    Section("results", "Results", "Results", (
-        _table("overview"),
-        _table("accuracy", "All metrics of all benchmarks, and their protocol"),
-        _table("differences", "How far from the best, and is it noise?"),
-    )),
-    Section("accuracy-cost", "Accuracy against cost", "Trade-off", (
-        _figure("accuracy_cost"),
-    ), needs_training=True),
-    Section("roc", "ROC and DET", "ROC and DET", (_figure("roc"), _figure("det"))),
-    Section("cost", "Speed and memory against identities", "Speed and memory", (
-        _figure("memory", "Memory"),
-        _figure("throughput", "Throughput"),
-        _figure("roofline", "Over the roofline"),
-        _table("cost", "All measurements"),
-    ), needs_training=True),
-    Section("training", "Angles and scale over training", "Training", (
-        _figure("training"),
-        _figure("head_state", "State of the heads"),
-        _figure("angle_distributions", "Distribution of angles over training"),
-        _figure("angle_histograms", "Distribution of angles in the last epoch"),
-    ), needs_training=True),
-    Section("samplers", "Accuracy against a sampler's parameter", "Samplers", (
-        _figure("sampler_curves"),
-    ), needs_training=True),
-    Section("centers", "Class centres", "Class centres", (
-        _figure("center_angles"),
-        _figure("center_cosines", "Classes that may be one person"),
-        _table("conflicts"),
-        _figure("long_tail", "Long tail and passive updates"),
-        _table("passive_updates", "How often is a centre pulled, and how often only pushed?"),
-    ), needs_training=True),
-    Section("published", "Published beside measured", "Published", (_table("published"),)),
-    Section("missing", "What failed or is missing", "Missing", (_table("missing"),)),
-)  # fmt: skip
+SECTIONS = _sections()
 """In the order in which they are read; the page's own parts (the answer, the faces, how to repeat
 it) stand around them."""
 
@@ -96,9 +72,8 @@ def shown(absent: Set[tuple[str, str]]) -> list[Section]:
 
     A section whose parts are all absent is absent too.
     """
-    sections = []
-    for section in SECTIONS:
-        parts = tuple(part for part in section.parts if part.key not in absent)
-        if parts:
-            sections.append(replace(section, parts=parts))
-    return sections
+    left = [
+        replace(section, parts=tuple(part for part in section.parts if part.key not in absent))
+        for section in SECTIONS
+    ]
+    return [section for section in left if section.parts]

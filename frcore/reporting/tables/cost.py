@@ -107,8 +107,8 @@ def disturbances(usable: pd.DataFrame) -> list[str]:
         return []
     return [
         f"{count} of {len(usable)} rows were taken while the machine was disturbed, in each "
-        "attempt (other programs were running, or it was throttled); they are marked, stand alone, and are "
-        "no basis for a comparison (docs/measuring.md)."
+        "attempt (other programs were running, or it was throttled); they are marked, stand alone, "
+        "and are no basis for a comparison (docs/measuring.md)."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which methods nobody beats at their cost, and which are not told apart from those."""
+"""Which methods nobody beats at their cost, and which are statistically tied with those."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from frcore.results.summary import Column, Method, Summary
 
-Standing = Literal["front", "not told apart", "behind"]
+Standing = Literal["front", "tied", "behind"]
 
 
 def pareto_front(costs: Mapping[Method, float], values: Mapping[Method, float]) -> list[Method]:
@@ -34,7 +34,7 @@ def standings(
     """The front of a column, and where each method stands to it.
 
     A method behind the front is compared with the best one that costs no more, over the same pairs
-    and seeds: `not told apart` where the interval of their difference has 0 in it.
+    and seeds: `tied` where the interval of their difference has 0 in it.
 
     Args:
         summary: the study's numbers.
@@ -50,5 +50,5 @@ def standings(
             # The cheapest of all is on the front, so there is always one.
             ahead = [one for one in front if costs[one] <= costs[method]][-1]
             verdict = summary.difference(column, ahead, method).verdict
-            found[method] = "behind" if verdict == "lower" else "not told apart"
+            found[method] = "behind" if verdict == "lower" else "tied"
     return front, found

@@ -170,6 +170,7 @@ def readable(report: dict, out: Path) -> None:
     assert (made.manifest.images, made.manifest.identities) == (9, 3)
 
 
+@pytest.mark.slow
 def test_recordio(tmp_path, people):
     labels = [0, 0, 0, 1, 1, 2, 2, 2, 2]
     content = [path.read_bytes() for path in people]

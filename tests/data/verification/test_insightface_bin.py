@@ -320,6 +320,7 @@ VALID = [pickle.dumps((IMAGES[:4], [True, np.bool_(False)]), protocol) for proto
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 @given(
     st.sampled_from(VALID),

@@ -37,7 +37,7 @@ def drawn(complete: Made, summary: Summary) -> dict[str, Figure]:
             "throughput": identities.throughput(study, rows),
             "training": plot_training.training(study, curves),
             "angle_histograms": angles.angle_histograms(study, curves),
-            "center_angles": angles.center_angles(study, curves),
+            "center_angles": plot_training.center_angles(study, curves),
             "center_cosines": classes.center_cosines(study, pairs),
             "long_tail": classes.long_tail(study, rows),
         }
@@ -60,6 +60,7 @@ def colours(figure: Figure) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_head_has_one_colour_in_all_figures(complete: Made, drawn: dict[str, Figure]):
     palette = Palette(complete.study)
     expected = {(head, palette.heads[head]) for head in HEADS}

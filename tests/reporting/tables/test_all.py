@@ -58,7 +58,7 @@ def test_accuracy_notes_state_protocol_n_interval_and_seeds(complete: Made, summ
     notes = "\n".join(all_tables(summary, complete.root)["accuracy"].notes)
     assert "400 pairs (pairs); 200 genuine pairs (templates)" in notes
     assert "Mean over seeds 0, 1" in notes
-    assert "bootstrap over" in notes
+    assert "clustered by" in notes
     assert "checkpoint: the last one" in notes
     assert "200 impostor pairs cannot resolve a FAR of 0.0001" in notes
 
@@ -121,7 +121,7 @@ def test_missing_table_of_a_complete_study_is_empty(complete: Made, summary: Sum
 def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
     told = answer(summary)
     first, cost, basis = told.sentences
-    assert first.startswith("On both benchmarks, 2 of 4 methods are the highest or not told apart")
+    assert first.startswith("On both benchmarks, 2 of 4 methods are the highest or statistically")
     assert first.endswith("arcface + full and arcface + partial_fc.")
     accuracy, _ = told.details
     best = summary.differences(ACCURACY)[0].method
@@ -130,7 +130,7 @@ def test_the_answer_names_the_best_and_calls_noise_noise(summary: Summary):
     assert accuracy.startswith(
         f"On pairs, arcface + {best.sampler} has the highest accuracy, {value}"
     )
-    assert f"not told apart from arcface + {twin}" in accuracy
+    assert f"statistically tied with arcface + {twin}" in accuracy
     assert "above softmax + " in accuracy
     # 10 000 identities: (2 + 10) ms times the factor of tree.measure.
     assert "At 10,000 identities" in cost
@@ -148,7 +148,7 @@ def test_three_significant_digits(value, text):
 @pytest.mark.parametrize(
     ("on_top", "told"),
     [
-        ({"a": 3, "b": 3}, "none of the 2 methods is told apart"),
+        ({"a": 3, "b": 3}, "all 2 methods are statistically tied"),
         (
             {"a": 2, "b": 1, "c": 2},
             "None of the 3 methods .* on all 3 benchmarks: a and c are on 2",

@@ -1,4 +1,4 @@
-"""The front by a slow search over all pairs, and what is told apart from it."""
+"""The front by a slow search over all pairs, and what is statistically tied with it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_behind_is_what_the_paired_difference_tells_apart(tmp_path):
         tree.run(name)
         tree.evaluate(name, "pairs")
     rows = collect(study, tmp_path)
-    summary = Summary(study, rows, Scores(tmp_path, rows, 200))
+    summary = Summary(study, rows, Scores(tmp_path, rows))
     column = Column("pairs", "accuracy", None, "all")
     arcface, cosface, softmax = summary.methods
     best, other = (arcface, cosface)
@@ -50,7 +50,7 @@ def test_behind_is_what_the_paired_difference_tells_apart(tmp_path):
         best, other = other, best
     front, found = standings(summary, column, {best: 1.0, other: 2.0, softmax: 3.0})
     assert front == [best]
-    assert found == {best: "front", other: "not told apart", softmax: "behind"}
+    assert found == {best: "front", other: "tied", softmax: "behind"}
     # The cheapest is on the front, however bad.
     front, found = standings(summary, column, {best: 1.0, other: 2.0, softmax: 0.5})
     assert front == [softmax, best]
