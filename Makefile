@@ -1,8 +1,10 @@
-# make tables   from nothing to the tables of the default study
-# make test     from nothing to the whole test suite
+# make tables     from nothing to the tables of the default study
+# make test-fast  the fast tests, below a minute
+# make test       from nothing to the tests of every part, some minutes
+# make test-all   all tests that need no GPU, with the grid of heads, samplers and backends
 # make head NAME=my_face   the stubs of a new head: its file, catalogue line and tests
-# make generated   write what is made from the code: docs, the schema of a study, figures
-# make clean    remove caches; results stay (make clean-results says how to delete a study's)
+# make generated  write what is made from the code: docs, the schema of a study, figures
+# make clean      remove caches; results stay (make clean-results says how to delete a study's)
 #
 # Needed: Python >= 3.11, make, pip. Everything else goes into .venv and nowhere else.
 # PYTHON=python3.12      another interpreter to make the environment with
@@ -19,16 +21,24 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: tables test install lint types format head generated clean clean-results help
+.PHONY: tables test test-fast test-all install lint types format head generated clean clean-results help
 
 tables: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(STUDY) $(ARGS)
 
-# All that needs no GPU, one process per core; the fast tests come first (tests/conftest.py). A file
-# stays in one process, because its tests share what is costly to set up; and each process has one
-# thread, because more would wait for one another.
+# One process per core; the fast tests come first (tests/conftest.py). A file stays in one process,
+# because its tests share what is costly to set up; and each process has one thread, because more
+# would wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(INSTALLED)
+	$(PYTEST) $(ARGS)
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not grid and not gpu" $(ARGS)
+
+test-all: $(INSTALLED)
+	$(PYTEST) -m "not gpu" $(ARGS)
 
 install: $(INSTALLED)
 

@@ -25,8 +25,8 @@ import pandas as pd
 from rich.console import Console
 
 from frcore.errors import UserError
-from frcore.evaluation.intervals.ranked import Ranked
 from frcore.evaluation.intervals.uncertainty import paired_difference
+from frcore.evaluation.ranked import Ranked
 from frcore.files import atomic_file, refuse_other_file
 from frcore.results.rows import why_few
 from frcore.results.scores import Arrays, load_scores, metric_of, same_protocol

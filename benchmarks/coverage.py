@@ -30,10 +30,11 @@ from scipy.interpolate import CubicSpline, RegularGridInterpolator
 
 from frcore.data.synthetic.sets import _template_pairs, _verification_pairs
 from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.ranked import Ranked
-from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt
-from frcore.evaluation.intervals.weighted import Metric
+from frcore.evaluation.intervals.estimates import Estimate
+from frcore.evaluation.intervals.influences import Accuracy, Metric, TarAt
+from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.uncertainty import intervals_of_pairs
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import verification_accuracy
 from frcore.files import atomic_file, write_text
 from frcore.machine import parallel
@@ -113,7 +114,7 @@ def designs() -> list[Design]:
     """The benchmarks of the quick study, one of LFW's form, and an easy one of few people."""
     quick = SyntheticPairs(kind="synthetic_pairs", identities=120, images=7, pairs=1200)
     sparse = SyntheticPairs(kind="synthetic_pairs", identities=1500, images=3, pairs=3000)
-    all_couples = SyntheticTemplates(
+    every_two = SyntheticTemplates(
         kind="synthetic_templates", identities=100, images=1, impostor_pairs=10_000
     )
     few = SyntheticTemplates(
@@ -121,7 +122,7 @@ def designs() -> list[Design]:
     )
     return [
         Design("pairs", "as in the quick study", _verification_pairs(quick), 7, 0.9),
-        Design("templates", "as in the quick study", _template_pairs(all_couples), 2, 0.8),
+        Design("templates", "as in the quick study", _template_pairs(every_two), 2, 0.8),
         Design(
             "sparse",
             "as LFW: few pairs a person",
@@ -219,7 +220,7 @@ class Truth:
 
 
 def repetition(
-    design: Design, truth: Truth, number: int, replicates: int, names: Sequence[str], seeds: int
+    design: Design, truth: Truth, number: int, names: Sequence[str], seeds: int
 ) -> Iterator[dict[str, Any]]:
     """Every interval of one repetition, with the truth that it should hold.
 
@@ -227,7 +228,6 @@ def repetition(
         design: the benchmark.
         truth: of it.
         number: of the repetition; equal numbers give equal people.
-        replicates: of the bootstrap.
         names: the numbers asked for.
         seeds: trainings of each method; with one there is one run alone.
     """
@@ -245,20 +245,19 @@ def repetition(
         vectors = embed(rng, *people, shared, noise)
         scores[run] = Ranked(np.einsum("pd,pd->p", vectors[a], vectors[b]), design.same)
     first, second = ([run for run in scores if run.startswith(method)] for method in "AB")
+    pairs = people_of_pairs(design.same, *design.sides)
     for name in names:
         costs = dict.fromkeys(scores, 0.0)
         if name == "accuracy":
             costs = {run: truth.cost_of_choosing(scores[run], noises[run]) for run in scores}
-        given: dict[str, Any] = {
-            "metrics": dict.fromkeys(scores, design.metrics[name]),
-            "replicates": replicates, "rng_seed": number, "refuse_few": False,
-        }  # fmt: skip
-        pairs = (design.same, *design.sides)
-        alone = SharedBootstrap({"A 0": scores["A 0"]}, *pairs, **given)
+        metrics = dict.fromkeys(scores, design.metrics[name])
+        alone = intervals_of_pairs({"A 0": scores["A 0"]}, pairs, metrics=metrics, refuse_few=False)
         true_one = truth.at(name, noises["A 0"])
         yield _row(name, "one run", alone.mean(["A 0"]), true_one, costs["A 0"])
         if seeds > 1:
-            shared = SharedBootstrap(scores, *pairs, groups=[first, second], **given)
+            shared = intervals_of_pairs(
+                scores, pairs, metrics=metrics, groups=[first, second], refuse_few=False
+            )
             true = [truth.over_seeds(name, design.noise * worse) for worse in (1.0, WORSE)]
             cost = [float(np.mean([costs[run] for run in runs])) for runs in (first, second)]
             yield _row(name, "mean over seeds", shared.mean(first), true[0], cost[0])
@@ -272,7 +271,7 @@ def _row(number: str, kind: str, estimate: Estimate, truth: float, cost: float) 
 
 
 def coverage(
-    design: Design, repetitions: int, replicates: int = 300,
+    design: Design, repetitions: int,
     names: Sequence[str] | None = None, seeds: int = SEEDS, truth_people: int = 500_000,
 ) -> pd.DataFrame:  # fmt: skip
     """One row for each number and kind of interval: how often the truth was in it.
@@ -280,26 +279,21 @@ def coverage(
     Args:
         design: the benchmark.
         repetitions: of the whole.
-        replicates: of each bootstrap.
         names: the numbers; all of the design if not given.
         seeds: trainings of each method; with one there is one run alone.
         truth_people: drawn to know the truth.
     """
     numbers = range(repetitions)
-    return summary(design, simulated(design, numbers, replicates, names, seeds, truth_people))
+    return summary(design, simulated(design, numbers, names, seeds, truth_people))
 
 
 def simulated(
-    design: Design, numbers: Sequence[int], replicates: int,
+    design: Design, numbers: Sequence[int],
     names: Sequence[str] | None = None, seeds: int = SEEDS, truth_people: int = 500_000,
 ) -> pd.DataFrame:  # fmt: skip
     """Every interval of the repetitions `numbers`; see `coverage`."""
     truth, names = Truth(design, truth_people), list(design.metrics) if names is None else names
-    rows = [
-        row
-        for number in numbers
-        for row in repetition(design, truth, number, replicates, names, seeds)
-    ]
+    rows = [row for number in numbers for row in repetition(design, truth, number, names, seeds)]
     return pd.DataFrame(rows)
 
 
@@ -379,12 +373,12 @@ def block(frame: pd.DataFrame) -> str:
     return f"{begin}\n\n{as_markdown(frame)}\n{end}"
 
 
-def _all(repetitions: int, replicates: int, processes: int) -> pd.DataFrame:
+def _all(repetitions: int, processes: int) -> pd.DataFrame:
     """`coverage` of all designs, in several processes."""
     chosen = designs()
     parts = max(1, processes // len(chosen))
     jobs = {
-        (place, part): partial(simulated, one, range(part, repetitions, parts), replicates)
+        (place, part): partial(simulated, one, range(part, repetitions, parts))
         for place, one in enumerate(chosen)
         for part in range(parts)
     }
@@ -404,7 +398,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--repetitions", type=int, default=200)
-    parser.add_argument("--replicates", type=int, default=300, help="of each bootstrap")
     parser.add_argument("--processes", type=int, default=parallel.available_cores())
     parser.add_argument("--write", action="store_true", help="write the CSV and the page")
     parser.add_argument("--docs", action="store_true", help="write the page from the CSV")
@@ -412,7 +405,7 @@ def main() -> None:
     if given.docs:
         frame = pd.read_csv(CSV)
     else:
-        frame = _all(given.repetitions, given.replicates, given.processes)
+        frame = _all(given.repetitions, given.processes)
         Console().print(as_markdown(frame), markup=False, soft_wrap=True)
     if given.write:
         with atomic_file(CSV) as path:

@@ -26,8 +26,8 @@ from benchmarks.session.table import DONE, Table, slug
 from frcore.errors import UserError
 from frcore.machine.leases import lease_gpu
 from frcore.machine.visible import describe_gpu
-from frcore.measurement.attempts import until_clean
 from frcore.measurement.child import Method, Outcome, run_in_child
+from frcore.measurement.conditions import until_clean
 
 RESERVE = 30.0
 """Seconds that a case is taken to need before any was measured."""

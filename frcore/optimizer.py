@@ -76,16 +76,13 @@ class CentersSGD(Optimizer):
         self._classifier = classifier
         (self.centers,) = self.param_groups[0]["params"]
         if momentum:
-            # Allocated at once: a step that needs more memory than the one before is a trap.
-            self._allocate(seed)
+            # Allocated at once: a step that needs more memory than the one before is a trap. Of the
+            # centres' type: bfloat16 for the high halves of split ones.
+            self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
+            if self._is_split:
+                self.state[self.centers].update(seed=seed, time=0)
         self._attach()
         classifier.deferred_gradients = [] if fused else None
-
-    def _allocate(self, seed: int) -> None:
-        # Zeros of the centres' type: bfloat16 for the high halves of split ones.
-        self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
-        if self._is_split:
-            self.state[self.centers].update(seed=seed, time=0)
 
     def _attach(self) -> None:
         """Make tables of the tensors that there are now."""
@@ -260,26 +257,24 @@ class CentersSGD(Optimizer):
 
 
 def build_centers_optimizer(
-    name: CenterOptimizer,
-    classifier: Classifier,
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    seed: int = 0,
+    name: CenterOptimizer, classifier: Classifier, *, seed: int = 0, **rates: Any
 ) -> Optimizer:
     """The centres' optimiser of a study: `CentersSGD` ("rowwise"), or torch's own SGD ("torch").
 
     torch's SGD takes a gradient (C, D) and moves every centre at every step. It is there to compare
     with.
 
+    Args:
+        name: which.
+        classifier: whose centres.
+        seed: of `CentersSGD`.
+        rates: `lr`, `momentum` and `weight_decay`.
+
     Raises:
         UserError: torch's SGD with split centres, or with a sampler whose unsampled centres rest.
     """
     if name == "rowwise":
-        return CentersSGD(
-            classifier, lr=lr, momentum=momentum, weight_decay=weight_decay, seed=seed
-        )
+        return CentersSGD(classifier, seed=seed, **rates)
     if classifier.center_format != "fp32":
         raise UserError(
             f"center_optimizer 'torch' with center_format '{classifier.center_format}'; "
@@ -287,9 +282,7 @@ def build_centers_optimizer(
             "center_optimizer to 'rowwise'"
         )
     check_moves_every_center(classifier.sampler)
-    return torch.optim.SGD(
-        [classifier.centers], lr=lr, momentum=momentum, weight_decay=weight_decay
-    )
+    return torch.optim.SGD([classifier.centers], **rates)
 
 
 def check_moves_every_center(sampler: Sampler) -> None:

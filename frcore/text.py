@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Any
 
 _JOINERS = "\u200c\u200d"
 """Written in Persian words and between the parts of an emoji; they move nothing else."""
@@ -44,3 +46,18 @@ def one_line(text: str, length: int | None = None) -> str:
     """
     line = " ".join(visible(text).split())
     return line if length is None or len(line) <= length else f"{line[: length - 1]}…"
+
+
+_SIGNS = "[=+\\-@＝＋－＠]"
+_FORMULA = re.compile(rf"^(?=\s*{_SIGNS}|[\t\r\n])|(?<=[;\t\r\n])(?={_SIGNS})")
+"""Where a spreadsheet looks for a formula: at a cell's start, which in some countries is after a
+semicolon or tab, whatever the file's name ends in."""
+
+
+def csv_cell(cell: Any) -> Any:
+    """A cell that no spreadsheet computes: numbers stay, text gets the apostrophe it hides.
+
+    >>> csv_cell(-0.5), csv_cell("=1+1"), csv_cell("a;=1+1"), csv_cell("tiny-s0")
+    (-0.5, "'=1+1", "a;'=1+1", 'tiny-s0')
+    """
+    return _FORMULA.sub("'", visible(cell)) if isinstance(cell, str) else cell

@@ -32,7 +32,7 @@ def repository() -> Path:
     return REPOSITORY
 
 
-TIERS = ("slow", "gpu", "workflow")
+TIERS = ("slow", "gpu", "workflow", "grid")
 """Markers of tests that run after the fast ones, in this order."""
 
 

@@ -1,16 +1,23 @@
-"""The heads and samplers, with parameters, that the contract tests run over."""
+"""The heads and samplers, with parameters, that the contract tests run over, and in which tier.
+
+The fast tier has every head by name and one head of each kind where more than the head takes part;
+the slow tier adds the dialects; the whole grid of heads and samplers is in the tier "grid".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from itertools import product
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from frcore.classifier import Classifier
 from frcore.heads import HEADS, build_head
+from frcore.heads.base import Head
 from frcore.samplers import build_sampler
 
 HEAD_CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -147,6 +154,46 @@ SAMPLER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+
+ALL_THERE_IS = "broadface-7-over-filter-over-partial_fc"
+"""Columns, rows and entries are all sampled."""
+
+
+def kind_of(head: Head) -> tuple[Any, ...]:
+    """What a backend, a sampler or an optimiser can see of a head: where it acts, not by what."""
+    acts = ("attach", "update", "observe", "negative", "penalty", "row_loss")
+    return (
+        head.normalizes_centers,
+        head.reduction,
+        bool(head.statistics),
+        bool(list(head.parameters())),
+        *(getattr(type(head), name) is not getattr(Head, name) for name in acts),
+    )
+
+
+def _kinds() -> list[str]:
+    """One head of each kind, that with the most parameters."""
+    names = sorted(HEADS, key=lambda name: len(HEADS.properties(name)))
+    return sorted({kind_of(build_head(name, num_classes=8)): name for name in names}.values())
+
+
+KINDS = _kinds()
+"""A new head of a new kind is among them by itself."""
+
+CASES = [pytest.param(case, marks=() if case in HEADS else pytest.mark.slow) for case in HEAD_CASES]
+"""Heads in the fast tier, dialects in the slow one."""
+
+
+def pairs(fast: Collection[tuple[str, str]], slow: Collection[tuple[str, str]] = ()) -> list[Any]:
+    """Heads and samplers: every head under every sampler, every case under those named here."""
+    grid = [*fast, *slow, *product(HEADS, SAMPLER_CASES)]
+    return [
+        pytest.param(
+            *pair,
+            marks=() if pair in fast else pytest.mark.slow if pair in slow else pytest.mark.grid,
+        )
+        for pair in dict.fromkeys(grid)
+    ]
 
 
 def slow_sampler(name: str, parameters: dict[str, Any]) -> dict[str, Any]:

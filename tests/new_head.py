@@ -2,7 +2,7 @@
 
 Its file, its line in the catalogue, its formula written slowly for the tests, and its test file.
 The stubs compute CosFace, so everything runs at once; replace the formula in all three. Then
-`make generated` writes its documentation and `python -m tests.golden.make NAME` its golden rows.
+`make generated` writes its documentation.
 """
 
 from __future__ import annotations
@@ -136,7 +136,4 @@ if __name__ == "__main__":
     console = Console()
     for written in write_stubs(sys.argv[1], Path(__file__).resolve().parents[1]):
         console.print(written)
-    console.print(
-        "Fill in the TODOs, then: make generated, "
-        f"python -m tests.golden.make {sys.argv[1]}, pytest tests/heads"
-    )
+    console.print('Fill in the TODOs, then: make generated, pytest tests/heads -m "not gpu"')

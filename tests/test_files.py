@@ -253,6 +253,7 @@ for turn in range(100):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["exchange", "two renames"])
 def test_writers_of_one_place_at_the_same_time_leave_one_whole_folder(tmp_path, how):
     place = tmp_path / "deep" / "train"

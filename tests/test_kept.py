@@ -188,6 +188,7 @@ def test_what_is_of_others_is_kept(case: Callable[[Path], Made], tmp_path, monke
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_what_a_command_wrote_it_replaces(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     study = write_study(tmp_path)

@@ -222,6 +222,7 @@ def test_the_catalogues_entry_is_complete():
     assert "workflow" in readme
 
 
+@pytest.mark.slow
 def test_profiles_set_what_snakemake_knows():
     from snakemake.cli import get_argument_parser
 
@@ -244,6 +245,7 @@ def test_profiles_name_rules_that_exist():
 # --- rules of the house --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_package_never_imports_snakemake():
     for path in (ROOT / "frcore").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from frcore.reporting.tables.escape import csv_cell, html, markdown
-from frcore.text import one_line, visible
+from frcore.reporting.tables.escape import html, markdown
+from frcore.text import csv_cell, one_line, visible
 
 ACTING = ["\x1b[2J", "\x00", "\x07", "\x9b", "\u202e", "\u2066", "\u200e", "\ufeff", "\u2028",
           "\udce9", "\U000e0041"]  # fmt: skip

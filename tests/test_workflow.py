@@ -167,6 +167,7 @@ def test_embeddings_of_another_benchmark_repeat_nothing(tmp_path):
     assert differ(before, study(tmp_path / "data")) == {"model m cfp"}
 
 
+@pytest.mark.slow
 def test_no_path_of_this_machine_is_compared(tmp_path):
     for kind in SOURCES:
         (tmp_path / kind).mkdir()
@@ -203,6 +204,7 @@ def test_the_study_says_by_what_changes_are_noticed(tmp_path):
         assert workflow.data_signature("train").startswith(f"{found}:")
 
 
+@pytest.mark.slow
 def test_the_command_is_that_of_this_interpreter(tmp_path):
     (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
     (tmp_path / "frcore").mkdir()
@@ -214,6 +216,7 @@ def test_the_command_is_that_of_this_interpreter(tmp_path):
     assert "arcface" in done.stdout
 
 
+@pytest.mark.slow
 def test_code_is_the_heads_own(tmp_path):
     workflow = load(tmp_path)
     assert workflow.run_code("tiny-arcface-full-s0") != workflow.run_code("tiny-adacos-full-s0")

@@ -18,11 +18,10 @@ from frcore.loss.triton.tuning import tuning_mode
 from frcore.machine.board import MIB, Board
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
-from frcore.measurement.cooling import cool_down
+from frcore.measurement.conditions import cool_down, warm_up
 from frcore.measurement.monitor import opened_board, time_steps, why_missing
 from frcore.measurement.row import median_of
-from frcore.measurement.warmup import warm_up
-from frcore.planning import DEVICES, Shape, plan_step
+from frcore.planning import DEVICES, Workload, plan_step
 from frcore.planning.measured import DENSE
 from frcore.provenance.environment import environment
 
@@ -116,10 +115,10 @@ def _measure(case: Case, options: Options) -> dict[str, Any]:
         row["allocated_start_mib"] = torch.cuda.memory_allocated(step.device) / MIB
     with opened_board(step.device) as (board, reason):
         if board is not None:
-            row["cooldown_seconds"] = cool_down(board, options.cooldown)
+            row["cooldown_seconds"] = cool_down(board.read, options.cooldown)
         warm = warm_up(median_of(step), options.warmup)
         row |= {"warmup_steps": warm.steps, "steady": warm.steady}
-        with process.PeakMemory() as peak:
+        with process.peak_memory() as peak:
             seconds = _memory_pass(row, step)
         row["rss_peak_mib"] = peak.peak_bytes / MIB
         row["rss_extra_mib"] = max(0, peak.peak_bytes - before) / MIB
@@ -162,7 +161,7 @@ def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:
         return {}
     subject = case.backend if case.subject == "frcore" else case.subject
     dense = subject in DENSE
-    shape = Shape(
+    workload = Workload(
         identities=case.identities,
         batch=case.batch_size,
         dim=case.dim,
@@ -172,7 +171,7 @@ def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:
         precision=case.precision,
         backend="dense" if dense else "fused",
     )
-    plan = plan_step(shape, known[0])
+    plan = plan_step(workload, known[0])
     return {"plan_ms": plan.step_ms, "plan_gib": plan.memory_gib, "plan_is_lower_bound": not dense}
 
 

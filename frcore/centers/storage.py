@@ -67,15 +67,12 @@ class PlainRows:
 
     @property
     def device(self) -> torch.device:
-        """See `Rows`."""
         return self.tensor_CD.device
 
     def read(self, index: Index) -> Tensor:
-        """See `Rows`."""
         return self.tensor_CD.detach()[index]
 
     def write(self, index: Index, row_TD: Tensor) -> None:
-        """See `Rows`."""
         if isinstance(index, slice) and self.read(index).data_ptr() == row_TD.data_ptr():
             return
         self.tensor_CD[index] = row_TD
@@ -106,15 +103,14 @@ class SplitRows:
 
     @property
     def device(self) -> torch.device:
-        """See `Rows`."""
         return self.high_CD.device
 
     def read(self, index: Index) -> Tensor:
-        """See `Rows`; a tensor of its own."""
+        """A tensor of its own."""
         return join(self.high_CD.detach()[index], self.low_CD[index])
 
     def write(self, index: Index, row_TD: Tensor) -> None:
-        """See `Rows`; any float32 rows."""
+        """Any float32 rows."""
         self.high_CD[index], self.low_CD[index] = split(row_TD)
 
 
@@ -137,15 +133,14 @@ class RoundedRows:
 
     @property
     def device(self) -> torch.device:
-        """See `Rows`."""
         return self.tensor_CD.device
 
     def read(self, index: Index) -> Tensor:
-        """See `Rows`; a tensor of its own."""
+        """A tensor of its own."""
         return self.tensor_CD[index].float()
 
     def write(self, index: Index, row_TD: Tensor) -> None:
-        """See `Rows`; any float32 rows."""
+        """Any float32 rows."""
         noise_TD = random_bits(
             row_numbers(index, len(self), self.device),
             row_TD.shape[1],

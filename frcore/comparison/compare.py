@@ -21,7 +21,8 @@ from frcore.files import refuse_other_file
 from frcore.provenance.environment import environment
 from frcore.reporting.tables.accuracy import unmarked, unresolved
 from frcore.reporting.tables.cost import missing_table
-from frcore.results.records import check_hash, read_record
+from frcore.results.reading import ComparedRecord, check_hash
+from frcore.results.reading import read as read_record
 from frcore.results.rows import Rows, collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
@@ -69,12 +70,12 @@ def read(spec: ComparisonSpec, root: Path) -> Comparison:
         UserError: there is none, it cannot be read, or it is another's.
     """
     file = spec.file(root, "json")
-    found = check_hash(read_record(file), spec.hash)
+    found = check_hash(read_record(file, ComparedRecord), spec.hash)
     again = "compare again, without --judge"
     if not found.usable:
         raise UserError(f"'{file}': {found.reason}; {again}")
     try:
-        return Comparison.from_record(found.record)
+        return Comparison.from_record(found.usable.model_dump())
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{file}' is no comparison: {error}; {again}") from error
 

@@ -1,8 +1,7 @@
 """A candidate against a baseline of the same study: same data, samplers, seeds and test pairs.
 
-The interval of a difference is the differences table's (`Summary.paired`): test people are
-resampled alike for both sides, and the spread over seeds is pooled over both heads under all
-samplers.
+The interval of a difference is the differences table's (`Summary.paired`): over the test people
+that both sides were judged on, and the spread over seeds pooled over both heads under all samplers.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ from frcore.results.rows import Rows
 from frcore.results.scores import Scores
 from frcore.results.summary import LEVEL, Column, Method, Summary
 
-TAIL = 5
-"""Replicates that lie beyond an end of an interval, at least: with fewer the end is one draw."""
-
 MEAN = "mean over samplers"
 """Stands in the place of a sampler; no label has a space."""
 
@@ -43,16 +39,14 @@ def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]
     Raises:
         UserError: `rule.metrics` names a number that there is none of.
     """
-    replicates = spec.study.evaluation.bootstrap
-    found = Summary(spec.study, rows, Scores(root, rows, replicates))
-    groups = [list(pairs) for _, pairs in groupby(_pairs(found, spec), key=_column_and_backbone)]
-    compared = sum(_both(found, pair) for pairs in groups for pair in pairs)
-    compared += sum(_has_mean(found, pairs) for pairs in groups)
-    summary = Summary(spec.study, rows, Scores(root, rows, max(replicates, enough(compared))))
+    summary = Summary(spec.study, rows, Scores(root, rows))
+    groups = [list(pairs) for _, pairs in groupby(_pairs(summary, spec), key=_column_and_backbone)]
+    compared = sum(_both(summary, pair) for pairs in groups for pair in pairs)
+    compared += sum(_has_mean(summary, pairs) for pairs in groups)
     level, numbers = family_level(compared), []
     for pairs in groups:
         numbers += [_number(summary, pair, level, spec.rule) for pair in pairs]
-        if _has_mean(found, pairs):
+        if _has_mean(summary, pairs):
             numbers.append(_mean(summary, pairs, level, spec.rule))
     return numbers
 
@@ -64,11 +58,6 @@ def family_level(compared: int) -> float:
     0.995
     """
     return 1 - (1 - LEVEL) / max(compared, 1)
-
-
-def enough(compared: int) -> int:
-    """Replicates of which `TAIL` lie beyond each end of an interval of that level."""
-    return round(2 * TAIL / (1 - family_level(compared)))
 
 
 def counting(

@@ -28,8 +28,8 @@ from frcore.comparison.spec import ComparisonSpec
 from frcore.errors import UserError
 from frcore.evaluation.intervals.estimates import SeedSpread, seed_spread
 from frcore.results.rows import (
-    COUNTS,
     NUMBER_COLUMNS,
+    TYPES,
     Rows,
     why_few,
     without_unfounded_intervals,
@@ -57,7 +57,9 @@ def read_reference(folder: Path) -> Rows:
         if name not in evaluation:
             evaluation[name] = None
     frames["evaluation"] = without_unfounded_intervals(evaluation)
-    return Rows(**frames, diagnostics=pd.DataFrame(), strays=())
+    return Rows(
+        frames["evaluation"], frames["training"], frames["measurement"], pd.DataFrame(), strays=()
+    )
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -72,7 +74,7 @@ def _read(path: Path) -> pd.DataFrame:
             f"'{path}' {wrong}; give --against a folder that `frcore reference` wrote, such as "
             "results/reference/cpu/quick"
         )
-    numeric = COUNTS | {"far", "fpir", "value", "low", "high", "se_test", "step_ms"}
+    numeric = {name for name, kind in TYPES.items() if kind in ("Int64", "float64")}
     for name in numeric & {*map(str, frame)}:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     return frame

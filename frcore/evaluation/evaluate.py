@@ -16,10 +16,17 @@ from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
 from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.identification import score_and_search, stored_arrays
 from frcore.evaluation.insightface import NOTE, insightface_rows
-from frcore.evaluation.judge import PAIR_FARS, Judged, Row, accuracy_rows, tar_rows
-from frcore.evaluation.judge_search import NOTE as SEARCH_NOTE
-from frcore.evaluation.judge_search import all_search_rows, score_and_search, stored_arrays
+from frcore.evaluation.judge import (
+    PAIR_FARS,
+    SEARCH_NOTE,
+    Judged,
+    Row,
+    accuracy_rows,
+    all_search_rows,
+    tar_rows,
+)
 from frcore.evaluation.notes import OWN_CHECKPOINT, notes
 from frcore.evaluation.protocol import (
     Overlap,
@@ -29,11 +36,13 @@ from frcore.evaluation.protocol import (
     rows_needed,
     seen_images,
 )
-from frcore.files import as_json, atomic_file, read_json, refuse_other_file, write_text
+from frcore.files import atomic_file, read_json, refuse_other_file
 from frcore.machine.leases import lease_gpu
 from frcore.machine.reproducible import reproducible
 from frcore.models.own import load_backbone
 from frcore.provenance.environment import RUNTIMES, environment
+from frcore.records.base import Environment
+from frcore.records.evaluation import EvaluationRecord, JudgedData, JudgedModel, NumberRow
 from frcore.study.expansion import EvaluationSpec
 
 
@@ -100,7 +109,7 @@ class Subject:
     id: str
     spec_hash: str
     about: Sequence[str] = (OWN_CHECKPOINT,)
-    model: dict[str, Any] | None = None
+    model: JudgedModel | None = None
     stored: bool = False
 
 
@@ -135,38 +144,37 @@ def judge_embeddings(
     known = train is not None and people_are_known(test, train)
     if known:
         _refuse_leak(test, overlap)
-    judged = _judge(test, pairs, overlap, spec.evaluation.bootstrap)
+    judged = _judge(test, pairs, overlap)
     theirs = insightface_rows(pairs) if spec.evaluation.insightface else []
-    searched = all_search_rows(found, spec.evaluation.bootstrap)
-    result = {
-        "run": subject.id,
-        "spec_hash": spec.hash,
-        "run_spec_hash": subject.spec_hash,
-        "benchmark": test.folder.name,
-        "protocol": test.manifest.protocol,
-        "rows": [_with_caveat(row, test) for row in judged.rows + searched] + theirs,
-        "notes": notes(spec, test, train, pairs, overlap, subject.about, stored=subject.stored)
+    searched = all_search_rows(found)
+    record = EvaluationRecord(
+        run=subject.id,
+        spec_hash=spec.hash,
+        run_spec_hash=subject.spec_hash,
+        benchmark=test.folder.name,
+        protocol=test.manifest.protocol,
+        rows=[NumberRow(**_with_caveat(row, test)) for row in judged.rows + searched]
+        + [NumberRow(**row) for row in theirs],
+        notes=notes(spec, test, train, pairs, overlap, subject.about, stored=subject.stored)
         + ([SEARCH_NOTE] if searched else [])
         + ([NOTE] if theirs else []),
-        "data": {
-            "content_sha256": test.manifest.content_sha256,
-            "train_content_sha256": train.manifest.content_sha256 if train else None,
-            "images": test.manifest.images,
-            "people": overlap.people,
-            "seen_people": overlap.seen_people if known else None,
-            "pairs": overlap.pairs,
-            "seen_pairs": overlap.seen_pairs if known else None,
-        },
-        "model": subject.model,
-        "environment": environment(spec.device, *(RUNTIMES if subject.model else ())),
-    }
+        data=JudgedData(
+            content_sha256=test.manifest.content_sha256,
+            train_content_sha256=train.manifest.content_sha256 if train else None,
+            images=test.manifest.images,
+            people=overlap.people,
+            seen_people=overlap.seen_people if known else None,
+            pairs=overlap.pairs,
+            seen_pairs=overlap.seen_pairs if known else None,
+        ),
+        model=subject.model,
+        environment=Environment(**environment(spec.device, *(RUNTIMES if subject.model else ()))),
+    )
     arrays = stored_arrays(found) if found else {}
-    text = as_json(result)
     with atomic_file(out.with_suffix(".npz")) as temporary:
         _write_scores(temporary, pairs.take(pairs.tested), judged, arrays, known=known)
         out.unlink(missing_ok=True)  # so that it never stands beside scores of another evaluation
-    write_text(out, text)
-    return result
+    return record.write(out)
 
 
 def scores_beside(out: str | Path) -> Path:
@@ -242,26 +250,20 @@ def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
     return fars_of_pairs(int((~pairs.same[pairs.tested]).sum()), PAIR_FARS)
 
 
-def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap, replicates: int) -> Judged:
+def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap) -> Judged:
     """Rows of all pairs and, where people were trained on, of pairs without them."""
-    fars = _fars(test, pairs)
-    judged = _judge_subset(test, pairs, "all", fars, replicates)
-    if not overlap.seen_people:
-        return judged
-    # The pairs that choose a threshold are kept: the subset is about who is judged.
-    unseen = pairs.take(pairs.unseen | ~pairs.tested)
-    rows = _judge_subset(test, unseen, "unseen", fars, replicates).rows
-    return Judged(judged.rows + rows, judged.threshold)
-
-
-def _judge_subset(
-    test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float], replicates: int
-) -> Judged:
-    tar: list[Row] = tar_rows(pairs, subset, fars, replicates)
-    if test.manifest.protocol == "templates":
-        return Judged(tar, None)
-    judged = accuracy_rows(pairs, subset, replicates)
-    return Judged(judged.rows + tar, judged.threshold)
+    fars, subsets = _fars(test, pairs), {"all": pairs}
+    if overlap.seen_people:
+        # The pairs that choose a threshold are kept: the subset is about who is judged.
+        subsets["unseen"] = pairs.take(pairs.unseen | ~pairs.tested)
+    found = Judged([], None)
+    for subset, part in subsets.items():
+        if test.manifest.protocol != "templates":
+            accuracy = accuracy_rows(part, subset)
+            threshold = accuracy.threshold if subset == "all" else found.threshold
+            found = Judged(found.rows + accuracy.rows, threshold)
+        found.rows.extend(tar_rows(part, subset, fars))
+    return found
 
 
 def _with_caveat(row: Row, test: Prepared) -> Row:

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.embed import embed_with, refuse_useless
+from frcore.evaluation.embed import embed_with
 from frcore.evaluation.evaluate import Subject, computing, judge_embeddings, scores_beside
+from frcore.evaluation.inputs import norms
 from frcore.evaluation.protocol import rows_needed
 from frcore.files import sha256_of_file
 from frcore.models.networks import CheckpointNetwork, TorchScriptNetwork
 from frcore.models.onnx_session import OnnxSession
 from frcore.models.pixels import Network
 from frcore.models.stored import stored_embeddings
+from frcore.records.evaluation import JudgedModel
 from frcore.study.expansion import EvaluationSpec, ModelSpec
 from frcore.study.models import (
     CheckpointModel,
@@ -63,7 +65,10 @@ def evaluate_model(
     if isinstance(section, StoredEmbeddings):
         names = test.index["name"]
         embeddings = stored_embeddings(section, test.folder.name, names, rows)
-        refuse_useless(embeddings, rows, names.tolist(), "was it stored before it was computed?")
+        norms(
+            embeddings, rows=rows, names=names.tolist(),
+            suspicion="was it stored before it was computed?",
+        )  # fmt: skip
         about = "embeddings as stored"
     else:
         embeddings, about, beside = _computed(spec, section, test, rows)
@@ -143,16 +148,16 @@ def _checked_files(section: Model, benchmark: str) -> dict[str, str]:
     return found
 
 
-def _record(section: Model, about: str, hashes: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "label": section.label,
-        "kind": section.kind,
-        "input": about,
-        "files": dict(hashes),
-        "trained_on": section.trained_on,
-        "source": section.source,
-        "licence": section.licence,
-    }
+def _record(section: Model, about: str, hashes: Mapping[str, str]) -> JudgedModel:
+    return JudgedModel(
+        label=section.label,
+        kind=section.kind,
+        input=about,
+        files=dict(hashes),
+        trained_on=section.trained_on,
+        source=section.source,
+        licence=section.licence,
+    )
 
 
 def _notes(section: Model, about: str, hashes: Mapping[str, str]) -> list[str]:

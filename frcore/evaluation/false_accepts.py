@@ -10,8 +10,8 @@ sample says, no lower end but 0 would be right; at the levels of several compari
 the k scores are fewer than they seem.
 
 How often intervals hold the truth at each k is simulated by `python -m benchmarks.coverage` (the
-table is in docs/evaluation.md): intervals of 95 % hold it in 62 to 82 % of the sets at k = 1, in 88
-to 95 % at k = 3, and as often as they say from k = 6 on; ten leaves a margin.
+table is in docs/evaluation.md): intervals of 95 % hold it in 65 to 81 % of the sets at k = 1, in 88
+to 95 % at k = 3, and about as often as they say from k = 6 on; ten leaves a margin.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ MIN_FALSE_ACCEPTS = 10
 """An estimate whose FAR (or FPIR) allows fewer false accepts has no interval, mark or verdict."""
 
 
-def why_no_interval(far: float, impostors: int, *, rate: str = "FAR", unit: str = "") -> str:
+def why_no_interval(
+    far: float, impostors: int, *, rate: str = "FAR", unit: str = "impostor pairs"
+) -> str:
     """Why a number at a FAR has no interval; "" where it may have one.
 
     Args:
-        far: the FAR (or FPIR) asked for.
-        impostors: how many impostor pairs (or non-mated searches of a gallery) there are.
-        rate: what `far` is called.
-        unit: what impostors are called; "impostor pairs" unless given.
+        far, impostors, rate, unit: as for `allowed_false_accepts`.
 
     >>> why_no_interval(1e-3, 10_000)
     ''
@@ -42,14 +41,14 @@ def why_no_interval(far: float, impostors: int, *, rate: str = "FAR", unit: str 
     FAR 0.001 allows 1 false accept of 1,200 impostor pairs, too few for an interval (at least 10)
     """
     try:
-        allowed = allowed_false_accepts(far, impostors)
+        allowed = allowed_false_accepts(far, impostors, rate=rate, unit=unit)
     except UserError as error:
         return str(error)
     if allowed >= MIN_FALSE_ACCEPTS:
         return ""
     accepts = "false accept" if allowed == 1 else "false accepts"
     return (
-        f"{rate} {far:g} allows {allowed} {accepts} of {impostors:,} {unit or 'impostor pairs'}, "
+        f"{rate} {far:g} allows {allowed} {accepts} of {impostors:,} {unit}, "
         f"too few for an interval (at least {MIN_FALSE_ACCEPTS})"
     )
 

@@ -18,14 +18,26 @@ A candidate is a person: where several templates of one are enrolled, the highes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.inputs import BoolArray, FloatArray, IntArray, UnresolvableFAR
-from frcore.evaluation.intervals.ranked import Ranked
+from frcore.evaluation.inputs import BoolArray, FloatArray, IntArray
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
+from frcore.evaluation.protocol import (
+    PooledTemplates,
+    ScoredPairs,
+    pooled_templates,
+    score_images,
+    score_templates,
+)
+from frcore.evaluation.ranked import Ranked
+from frcore.evaluation.templates import rows_of_templates
+from frcore.study.parts import Evaluation
 
 BELOW_ALL = np.float32(-2.0)
 """The score of a mated search whose mate is not first: below every cosine, so never accepted."""
@@ -184,20 +196,95 @@ def refuse_fpir(searches: Searches, fpir: float) -> None:
             f"none of {searches.mated.size} searches is {kind}; an open-set search needs probes of "
             "people that are enrolled and of others that are not"
         )
-    try:
-        allowed_false_accepts(fpir, others)
-    except UnresolvableFAR as error:
-        raise UnresolvableFPIR(fpir, others, error.needed) from None
+    allowed_false_accepts(fpir, others, rate="FPIR", unit="non-mated searches")
 
 
-class UnresolvableFPIR(UnresolvableFAR):
-    """The protocol has too few non-mated searches for the FPIR that was asked for."""
+@dataclass(frozen=True)
+class FoundProbes:
+    """The searches of all galleries.
 
-    def __init__(self, fpir: float, searches: int, needed: int):
-        UserError.__init__(
-            self,
-            f"FPIR {fpir:g} cannot be resolved with {searches:,} non-mated searches, where one "
-            f"false positive is already an FPIR of {1 / searches:.2g}; it takes at least "
-            f"{needed:,}: ask for a larger FPIR or use a benchmark with more of them",
+    Attributes:
+        galleries: number of the gallery -> the search of every probe (Q,).
+        seen: True where the probe's person is in the training set (Q,).
+    """
+
+    galleries: dict[int, Searches]
+    seen: BoolArray
+
+    def unseen(self) -> FoundProbes | None:
+        """Without probes of people that were trained on; None where that is none of them."""
+        if not self.seen.any():
+            return None
+        kept = ~self.seen
+        galleries = {number: one.take(kept) for number, one in self.galleries.items()}
+        return FoundProbes(galleries, self.seen[kept])
+
+
+def score_and_search(
+    benchmark: Prepared,
+    embeddings: NDArray[np.floating[Any]],
+    rows: IntArray,
+    seen: BoolArray,
+    evaluation: Evaluation,
+) -> tuple[ScoredPairs, FoundProbes | None]:
+    """Score every pair of the benchmark, and search if it has galleries; see `pooled_templates`."""
+    if benchmark.manifest.protocol != "templates":
+        return score_images(benchmark, embeddings, rows, seen), None
+    pooled = pooled_templates(benchmark, embeddings, rows, seen, evaluation)
+    return score_templates(benchmark, pooled), search_benchmark(benchmark, pooled)
+
+
+def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbes | None:
+    """Search every probe in every gallery; None where the benchmark has no search.
+
+    Raises:
+        UserError: a template without images, or one that is enrolled and searched for.
+    """
+    if not benchmark.has_search:
+        return None
+    enrolled, probes = benchmark.galleries, benchmark.probes
+    both = np.intersect1d(enrolled["template"], probes["template"])
+    if both.size:
+        raise UserError(
+            f"{both.size} templates are enrolled and searched for, such as {both[0]}; they would "
+            "find themselves: correct galleries.parquet or probes.parquet"
         )
-        self.far, self.impostors, self.needed = fpir, searches, needed
+    vectors, ids = pooled.templates
+    names = pd.concat([enrolled["identity"], probes["identity"]], ignore_index=True)
+    person = names.factorize(sort=True)[0]
+    row = rows_of_templates(ids, enrolled["template"].to_numpy(), "gallery")
+    probe = rows_of_templates(ids, probes["template"].to_numpy(), "probe")
+    gallery = enrolled["gallery"].to_numpy()
+    galleries = {}
+    for number in np.unique(gallery):
+        part = np.flatnonzero(gallery == number)
+        galleries[int(number)] = search(
+            vectors[row[part]], person[part], vectors[probe], person[len(enrolled) :]
+        )
+    return FoundProbes(galleries, pooled.seen[probe])
+
+
+def stored_arrays(found: FoundProbes) -> dict[str, NDArray[np.generic]]:
+    """What intervals over seeds and differences of methods need, for the `.npz` of scores."""
+    galleries = found.galleries
+    columns = {name: np.concatenate([vars(one)[name] for one in galleries.values()])
+               for name in ("person", "mated", "mate", "other", "rank")}  # fmt: skip
+    numbers = [np.full(one.mated.size, number, np.int16) for number, one in galleries.items()]
+    stored = {f"search_{name}": column for name, column in columns.items()}
+    stored["search_person"] = stored["search_person"].astype(np.int32)
+    stored["search_gallery"] = np.concatenate(numbers)
+    stored["search_unseen"] = np.tile(~found.seen, len(galleries))
+    return stored
+
+
+def searches_of(arrays: dict[str, NDArray[np.generic]], subset: str) -> list[Searches] | None:
+    """The searches of each gallery from `stored_arrays`; None where there are none."""
+    if "search_gallery" not in arrays:
+        return None
+    kept = arrays["search_unseen"] if subset == "unseen" else np.True_
+    found = []
+    for number in np.unique(arrays["search_gallery"]):
+        mask = (arrays["search_gallery"] == number) & kept
+        names = ("person", "mated", "mate", "other", "rank")
+        found.append(Searches(**{name: arrays[f"search_{name}"][mask] for name in names}))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,28 @@ IntArray = NDArray[np.int64]
 
 
 class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
-    """The protocol has too few impostor pairs for the false accept rate that was asked for."""
+    """The protocol has too few impostor pairs (or non-mated searches) for the rate asked for."""
 
-    def __init__(self, far: float, impostors: int, needed: int):
-        super().__init__(
-            f"FAR {far:g} cannot be resolved with {impostors:,} impostor pairs, where one false "
-            f"accept is already a FAR of {1 / impostors:.2g}; it takes at least {needed:,} "
-            "impostor pairs: ask for a larger FAR or use a benchmark with more of them"
-            if impostors
-            else f"no impostor pairs, so there is no threshold of FAR {far:g}; it takes at least "
-            f"{needed:,} of them: use a benchmark with pairs of different people"
-        )
-        self.far = far
-        self.impostors = impostors
-        self.needed = needed
+    def __init__(
+        self,
+        far: float,
+        impostors: int,
+        needed: int,
+        rate: str = "FAR",
+        unit: str = "impostor pairs",
+    ):
+        if impostors:
+            super().__init__(
+                f"{rate} {far:g} cannot be resolved with {impostors:,} {unit}, where one false "
+                f"accept is already a {rate} of {1 / impostors:.2g}; it takes at least "
+                f"{needed:,} {unit}: ask for a larger {rate} or use a benchmark with more of them"
+            )
+        else:
+            super().__init__(
+                f"no {unit}, so there is no threshold of {rate} {far:g}; it takes at least "
+                f"{needed:,} of them: use a benchmark with pairs of different people"
+            )
+        self.far, self.impostors, self.needed = far, impostors, needed
 
 
 def as_scores(values: ArrayLike, name: str) -> FloatArray:
@@ -89,3 +98,55 @@ def as_labels(same: ArrayLike, size: int) -> BoolArray:
             "a benchmark that has them"
         )
     return array
+
+
+BLOCK = 4096
+"""Embeddings in double precision at once: 16 MiB at 512 dimensions, whatever the set's size."""
+
+
+def as_embeddings(embeddings: ArrayLike, what: str = "embedding") -> FloatArray:
+    """`embeddings` as floats (N, D). Raises UserError where they are none."""
+    array = np.asarray(embeddings)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":
+        raise UserError(
+            f"{what}s have shape {array.shape} and type {array.dtype}; give floats (N, D)"
+        )
+    return array
+
+
+def norms(
+    embeddings: ArrayLike,
+    *,
+    what: str = "embedding",
+    rows: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    suspicion: str = "look at that image, or at whether training diverged",
+) -> NDArray[np.float64]:
+    """The L2 norm of each of `embeddings` (R, D), of which every one has a direction.
+
+    Args:
+        embeddings: a memory map is read block by block.
+        what: a row is called in messages.
+        rows: the number of each in messages (R,); its place if not given.
+        names: by that number, such as the files of the images.
+        suspicion: why one is probably useless, for messages.
+
+    Raises:
+        UserError: not floats (R, D), or one is zero or not finite; the first is named.
+    """
+    array = as_embeddings(embeddings, what)
+    squared = np.empty(len(array))
+    for start in range(0, len(array), BLOCK):
+        # The squared norm of a float16 row can overflow, so it is summed in float64.
+        block = array[start : start + BLOCK].astype(np.float64)
+        squared[start : start + BLOCK] = np.einsum("nd,nd->n", block, block)
+    bad = np.flatnonzero(~(np.isfinite(squared) & (squared > 0)))
+    if bad.size:
+        row = int(bad[0] if rows is None else np.asarray(rows)[bad[0]])
+        name = f" ({names[row]})" if names is not None else ""
+        kind = "zero" if squared[bad[0]] == 0 else "not finite"
+        raise UserError(
+            f"{what} {row}{name} is {kind} ({bad.size} of {squared.size} are zero or not finite); "
+            f"a cosine needs a direction: {suspicion}"
+        )
+    return np.sqrt(squared)

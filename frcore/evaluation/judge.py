@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,26 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.false_accepts import why_no_interval
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.ranked import Ranked
-from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt, interval_of_mean
-from frcore.evaluation.intervals.weighted import Metric
-from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts
+from frcore.evaluation.identification import FoundProbes, Searches, tpir_at_fpir
+from frcore.evaluation.intervals.estimates import Intervals
+from frcore.evaluation.intervals.influences import (
+    Accuracy,
+    RankShare,
+    SearchMetric,
+    TarAt,
+    TpirAt,
+)
+from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.uncertainty import (
+    few_false_positives,
+    intervals_of_pairs,
+    intervals_of_searches,
+)
+from frcore.evaluation.metrics import TarAtFar
 from frcore.evaluation.protocol import ScoredPairs
+from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import threshold_from, verification_accuracy
+from frcore.records.evaluation import NumberRow
 
 Row = dict[str, Any]
 
@@ -27,11 +41,16 @@ PAIR_FARS = (1e-2, 1e-3)
 
 LEVEL = 0.95
 
-_EMPTY: Row = dict.fromkeys(
-    ("metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level",
-     "method", "se_test", "n", "n_unit", "threshold", "far_achieved", "false_accepts",
-     "impostors", "note")
-)  # fmt: skip
+SEARCH_NOTE = (
+    "1:N search: a candidate is a person; rank-k is the share of mated searches with the mate "
+    "among the first k, TPIR the share with the mate first and at or above the threshold, the "
+    "lowest at which the share of this sample's non-mated searches with a candidate (FPIR) is not "
+    "above the one asked for. Means over galleries, each with its own threshold; intervals are "
+    "over the people of probes, the galleries stay."
+)
+SEARCH_METRICS: tuple[SearchMetric, ...] = (*map(RankShare, (1, 5)), *map(TpirAt, (0.01, 0.1)))
+
+_EMPTY: Row = dict.fromkeys(NumberRow.model_fields)
 
 
 def empty_row() -> Row:
@@ -50,19 +69,15 @@ class Judged:
     threshold: NDArray[np.float64] | None
 
 
-def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
+def accuracy_rows(pairs: ScoredPairs, subset: str) -> Judged:
     """Accuracy of the tested pairs: over folds, or with the threshold of the threshold split.
 
     A number that cannot be had (a fold or a kind of pair is empty) is a row without a value that
     says so.
     """
     tested = pairs.take(pairs.tested)
-    row = _EMPTY | {
-        "metric": "accuracy",
-        "subset": subset,
-        "n": tested.scores.size,
-        "n_unit": "pairs",
-    }
+    count = tested.scores.size
+    row = _EMPTY | {"metric": "accuracy", "subset": subset, "n": count, "n_unit": "pairs"}
     try:
         if pairs.tested.all():
             result = verification_accuracy(tested.scores, tested.same, tested.fold)
@@ -76,20 +91,22 @@ def accuracy_rows(pairs: ScoredPairs, subset: str, replicates: int) -> Judged:
         else:
             chosen = pairs.take(~pairs.tested)
             one = threshold_from(chosen.scores, chosen.same)
-            threshold, metric = np.full(tested.scores.size, one), Accuracy(None, 0.0)
+            threshold, metric = np.full(count, one), Accuracy(None, 0.0)
             # Judged on the margin, as the report does: the sign of a difference of floats is exact.
-            value = metric.bind(tested.scores - threshold, tested.same).value
+            value = metric.value(Ranked(tested.scores - threshold, tested.same))
             row |= {"value": value, "threshold": one}
     except UserError as error:
-        row["note"] = str(error)
-        return Judged([row], np.full(tested.scores.size, np.nan))
-    row = _with_interval(row, tested, tested.scores - threshold, metric, replicates)
-    return Judged([row], threshold)
+        return Judged([row | {"note": str(error)}], np.full(count, np.nan))
+
+    def intervals(places: list[str]) -> Intervals:
+        margins = dict.fromkeys(places, tested.scores - threshold)
+        people = people_of_pairs(tested.same, tested.identity_a, tested.identity_b)
+        return intervals_of_pairs(margins, people, metrics=dict.fromkeys(places, metric))
+
+    return Judged(_with_intervals([row], lambda _: "", intervals), threshold)
 
 
-def tar_rows(
-    pairs: ScoredPairs, subset: str, fars: Sequence[float], replicates: int | None
-) -> list[Row]:
+def tar_rows(pairs: ScoredPairs, subset: str, fars: Sequence[float]) -> list[Row]:
     """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value, and one
     that allows too few false accepts (`frcore.evaluation.false_accepts`) no interval.
 
@@ -97,7 +114,6 @@ def tar_rows(
         pairs: of which those that count are judged.
         subset: its name, for the rows.
         fars: false accept rates.
-        replicates: of the bootstrap behind the intervals; None: no intervals.
     """
     tested = pairs.take(pairs.tested)
     impostors = int(tested.same.size - np.count_nonzero(tested.same))
@@ -112,96 +128,118 @@ def tar_rows(
         ranked = Ranked(tested.scores, tested.same)
     except UserError as error:  # pairs of one kind, or none
         return [common | {"far": far, "note": str(error)} for far in fars]
-    rows, resolved = [], []
-    for far in fars:
-        row = common | {"far": far}
-        try:
-            allowed_false_accepts(far, impostors)
-            resolved.append(far)
-        except UserError as error:
-            row["note"] = str(error)
+
+    def intervals(places: list[str]) -> Intervals:
+        people = people_of_pairs(tested.same, tested.identity_a, tested.identity_b)
+        metrics = {place: TarAt(fars[int(place)]) for place in places}
+        return intervals_of_pairs(dict.fromkeys(places, ranked), people, metrics=metrics)
+
+    # The highest FAR first: of the impostor scores as many are sorted as it needs.
+    columns = {far: _columns(partial(ranked.tar_at_fars, [far])) for far in sorted(fars)[::-1]}
+    rows = [common | {"far": far} | columns[far] for far in fars]
+    return _with_intervals(rows, lambda place: why_no_interval(fars[place], impostors), intervals)
+
+
+def all_search_rows(found: FoundProbes | None) -> list[Row]:
+    """`search_rows` of all probes and, where people were trained on, of probes without them."""
+    if found is None:
+        return []
+    unseen = found.unseen()
+    return search_rows(found, "all") + (search_rows(unseen, "unseen") if unseen else [])
+
+
+def search_rows(found: FoundProbes, subset: str) -> list[Row]:
+    """Rank-k and TPIR at FPIR: the mean over galleries, then each gallery where there are several.
+
+    A number that cannot be had is a row without a value that says why.
+    """
+    galleries = list(found.galleries.values())
+    rows = _search_rows(galleries, None, subset)
+    if len(galleries) > 1:
+        for number, one in found.galleries.items():
+            rows += _search_rows([one], number, subset)
+    return rows
+
+
+def _search_rows(galleries: list[Searches], number: int | None, subset: str) -> list[Row]:
+    mated = sum(int(one.mated.sum()) for one in galleries)
+    others = sum(int((~one.mated).sum()) for one in galleries)
+    common = _EMPTY | {
+        "subset": subset,
+        "gallery": number,
+        "n": mated,
+        "n_unit": "mated searches",
+    }
+    rows = []
+    for metric in SEARCH_METRICS:
+        if isinstance(metric, TpirAt):
+            row = common | {"metric": "tpir", "fpir": metric.fpir, "impostors": others}
+            row |= _columns(partial(_tpir, galleries, metric.fpir))
+        else:
+            row = common | {"metric": "rank", "rank": metric.rank}
+            try:
+                row["value"] = float(np.mean([metric.value(one) for one in galleries]))
+            except UserError as error:
+                row["note"] = str(error)
         rows.append(row)
-    if not resolved:
-        return rows
-    points = {point.far_asked: point for point in ranked.tar_at_fars(resolved)}
-    rows = [row | _point_columns(points.get(row["far"])) for row in rows]
-    if replicates is None:
-        return rows
-    estimates = _intervals(ranked, tested, resolved, replicates)
-    return [
-        with_estimate(row, estimates[row["far"]]) if row["far"] in estimates else row
-        for row in rows
-    ]
+
+    def intervals(places: list[str]) -> Intervals:
+        metrics = {place: SEARCH_METRICS[int(place)] for place in places}
+        return intervals_of_searches(dict.fromkeys(places, galleries), metrics=metrics)
+
+    return _with_intervals(
+        rows, lambda place: few_false_positives(galleries, SEARCH_METRICS[place]), intervals
+    )
 
 
-def _point_columns(point: TarAtFar | None) -> Row:
-    if point is None:
-        return {}
+def _tpir(galleries: list[Searches], fpir: float) -> list[TarAtFar]:
+    return [tpir_at_fpir(one, fpir) for one in galleries]
+
+
+def _columns(operating_points: Callable[[], list[TarAtFar]]) -> Row:
+    """The mean of operating points, each with its own threshold; or why they cannot be had."""
+    try:
+        points = operating_points()
+    except UserError as error:
+        return {"note": str(error)}
+    threshold = points[0].threshold
     return {
-        "value": point.tar,
-        "threshold": point.threshold if math.isfinite(point.threshold) else None,
-        "far_achieved": point.far,
-        "false_accepts": point.false_accepts,
+        "value": float(np.mean([point.tar for point in points])),
+        "threshold": threshold if len(points) == 1 and math.isfinite(threshold) else None,
+        "far_achieved": float(np.mean([point.far for point in points])),
+        "false_accepts": sum(point.false_accepts for point in points),
     }
 
 
-def _intervals(
-    ranked: Ranked, pairs: ScoredPairs, fars: Sequence[float], replicates: int
-) -> dict[float, Estimate | UserError]:
-    """The interval of the TAR at each FAR, all under the same draws; or why there is none."""
-    found: dict[float, Estimate | UserError] = {
-        far: UserError(why) for far in fars if (why := why_no_interval(far, ranked.impostors))
-    }
-    names = {f"{far}": far for far in fars if far not in found}
-    if not names:
-        return found
+def _with_intervals(
+    rows: list[Row], why_not: Callable[[int], str], intervals: Callable[[list[str]], Intervals]
+) -> list[Row]:
+    """Those rows that have a value with its interval, or with the reason why there is none.
+
+    Args:
+        rows: of one sample.
+        why_not: why the row at a place has no interval; "" where it may have one.
+        intervals: of the rows at these places, by which they are named.
+    """
+    reasons = {place: why_not(place) for place, row in enumerate(rows) if row["value"] is not None}
+    able = [str(place) for place, why in reasons.items() if not why]
     try:
-        bootstrap = SharedBootstrap(
-            dict.fromkeys(names, ranked),
-            pairs.same,
-            pairs.identity_a,
-            pairs.identity_b,
-            metrics={name: TarAt(far) for name, far in names.items()},
-            replicates=replicates,
-        )
+        shared = intervals(able) if able else None
     except UserError as error:
-        return dict.fromkeys(fars, error) | found
-    for name, far in names.items():
-        try:
-            found[far] = bootstrap.mean([name], level=LEVEL)
-        except UserError as error:
-            found[far] = error
+        shared = None
+        reasons |= dict.fromkeys(map(int, able), str(error))
+    found = list(rows)
+    for place, why in reasons.items():
+        if shared is None or why:
+            note = "; ".join(filter(None, [rows[place]["note"], f"no interval: {why}"]))
+            found[place] = rows[place] | {"note": note}
+            continue
+        estimate = shared.mean([str(place)], level=LEVEL)
+        found[place] = rows[place] | {
+            "low": estimate.low,
+            "high": estimate.high,
+            "level": LEVEL,
+            "method": estimate.method,
+            "se_test": estimate.se_test,
+        }
     return found
-
-
-def _with_interval(
-    row: Row, pairs: ScoredPairs, scores: NDArray[np.floating], metric: Metric, replicates: int
-) -> Row:
-    """`row` with its interval, or with the reason why there is none."""
-    try:
-        estimate = interval_of_mean(
-            scores,
-            pairs.same,
-            pairs.identity_a,
-            pairs.identity_b,
-            metric=metric,
-            replicates=replicates,
-            level=LEVEL,
-        )
-    except UserError as error:
-        return with_estimate(row, error)
-    return with_estimate(row, estimate)
-
-
-def with_estimate(row: Row, estimate: Estimate | UserError) -> Row:
-    """`row` with its interval, or with the reason why there is none."""
-    if isinstance(estimate, UserError):
-        note = "; ".join(filter(None, [row["note"], f"no interval: {estimate}"]))
-        return row | {"note": note}
-    return row | {
-        "low": estimate.low,
-        "high": estimate.high,
-        "level": LEVEL,
-        "method": estimate.method,
-        "se_test": estimate.se_test,
-    }

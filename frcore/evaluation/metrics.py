@@ -9,27 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from frcore.errors import UserError
-from frcore.evaluation.inputs import FloatArray, IntArray, UnresolvableFAR, as_scores
-
-__all__ = [
-    "RULES",
-    "EqualErrorRate",
-    "RocCurve",
-    "TarAtFar",
-    "UnresolvableFAR",
-    "allowed_false_accepts",
-    "equal_error_rate",
-    "points_of_highest",
-    "roc_curve",
-    "tar_at_far",
-    "tar_at_fars",
-]
+from frcore.evaluation.inputs import FloatArray, UnresolvableFAR, as_scores
 
 Rule = Literal["conservative", "nearest", "insightface"]
 RULES: tuple[Rule, ...] = ("conservative", "nearest", "insightface")
@@ -60,25 +46,15 @@ class TarAtFar:
     rule: Rule
 
 
-@dataclass(frozen=True)
-class RocCurve:
-    """Operating points of growing FAR (far_P, tar_P, threshold_P), each exact, none invented."""
-
-    far: NDArray[np.float64]
-    tar: NDArray[np.float64]
-    threshold: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class EqualErrorRate:
-    """The error rate where false accepts and false rejects are equally frequent."""
-
-    eer: float
-    threshold: float
-
-
-def allowed_false_accepts(far: float, impostors: int) -> int:
+def allowed_false_accepts(
+    far: float, impostors: int, *, rate: str = "FAR", unit: str = "impostor pairs"
+) -> int:
     """The largest k with k / impostors ≤ far, compared as floats; no rounding slips through.
+
+    Args:
+        far: the FAR (or FPIR) asked for.
+        impostors: how many impostor pairs (or non-mated searches) there are.
+        rate, unit: what they are called, for messages.
 
     >>> allowed_false_accepts(0.29, 100)  # though int(0.29 * 100) is 28
     29
@@ -88,7 +64,7 @@ def allowed_false_accepts(far: float, impostors: int) -> int:
         UnresolvableFAR: k would be 0, so that any accepted impostor exceeds `far`.
     """
     if not 0 < far <= 1:  # also refuses NaN
-        raise UserError(f"FAR {far} was asked for; it must be above 0 and at most 1, e.g. 1e-3")
+        raise UserError(f"{rate} {far} was asked for; it must be above 0 and at most 1, e.g. 1e-3")
     allowed = int(far * impostors)
     if impostors and (allowed + 1) / impostors <= far:
         allowed += 1
@@ -96,39 +72,9 @@ def allowed_false_accepts(far: float, impostors: int) -> int:
         allowed -= 1
     if allowed < 1:
         needed = math.ceil(1 / far)
-        raise UnresolvableFAR(far, impostors, needed if 1 / needed <= far else needed + 1)
+        needed += 1 / needed > far
+        raise UnresolvableFAR(far, impostors, needed, rate, unit)
     return allowed
-
-
-def _largest(scores: FloatArray, count: int) -> FloatArray:
-    """The `count` largest scores, ascending; only they are sorted, which is what scales."""
-    if count < scores.size:
-        scores = np.partition(scores, scores.size - count)[scores.size - count :]
-    return np.sort(scores)
-
-
-def _conservative_points(
-    genuine: FloatArray, impostor: FloatArray, impostors: int, allowed: IntArray
-) -> tuple[NDArray[np.float64], IntArray, IntArray]:
-    """Thresholds, false accepts and true accepts at the largest TAR with ≤ `allowed` accepts.
-
-    Every score strictly above the impostor at rank `allowed` (0 = the highest) may be accepted. The
-    threshold is the lowest of those scores, hence a score that occurs: comparing with ≥ is then
-    exact in any precision, and ties with that impostor are all rejected.
-
-    `impostor` holds at least the max(allowed) + 1 highest of all `impostors` scores.
-    """
-    genuine = np.sort(genuine)
-    # One more than may be accepted: the first that may not, and it can have ties below it.
-    top = _largest(impostor, min(int(allowed.max()) + 1, impostor.size))
-    everyone = allowed >= impostors
-    barred = top[np.maximum(top.size - 1 - allowed, 0)]
-    first_genuine = np.where(everyone, 0, np.searchsorted(genuine, barred, side="right"))
-    first_impostor = np.where(everyone, 0, np.searchsorted(top, barred, side="right"))
-    padded_genuine = np.append(genuine.astype(np.float64), np.inf)
-    padded_impostor = np.append(top.astype(np.float64), np.inf)
-    threshold = np.minimum(padded_genuine[first_genuine], padded_impostor[first_impostor])
-    return threshold, top.size - first_impostor, genuine.size - first_genuine
 
 
 def points_of_highest(
@@ -140,6 +86,10 @@ def points_of_highest(
 ) -> list[TarAtFar]:
     """`tar_at_fars` where only the highest impostor scores are at hand.
 
+    Every score strictly above the impostor at rank `allowed` (0 = the highest) may be accepted. The
+    threshold is the lowest of those scores, hence a score that occurs: comparing with ≥ is then
+    exact in any precision, and ties with that impostor are all rejected.
+
     Args:
         genuine: scores of all genuine pairs (G,).
         highest: at least the max(allowed) + 1 highest impostor scores (all, if they are fewer).
@@ -147,20 +97,35 @@ def points_of_highest(
         fars: false accept rates, each in (0, 1].
         allowed: `allowed_false_accepts` of each.
     """
-    points = _conservative_points(genuine, highest, impostors, np.asarray(allowed))
-    return [
-        TarAtFar(
-            tar=float(accepts / genuine.size),
-            far=float(false_accepts / impostors),
-            threshold=float(threshold),
-            false_accepts=int(false_accepts),
-            impostors=impostors,
-            genuine=genuine.size,
-            far_asked=far,
-            rule="conservative",
+    genuine = np.sort(genuine)
+    # One more than may be accepted: the first that may not, and it can have ties below it. Only
+    # they are sorted, which is what scales.
+    count = min(max(allowed) + 1, highest.size)
+    top = np.sort(np.partition(highest, -count)[-count:])
+    points = []
+    for far, count in zip(fars, allowed, strict=True):
+        first_genuine = first_impostor = 0
+        if count < impostors:
+            barred = top[max(top.size - 1 - count, 0)]
+            first_genuine = int(np.searchsorted(genuine, barred, side="right"))
+            first_impostor = int(np.searchsorted(top, barred, side="right"))
+        accepted, false_accepts = genuine.size - first_genuine, top.size - first_impostor
+        points.append(
+            TarAtFar(
+                tar=accepted / genuine.size,
+                far=false_accepts / impostors,
+                threshold=min(
+                    float(genuine[first_genuine]) if accepted else math.inf,
+                    float(top[first_impostor]) if false_accepts else math.inf,
+                ),
+                false_accepts=false_accepts,
+                impostors=impostors,
+                genuine=genuine.size,
+                far_asked=far,
+                rule="conservative",
+            )
         )
-        for far, threshold, false_accepts, accepts in zip(fars, *points, strict=True)
-    ]
+    return points
 
 
 def _nearest(genuine: FloatArray, impostor: FloatArray, far: float, rule: Rule) -> TarAtFar:
@@ -244,56 +209,3 @@ where one false accept is already a FAR of 0.25; it takes at least 1,000 imposto
 a larger FAR or use a benchmark with more of them
     """
     return tar_at_fars(genuine, impostor, [far], rule=rule)[0]
-
-
-def roc_curve(genuine: ArrayLike, impostor: ArrayLike, *, max_points: int = 500) -> RocCurve:
-    """The ROC for plotting on a logarithmic FAR axis: exact conservative operating points.
-
-    Allowed false accepts are spaced evenly in the logarithm from 1 to N, and points that coincide
-    are given once. FAR 0 is left out, because a logarithmic axis has no place for it; a tie over
-    the highest impostors can start the curve above 1/N.
-
-    Args:
-        genuine: scores (G,).
-        impostor: scores (N,).
-        max_points: upper bound on the number of points returned, at least 2.
-
-    >>> curve = roc_curve([0.9, 0.8, 0.25], [0.5, 0.3, 0.2, 0.1])
-    >>> curve.far.tolist(), curve.tar.round(3).tolist()
-    ([0.25, 0.5, 0.75, 1.0], [0.667, 1.0, 1.0, 1.0])
-    """
-    genuine, impostor = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
-    if max_points < 2:
-        raise UserError(f"max_points is {max_points}; a curve needs at least 2 points")
-    spaced = np.geomspace(1, impostor.size, max_points)
-    allowed = np.unique(np.rint(spaced).astype(np.int64))
-    threshold, false_accepts, accepts = _conservative_points(
-        genuine, impostor, impostor.size, allowed
-    )
-    kept = np.flatnonzero(np.diff(false_accepts, prepend=0))
-    return RocCurve(
-        far=false_accepts[kept] / impostor.size,
-        tar=accepts[kept] / genuine.size,
-        threshold=threshold[kept],
-    )
-
-
-def equal_error_rate(genuine: ArrayLike, impostor: ArrayLike) -> EqualErrorRate:
-    """EER: where FAR = 1 − TAR on the ROC, interpolated linearly between its two nearest points.
-
-    The threshold is the one of the first point past the crossing (FAR ≥ 1 − TAR).
-
-    >>> equal_error_rate([0.9, 0.8, 0.4, 0.2], [0.5, 0.3, 0.3, 0.1]).eer
-    0.25
-    """
-    genuine, impostor = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
-    genuine, impostor = np.sort(genuine), np.sort(impostor)
-    thresholds = np.unique(np.concatenate([genuine, impostor]))[::-1]
-    far = 1 - np.searchsorted(impostor, thresholds, side="left") / impostor.size
-    frr = np.searchsorted(genuine, thresholds, side="left") / genuine.size
-    gap: NDArray[Any] = np.concatenate([[-1.0], far - frr])  # the first point accepts nobody
-    far = np.concatenate([[0.0], far])
-    past = int(np.argmax(gap >= 0))
-    share = gap[past] / (gap[past] - gap[past - 1])
-    eer = far[past] + share * (far[past - 1] - far[past])
-    return EqualErrorRate(eer=float(eer), threshold=float(thresholds[past - 1]))

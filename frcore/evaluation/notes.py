@@ -60,10 +60,9 @@ def notes(
         "TAR at FAR: the largest TAR whose FAR in this sample is not above the one asked for; a "
         "pair is accepted if its score ≥ the threshold. No interval where the FAR allows fewer "
         f"than {MIN_FALSE_ACCEPTS} false accepts.",
-        f"Intervals: 95 %, bootstrap over people ({spec.evaluation.bootstrap} replicates; pairs "
-        "share people, so people are drawn, not pairs); thresholds of accuracy are kept, "
-        "thresholds of TAR are found again in each replicate. One run: the choice of the seed is "
-        "not covered.",
+        "Intervals: 95 %, for the choice of test people (pairs share people: variances are "
+        "clustered by the people of each pair); thresholds of accuracy are kept, those of TAR vary "
+        "with the impostors. One run: the choice of the seed is not covered.",
     ]
     # Of a model trained elsewhere it is not known whom it has seen; `about` says so.
     if train is not None:

@@ -74,11 +74,9 @@ class Overlap:
 def rows_needed(benchmark: Prepared) -> IntArray:
     """The image rows that the benchmark's protocol uses, ascending and without repeats."""
     if benchmark.manifest.protocol == "templates":
-        sides = [benchmark.column("templates", "image")]
-        return _distinct(sides, benchmark.manifest.images)
+        return np.unique(benchmark.column("templates", "image"))
     if benchmark.manifest.protocol == "pairs":
-        sides = [benchmark.column("pairs", side) for side in ("a", "b")]
-        return _distinct(sides, benchmark.manifest.images)
+        return np.union1d(*(benchmark.column("pairs", side) for side in ("a", "b")))
     raise UserError(
         f"{benchmark.folder} is a data set of protocol '{benchmark.manifest.protocol}'; evaluation "
         "needs one of protocol 'pairs' or 'templates'"
@@ -97,35 +95,6 @@ def seen_images(benchmark: Prepared, train: Prepared) -> BoolArray:
     return (index["identity"].isin(trained) | index["true_identity"].isin(trained)).to_numpy(bool)
 
 
-def score_benchmark(
-    benchmark: Prepared,
-    embeddings: NDArray[np.floating[Any]],
-    rows: IntArray,
-    seen: BoolArray,
-    evaluation: Evaluation,
-) -> ScoredPairs:
-    """Score every pair of the benchmark by cosine.
-
-    Args:
-        benchmark: of protocol `pairs` or `templates`.
-        embeddings: of the images `rows` (R, D), not normalised.
-        rows: ascending image rows (R,), at least those of `rows_needed`.
-        seen: `seen_images` (N,).
-        evaluation: how templates are pooled.
-    """
-    if benchmark.manifest.protocol == "templates":
-        pooled = pooled_templates(benchmark, embeddings, rows, seen, evaluation)
-        return score_templates(benchmark, pooled)
-    return _score_images(benchmark, embeddings, rows, seen)
-
-
-def _distinct(columns: list[Codes], count: int) -> IntArray:
-    used = np.zeros(count, dtype=np.bool_)
-    for rows in columns:
-        used[rows] = True
-    return np.flatnonzero(used)
-
-
 def _codes(names: pd.Series) -> NDArray[np.int32]:
     """The rank of each name among those that occur (N,)."""
     return names.factorize(sort=True)[0].astype(np.int32)
@@ -136,9 +105,10 @@ def _names(benchmark: Prepared, rows: IntArray) -> Sequence[str]:
     return cast(Sequence[str], benchmark.index["name"].array[rows])
 
 
-def _score_images(
+def score_images(
     benchmark: Prepared, embeddings: NDArray[np.floating[Any]], rows: IntArray, seen: BoolArray
 ) -> ScoredPairs:
+    """Score every pair of images of the benchmark; arguments as for `pooled_templates`."""
     a, b = benchmark.column("pairs", "a"), benchmark.column("pairs", "b")
     person = _codes(benchmark.index["identity"])
     unit = normalise(embeddings, names=_names(benchmark, rows))
@@ -178,7 +148,15 @@ def pooled_templates(
     seen: BoolArray,
     evaluation: Evaluation,
 ) -> PooledTemplates:
-    """Pool the templates of a benchmark; the arguments are those of `score_benchmark`."""
+    """Pool the templates of a benchmark.
+
+    Args:
+        benchmark: of protocol `templates`.
+        embeddings: of the images `rows` (R, D), not normalised.
+        rows: ascending image rows (R,), at least those of `rows_needed`.
+        seen: `seen_images` (N,).
+        evaluation: how templates are pooled.
+    """
     image = benchmark.column("templates", "image")
     template = benchmark.column("templates", "template")
     pooled = pool_templates(

@@ -59,11 +59,13 @@ def wilson_interval(successes: float, trials: float, level: float = 0.95) -> Int
     [0.7225, 1.0]
     """
     z = float(special.ndtri(0.5 + level / 2))
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials)
-    half *= np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return Interval(float(max(0.0, centre - half)), float(min(1.0, centre + half)))
+    return score_interval(successes / trials, z * z / trials)
+
+
+def score_interval(share: float, c: float) -> Interval:
+    """The shares p with (share − p)² ≤ c · p (1 − p): Wilson's interval, with c = z²/trials."""
+    centre, half = share + c / 2, float(np.sqrt(c * share * (1 - share) + c * c / 4))
+    return Interval(max(0.0, (centre - half) / (1 + c)), min(1.0, (centre + half) / (1 + c)))
 
 
 def _exact_threshold(scores: FloatArray, same: BoolArray) -> float:

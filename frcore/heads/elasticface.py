@@ -79,7 +79,6 @@ class ElasticFace(FixedScaleHead):
         self.random = OwnGenerator(0, STREAM)
 
     def attach(self, *, seed: int) -> None:
-        """See `Head.attach`."""
         self.random = OwnGenerator(seed, STREAM)
 
     def target(self, cosine_N: Tensor, batch: HeadBatch) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -26,27 +25,14 @@ WAITED_PERCENT = 10.0
 TASKS = Path("/proc/self/task")
 
 
-@dataclass(frozen=True)
-class HostLoad:
-    """What others did to a process for some time. None: the system does not tell.
-
-    Attributes:
-        others_cores: processor time of all other programs, over the time.
-        waited_percent: time that this process's threads were ready to run and did not, over the
-            time and the threads.
-    """
-
-    others_cores: float | None
-    waited_percent: float | None
-
-    def disturbances(self) -> list[str]:
-        """Why times taken under this load are not those of the machine alone."""
-        found = []
-        if self.others_cores is not None and self.others_cores > OTHERS_SHARE * cores():
-            found.append(f"other programs took {self.others_cores:.2g} of {cores()} cores")
-        if self.waited_percent is not None and self.waited_percent > WAITED_PERCENT:
-            found.append(f"waited {self.waited_percent:.0f} % of the time for a processor")
-        return found
+def host_disturbances(others_cores: float | None, waited_percent: float | None) -> list[str]:
+    """Why times taken under such a load are not those of the machine alone."""
+    found = []
+    if others_cores is not None and others_cores > OTHERS_SHARE * cores():
+        found.append(f"other programs took {others_cores:.2g} of {cores()} cores")
+    if waited_percent is not None and waited_percent > WAITED_PERCENT:
+        found.append(f"waited {waited_percent:.0f} % of the time for a processor")
+    return found
 
 
 def cores() -> int:
@@ -67,20 +53,25 @@ class HostWatch:
         """Since the watch began."""
         return time.perf_counter() - self._start
 
-    def load(self, threads: int) -> HostLoad:
-        """What others did until now, to a process that computes with so many threads."""
+    def load(self, threads: int) -> dict[str, float | None]:
+        """What others did until now, to a process that computes with so many threads.
+
+        Returns:
+            `others_cores`: processor time of all other programs, over the time. `waited_percent`:
+            time that this process's threads were ready to run and did not, over the time and the
+            threads. None: the system does not report it.
+        """
         seconds, own = self.seconds(), time.process_time() - self._own
         busy, everything = _processor_seconds()
         busy, everything = busy - self._busy, everything - self._all
-        others = None
-        # Some containers show processors that stand still: not even this process's work is theirs.
+        others = percent = None
+        # Some containers show idle processors: not even this process's own work is counted.
         if everything > 0 and busy >= own / 2:
             others = max(0.0, busy - own) / seconds
         waited = _waited_seconds()
-        percent = None
         if waited is not None and self._waited is not None:
             percent = 100 * max(0.0, waited - self._waited) / (seconds * threads)
-        return HostLoad(others, percent)
+        return {"others_cores": others, "waited_percent": percent}
 
 
 def _processor_seconds() -> tuple[float, float]:

@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from frcore.errors import UserError
-from frcore.files import refuse_other_file, write_json
+from frcore.files import refuse_other_file
 from frcore.machine.leases import lease_gpu
 from frcore.measurement import process
-from frcore.measurement.attempts import Columns, until_clean
 from frcore.measurement.child import Method, run_in_child
-from frcore.measurement.columns import Row
+from frcore.measurement.columns import new_row
+from frcore.measurement.conditions import Columns, until_clean
 from frcore.provenance.environment import environment
+from frcore.records.base import Environment
+from frcore.records.measurement import MeasuredRow, MeasurementRecord
 from frcore.study.expansion import MeasurementSpec
 
 log = logging.getLogger(__name__)
@@ -40,21 +42,20 @@ def measure(spec: MeasurementSpec, out: Path) -> dict[str, Any]:
     refuse_other_file(Path(out), '"spec_hash"', "a measurement")
     with lease_gpu(spec.measurement.device, exclusive=True):
         rows, others = _rows(spec)
-        record = {
-            "id": spec.id,
-            "spec_hash": spec.hash,
-            "head": spec.head.label,
-            "sampler": spec.sampler.label,
-            "rows": rows,
-            "other_attempts": others,
-            "environment": environment(spec.measurement.device),
-        }
-    write_json(out, record)
-    return record
+        record = MeasurementRecord(
+            id=spec.id,
+            spec_hash=spec.hash,
+            head=spec.head.label,
+            sampler=spec.sampler.label,
+            rows=[MeasuredRow(**row) for row in rows],
+            other_attempts=[MeasuredRow(**row) for row in others],
+            environment=Environment(**environment(spec.measurement.device)),
+        )
+    return record.write(out)
 
 
 def _rows(spec: MeasurementSpec) -> tuple[list[Columns], list[Columns]]:
-    """The rows that stand, and the attempts that do not."""
+    """The rows to report, and the attempts that were discarded."""
     method: Method = "forkserver"
     if spec.measurement.device == "cuda" or method not in multiprocessing.get_all_start_methods():
         method = "spawn"
@@ -84,13 +85,13 @@ def _row_of_a_child(spec: MeasurementSpec, identities: int, method: Method) -> C
     outcome = run_in_child(in_child, spec.model_dump_json(), identities, method=method)
     if outcome.error is None:
         return dict(outcome.value)
-    row = Row.of(spec, identities)
+    row = new_row(spec, identities)
     row.status = "oom" if outcome.out_of_memory else "failed"
     row.error = outcome.error
-    # A kill that was meant for the whole job, or for another, must not stand as a result.
+    # A kill that was meant for the whole job, or for another, must not count as a result.
     row.disturbed = outcome.error if outcome.from_outside else None
     log.warning("%s, %d identities: %s", spec.id, identities, outcome.error)
-    return row.as_dict()
+    return row.model_dump()
 
 
 def check(spec_json: str) -> None:
@@ -120,4 +121,4 @@ def in_child(spec_json: str, identities: int) -> dict[str, Any]:
     torch.set_num_threads(spec.measurement.threads)
     if spec.measurement.device == "cpu":
         process.limit_data_to(process.available_bytes())
-    return measure_row(spec, identities).as_dict()
+    return measure_row(spec, identities).model_dump()

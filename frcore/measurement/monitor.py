@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from frcore.machine.board import MIB, Board, Reading, disturbing
 from frcore.machine.nvml import Nvml
 from frcore.machine.visible import board_of
-from frcore.measurement.attempts import Columns
-from frcore.measurement.load import WATCH_SECONDS, HostWatch
+from frcore.measurement.conditions import Columns
+from frcore.measurement.load import WATCH_SECONDS, HostWatch, host_disturbances
 from frcore.measurement.timing import (
     WINDOW_SECONDS,
-    StepTimes,
     observe_window,
     time_on_cpu,
     time_on_cuda,
@@ -41,11 +39,8 @@ class Steps(Protocol):
 @contextlib.contextmanager
 def opened_board(device: torch.device) -> Iterator[tuple[Board | None, str | None]]:
     """The board of a CUDA device for the block, or None and why there is none to ask."""
-    if device.type != "cuda":
-        yield None, None
-        return
-    reason = Nvml.why_not()
-    if reason is not None:
+    reason = Nvml.why_not() if device.type == "cuda" else None
+    if device.type != "cuda" or reason is not None:
         yield None, reason
         return
     with Nvml() as nvml:
@@ -62,39 +57,37 @@ class BoardWatch:
 
     def __init__(self, board: Board) -> None:
         self.board = board
+        self.looks: list[Reading] = []
         self.start = board.read()
         self._thermal_ns = board.thermal_ns()
-        self.looks: list[Reading] = []
 
-    def read(self, pid: int | None = None) -> Reading:
+    def read(self) -> Reading:
         """Look at all counters now."""
-        self.looks.append(self.board.read(pid))
+        self.looks.append(self.board.read())
         return self.looks[-1]
-
-    def energy_mj(self) -> int | None:
-        """The board's energy counter."""
-        return self.board.energy_mj()
 
     def columns(self) -> Columns:
         """What was seen, and in `disturbed` what of it spoils the times."""
-        looks = [self.start, *self.looks]
-        reasons = _union([look.throttle_reasons for look in looks])
-        thermal_ns = self.board.thermal_ns()
-        throttled_ms = None
+        thermal_ns, throttled_ms = self.board.thermal_ns(), None
         if thermal_ns is not None and self._thermal_ns is not None:
             throttled_ms = (thermal_ns - self._thermal_ns) / 1e6
-        others = _most([look.other_processes for look in looks])
-        celsius = _most([look.temperature_celsius for look in looks])
+        every = [self.start, *self.looks]
+        throttling = _known("throttle_reasons", every)
+        reasons = sorted({reason for look in throttling for reason in look})
+        others = max(_known("other_processes", every), default=None)
+        celsius = [float(known) for known in _known("temperature_celsius", every)]
         return {
             "power_limit_watts": self.start.power_limit_watts,
-            "utilisation_percent": _median([look.utilisation_percent for look in self.looks]),
-            "clock_mhz": _median([look.sm_clock_mhz for look in self.looks]),
-            "temperature_start_celsius": _float(self.start.temperature_celsius),
-            "temperature_celsius": _float(celsius),
-            "throttle_reasons": None if reasons is None else ", ".join(reasons) or "none",
+            "utilisation_percent": _median(_known("utilisation_percent", self.looks)),
+            "clock_mhz": _median(_known("sm_clock_mhz", self.looks)),
+            "temperature_start_celsius": (
+                None if self.start.temperature_celsius is None else celsius[0]
+            ),
+            "temperature_celsius": max(celsius, default=None),
+            "throttle_reasons": (", ".join(reasons) or "none") if throttling else None,
             "throttled_ms": throttled_ms,
             "other_processes": others,
-            "disturbed": "; ".join(board_disturbances(reasons or (), throttled_ms, others)) or None,
+            "disturbed": "; ".join(board_disturbances(reasons, throttled_ms, others)) or None,
         }
 
 
@@ -103,8 +96,7 @@ def board_disturbances(
 ) -> list[str]:
     """Why times taken on a board in this state are not the board's own; empty when they are."""
     found = []
-    held_back = disturbing(reasons)
-    if held_back:
+    if held_back := disturbing(reasons):
         found.append(f"clocks held back ({', '.join(held_back)})")
     if throttled_ms:
         found.append(f"heat held the clocks back for {throttled_ms:.3g} ms")
@@ -133,53 +125,26 @@ def time_steps(
         energy_seconds: length of the energy's window.
 
     Returns:
-        Columns of a row; what cannot be told is None.
+        Columns of a row; None where it is not known.
     """
     host = HostWatch()
-    if step.device.type == "cuda":
-        # The host only queues the work: what others do there is told, and disturbs nothing.
-        columns = _time_on_cuda(step, count, board, reserved_mib, energy_seconds)
-        return {**columns, **asdict(host.load(threads))}
-    times = time_on_cpu(step, count)
-    # Steps too short for the system's counters: more of them, outside of the times.
-    while host.seconds() < WATCH_SECONDS:
-        step()
-    load = host.load(threads)
-    disturbed = "; ".join(load.disturbances()) or None
-    return {**time_columns(times), **asdict(load), "disturbed": disturbed}
-
-
-def _time_on_cuda(
-    step: Steps,
-    count: int,
-    board: Board | None,
-    reserved_mib: float | None,
-    energy_seconds: float,
-) -> Columns:
+    if step.device.type != "cuda":
+        times = time_on_cpu(step, count)
+        # Steps too short for the system's counters: more of them, outside of the times.
+        while host.seconds() < WATCH_SECONDS:
+            step()
+        load = host.load(threads)
+        return {**times, **load, "disturbed": "; ".join(host_disturbances(**load)) or None}
+    # The host only queues the work: what others do there is reported and disturbs nothing.
     if board is None:
-        return time_columns(time_on_cuda(step, count, step.device))
+        return {**time_on_cuda(step, count, step.device), **host.load(threads)}
     watch = BoardWatch(board)
     times = time_on_cuda(step, count, step.device, look=watch.read)
     memory = board_memory(watch.looks[-1], board, reserved_mib)
-    window = observe_window(step, step.synchronize, watch, seconds=energy_seconds)
-    return {
-        **time_columns(times),
-        **memory,
-        "power_watts": window.power_watts,
-        "energy_mj_per_step": window.energy_mj_per_step,
-        "energy_seconds": window.seconds,
-        **watch.columns(),
-    }
-
-
-def time_columns(times: StepTimes) -> Columns:
-    """The columns of durations, in milliseconds."""
-    return {
-        "step_ms": times.median,
-        "step_ms_low": times.low,
-        "step_ms_high": times.high,
-        "cpu_ms_per_step": times.cpu,
-    }
+    energy = observe_window(
+        step, step.synchronize, watch.read, board.energy_mj, seconds=energy_seconds
+    )
+    return {**times, **memory, **energy, **watch.columns(), **host.load(threads)}
 
 
 def board_memory(reading: Reading, board: Board, reserved_mib: float | None) -> Columns:
@@ -196,23 +161,13 @@ def board_memory(reading: Reading, board: Board, reserved_mib: float | None) -> 
 
 
 def why_missing(board: Board) -> list[str]:
-    """Which counters the board did not tell, and why."""
+    """Which counters the board lacks, and why."""
     return [f"{key}: {why}" for key, why in sorted(board.missing.items())]
 
 
-def _union(looks: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    known = [look for look in looks if look is not None]
-    return tuple(sorted(set().union(*known))) if known else None
+def _known(name: str, looks: Sequence[Reading]) -> list[Any]:
+    return [value for look in looks if (value := getattr(look, name)) is not None]
 
 
-def _median(values: Sequence[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(statistics.median(known)) if known else None
-
-
-def _most(values: Sequence[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _float(value: int | None) -> float | None:
-    return None if value is None else float(value)
+def _median(values: Sequence[int]) -> float | None:
+    return float(statistics.median(values)) if values else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
@@ -48,7 +48,7 @@ def peak_rss_bytes() -> int:
 
 
 def reset_peak() -> bool:
-    """Start the kernel's peak of resident memory anew; False where it does not do that."""
+    """Start the kernel's peak of resident memory anew; False where it cannot."""
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
         return _status_bytes("VmHWM") <= _status_bytes("VmRSS") + TOLERANCE_BYTES
@@ -56,54 +56,48 @@ def reset_peak() -> bool:
         return False
 
 
-class PeakMemory:
-    """The largest resident memory of this process inside a `with` block.
-
-    On Linux the kernel keeps the peak and nothing is missed. Elsewhere, or where a container
-    forbids resetting it, a thread samples, so that shorter peaks can be missed; `method` says
-    which it was.
+@dataclass
+class Peak:
+    """Resident memory of this process over a block.
 
     Attributes:
-        start_bytes: resident memory when the block began.
-        peak_bytes: the peak in the block; set at its end.
-        method: "kernel" or "sampled".
+        start_bytes: when the block began.
+        peak_bytes: the largest; set at the block's end.
+        method: "kernel", or "sampled", which can miss shorter peaks.
     """
 
-    def __init__(self, *, sample: bool = False):
-        self._sample = sample
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.start_bytes = 0
-        self.peak_bytes = 0
-        self.method = "kernel"
+    start_bytes: int
+    peak_bytes: int
+    method: str
 
-    def __enter__(self) -> PeakMemory:
-        self.start_bytes = self.peak_bytes = rss_bytes()
-        if self._sample or not reset_peak():
-            self.method = "sampled"
-            self._thread = threading.Thread(target=self._watch, daemon=True)
-            self._thread.start()
-        return self
 
-    def _watch(self) -> None:
-        process = psutil.Process()
-        while not self._stop.is_set():
-            self.peak_bytes = max(self.peak_bytes, int(process.memory_info().rss))
-            time.sleep(SAMPLING_SECONDS)
+@contextlib.contextmanager
+def peak_memory(*, sample: bool = False) -> Iterator[Peak]:
+    """The largest resident memory of this process inside the block.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._thread is not None:
-            self._stop.set()
-            self._thread.join()
-            last = rss_bytes()
-        else:
-            last = _status_bytes("VmHWM")
-        self.peak_bytes = max(self.peak_bytes, last)
+    On Linux the kernel keeps the peak and nothing is missed. Elsewhere, or where a container
+    forbids resetting it, or with `sample`, a thread samples.
+    """
+    now = rss_bytes()
+    if not sample and reset_peak():
+        peak = Peak(now, now, "kernel")
+        yield peak
+        peak.peak_bytes = max(now, _status_bytes("VmHWM"))
+        return
+    peak, stop = Peak(now, now, "sampled"), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(SAMPLING_SECONDS):
+            peak.peak_bytes = max(peak.peak_bytes, rss_bytes())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+        peak.peak_bytes = max(peak.peak_bytes, rss_bytes())
 
 
 def available_bytes() -> int:
@@ -146,7 +140,7 @@ def volunteer_for_the_oom_killer() -> None:
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel has ended for memory since boot; None where it is not told."""
+    """How many processes the kernel has ended for memory since boot; None where that is unknown."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

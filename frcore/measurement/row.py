@@ -9,8 +9,8 @@ import torch
 from frcore.machine.board import MIB
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
-from frcore.measurement.columns import Row
-from frcore.measurement.cooling import cool_down
+from frcore.measurement.columns import new_row
+from frcore.measurement.conditions import cool_down, warm_up
 from frcore.measurement.monitor import (
     Steps,
     board_disturbances,
@@ -20,14 +20,14 @@ from frcore.measurement.monitor import (
 )
 from frcore.measurement.steps import TrainingStep
 from frcore.measurement.timing import time_on_cpu, time_on_cuda
-from frcore.measurement.warmup import warm_up
+from frcore.records.measurement import MeasuredRow
 from frcore.study.expansion import MeasurementSpec
 
 MEMORY_STEPS = 3
 """Steps of the memory pass: apart from the timed ones, so that looking costs them nothing."""
 
 
-def measure_row(spec: MeasurementSpec, identities: int) -> Row:
+def measure_row(spec: MeasurementSpec, identities: int) -> MeasuredRow:
     """Measure one training step over `identities` class centres.
 
     Meant for a fresh process: what ran before in this one would stay in its memory figures. Not
@@ -36,13 +36,13 @@ def measure_row(spec: MeasurementSpec, identities: int) -> Row:
     Raises:
         frcore.errors.UserError: head, sampler or backbone refuse their parameters.
     """
-    row = Row.of(spec, identities)
+    row = new_row(spec, identities)
     try:
         _fill(row, spec, identities)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        row = Row.of(spec, identities)
+        row = new_row(spec, identities)
         row.status, row.bytes_asked = "oom", bytes_asked(str(error))
         asked = row.bytes_asked
         row.error = "out of memory" + ("" if asked is None else f": {asked} bytes were asked for")
@@ -50,16 +50,16 @@ def measure_row(spec: MeasurementSpec, identities: int) -> Row:
     return row
 
 
-def _look_for_company(row: Row) -> None:
+def _look_for_company(row: MeasuredRow) -> None:
     """Whether others hold memory of a board that had not enough."""
-    with opened_board(torch.device(row.device)) as (board, _):
+    with opened_board(torch.device(str(row.device))) as (board, _):
         if board is not None:
             row.other_processes = board.read().other_processes
             found = board_disturbances((), None, row.other_processes)
             row.disturbed = "; ".join(found) or None
 
 
-def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:
+def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int) -> None:
     given = spec.measurement
     _load_kernels(spec)
     step = TrainingStep(spec, identities)
@@ -67,12 +67,12 @@ def _fill(row: Row, spec: MeasurementSpec, identities: int) -> None:
     row.dim = step.classifier.centers.shape[1]
     with opened_board(step.device) as (board, reason):
         if board is not None:
-            row.cooldown_seconds = cool_down(board, given.cooldown)
+            row.cooldown_seconds = cool_down(board.read, given.cooldown)
         before = process.rss_bytes()
         warm = warm_up(median_of(step), given.warmup)
         row.warmup_steps, row.steady = warm.steps, warm.steady
         row.backend = step.classifier.backend_name
-        with process.PeakMemory() as peak:
+        with process.peak_memory() as peak:
             _memory_pass(row, step)
         row.rss_peak_mib = peak.peak_bytes / MIB
         row.rss_extra_mib = max(0, peak.peak_bytes - before) / MIB
@@ -94,9 +94,9 @@ def median_of(step: Steps) -> Callable[[int], float]:
     """Runs so many steps and gives the median of their times in milliseconds."""
 
     def median_ms(count: int) -> float:
-        if step.device.type == "cuda":
-            return time_on_cuda(step, count, step.device).median
-        return time_on_cpu(step, count).median
+        on_cuda = step.device.type == "cuda"
+        times = time_on_cuda(step, count, step.device) if on_cuda else time_on_cpu(step, count)
+        return float(times["step_ms"])
 
     return median_ms
 
@@ -107,7 +107,7 @@ def _load_kernels(spec: MeasurementSpec) -> None:
     TrainingStep(spec.model_copy(update={"measurement": small}), 3)()
 
 
-def _memory_pass(row: Row, step: TrainingStep) -> None:
+def _memory_pass(row: MeasuredRow, step: TrainingStep) -> None:
     if step.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(step.device)
     for _ in range(MEMORY_STEPS):

@@ -23,35 +23,30 @@ def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
     Returns:
         "subject, precision" -> (ms, rows it is from).
     """
-    groups: dict[tuple[str, str], list[Measured]] = {}
-    for row in rows:
-        if row.shape.backend == plan.shape.backend:
-            groups.setdefault(row.kind, []).append(row)
+    alike = [row for row in rows if row.workload.backend == plan.workload.backend]
     found = {}
-    for (subject, precision), own in sorted(groups.items()):
-        reached = efficiency(own, plan.device)
-        assert reached is not None
-        bound = plan_step(replace(plan.shape, precision=precision), plan.device).step_ms
-        found[f"{subject}, {precision}"] = (bound / reached + plan.exchange_ms, len(own))
+    for kind in sorted({row.kind for row in alike}):
+        own = [row for row in alike if row.kind == kind]
+        subject, precision = kind
+        bound = plan_step(replace(plan.workload, precision=precision), plan.device).step_ms
+        ms = bound / efficiency(own, plan.device) + plan.exchange_ms
+        found[f"{subject}, {precision}"] = (ms, len(own))
     return found
 
 
 def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -> dict[str, Any]:
-    """JSON-able: the shape, the device with its sources, the plan, and what was measured."""
-    shape, device = plan.shape, plan.device
+    """JSON-able: the workload, the device with its sources, the plan, and what was measured."""
+    workload, device = plan.workload, plan.device
     return {
-        "shape": asdict(shape),
+        "shape": asdict(workload),
         "device": asdict(device) | {"tflops": dict(device.tflops)},
         "parts": [
-            asdict(part)
-            | {
-                "compute_ms": part.compute_ms(device, shape.precision),
-                "memory_ms": part.memory_ms(device),
-            }
+            {**asdict(part), "compute_ms": part.compute_ms(device, workload.precision),
+             "memory_ms": part.memory_ms(device)}
             for part in plan.parts
         ],
         "step_ms": plan.step_ms,
-        "is_lower_bound": shape.backend == "fused",
+        "is_lower_bound": workload.backend == "fused",
         "exchanged_bytes": plan.exchanged,
         "exchange_ms": plan.exchange_ms,
         "total_ms": plan.total_ms,
@@ -63,34 +58,27 @@ def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -
             for subject, (ms, count) in fitted_ms(plan, rows).items()
         },
         "measured": [
-            {
-                "subject": c.measured.subject,
-                "head": c.measured.head,
-                "shape": asdict(c.measured.shape),
-                "step_ms": c.measured.step_ms,
-                "bound_ms": c.bound_ms,
-                "predicted_ms": c.predicted_ms,
-                "error": c.error,
-                "source": str(c.measured.source),
-            }
-            for c in comparisons
+            {"subject": m.subject, "head": m.head, "shape": asdict(m.workload),
+             "step_ms": m.step_ms, "bound_ms": c.bound_ms, "predicted_ms": c.predicted_ms,
+             "error": c.error, "source": str(m.source)}
+            for c in comparisons for m in [c.measured]
         ],
-        "notes": [ALONE, *([SHARDED] if shape.gpus > 1 else [])],
-    }
+        "notes": [ALONE, *([SHARDED] if workload.gpus > 1 else [])],
+    }  # fmt: skip
 
 
 def render(
     plan: Plan, rows: list[Measured], comparisons: list[Comparison], console: Console
 ) -> None:
     """Print the plan; 80 columns suffice."""
-    shape, device = plan.shape, plan.device
+    workload, device = plan.workload, plan.device
     console.print(
-        f"[bold]{shape.identities:,} identities[/] on {shape.gpus} × {device.name}, "
-        f"{shape.batch:,} images per GPU, dim {shape.dim}, rate {shape.rate:g}"
+        f"[bold]{workload.identities:,} identities[/] on {workload.gpus} × {device.name}, "
+        f"{workload.batch:,} images per GPU, dim {workload.dim}, rate {workload.rate:g}"
     )
     console.print(
-        f"backend {shape.backend}, {shape.precision} products, state {shape.state}: "
-        f"{STATES[shape.state].meaning}"
+        f"backend {workload.backend}, {workload.precision} products, state {workload.state}: "
+        f"{STATES[workload.state].meaning}"
     )
     console.print(_time_table(plan))
     console.print(_memory_table(plan))
@@ -106,29 +94,34 @@ def render(
     console.print(f"[dim]{ALONE} {device.name}: {device.source}.[/]")
 
 
+def _table(title: str, *columns: str) -> Table:
+    """A table with its first column on the left, and numbers in the others."""
+    table = Table(title=title, title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left")
+    return table
+
+
 def _time_table(plan: Plan) -> Table:
-    shape, device = plan.shape, plan.device
-    table = Table(title="time of a step on each GPU", title_justify="left")
-    for title in ("part", "GFLOP", "GB moved", "compute ms", "memory ms", "ms"):
-        table.add_column(title, justify="left" if title == "part" else "right")
+    workload, device = plan.workload, plan.device
+    table = _table("time of a step on each GPU", "part", "GFLOP", "GB moved", "compute ms",
+                   "memory ms", "ms")  # fmt: skip
     for part in plan.parts:
-        compute, memory = part.compute_ms(device, shape.precision), part.memory_ms(device)
+        compute, memory = part.compute_ms(device, workload.precision), part.memory_ms(device)
         # One of the two is 0 where the plan adds them up.
-        table.add_row(part.name, _sig(part.flop / 1e9), _sig(part.bytes / 1e9), _sig(compute),
-                      _sig(memory), _sig(max(compute, memory)))  # fmt: skip
+        numbers = (part.flop / 1e9, part.bytes / 1e9, compute, memory, max(compute, memory))
+        table.add_row(part.name, *map(_sig, numbers))
     for name, moved in plan.exchanged.items():
         ms = 1e3 * moved / (device.link_gb_per_second * 1e9)
         table.add_row(name, "", _sig(moved / 1e9), "", "", _sig(ms))
     table.add_section()
-    bound = "lower bound" if shape.backend == "fused" else "estimate"
+    bound = "lower bound" if workload.backend == "fused" else "estimate"
     table.add_row(f"[bold]{bound}[/]", "", "", "", "", f"[bold]{_sig(plan.total_ms)}[/]")
     return table
 
 
 def _memory_table(plan: Plan) -> Table:
-    table = Table(title="memory of each GPU", title_justify="left")
-    table.add_column("what")
-    table.add_column("GiB", justify="right")
+    table = _table("memory of each GPU", "what", "GiB")
     for name, size in plan.memory.items():
         table.add_row(name, f"{size / 1024**3:.2f}")
     table.add_section()
@@ -137,31 +130,24 @@ def _memory_table(plan: Plan) -> Table:
 
 
 def _conclusions(plan: Plan, rows: list[Measured]) -> list[str]:
-    lines = []
-    device = plan.device
-    if plan.fits:
-        lines.append(f"Fits: {device.name} has {device.memory_gib:.1f} GiB.")
-    else:
-        lines.append(f"[bold red]Does not fit[/]: {device.name} has {device.memory_gib:.1f} GiB.")
-    for subject, (ms, count) in fitted_ms(plan, rows).items():
-        lines.append(
-            f"As efficient as {count} measured row(s) of {subject}: {_sig(ms)} ms for each step."
-        )
-    if plan.shape.gpus > 1:
-        lines.append(f"[yellow]{SHARDED}[/]")
-    return lines
+    fits = "Fits" if plan.fits else "[bold red]Does not fit[/]"
+    return [
+        f"{fits}: {plan.device.name} has {plan.device.memory_gib:.1f} GiB.",
+        *(f"As efficient as {count} measured row(s) of {subject}: {_sig(ms)} ms for each step."
+          for subject, (ms, count) in fitted_ms(plan, rows).items()),
+        *([f"[yellow]{SHARDED}[/]"] if plan.workload.gpus > 1 else []),
+    ]  # fmt: skip
 
 
 def _comparison_table(comparisons: list[Comparison]) -> Table:
-    table = Table(title="measured steps, each predicted from the other rows of its kind",
-                  title_justify="left")  # fmt: skip
-    for title in ("subject, head", "identities", "rate", "bound", "predicted", "measured", "error"):
-        table.add_column(title, justify="left" if title.startswith("subject") else "right")
+    table = _table("measured steps, each predicted from the other rows of its kind",
+                   "subject, head", "identities", "rate", "bound", "predicted", "measured",
+                   "error")  # fmt: skip
     for c in comparisons:
-        shape = c.measured.shape
-        table.add_row(f"{c.measured.subject}, {c.measured.head}", f"{shape.identities:.3g}",
-                      f"{shape.rate:g}", _sig(c.bound_ms), _sig(c.predicted_ms),
-                      _sig(c.measured.step_ms), f"{100 * c.error:+.0f} %")  # fmt: skip
+        m = c.measured
+        table.add_row(f"{m.subject}, {m.head}", f"{m.workload.identities:.3g}",
+                      f"{m.workload.rate:g}", *map(_sig, (c.bound_ms, c.predicted_ms, m.step_ms)),
+                      f"{100 * c.error:+.0f} %")  # fmt: skip
     return table
 
 

@@ -44,7 +44,7 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     root = Path(root)
     _refuse_other_root(root)
     rows = collect(study, root)
-    summary = Summary(study, rows, Scores(root, rows, study.evaluation.bootstrap))
+    summary = Summary(study, rows, Scores(root, rows))
     summary.compute(processes)
     jobs: Jobs = {
         ("tables", ""): partial(_tables, summary, root),

@@ -8,59 +8,60 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from frcore.evaluation.false_accepts import why_no_interval
 from frcore.files import atomic_file
-from frcore.measurement.columns import MEASURED
-from frcore.reporting import outputs
-from frcore.reporting.tables.escape import csv_cell
-from frcore.results.records import (
-    Finding,
-    Record,
-    check_hash,
-    provenance,
-    read_events,
-    read_record,
-    read_run,
-)
+from frcore.records.base import Environment, Record
+from frcore.records.evaluation import EvaluationRecord, NumberRow
+from frcore.records.measurement import MeasuredRow
+from frcore.records.metrics import EpochEvent
+from frcore.records.run import ResultRecord
+from frcore.results.column import NONE
+from frcore.results.reading import USABLE, Finding, Found, Run, provenance, read_study
 from frcore.results.rows_diagnostics import RUN_COLUMNS, diagnostics_rows
-from frcore.results.shapes import Evaluation, Measurement
 from frcore.study import expansion
 from frcore.study.config import Study
+from frcore.text import csv_cell
 
-NONE = "—"
-"""Head and sampler of a model trained elsewhere; its label stands for run and backbone."""
+Row = dict[str, Any]
 
-NUMBER_COLUMNS = (
-    "metric", "far", "rank", "fpir", "gallery", "subset", "value", "low", "high", "level", "method",
-    "se_test", "n", "n_unit",
-    "threshold", "far_achieved", "false_accepts", "impostors", "note",
-)  # fmt: skip
-TRAINING_COLUMNS = (
-    "epochs", "steps", "seconds", "images_per_second", "final_loss", "backend", "parameters",
-    "scale", "target_angle", "negative_angle",
-)  # fmt: skip
-PROVENANCE_COLUMNS = tuple(provenance({}))
+NUMBER_COLUMNS = tuple(NumberRow.model_fields)
+RESULT_COLUMNS = tuple(
+    name for name in ResultRecord.model_fields if name not in ("id", "spec_hash", "status")
+)
+LAST_EPOCH = ("scale", "target_angle", "negative_angle")
+TRAINING_COLUMNS = (*RESULT_COLUMNS, *LAST_EPOCH)
+MEASURED = tuple(name for name in MeasuredRow.model_fields if name not in ("status", "error"))
+PROVENANCE_COLUMNS = tuple(provenance(None))
+TABLES = ("evaluation", "training", "measurement", "diagnostics")
+"""Each is `rows/<name>.parquet` and `.csv`."""
 
-TEXT = frozenset((
-    "run", "backbone", "head", "sampler", "benchmark", "protocol", "metric", "subset", "method",
-    "n_unit", "note", "backend", "loss_precision", "center_format", "status", "reason",
-    "measurement", "device", "inside_timer", "disturbed", "throttle_reasons", "notes",
-    "spec_hash", "data_sha256", "commit", "platform", "cpu", "gpu_name", "gpu_driver",
-))  # fmt: skip
-"""Columns that hold text even where every value is missing."""
 
-COUNTS = frozenset((
-    "seed", "rank", "gallery", "n", "false_accepts", "impostors", "epochs", "steps", "parameters",
-    "identities", "batch_size", "dim", "cores", "attempts", "bytes_asked", "warmup_steps",
-    "other_processes",
-))  # fmt: skip
+def _types(*records: type[Record]) -> dict[str, str]:
+    """The pandas type of each field."""
 
-FLAGS = frozenset(("steady",))
+    kinds: dict[Any, str] = {str: "string", bool: "boolean", int: "Int64"}
+
+    def kind(annotation: Any) -> str | None:
+        if not isinstance(annotation, type):  # a union, or annotated
+            return next(filter(None, map(kind, get_args(annotation))), None)
+        return kinds.get(annotation)
+
+    fields = {name: field for record in records for name, field in record.model_fields.items()}
+    return {name: kind(field.annotation) or "float64" for name, field in fields.items()}
+
+
+TYPES: dict[str, str] = {
+    **_types(ResultRecord, EpochEvent, Environment, NumberRow, MeasuredRow),
+    **dict.fromkeys((*RUN_COLUMNS, "benchmark", "protocol", "measurement", "reason"), "string"),
+    **dict.fromkeys(("spec_hash", "data_sha256", "gpu_name", "gpu_driver"), "string"),
+    "seed": "Int64",
+}
+"""Of the columns, whatever values are missing; others are numbers."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Rows:
         measurement: one row per head × sampler × number of identities.
         diagnostics: one row per run × number about its class centres.
         strays: runs and measurements on disk that are not part of the study, and not used.
+        found: what was read; None of rows that were kept.
     """
 
     evaluation: pd.DataFrame
@@ -80,39 +82,38 @@ class Rows:
     measurement: pd.DataFrame
     diagnostics: pd.DataFrame
     strays: tuple[str, ...]
+    found: Found | None = None
     _usable: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
     def usable(self, name: str) -> pd.DataFrame:
         """The rows of table `name` that hold results; one table for all who ask, not to change."""
         if name not in self._usable:
             frame: pd.DataFrame = getattr(self, name)
-            self._usable[name] = frame[frame["status"] == "ok"]
+            self._usable[name] = frame[frame["status"] == USABLE]
         return self._usable[name]
 
 
 def collect(study: Study, root: str | Path) -> Rows:
     """Read `root` (`results/<study>`) and match it with what the study's plan says."""
-    root = Path(root)
-    specs = expansion.runs(study)
-    found = {name: read_run(root / "runs" / name, spec) for name, spec in specs.items()}
-    names = {name: _run_columns(name, spec) for name, spec in specs.items()}
+    found = read_study(study, Path(root))
+    names = {name: _run_columns(name, spec) for name, spec in expansion.runs(study).items()}
     return Rows(
-        evaluation=_evaluation(study, root, found),
-        training=_training(study, root, found),
-        measurement=_measurement(study, root),
-        diagnostics=diagnostics_rows(root, found, names),
-        strays=_strays(study, root),
+        evaluation=_evaluation(study, found, names),
+        training=_training(found, names),
+        measurement=_measurement(study, found),
+        diagnostics=diagnostics_rows(found, names),
+        strays=found.strays,
+        found=found,
     )
 
 
 def write_rows(rows: Rows, root: str | Path) -> None:
     """Write each table as Parquet and as CSV under `rows/`."""
-    files = outputs.paths(root)
-    for name in outputs.ROWS:
+    for name in TABLES:
         frame: pd.DataFrame = getattr(rows, name)
-        with atomic_file(files[f"rows_{name}_parquet"]) as path:
+        with atomic_file(Path(root) / "rows" / f"{name}.parquet") as path:
             frame.to_parquet(path, index=False)
-        with atomic_file(files[f"rows_{name}_csv"]) as path:
+        with atomic_file(Path(root) / "rows" / f"{name}.csv") as path:
             path.write_text(csv_text(frame), encoding="utf-8")
 
 
@@ -122,43 +123,32 @@ def csv_text(frame: pd.DataFrame) -> str:
     return safe.to_csv(index=False, lineterminator="\n")
 
 
-def _run_columns(name: str, spec: expansion.RunSpec) -> Record:
+def _run_columns(name: str, spec: expansion.RunSpec) -> Row:
     labels = (spec.backbone.label, spec.head.label, spec.sampler.label)
     return dict(zip(RUN_COLUMNS, (name, *labels, spec.seed), strict=True))
 
 
-def _training(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataFrame:
+def _training(found: Found, names: dict[str, Row]) -> pd.DataFrame:
     rows = []
-    for name, spec in expansion.runs(study).items():
-        finding = found[name]
-        row = {**_run_columns(name, spec), "status": finding.status, "reason": finding.reason}
-        if finding.usable:
-            row |= {key: finding.record.get(key) for key in TRAINING_COLUMNS}
-            epochs = [
-                event
-                for event in read_events(root / "runs" / name / "metrics.jsonl")
-                if event.get("event") == "epoch"
-            ]
-            for key in ("scale", "target_angle", "negative_angle"):
-                row[key] = epochs[-1].get(key) if epochs else None
-        rows.append({**row, **provenance(finding.record)})
+    for name, columns in names.items():
+        run = found.runs[name]
+        row = {**columns, "status": run.status, "reason": run.reason}
+        if run.usable and run.usable.result:
+            row |= {key: getattr(run.usable.result, key) for key in RESULT_COLUMNS}
+            epochs = [event for event in found.events[name] if event["event"] == "epoch"]
+            row |= {key: epochs[-1].get(key) if epochs else None for key in LAST_EPOCH}
+        rows.append({**row, **provenance(run.record.begun if run.record else None)})
     return _frame(rows, (*RUN_COLUMNS, "status", "reason", *TRAINING_COLUMNS))
 
 
-def _evaluation(study: Study, root: Path, found: dict[str, Finding]) -> pd.DataFrame:
+def _evaluation(study: Study, found: Found, names: dict[str, Row]) -> pd.DataFrame:
     rows = []
-    for name, spec in expansion.runs(study).items():
-        for benchmark in study.benchmarks:
-            finding = _of_run(found[name], _judged(study, root, name, benchmark, spec.hash))
-            rows += _numbers(_run_columns(name, spec), benchmark, finding)
-    specs = expansion.models(study)
-    for label, benchmark in expansion.model_benchmarks(study):
-        finding = _judged(study, root, label, benchmark, specs[label].hash)
-        if not finding.usable:
-            reason = f"evaluation: {finding.reason}"
-            finding = Finding(finding.status, reason, finding.record)
-        names = dict(zip(RUN_COLUMNS, (label, label, NONE, NONE, None), strict=True))
-        rows += _numbers(names, benchmark, finding)
+    for (name, benchmark), judged in found.evaluations.items():
+        if name in names:
+            rows += _numbers(names[name], benchmark, _of_run(found.runs[name], judged))
+        else:
+            model = dict(zip(RUN_COLUMNS, (name, name, NONE, NONE, None), strict=True))
+            rows += _numbers(model, benchmark, _named(judged))
     columns = (*RUN_COLUMNS, "benchmark", "protocol", "status", "reason", *NUMBER_COLUMNS)
     return without_unfounded_intervals(_frame(rows, columns))
 
@@ -193,71 +183,60 @@ def without_unfounded_intervals(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _judged(study: Study, root: Path, name: str, benchmark: str, judged_hash: str) -> Finding:
-    """What was found of a run or model, if it is of this study's evaluation and of that spec."""
-    path = root / "evaluation" / name / f"{benchmark}.json"
-    finding = check_hash(read_record(path, Evaluation), expansion.evaluation(study).hash)
-    if "run_spec_hash" in finding.record:
-        finding = check_hash(finding, judged_hash, "run_spec_hash")
-    return finding
-
-
-def _numbers(names: Record, benchmark: str, finding: Finding) -> list[Record]:
+def _numbers(names: Row, benchmark: str, judged: Finding[EvaluationRecord]) -> list[Row]:
     """One row per number of an evaluation; one with the reason where there is none."""
+    record = judged.usable
     common = {
         **names,
         "benchmark": benchmark,
-        "protocol": finding.record.get("protocol") if finding.usable else None,
-        "status": finding.status,
-        "reason": finding.reason,
+        "protocol": record and record.protocol,
+        "status": judged.status,
+        "reason": judged.reason,
     }
-    numbers = finding.record.get("rows") or [{}] if finding.usable else [{}]
-    source = provenance(finding.record)
+    numbers: list[Row] = [number.model_dump() for number in record.rows] if record else []
+    source = provenance(judged.record)
     return [
-        {**common, **{key: number.get(key) for key in NUMBER_COLUMNS}, **source}
-        for number in numbers
+        {**common, **dict.fromkeys(NUMBER_COLUMNS), **number, **source}
+        for number in numbers or [{}]
     ]
 
 
-def _of_run(run: Finding, evaluation: Finding) -> Finding:
+def _of_run(run: Finding[Run], judged: Finding[EvaluationRecord]) -> Finding[EvaluationRecord]:
     """An evaluation counts only if the run it judged does."""
-    if not run.usable:
-        return Finding(run.status, f"training: {run.reason}")
-    if not evaluation.usable:
-        return Finding(evaluation.status, f"evaluation: {evaluation.reason}", evaluation.record)
-    return evaluation
+    return _named(judged) if run.usable else Finding(run.status, f"training: {run.reason}")
 
 
-def _measurement(study: Study, root: Path) -> pd.DataFrame:
+def _named(judged: Finding[EvaluationRecord]) -> Finding[EvaluationRecord]:
+    if judged.usable:
+        return judged
+    return Finding(judged.status, f"evaluation: {judged.reason}", judged.record)
+
+
+def _measurement(study: Study, found: Found) -> pd.DataFrame:
     rows = []
     for name, spec in expansion.measurements(study).items():
-        path = root / "measurement" / f"{name}.json"
-        finding = check_hash(read_record(path, Measurement), spec.hash)
-        measured: dict[Any, Record] = {}
-        if finding.usable:
-            measured = {row.get("identities"): row for row in finding.record.get("rows", [])}
-        absent = finding.reason or "not measured"
+        finding = found.measurements[name]
+        measured = {row.identities: row for row in finding.usable.rows} if finding.usable else {}
         # A file that was read but lacks a point is as good as no file for that point.
-        gap = {"status": "not run" if finding.usable else finding.status, "error": absent}
+        gap = "not run" if finding.usable else finding.status
         for identities in spec.measurement.identities:
-            row = measured.get(identities, gap)
-            numbers = {k: row.get(k) for k in MEASURED if row.get(k) is not None}
+            row = measured.get(identities)
             rows.append(
                 {
                     "measurement": name,
                     "head": spec.head.label,
                     "sampler": spec.sampler.label,
-                    "status": row.get("status", "ok"),
-                    "reason": row.get("error") or "",
+                    "status": row.status if row else gap,
+                    "reason": (row.error or "") if row else finding.reason or "not measured",
                     **provenance(finding.record),
-                    **numbers,
+                    **(row.model_dump(include={*MEASURED}, exclude_none=True) if row else {}),
                     "identities": identities,
                 }
             )
     return _frame(rows, ("measurement", "head", "sampler", "status", "reason", *MEASURED))
 
 
-def _frame(rows: Sequence[Record], columns: Sequence[str]) -> pd.DataFrame:
+def _frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
     """Rows with the same columns and types, whatever is missing."""
     extra = {key: None for row in rows for key in row}
     names = list(dict.fromkeys((*columns, *PROVENANCE_COLUMNS, *extra)))
@@ -268,15 +247,15 @@ def _frame(rows: Sequence[Record], columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _typed(column: pd.Series, name: str) -> pd.Series:
-    if name in TEXT or name.startswith("version_"):
-        return column.map(lambda cell: str(cell) if _present(cell) else None).astype("string")
-    if name in COUNTS:
-        return pd.to_numeric(column, errors="coerce").round().astype("Int64")
-    if name in FLAGS:
-        return column.map(lambda cell: cell if isinstance(cell, bool) else None).astype("boolean")
+    kind = TYPES.get(name, "string" if name.startswith("version_") else "float64")
     if name.startswith("gpu_") and not all(map(_is_number, column.dropna())):
+        kind = "string"
+    if kind == "string":
         return column.map(lambda cell: str(cell) if _present(cell) else None).astype("string")
-    return pd.to_numeric(column, errors="coerce").astype("float64")
+    if kind == "boolean":
+        return column.map(lambda cell: cell if isinstance(cell, bool) else None).astype("boolean")
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers.round().astype("Int64") if kind == "Int64" else numbers.astype("float64")
 
 
 def _present(cell: object) -> bool:
@@ -285,21 +264,3 @@ def _present(cell: object) -> bool:
 
 def _is_number(cell: object) -> bool:
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
-
-
-def _strays(study: Study, root: Path) -> tuple[str, ...]:
-    expected = {
-        "runs": set(expansion.runs(study)),
-        "measurement": {f"{name}.json" for name in expansion.measurements(study)},
-    }
-    for path in (root / "comparison").glob("*.json"):
-        # What `frcore compare` used has a report of its own.
-        record = read_record(path).record
-        expected["runs"].update(record.get("runs") or ())
-        expected["measurement"].update(f"{n}.json" for n in record.get("measurements") or ())
-    return tuple(
-        f"{folder}/{path.name}"
-        for folder, known in expected.items()
-        for path in sorted((root / folder).glob("*"))
-        if path.name not in known and not path.name.startswith(".")
-    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from frcore.results.records import Finding, Record, check_hash, read_record
-from frcore.results.shapes import Diagnostics
+from frcore.records.base import Record
+from frcore.records.diagnostics import CenterAngles, Conflicts, DiagnosticsRecord
+from frcore.results.reading import Finding, Found
+
+Row = dict[str, Any]
 
 RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 FIGURE_COLUMNS = ("quantity", "group", "cosine", "value", "unit", "note")
@@ -43,63 +46,57 @@ CONFLICT_UNITS = {
 ABSENT = "trained before runs told about their centres; train it again for diagnostics.json"
 
 
-def diagnostics_rows(
-    root: Path, found: Mapping[str, Finding], names: Mapping[str, Record]
-) -> pd.DataFrame:
+def diagnostics_rows(found: Found, names: Mapping[str, Row]) -> pd.DataFrame:
     """One row per number of each run; one row with its reason for a run that has none.
 
     Provenance is that of `rows/training`, joined by `run`.
 
     Args:
-        root: `results/<study>`.
-        found: each run's record.
+        found: what was read of the study.
         names: each run's columns `run`, `backbone`, `head`, `sampler`, `seed`.
     """
-    rows: list[Record] = []
+    rows: list[Row] = []
     for name, common in names.items():
-        finding = read_diagnostics(root / "runs" / name, found[name])
+        finding = _of_run(name, found)
         status = {**common, "status": finding.status, "reason": finding.reason}
-        figures = list(_figures(finding.record)) if finding.usable else [{}]
+        figures = list(_figures(finding.usable)) if finding.usable else [{}]
         rows += [{**status, **figure} for figure in figures]
     return _typed(rows, [*RUN_COLUMNS, "status", "reason", *FIGURE_COLUMNS])
 
 
-def read_diagnostics(folder: Path, run: Finding) -> Finding:
+def _of_run(name: str, found: Found) -> Finding[DiagnosticsRecord]:
     """The record of a run that counts; else why there is none."""
+    run = found.runs[name]
     if not run.usable:
         return Finding(run.status, f"training: {run.reason}")
-    finding = check_hash(
-        read_record(folder / "diagnostics.json", Diagnostics), run.record["spec_hash"]
-    )
+    finding = found.diagnostics[name]
     return Finding("not run", ABSENT) if finding.status == "not run" else finding
 
 
-def _figures(record: Record) -> Iterator[Record]:
-    note = " ".join(record.get("notes") or [])
+def _figures(record: DiagnosticsRecord) -> Iterator[Row]:
+    note = " ".join(record.notes or [])
     centers = {"group": "all", "note": note}
-    yield {**centers, "quantity": "classes", "value": record.get("classes"), "unit": "classes"}
-    yield from _numbers(record.get("centers") or {}, CENTER_UNITS, centers)
-    for group in record.get("groups") or []:
-        if group["group"] != "all":
-            yield from _numbers(group, GROUP_UNITS, {"group": group["group"], "note": note})
-        else:
+    yield {**centers, "quantity": "classes", "value": record.classes, "unit": "classes"}
+    yield from _numbers(record.centers or CenterAngles(), CENTER_UNITS, centers)
+    for group in record.groups or []:
+        units: Mapping[str, str] = GROUP_UNITS
+        if group.group == "all":
             # The centres' own figures are those of this group, and stand above.
-            said = ("classes", *CENTER_UNITS)
-            own = {name: unit for name, unit in GROUP_UNITS.items() if name not in said}
-            yield from _numbers(group, own, centers)
-    conflicts = record.get("conflicts") or {}
-    split = conflicts.get("split_pairs")
+            units = {k: v for k, v in units.items() if k not in ("classes", *CENTER_UNITS)}
+        yield from _numbers(group, units, {"group": group.group, "note": note})
+    conflicts = record.conflicts or Conflicts()
+    split = conflicts.split_pairs
     yield {**centers, "quantity": "split_pairs", "value": split, "unit": "pairs of centres"}
-    for row in conflicts.get("rows") or []:
-        yield from _numbers(row, CONFLICT_UNITS, {**centers, "cosine": row["cosine"]})
+    for row in conflicts.rows:
+        yield from _numbers(row, CONFLICT_UNITS, {**centers, "cosine": row.cosine})
 
 
-def _numbers(record: Record, units: Mapping[str, str], common: Record) -> Iterator[Record]:
+def _numbers(record: Record, units: Mapping[str, str], common: Row) -> Iterator[Row]:
     for name, unit in units.items():
-        yield {**common, "quantity": name, "value": record.get(name), "unit": unit}
+        yield {**common, "quantity": name, "value": getattr(record, name), "unit": unit}
 
 
-def _typed(rows: Sequence[Record], columns: Sequence[str]) -> pd.DataFrame:
+def _typed(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(columns))
     for name in columns:
         if name == "seed":

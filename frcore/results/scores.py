@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,23 +16,22 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.errors import UserError
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.estimates import SharedReplicates
-from frcore.evaluation.intervals.ranked import Ranked
-from frcore.evaluation.intervals.search_bootstrap import (
+from frcore.evaluation.identification import searches_of
+from frcore.evaluation.intervals.estimates import Estimate, Intervals
+from frcore.evaluation.intervals.influences import (
+    Accuracy,
+    Metric,
     RankShare,
-    SearchBootstrap,
     SearchMetric,
+    TarAt,
     TpirAt,
 )
-from frcore.evaluation.intervals.uncertainty import Accuracy, Estimate, TarAt
-from frcore.evaluation.intervals.weighted import Metric
-from frcore.evaluation.judge_search import searches_of
+from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.uncertainty import intervals_of_pairs, intervals_of_searches
+from frcore.evaluation.ranked import Ranked
 from frcore.machine.faults import raise_refusal
-from frcore.results.rows import NONE, Rows
-
-if TYPE_CHECKING:
-    from frcore.results.summary import Column
+from frcore.results.column import NONE, Column
+from frcore.results.rows import Rows
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -47,15 +46,15 @@ Known = dict[tuple[str, int, int], NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The bootstraps of a benchmark's columns (of the models', of the runs'), and why one is not.
+class Found:
+    """The intervals of a benchmark's columns (of the models', of the runs'), and why one has none.
 
     Attributes:
-        bootstraps: by column and whether they are of models; None where there is none.
+        intervals: by column and whether they are of models; None where there are none.
         reasons: by column.
     """
 
-    bootstraps: Mapping[tuple[Column, bool], SharedReplicates | None]
+    intervals: Mapping[tuple[Column, bool], Intervals | None]
     reasons: Mapping[Column, str]
 
 
@@ -66,14 +65,12 @@ class Scores:
     Args:
         root: `results/<study>`.
         rows: the study's rows; only runs whose evaluation is usable are read.
-        replicates: bootstrap replicates.
     """
 
     root: Path
     rows: Rows
-    replicates: int = 1000
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
-    _bootstraps: dict[tuple[Column, bool], SharedReplicates | None] = field(default_factory=dict)
+    _intervals: dict[tuple[Column, bool], Intervals | None] = field(default_factory=dict)
     _protocols: dict[str, Known] = field(default_factory=dict)
     _sorted: dict[tuple[str, str, str], Ranked] = field(default_factory=dict)
     _reasons: dict[Column, str] = field(default_factory=dict)
@@ -88,49 +85,49 @@ class Scores:
 
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
         """The mean over runs with its 95 % interval; None where the scores do not give it."""
-        bootstrap = self._bootstrap(column, runs)
-        if bootstrap is None or not set(runs) <= set(bootstrap.values):
+        shared = self._shared(column, runs)
+        if shared is None or not set(runs) <= set(shared.values):
             return None
-        return bootstrap.mean(runs)
+        return shared.mean(runs)
 
     def difference(
         self, column: Column, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float
     ) -> Estimate | None:
         """A − B over the same pairs, runs paired in order; None as in `interval`."""
-        bootstrap = self._bootstrap(column, [*runs_a, *runs_b])
-        if bootstrap is None or not {*runs_a, *runs_b} <= set(bootstrap.values):
+        shared = self._shared(column, [*runs_a, *runs_b])
+        if shared is None or not {*runs_a, *runs_b} <= set(shared.values):
             return None
-        return bootstrap.difference(runs_a, runs_b, level=level)
+        return shared.difference(runs_a, runs_b, level=level)
 
-    def drawn(self, benchmark: str) -> Drawn:
+    def found(self, benchmark: str) -> Found:
         """What was computed on a benchmark so far, to hand to `take`."""
-        return Drawn(
-            {key: one for key, one in self._bootstraps.items() if key[0].benchmark == benchmark},
+        return Found(
+            {key: one for key, one in self._intervals.items() if key[0].benchmark == benchmark},
             {column: why for column, why in self._reasons.items() if column.benchmark == benchmark},
         )
 
-    def take(self, drawn: Drawn) -> None:
+    def take(self, found: Found) -> None:
         """Use what another process computed on the same scores."""
-        self._bootstraps |= drawn.bootstraps
-        self._reasons |= drawn.reasons
+        self._intervals |= found.intervals
+        self._reasons |= found.reasons
 
     def why_not(self, column: Column) -> str:
         """Why there is no interval from scores in a column."""
         return self._reasons.get(column, "the scores of a run are missing")
 
-    def _bootstrap(self, column: Column, runs: Sequence[str]) -> SharedReplicates | None:
+    def _shared(self, column: Column, runs: Sequence[str]) -> Intervals | None:
         # Models trained elsewhere have no seeds, so they share no spread over seeds with the runs.
         models = set(runs) <= self._models
         key = (column, models)
-        if key not in self._bootstraps:
+        if key not in self._intervals:
             try:
                 # The products are small: more threads only wait for each other.
                 with threadpool_limits(1):
-                    self._bootstraps[key] = self._draw(column, models)
+                    self._intervals[key] = self._of_column(column, models)
             except UserError as error:
                 self._reasons[column] = str(error)
-                self._bootstraps[key] = None
-        return self._bootstraps[key]
+                self._intervals[key] = None
+        return self._intervals[key]
 
     @cached_property
     def _models(self) -> set[str]:
@@ -138,12 +135,12 @@ class Scores:
         frame = self.rows.evaluation
         return set(frame[frame["head"] == NONE]["run"])
 
-    def _draw(self, column: Column, models: bool) -> SharedReplicates | None:
+    def _of_column(self, column: Column, models: bool) -> Intervals | None:
         frame = self.rows.usable("evaluation")
         frame = frame[frame["run"].isin(self._models) == models]
         chosen = frame[column.rows_in(frame) & frame["value"].notna()]
         if column.metric in ("rank", "tpir"):
-            return self._draw_searches(column, chosen)
+            return self._of_searches(column, chosen)
         scores: dict[str, Ranked | NDArray[Any]] = {}
         metrics: dict[str, Metric] = {}
         protocol: Arrays | None = None
@@ -168,10 +165,8 @@ class Scores:
         if protocol is None or not scores:
             self._reasons.setdefault(column, "no scores that give the numbers of the rows")
             return None
-        return SharedBootstrap(
-            scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
-            metrics=metrics, replicates=self.replicates, groups=_groups(chosen, scores),
-        )  # fmt: skip
+        people = people_of_pairs(*(protocol[name] for name in ("same", "identity_a", "identity_b")))
+        return intervals_of_pairs(scores, people, metrics=metrics, groups=_groups(chosen, scores))
 
     def _ranked(self, run: str, column: Column, arrays: Arrays) -> Ranked:
         """A run's scores, sorted once for all metrics of a benchmark."""
@@ -180,8 +175,8 @@ class Scores:
             self._sorted[key] = Ranked(arrays["scores"], arrays["same"])
         return self._sorted[key]
 
-    def _draw_searches(self, column: Column, chosen: pd.DataFrame) -> SearchBootstrap | None:
-        """The bootstrap of a 1:N number."""
+    def _of_searches(self, column: Column, chosen: pd.DataFrame) -> Intervals | None:
+        """The intervals of a 1:N number."""
         if column.rank is not None:
             metric: SearchMetric = RankShare(column.rank)
         else:
@@ -195,10 +190,9 @@ class Scores:
         if not searches:
             self._reasons.setdefault(column, "no searches that give the numbers of the rows")
             return None
-        return SearchBootstrap(
-            searches, metrics=dict.fromkeys(searches, metric), replicates=self.replicates,
-            groups=_groups(chosen, searches),
-        )  # fmt: skip
+        return intervals_of_searches(
+            searches, metrics=dict.fromkeys(searches, metric), groups=_groups(chosen, searches)
+        )
 
 
 def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
@@ -233,7 +227,7 @@ def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
 
 
 def _whole(arrays: Arrays) -> bool:
-    """Whether a file has what a bootstrap needs, one entry for each pair."""
+    """Whether a file has what intervals need, one entry for each pair."""
     needed = ("scores", "same", "identity_a", "identity_b")
     if any(name not in arrays or arrays[name].ndim != 1 for name in needed):
         return False
@@ -262,7 +256,7 @@ def metric_of(
     """The metric and scores that give a row's value; None where none of the readings does.
 
     Accuracy is judged at each pair's own threshold, or (in a subset) at thresholds chosen again on
-    its other folds. What is bootstrapped must be the number that is printed, so it is computed
+    its other folds. What the interval is of must be the number that is printed, so it is computed
     again and compared.
     """
     readings: list[tuple[Metric, Ranked | NDArray[Any]]] = []
@@ -278,7 +272,7 @@ def metric_of(
             readings.append((Accuracy(folds), scores))
     for metric, values in readings:
         try:
-            computed = metric.bind(values, arrays["same"]).value
+            computed = metric.value(Ranked.of(values, arrays["same"]))
         except UserError:
             continue
         if abs(computed - value) < 1e-6:

@@ -17,91 +17,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from frcore.evaluation.intervals.uncertainty import Estimate
+from frcore.evaluation.intervals.estimates import Estimate
 from frcore.machine import parallel
-from frcore.reporting.tables.table import Mark
-from frcore.results.rows import NONE, Rows, why_few
-from frcore.results.scores import Drawn, Scores
+from frcore.results.column import Column, Mark, Method
+from frcore.results.rows import Rows, why_few
+from frcore.results.scores import Found, Scores
 from frcore.study.config import Study
 
 LEVEL = 0.95
 
 Verdict = Literal["best", "not told apart", "lower", "not compared"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A backbone × head × sampler, by label; or a model trained elsewhere (`Method.of_model`)."""
-
-    backbone: str
-    head: str
-    sampler: str
-
-    @classmethod
-    def of_model(cls, label: str) -> Method:
-        """A model trained elsewhere, of which the whole network is known as `label`."""
-        return cls(label, NONE, NONE)
-
-    @property
-    def is_model(self) -> bool:
-        """Whether it was trained elsewhere, without a head and sampler of the study."""
-        return self.head == NONE
-
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "accuracy_insightface": "accuracy by InsightFace's rule",
-    "val_insightface": "VAL by InsightFace's rule",
-}
-"""Metrics as headings; others are abbreviations, in capitals."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One metric of one benchmark."""
-
-    benchmark: str
-    metric: str
-    far: float | None
-    subset: str
-    rank: int | None = None
-    fpir: float | None = None
-
-    def rows_in(self, frame: pd.DataFrame) -> pd.Series:
-        """True for the rows of `frame` that have this number: the mean over galleries, if any."""
-        chosen = (
-            (frame["benchmark"] == self.benchmark)
-            & (frame["metric"] == self.metric)
-            & (frame["subset"] == self.subset)
-            & frame["gallery"].isna()
-        )
-        for name, asked in (("far", self.far), ("rank", self.rank), ("fpir", self.fpir)):
-            given = frame[name].astype("float64")
-            chosen &= given.isna() if asked is None else np.isclose(given, asked)
-        return chosen
-
-    @property
-    def text(self) -> str:
-        """The metric as a heading, such as 'TAR at FAR 0.001'."""
-        name = METRIC_NAMES.get(self.metric, self.metric.upper())
-        if self.rank is not None:
-            name = f"rank-{self.rank}"
-        at = "" if self.far is None else f" at FAR {self.far:g}"
-        at += "" if self.fpir is None else f" at FPIR {self.fpir:g}"
-        return f"{name}{at}" + ("" if self.subset == "all" else f", {self.subset}")
-
-    @property
-    def title(self) -> str:
-        """The benchmark and the metric."""
-        return f"{self.benchmark}: {self.text}"
-
-    @property
-    def key(self) -> str:
-        """A name for machines: the prefix of its columns in the CSV table."""
-        asked = (value for value in (self.far, self.rank, self.fpir) if value is not None)
-        parts = [self.benchmark, self.metric, *(f"{value:g}" for value in asked)]
-        parts.append("" if self.subset == "all" else self.subset)
-        return ".".join(part for part in parts if part)
 
 
 def _first(metric: str) -> int:
@@ -217,17 +142,17 @@ class Summary:
             )
             for name in self.study.benchmarks
         }
-        for numbers, differences, drawn in parallel.compute(jobs, processes).values():
+        for numbers, differences, found in parallel.compute(jobs, processes).values():
             self._numbers |= numbers
             self._differences |= differences
-            self.scores.take(drawn)
+            self.scores.take(found)
 
     def _of_benchmark(
         self, name: str, own: Sequence[Column]
-    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Drawn]:
+    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Found]:
         numbers = {(m, column): self.cell(m, column) for m in self.methods for column in own}
         differences = {column: self.differences(column) for column in own}
-        return numbers, differences, self.scores.drawn(name)
+        return numbers, differences, self.scores.found(name)
 
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows

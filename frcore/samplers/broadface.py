@@ -56,12 +56,11 @@ class BroadFace(SamplerOver):
 
     @property
     def settled(self) -> bool:
-        """See `Sampler.settled`."""
         full = self._filled == self.size and self._steps >= self.warmup
         return full and super().settled
 
     def no_effect(self, work: Work) -> str:
-        """See `Sampler.no_effect`: the queue is never used, or never full."""
+        """The queue is never used, or never full."""
         images = work.steps * work.batch_size
         if self.size and self.warmup >= work.steps:
             return (
@@ -76,7 +75,7 @@ class BroadFace(SamplerOver):
         return super().no_effect(work)
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
-        """See `Sampler.attach`; allocates the queue."""
+        """Allocates the queue."""
         super().attach(num_classes, dim, seed=seed, shard=shard)
         self._filled = self._next = self._steps = 0
         self.register_buffer("embedding_QD", torch.zeros(self.size, dim))

@@ -25,12 +25,10 @@ class SamplerOver(Sampler):
 
     @property
     def update(self) -> Update:  # type: ignore[override]
-        """The inner sampler's."""
         return self.over.update
 
     @property
     def entry_filter(self) -> EntryFilter | None:  # type: ignore[override]
-        """The inner sampler's."""
         return self.over.entry_filter
 
     @property
@@ -40,24 +38,19 @@ class SamplerOver(Sampler):
 
     @property
     def settled(self) -> bool:
-        """The inner sampler's."""
         return self.over.settled
 
     def no_effect(self, work: Work) -> str:
-        """The inner sampler's."""
         return self.over.no_effect(work)
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
-        """See `Sampler.attach`."""
         super().attach(num_classes, dim, seed=seed, shard=shard)
         self.over.attach(num_classes, dim, seed=seed, shard=shard)
 
     def rows(self, centers: Centers) -> ExtraRows | None:
-        """The inner sampler's extra rows."""
         return self.over.rows(centers)
 
     def columns(self, label_M: Tensor, centers: Centers) -> Tensor | None:
-        """The inner sampler's columns."""
         return self.over.columns(label_M, centers)
 
     def observe(self, embedding_ND: Tensor, label_N: Tensor, centers: Centers) -> None:

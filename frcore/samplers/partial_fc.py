@@ -63,7 +63,7 @@ class PartialFC(Sampler):
         return int(self.rate * self.num_classes) < self.num_classes
 
     def no_effect(self, work: Work) -> str:
-        """See `Sampler.no_effect`: every batch has more classes of its own than the budget."""
+        """Every batch has more classes of its own than the budget."""
         budget, fewest = int(self.rate * work.classes), -(-work.batch_size // work.largest)
         if self.rate == 0 or budget > fewest:
             return ""
@@ -75,7 +75,6 @@ class PartialFC(Sampler):
         )
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
-        """See `Sampler.attach`."""
         super().attach(num_classes, dim, seed=seed, shard=shard)
         self.random = OwnGenerator(seed, shard) if shard else OwnGenerator(seed)
         self._steps = 0

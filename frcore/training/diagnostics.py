@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +18,16 @@ from torch import Tensor
 
 from frcore.classifier import Classifier
 from frcore.data.prepared.folder import Prepared
+from frcore.records.diagnostics import (
+    CenterAngles,
+    ConflictRow,
+    Conflicts,
+    CosineHistogram,
+    DiagnosticsRecord,
+    Group,
+)
 from frcore.training.center_search import CenterSearch, search_centers
-from frcore.training.touches import CenterTouches
+from frcore.training.class_counts import CenterTouches
 
 CONFLICT_COSINES = (0.3, 0.4, 0.5, 0.6)
 """Thresholds above which two centres are suspected to be one person."""
@@ -110,11 +117,11 @@ def frequency_groups(images_C: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]
     return {"head": head, "middle": ~tail & ~head, "tail": tail}
 
 
-def epoch_figures(classifier: Classifier) -> dict[str, float | None] | None:
-    """Angles between the centres now, degrees; None above `LARGEST_EPOCH_SEARCH` classes."""
+def center_angles(classifier: Classifier) -> CenterAngles | None:
+    """Angles between the centres now; None above `LARGEST_EPOCH_SEARCH` classes."""
     if classifier.num_classes > LARGEST_EPOCH_SEARCH:
         return None
-    return _angle_figures(search_centers(classifier.read_centers()))
+    return _center_angles(search_centers(classifier.read_centers()))
 
 
 def diagnose_run(
@@ -122,8 +129,8 @@ def diagnose_run(
     touches: CenterTouches,
     classes: TrainingClasses,
     angle_C: Tensor | None = None,
-) -> dict[str, Any]:
-    """The content of `diagnostics.json` without the run's name; see docs/formats.md.
+) -> DiagnosticsRecord:
+    """What `diagnostics.json` has, without the run's name.
 
     Args:
         classifier: after training.
@@ -133,8 +140,7 @@ def diagnose_run(
             none; None: not recorded.
     """
     count = classifier.num_classes
-    record: dict[str, Any] = {"classes": count, "centers": None, "notes": []}
-    search = None
+    search, notes = None, []
     if count <= LARGEST_SEARCH:
         person = classes.person
         person_C = None if person is None else torch.from_numpy(person)
@@ -144,19 +150,23 @@ def diagnose_run(
             edges=HISTOGRAM_EDGES,
             person_C=None if person_C is None else person_C.to(classifier.centers.device),
         )
-        record["centers"] = _angle_figures(search)
     else:
-        record["notes"].append(
+        notes.append(
             f"Angles between centres and conflicts were not computed: {count:,} classes, and the "
             f"exact search over all pairs stops at {LARGEST_SEARCH:,}."
         )
-    record["groups"] = _groups(touches, classes, search, angle_C)
-    record["conflicts"] = None if search is None else _conflicts(search, classes)
-    return record
+    return DiagnosticsRecord(
+        classes=count,
+        centers=None if search is None else _center_angles(search),
+        notes=notes,
+        groups=_groups(touches, classes, search, angle_C),
+        conflicts=None if search is None else _conflicts(search, classes),
+    )
 
 
-def _angle_figures(search: CenterSearch) -> dict[str, float | None]:
-    return {**_nearest_figures(search.nearest_C), "mean_angle": _or_none(search.mean_angle)}
+def _center_angles(search: CenterSearch) -> CenterAngles:
+    mean = search.mean_angle if math.isfinite(search.mean_angle) else None
+    return CenterAngles(**_nearest_figures(search.nearest_C), mean_angle=mean)
 
 
 def _nearest_figures(nearest_C: Tensor) -> dict[str, float | None]:
@@ -183,18 +193,14 @@ def _target_figures(angle_C: Tensor | None, mask_C: NDArray[np.bool_]) -> dict[s
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _groups(
     touches: CenterTouches,
     classes: TrainingClasses,
     search: CenterSearch | None,
     angle_C: Tensor | None,
-) -> list[dict[str, Any]]:
+) -> list[Group]:
     """Means per class of each frequency group."""
-    count_C = {name: count.cpu().numpy() for name, count in touches.state().items()}
+    count_C = {name: count.cpu().numpy() for name, count in touches.state_dict().items()}
     images_C = classes.images
     rows = []
     for name, mask_C in frequency_groups(images_C).items():
@@ -205,42 +211,42 @@ def _groups(
         if search is not None:
             nearest_C = search.nearest_C[torch.from_numpy(mask_C)]
         rows.append(
-            {
-                "group": name,
-                "classes": int(mask_C.sum()),
-                "images_low": int(images_C[mask_C].min()),
-                "images_high": int(images_C[mask_C].max()),
-                "images": float(images_C[mask_C].mean()),
-                "positive": float(positive.mean()),
-                "queue": float(count_C["queue_C"][mask_C].mean()),
-                "passive": float(passive.mean()),
-                "passive_per_positive": float(passive.sum() / total) if total else None,
+            Group(
+                group=name,
+                classes=int(mask_C.sum()),
+                images_low=int(images_C[mask_C].min()),
+                images_high=int(images_C[mask_C].max()),
+                images=float(images_C[mask_C].mean()),
+                positive=float(positive.mean()),
+                queue=float(count_C["queue_C"][mask_C].mean()),
+                passive=float(passive.mean()),
+                passive_per_positive=float(passive.sum() / total) if total else None,
                 **_nearest_figures(nearest_C),
                 **_target_figures(angle_C, mask_C),
-            }
+            )
         )
     return rows
 
 
-def _conflicts(search: CenterSearch, classes: TrainingClasses) -> dict[str, Any]:
+def _conflicts(search: CenterSearch, classes: TrainingClasses) -> Conflicts:
     """Pairs of close centres, and how many of them are one person where that is known."""
     known = classes.split_pairs
-    rows: list[dict[str, Any]] = []
+    rows = []
     for k, (cosine, pairs) in enumerate(zip(CONFLICT_COSINES, search.pairs, strict=True)):
         same = None if search.same_person is None else search.same_person[k]
         rows.append(
-            {
-                "cosine": cosine,
-                "pairs": pairs,
-                "same_person": same,
-                "precision": same / pairs if same is not None and pairs else None,
-                "recall": same / known if same is not None and known else None,
-            }
+            ConflictRow(
+                cosine=cosine,
+                pairs=pairs,
+                same_person=same,
+                precision=same / pairs if same is not None and pairs else None,
+                recall=same / known if same is not None and known else None,
+            )
         )
     of_one = search.same_histogram
-    histogram = {
-        "edges": list(HISTOGRAM_EDGES),
-        "pairs": list(search.histogram),
-        "same_person": None if of_one is None else list(of_one),
-    }
-    return {"split_pairs": known, "rows": rows, "histogram": histogram}
+    histogram = CosineHistogram(
+        edges=list(HISTOGRAM_EDGES),
+        pairs=list(search.histogram),
+        same_person=None if of_one is None else list(of_one),
+    )
+    return Conflicts(split_pairs=known, rows=rows, histogram=histogram)

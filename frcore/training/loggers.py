@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from frcore.errors import UserError
 from frcore.files import read_json, write_json
+from frcore.records.metrics import Event
 from frcore.study.expansion import RunSpec
 from frcore.study.section import dotted
 
@@ -164,10 +165,10 @@ class Loggers:
         """End with every tracker."""
         self._each("close", lambda _, tracker: tracker.close())
 
-    def event(self, event: str, values: Mapping[str, Any], step: int) -> None:
+    def event(self, event: Event, step: int) -> None:
         """Hand the figures of a `step` or `epoch` event of `metrics.jsonl` on."""
         if self._trackers:
-            figures = _figures(values, "epoch/" if event == "epoch" else "")
+            figures = _figures(event.line(), "epoch/" if event.kind == "epoch" else "")
             self._each("log", lambda _, tracker: tracker.figures(figures, step))
 
     def _each(self, what: str, action: Callable[[str, Tracker], None]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import platform
@@ -18,11 +17,12 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from frcore.errors import UserError
+from frcore.files import as_json
 from frcore.machine.faults import refusals_told
 from frcore.machine.processes import Owner, this_process
+from frcore.records.run import LockRecord
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,13 @@ class RunLock:
     def __enter__(self) -> RunLock:
         """Take the folder."""
         self._handle = self._open()
-        owner = this_process()._asdict()
-        about = {
-            "machine": platform.node(),
-            "job": os.environ.get("SLURM_JOB_ID"),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        self._text = json.dumps({**owner, **about}, indent=2).encode() + b"\n"
+        record = LockRecord(
+            **this_process()._asdict(),
+            machine=platform.node(),
+            job=os.environ.get("SLURM_JOB_ID"),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._text = as_json(record.model_dump()).encode()
         try:
             with refusals_told(self.path):
                 os.ftruncate(self._handle, 0)
@@ -149,11 +149,11 @@ class RunLock:
             return os.fstat(file.fileno()).st_mtime_ns
 
     def _holder(self) -> str:
-        record = {"machine": "?", "pid": "?", "since": "?", "job": None, **_record(self.path)}
-        job = f" (Slurm job {record['job']})" if record["job"] else ""
+        record = _record(self.path)
+        job = f" (Slurm job {record.job})" if record.job else ""
         return (
-            f"{self.path.parent} is being trained by process {record['pid']} on "
-            f"{record['machine']}{job} since {record['since']}"
+            f"{self.path.parent} is being trained by process {record.pid or '?'} on "
+            f"{record.machine or '?'}{job} since {record.since or '?'}"
         )
 
     def _busy(self) -> BusyError:
@@ -172,18 +172,17 @@ class RunLock:
 def holder(folder: Path) -> Owner | None:
     """Whose the run folder is, or was when it was killed; None where nobody says so."""
     record = _record(folder / NAME)
-    try:
-        return Owner(str(record["host"]), int(record["pid"]), int(record["started"]))
-    except (KeyError, TypeError, ValueError):
+    if record.host is None or record.pid is None or record.started is None:
         return None
+    return Owner(record.host, record.pid, record.started)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Path) -> LockRecord:
+    """What the lock's file says; nothing where it cannot be read."""
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        return LockRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return LockRecord()
 
 
 def _lock(handle: int) -> bool:

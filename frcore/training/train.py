@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError, check_classes, listed
-from frcore.files import refuse_overlap, sha256_of_json, write_json
+from frcore.files import refuse_overlap, sha256_of_json
 from frcore.machine.faults import RefusedError, refusal
+from frcore.machine.leases import lease_gpu
 from frcore.machine.lifetime import Stopped
 from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
 from frcore.provenance.stages import run_code
+from frcore.records.base import Environment
+from frcore.records.metrics import StartEvent, StepEvent
+from frcore.records.run import FailureRecord, ResultRecord, RunRecord, TrainingData
 from frcore.study.expansion import RunSpec
-from frcore.training.checkpoint import (
-    read_checkpoint,
-    restore,
-    save_checkpoint,
-    save_model,
-)
+from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
@@ -79,21 +79,20 @@ def _train_alone(
     (out / FAILURE).unlink(missing_ok=True)
     try:
         training = spec.training
-        with _device(spec), reproducible(spec.seed, training.threads, training.device):
+        with _leased(training.device), reproducible(spec.seed, training.threads, training.device):
             return _train(spec, Prepared.open(data, place=place), out, lock)
     except BusyError:
         raise  # the folder is another's now, and so is what is told in it
     except Exception as caught:
         error = refusal(caught, out) or caught
-        failure = {
-            "id": spec.id,
-            "spec_hash": spec.hash,
-            "status": "failed",
-            "error": str(error) or type(error).__name__,
-            "diagnosis": error.diagnosis if isinstance(error, TrainingFailedError) else None,
-        }
+        failure = FailureRecord(
+            id=spec.id,
+            spec_hash=spec.hash,
+            error=str(error) or type(error).__name__,
+            diagnosis=error.diagnosis if isinstance(error, TrainingFailedError) else None,
+        )
         with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
-            write_json(out / FAILURE, failure)
+            failure.write(out / FAILURE)
         if error is caught:
             raise
         raise error from caught
@@ -127,22 +126,23 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
     loggers = Loggers(spec, out)
     folder = begin(out)
-    write_json(folder / "run.json", _run_record(spec, prepared))
+    _run_record(spec, prepared).write(folder / "run.json")
     metrics = MetricsFile(
         folder / "metrics.jsonl",
         lines=state["metrics"] if state else "",
-        listener=lambda event, values: loggers.event(event, values, trainer.step),
+        listener=lambda event: loggers.event(event, trainer.step),
     )
     is_new, state = state is None, None  # lets go of the file
     with contextlib.closing(metrics), loggers, _told_how_to_go_on(trainer, checkpoint):
         if is_new:
             metrics.write(
-                "start",
-                id=spec.id,
-                images=prepared.manifest.images,
-                identities=prepared.num_classes,
-                steps_per_epoch=len(batches),
-                angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
+                StartEvent(
+                    id=spec.id,
+                    images=about.images,
+                    identities=prepared.num_classes,
+                    steps_per_epoch=len(batches),
+                    angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
+                )
             )
         tell = _teller(trainer, console)
         while not trainer.is_finished:
@@ -166,23 +166,21 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any
     save_model(folder / "model.pt", spec, trainer.backbone)
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
     found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
-    record = {"id": spec.id, "spec_hash": spec.hash, "steps": trainer.step, **found}
-    write_json(folder / "diagnostics.json", record)
+    found.id, found.spec_hash, found.steps = spec.id, spec.hash, trainer.step
+    found.write(folder / "diagnostics.json")
     images = trainer.step * min(spec.training.batch_size, prepared.manifest.images)
-    result = {
-        "id": spec.id,
-        "spec_hash": spec.hash,
-        "status": "ok",
-        "epochs": trainer.epoch,
-        "steps": trainer.step,
-        "seconds": trainer.seconds,
-        "images_per_second": images / trainer.seconds,
-        "final_loss": trainer.epoch_loss,
-        "backend": trainer.backend_name,
-        "parameters": sum(p.numel() for p in trainer.backbone.parameters()),
-    }
-    write_json(folder / RESULT, result)
-    return result
+    result = ResultRecord(
+        id=spec.id,
+        spec_hash=spec.hash,
+        epochs=trainer.epoch,
+        steps=trainer.step,
+        seconds=trainer.seconds,
+        images_per_second=images / trainer.seconds,
+        final_loss=trainer.epoch_loss,
+        backend=trainer.backend_name,
+        parameters=sum(p.numel() for p in trainer.backbone.parameters()),
+    )
+    return result.write(folder / RESULT)
 
 
 @contextlib.contextmanager
@@ -202,43 +200,43 @@ def _told_how_to_go_on(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
         raise
 
 
-def _teller(trainer: Trainer, console: Console) -> Callable[[dict[str, Any]], None]:
+def _teller(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:
     """Says now and then how far the training is, from each logged step's figures."""
     epochs = trainer.spec.training.epochs
     started, first, said = time.perf_counter(), trainer.step, time.perf_counter()
 
-    def tell(record: dict[str, Any]) -> None:
+    def tell(event: StepEvent) -> None:
         nonlocal said
         now = time.perf_counter()
-        if now - said < SECONDS_BETWEEN_LINES and not float(record["epoch"]).is_integer():
+        if now - said < SECONDS_BETWEEN_LINES and not float(event.epoch or 0.5).is_integer():
             return
         said = now
         steps_left = epochs * len(trainer.batches) - trainer.step
         left = (now - started) / (trainer.step - first) * steps_left
         console.print(
-            f"{trainer.spec.id}: epoch {record['epoch']:.1f}/{epochs}  loss {record['loss']:.3f}  "
-            f"target angle {record['target_angle']:.1f}°  scale {record['scale']:.2f}  "
-            f"{record['images_per_second']:.0f} images/s  {left:.0f} s left",
+            f"{trainer.spec.id}: epoch {event.epoch:.1f}/{epochs}  loss {event.loss:.3f}  "
+            f"target angle {event.target_angle:.1f}°  scale {event.scale:.2f}  "
+            f"{event.images_per_second:.0f} images/s  {left:.0f} s left",
             highlight=False,
         )
 
     return tell
 
 
-def _run_record(spec: RunSpec, prepared: Prepared) -> dict[str, Any]:
-    manifest = prepared.manifest
-    return {
-        "id": spec.id,
-        "spec": spec.model_dump(mode="json"),
-        "spec_hash": spec.hash,
-        "data": {
-            "content_sha256": manifest.content_sha256,
-            "spec_hash": manifest.spec_hash,
-            "images": manifest.images,
-            "identities": manifest.identities,
-        },
-        "environment": environment(spec.training.device),
-    }
+def _run_record(spec: RunSpec, prepared: Prepared) -> RunRecord:
+    about = prepared.manifest
+    return RunRecord(
+        id=spec.id,
+        spec=spec.model_dump(mode="json"),
+        spec_hash=spec.hash,
+        data=TrainingData(
+            content_sha256=about.content_sha256,
+            spec_hash=about.spec_hash,
+            images=about.images,
+            identities=about.identities,
+        ),
+        environment=Environment(**environment(spec.training.device)),
+    )
 
 
 def _check_data(spec: RunSpec, prepared: Prepared) -> None:
@@ -258,17 +256,10 @@ def _check_data(spec: RunSpec, prepared: Prepared) -> None:
 
 
 @contextlib.contextmanager
-def _device(spec: RunSpec) -> Iterator[None]:
+def _leased(device: str) -> Iterator[None]:
     """The device of the run: for a GPU, a lease of one that nobody else uses."""
-    if spec.training.device == "cpu":
-        yield
-        return
-    from frcore.machine.leases import lease_gpu
-
-    with lease_gpu(exclusive=True):
-        import torch
-
-        if not torch.cuda.is_available():
+    with lease_gpu(device, exclusive=True):
+        if device != "cpu" and not torch.cuda.is_available():
             raise UserError(
                 "training.device is 'cuda' but torch sees no GPU; run `frcore doctor`, or set "
                 "training.device to 'cpu'"

@@ -39,6 +39,7 @@ def settle(backbone: torch.nn.Module) -> torch.nn.Module:
     return backbone.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_faces_to_embeddings_and_trains_every_parameter(name: str) -> None:
     backbone = build(name)
@@ -69,6 +70,7 @@ def test_one_image_at_a_time_gives_the_same_embedding_as_a_batch(name: str) -> N
     assert (together[0] - together[1]).norm() > 1e-3 * together[0].norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_seed_decides_the_initial_weights_and_a_state_dict_restores_them(name: str) -> None:
     first, again, other = build(name, 0), build(name, 0), build(name, 1)

@@ -43,6 +43,7 @@ def test_parameters_equal_those_of_arcface_torch(name: str, published: float) ->
     assert round(millions(build(name)), 2) == published
 
 
+@pytest.mark.slow
 def test_width_one_is_the_network_of_the_mobilefacenet_paper() -> None:
     # arXiv:1804.07573, table 2: 0.99 M parameters and 221 M multiply-adds, at dim 128; the paper
     # does not say whether it counts the PReLUs and BNs, which are 3 % of ours.
@@ -51,6 +52,7 @@ def test_width_one_is_the_network_of_the_mobilefacenet_paper() -> None:
     assert giga_multiplications(paper) == pytest.approx(0.221, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [
@@ -66,6 +68,7 @@ def test_multiplications_equal_those_of_insightface_models(name: str, published:
     assert 0.997 * published < ours < published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     # arcface_torch names its models by them: "ViT-T-1.5G", "ViT-B-11G" (README, WebFace42M).
     ("model", "published", "digits"),

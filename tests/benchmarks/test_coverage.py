@@ -18,7 +18,7 @@ def small() -> pd.DataFrame:
     (pairs,) = (design for design in designs() if design.name == "pairs")
     design = Design(pairs.name, "", pairs.pairs, pairs.images, pairs.noise, (1, MIN_FALSE_ACCEPTS))
     names = [f"TAR, k = {count}" for count in design.counts]
-    found = coverage(design, 100, 200, names, seeds=1, truth_people=100_000)
+    found = coverage(design, 100, names, seeds=1, truth_people=100_000)
     return found.set_index("false_accepts")
 
 
@@ -28,6 +28,7 @@ def consistent(row: pd.Series) -> bool:
     return bool(stats.binomtest(int(row["held"]), int(row["repetitions"]), 0.95).pvalue > 1e-3)
 
 
+@pytest.mark.slow
 def test_the_fewest_false_accepts_with_an_interval_are_enough(small: pd.DataFrame):
     assert small.loc[MIN_FALSE_ACCEPTS, "given"]
     assert consistent(small.loc[MIN_FALSE_ACCEPTS])

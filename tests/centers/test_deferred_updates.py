@@ -61,8 +61,19 @@ def train(classifier, sgd, batches):
     return torch.stack(losses)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+PAIRS = [
+    pytest.param(
+        sampler,
+        setting,
+        id=f"{sampler}-setting{index}",
+        marks=() if 0 in (index, SAMPLERS.index(sampler)) else pytest.mark.slow,
+    )
+    for sampler in SAMPLERS
+    for index, setting in enumerate(SETTINGS)
+]
+
+
+@pytest.mark.parametrize(("sampler", "setting"), PAIRS)
 def test_lazy_is_torch_sgd_on_every_row(sampler, setting, monkeypatch):
     """Also across the horizon, under a schedule, and for losses, which see the rows in between."""
     monkeypatch.setattr(deferred_updates, "HORIZON", 13)

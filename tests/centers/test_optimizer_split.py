@@ -97,6 +97,7 @@ def test_without_momentum_split_centres_are_float32_centres_exactly(update, deca
     assert_close(pair[1].centers.float(), centers_of(pair[0]), rtol=2.0**-8, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", SOME_UPDATES)
 def test_rounded_momentum_stays_close_and_has_no_bias(update):
     """25 steps of equal gradients. Measured: 0.3 to 0.45 % of the way, and a quarter of that, 0.07
@@ -166,6 +167,7 @@ def train(classifier, steps, *, seed=0, momentum=0.9, sgd=None, first=0):
     return torch.tensor(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", SOME_UPDATES)
 def test_training_goes_the_same_way(update):
     """25 real steps: the centres end within 1.5 % of the way they went (measured: 0.5 to 0.6 %).

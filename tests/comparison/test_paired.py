@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frcore.comparison.paired import enough, family_level, paired_numbers
+from frcore.comparison.paired import family_level, paired_numbers
 from frcore.comparison.results import Number
 from frcore.errors import UserError
 from frcore.results.rows import collect
@@ -75,6 +75,7 @@ def test_the_mean_over_samplers_is_one_more_number(tmp_path):
     assert "4 runs" in mean.method
 
 
+@pytest.mark.slow
 def test_what_both_cannot_give_does_not_widen_the_others(tmp_path):
     numbers = compared(tmp_path)
     # Of three FARs the templates resolve two, one of them with two false accepts.
@@ -91,11 +92,7 @@ def test_what_both_cannot_give_does_not_widen_the_others(tmp_path):
         compared(tmp_path, metrics=["templates.tar.1"])
 
 
-def test_the_ends_are_no_single_draw():
-    for count in (1, 6, 40):
-        assert enough(count) * (1 - family_level(count)) / 2 == pytest.approx(5, abs=0.1)
-
-
+@pytest.mark.slow
 def test_a_planted_loss_is_a_regression_and_a_gain_is_better(tmp_path):
     for skill, verdict in ((0.2, "regression"), (0.9, "better")):
         study = {"seeds": [0, 1, 2]}

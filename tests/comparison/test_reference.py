@@ -50,6 +50,7 @@ def lowered(rows: Rows, head: str, points: float, **columns: object) -> Rows:
     return replace(rows, evaluation=frame.assign(**columns))
 
 
+@pytest.mark.slow
 def test_nothing_changed_is_no_difference(rows, tmp_path):
     found = numbers(rows, read_reference(keep(rows, tmp_path)))
     assert len(found) == 2 * 2
@@ -82,6 +83,7 @@ def test_the_width_is_that_of_a_pooled_t_test(rows, tmp_path):
     assert found.difference == pytest.approx(difference)
 
 
+@pytest.mark.slow
 def test_other_test_people_widen_it(rows, tmp_path):
     then = read_reference(keep(lowered(rows, "arcface", 0, data_sha256="another"), tmp_path))
     apart = {(n.head, n.key): n for n in numbers(rows, then)}

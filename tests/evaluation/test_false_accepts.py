@@ -14,7 +14,7 @@ from frcore.evaluation.false_accepts import (
     lowest_far,
     why_no_interval,
 )
-from frcore.evaluation.identification import Searches
+from frcore.evaluation.identification import FoundProbes, Searches
 from frcore.evaluation.insightface import insightface_rows
 from frcore.evaluation.intervals.uncertainty import (
     Accuracy,
@@ -22,8 +22,7 @@ from frcore.evaluation.intervals.uncertainty import (
     interval_of_mean,
     paired_difference,
 )
-from frcore.evaluation.judge import accuracy_rows, tar_rows
-from frcore.evaluation.judge_search import FoundProbes, all_search_rows
+from frcore.evaluation.judge import accuracy_rows, all_search_rows, tar_rows
 from frcore.evaluation.metrics import allowed_false_accepts, tar_at_far
 from frcore.evaluation.protocol import ScoredPairs
 
@@ -69,7 +68,7 @@ def test_the_fars_of_a_pair_benchmark_follow_from_its_impostors(impostors, fars)
 
 def test_a_row_of_few_false_accepts_has_a_value_and_no_interval(rng):
     pairs = scored(rng)
-    few, enough = tar_rows(pairs, "all", [1e-3, 1e-2], 200)
+    few, enough = tar_rows(pairs, "all", [1e-3, 1e-2])
     expected = tar_at_far(pairs.scores[pairs.same], pairs.scores[~pairs.same], 1e-3)
     assert (few["value"], few["false_accepts"]) == (expected.tar, 1)
     assert [few[name] for name in ("low", "high", "level", "method", "se_test")] == [None] * 5
@@ -89,9 +88,9 @@ def test_no_function_gives_an_interval_on_few_false_accepts(rng):
             scores = [pairs.scores] * (1 + (ask is paired_difference))
             if refused:
                 with pytest.raises(UserError, match="allows 9 false accepts"):
-                    ask(*scores, *given, metric=TarAt(far), replicates=100)
+                    ask(*scores, *given, metric=TarAt(far))
             else:
-                ask(*scores, *given, metric=TarAt(far), replicates=100)
+                ask(*scores, *given, metric=TarAt(far))
 
 
 def no_pairs(rng):
@@ -110,7 +109,7 @@ ONE_SIDED = {
 def test_pairs_of_one_kind_give_rows_without_a_value_that_say_why(kind, rng):
     make, reason = ONE_SIDED[kind]
     pairs = make(rng)
-    rows = accuracy_rows(pairs, "all", 200).rows + tar_rows(pairs, "all", FARS, 200)
+    rows = accuracy_rows(pairs, "all").rows + tar_rows(pairs, "all", FARS)
     rows += insightface_rows(pairs)
     assert [row["metric"] for row in rows][:4] == ["accuracy", "tar", "tar", "tar"]
     for row in rows:
@@ -132,7 +131,7 @@ def searches(rng, mated):
 )
 def test_searches_of_one_kind_and_people_all_seen(mated, reasons, rng):
     found = FoundProbes({1: searches(rng, np.full(200, mated))}, np.ones(200, bool))
-    rows = all_search_rows(found, 200)
+    rows = all_search_rows(found)
     assert [row["subset"] for row in rows] == ["all"] * 4 + ["unseen"] * 4
     for row in rows[:4]:
         reason = reasons[row["metric"] == "tpir"]
@@ -143,7 +142,7 @@ def test_searches_of_one_kind_and_people_all_seen(mated, reasons, rng):
 
 def test_tpir_of_few_false_positives_has_no_interval(rng):
     mated = np.arange(1600) % 2 == 0
-    rows = all_search_rows(FoundProbes({1: searches(rng, mated)}, np.zeros(1600, bool)), 200)
+    rows = all_search_rows(FoundProbes({1: searches(rng, mated)}, np.zeros(1600, bool)))
     low, high = (row for row in rows if row["metric"] == "tpir")
     assert (low["fpir"], high["fpir"]) == (0.01, 0.1)
     assert low["value"] is not None
@@ -160,7 +159,7 @@ def test_an_interval_near_100_percent_has_a_width(rng):
     lowest = np.flatnonzero(pairs.same)[np.argmin(scores[pairs.same])]
     barred = np.sort(scores[~pairs.same])[-11]
     scores[lowest] = barred + 1e-3
-    estimate = interval_of_mean(scores, *given, metric=TarAt(10 / 400), replicates=400)
+    estimate = interval_of_mean(scores, *given, metric=TarAt(10 / 400))
     assert (estimate.value, estimate.high) == (1, 1)
     assert estimate.se_test > 0
     # Twenty people, none of whom failed, do not rule out a rate of failures of 16 % (Wilson).
@@ -174,7 +173,7 @@ def test_a_single_failure_does_not_make_an_interval_narrower_than_none(rng):
     wrong = right.copy()
     wrong[np.flatnonzero(pairs.same)[0]] = -1.0
     lows = [
-        interval_of_mean(scores, *given, metric=Accuracy(None, 0.0), replicates=400).low
+        interval_of_mean(scores, *given, metric=Accuracy(None, 0.0)).low
         for scores in (right, wrong)
     ]
     assert lows[1] <= lows[0] + 0.08

@@ -11,13 +11,13 @@ from sklearn.metrics import top_k_accuracy_score
 from frcore.errors import UserError
 from frcore.evaluation.identification import (
     Searches,
-    UnresolvableFPIR,
     cmc,
     rank_share,
     search,
     tpir_at_fpir,
 )
-from frcore.evaluation.intervals.search_bootstrap import RankShare, SearchBootstrap, TpirAt
+from frcore.evaluation.inputs import UnresolvableFAR
+from frcore.evaluation.intervals.uncertainty import RankShare, TpirAt, intervals_of_searches
 from frcore.evaluation.templates import normalise
 
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_searched_is_refused(problem):
         rank_share(found, 0)
     with pytest.raises(UserError, match="between 0 and 1"):
         tpir_at_fpir(found, 1.0)
-    with pytest.raises(UnresolvableFPIR, match="at least 1,000: ask for"):
+    with pytest.raises(UnresolvableFAR, match="at least 1,000 non-mated searches: ask for"):
         tpir_at_fpir(found, 1e-3)
 
 
@@ -165,48 +165,33 @@ def two_galleries(rng, people, spread=0.6):
     return galleries
 
 
-@pytest.mark.parametrize("metric", [RankShare(1), TpirAt(0.05)])
-def test_weights_mean_copies_of_the_people(metric, rng):
-    """A replicate is the plain metric of the searches of the drawn people, each so often."""
-    from frcore.evaluation.intervals.search_bootstrap import SearchWeights
-
-    [searches, _] = two_galleries(rng, 40)
-    drawn = rng.integers(0, 4, (40, 30)).astype(np.float32)
-    values = metric.values(searches, SearchWeights(drawn, searches.person, searches.mated))
-    for column, value in zip(drawn.T.astype(int), values, strict=True):
-        rows = np.repeat(np.arange(searches.mated.size), column[searches.person])
-        assert value == pytest.approx(metric.value(searches.take(rows)))
-
-
-def test_an_interval_holds_its_value_and_differences_share_draws(rng):
+def test_an_interval_holds_its_value_and_differences_share_people(rng):
     one, other = two_galleries(rng, 60), two_galleries(rng, 60)
     runs = {"a": one, "b": one, "c": other}
-    bootstrap = SearchBootstrap(runs, metrics=dict.fromkeys(runs, TpirAt(0.1)), replicates=300)
+    shared = intervals_of_searches(runs, metrics=dict.fromkeys(runs, TpirAt(0.1)))
     for run in runs:
-        estimate = bootstrap.mean([run])
+        estimate = shared.mean([run])
         assert estimate.low < estimate.value < estimate.high
         assert estimate.value == np.mean([tpir_at_fpir(g, 0.1).tar for g in runs[run]])
         assert (estimate.people, estimate.pairs) == (60, 480)
-    assert bootstrap.difference(["a"], ["b"]).se_test == 0
-    assert bootstrap.difference(["a"], ["c"]).se_test > 0
+    assert shared.difference(["a"], ["b"]).se_test == 0
+    assert shared.difference(["a"], ["c"]).se_test > 0
     with pytest.raises(UserError, match="different searches"):
-        SearchBootstrap({"a": one, "b": one[:1]}, metrics=dict.fromkeys("ab", RankShare(1)))
+        intervals_of_searches({"a": one, "b": one[:1]}, metrics=dict.fromkeys("ab", RankShare(1)))
     few = [g.take(g.person < 9) for g in one]
     with pytest.raises(UserError, match="too few"):
-        SearchBootstrap({"a": few}, metrics={"a": RankShare(1)})
+        intervals_of_searches({"a": few}, metrics={"a": RankShare(1)})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", [RankShare(1), TpirAt(0.2)])
-def test_coverage_is_near_nominal_and_drawing_searches_is_too_sure(metric, rng):
+def test_coverage_is_near_nominal_and_searches_as_if_independent_are_too_sure(metric, rng):
     truth = np.mean([metric.value(g) for g in two_galleries(rng, 200_000)])
     held, ratios = 0, []
     for simulation in range(250):
         galleries = two_galleries(rng, 60)
         runs = {"run": galleries}
-        estimate = SearchBootstrap(
-            runs, metrics={"run": metric}, replicates=200, rng_seed=simulation
-        ).mean(["run"])
+        estimate = intervals_of_searches(runs, metrics={"run": metric}).mean(["run"])
         held += not estimate.excludes(truth)
         if simulation < 60:
             values = []

@@ -13,6 +13,9 @@ from tests.contract_cases import HEAD_CASES
 from tests.golden.problem import FIGURES, Row
 
 FOLDER = Path(__file__).parent
+HEADS = ("adacos", "elasticface", "sphereface2")
+"""A scale that follows the columns, margins that are drawn, and a bias that is learned."""
+
 SAMPLERS = ("full", "partial_fc-.6", "filter-zero", "broadface-7-over-partial_fc")
 AGAIN = "python -m tests.golden.make"
 

@@ -1,6 +1,6 @@
 """Write the golden trajectories anew: `python -m tests.golden.make [HEAD ...]`, all by default.
 
-A minute or two. What changed is to be read in `git diff tests/golden`, and to be wanted.
+Some seconds. What changed is to be read in `git diff tests/golden`, and to be wanted.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import sys
 import torch
 from rich.console import Console
 
-from frcore.heads import HEADS
-from tests.golden.files import Golden, Spread, cases_of, largest_deviation, path_of, write
+from tests.golden.files import HEADS, Golden, Spread, cases_of, largest_deviation, path_of, write
 from tests.golden.problem import ON_A_CPU, Row, replay
 
 AGREE = 1e-8

@@ -39,6 +39,7 @@ def test_quality_and_target_by_hand(norm, quality):
     assert head.target(batch.cosine_N, batch).item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "name"), [(1e-9, "arcface"), (20.0, "cosface")])
 def test_the_heads_between_which_it_lies(norm, name):
     """The paper: a quality of −1 is ArcFace, 0 is CosFace, with the same m."""

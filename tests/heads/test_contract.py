@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import product
 
 import pytest
 import torch
@@ -12,7 +13,17 @@ from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import HEADS, build_head
 from frcore.samplers import SAMPLERS
-from tests.contract_cases import HEAD_CASES, SAMPLER_CASES, batches, make_classifier, slow_sampler
+from tests.contract_cases import (
+    ALL_THERE_IS,
+    CASES,
+    HEAD_CASES,
+    KINDS,
+    SAMPLER_CASES,
+    batches,
+    make_classifier,
+    pairs,
+    slow_sampler,
+)
 from tests.slow_heads import SLOW_HEADS, slow_head
 from tests.slow_reference import SlowClassifier
 
@@ -34,23 +45,18 @@ def opposed(batch, centers):
     return x, labels
 
 
-# Every case under two samplers, which between them do all there is to do, and the heads with most
-# and least state under every one; the other pairs of head and sampler are in the slow tier.
-PAIRS = [
-    pytest.param(
-        head,
-        sampler,
-        marks=[]
-        if head in ("cosface", "adacos") or sampler in ("full", "broadface-7-over-partial_fc")
-        else pytest.mark.slow,
-    )
-    for head in HEAD_CASES
-    for sampler in SAMPLER_CASES
-    if head in HEADS or sampler in ("full", "broadface-7-over-partial_fc")
-]
+QUEUE = "broadface-7-over-partial_fc"
+# AdaCos looks at the columns and BroadFace's rows, and carries what it saw to the next step.
+UNDER_EVERY_SAMPLER = list(product(["adacos"], SAMPLER_CASES))
 
 
-@pytest.mark.parametrize(("head", "sampler"), PAIRS)
+@pytest.mark.parametrize(
+    ("head", "sampler"),
+    pairs(
+        [*product(HEAD_CASES, ["full"]), *product(HEADS, [QUEUE]), *UNDER_EVERY_SAMPLER],
+        slow=list(product(HEAD_CASES, [QUEUE, ALL_THERE_IS])),
+    ),
+)
 def test_steps_match_the_slow_formula(head, sampler):
     """Value, all gradients, active columns and state, over steps that move centres and head."""
     fast = make_classifier(head, sampler)
@@ -83,12 +89,11 @@ def test_steps_match_the_slow_formula(head, sampler):
         slow.move(expected, LR)
 
 
-def smooth_cases():
-    """Heads whose gradient is the derivative of their value."""
-    return [name for name, (_, p) in HEAD_CASES.items() if p.get("gradient") != "detached"]
+# Heads whose gradient is the derivative of their value.
+SMOOTH = [case for case in CASES if HEAD_CASES[case.values[0]][1].get("gradient") != "detached"]
 
 
-@pytest.mark.parametrize("head", smooth_cases())
+@pytest.mark.parametrize("head", SMOOTH)
 def test_gradcheck(head):
     """Finite differences. Evaluation mode: a state that moves would not be differentiated.
 
@@ -110,7 +115,7 @@ def test_gradcheck(head):
     )
 
 
-@pytest.mark.parametrize("head", HEAD_CASES)
+@pytest.mark.parametrize("head", CASES)
 def test_finite_at_and_beyond_cosine_one(head):
     """Rows equal and opposite to their centre, in float32, where a cosine may round beyond 1."""
     classifier = make_classifier(head, num_classes=40, dim=7).float()
@@ -128,7 +133,7 @@ def test_finite_at_and_beyond_cosine_one(head):
     assert torch.isfinite(classifier.centers.grad).all()
 
 
-@pytest.mark.parametrize("head", HEAD_CASES)
+@pytest.mark.parametrize("head", CASES)
 def test_zero_embedding_has_a_bounded_gradient(head):
     """A zero vector has no direction: F.normalize would send back a gradient of 1e12."""
     classifier = make_classifier(head).float()
@@ -147,7 +152,7 @@ def test_zero_embedding_has_a_bounded_gradient(head):
 FEWEST_CLASSES = {"adacos": 3, "adacos_fixed": 3}
 
 
-@pytest.mark.parametrize("head", HEAD_CASES)
+@pytest.mark.parametrize("head", CASES)
 def test_two_classes(head):
     name, parameters = HEAD_CASES[head]
     if name in FEWEST_CLASSES:
@@ -205,6 +210,10 @@ def test_samplers_that_leave_nothing_out_are_full(head, sampler):
         assert_equal_step(full, other, x, labels)
 
 
+# What a head keeps and what a sampler keeps are saved side by side: kinds of heads are enough.
+STATES = pairs([*product(KINDS, [QUEUE]), *UNDER_EVERY_SAMPLER], slow=list(product(HEADS, [QUEUE])))
+
+
 def flat_state(classifier):
     """The state_dict with nested extra states written out, comparable with ==."""
 
@@ -216,7 +225,7 @@ def flat_state(classifier):
     return {key: plain(value) for key, value in classifier.state_dict().items()}
 
 
-@pytest.mark.parametrize(("head", "sampler"), [p for p in PAIRS if p.values[0] in HEADS])
+@pytest.mark.parametrize(("head", "sampler"), STATES)
 def test_evaluation_changes_no_state_and_uses_all_columns(head, sampler):
     classifier = make_classifier(head, sampler)
     first, second, third = batches(3)
@@ -237,7 +246,7 @@ def test_evaluation_changes_no_state_and_uses_all_columns(head, sampler):
         assert flat_state(classifier) != before
 
 
-@pytest.mark.parametrize(("head", "sampler"), [p for p in PAIRS if p.values[0] in HEADS])
+@pytest.mark.parametrize(("head", "sampler"), STATES)
 def test_resume_continues_identically(head, sampler):
     """Through a file that the restricted unpickler reads, into a classifier of another seed."""
     whole = make_classifier(head, sampler)
@@ -294,7 +303,7 @@ def test_autocast_does_not_reach_the_cosines(head):
     assert torch.equal(plain, mixed)
 
 
-@pytest.mark.parametrize("head", HEAD_CASES)
+@pytest.mark.parametrize("head", CASES)
 def test_a_batch_of_one(head):
     classifier = make_classifier(head)
     x = torch.ones(1, DIM, dtype=torch.float64, requires_grad=True)
@@ -305,7 +314,7 @@ def test_a_batch_of_one(head):
     assert output.row_loss_N.shape == (1,)
 
 
-@pytest.mark.parametrize("head", HEAD_CASES)
+@pytest.mark.parametrize("head", HEADS)
 def test_a_custom_place_is_the_same_head(head):
     """`package.module:Class` builds what the name builds."""
     name, parameters = HEAD_CASES[head]

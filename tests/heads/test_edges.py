@@ -8,16 +8,17 @@ import torch.nn.functional as F
 
 from frcore.errors import UserError
 from frcore.heads import HEADS
-from tests.contract_cases import SAMPLER_CASES, batches, make_classifier
+from tests.contract_cases import KINDS, SAMPLER_CASES, batches, make_classifier
 
 CLASSES = 8
 
 # A queue's rows move the centres and not the encoder: there the gradient is not that of one value.
 DIFFERENTIABLE = [name for name in SAMPLER_CASES if not name.startswith("broadface")]
 PAIRS = [
-    pytest.param(head, sampler, marks=() if sampler == "filter-drop" else pytest.mark.slow)
-    for head in HEADS
+    pytest.param(head, sampler, marks=() if head in fast else pytest.mark.grid)
     for sampler in DIFFERENTIABLE
+    for fast in [HEADS if sampler == "filter-drop" else ["adacos"]]
+    for head in HEADS
 ]
 
 
@@ -51,7 +52,7 @@ def test_gradcheck_under_every_sampler(head, sampler):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", KINDS)
 def test_bad_labels_are_refused_before_anything_moves(head, training):
     """On the CPU, with row and reason; the state of head and sampler is as before."""
     classifier = make_classifier(head, "broadface-7-over-partial_fc").train(training)
@@ -72,7 +73,7 @@ def test_bad_labels_are_refused_before_anything_moves(head, training):
     assert classifier.sampler.rows(classifier.read_centers) is None  # nothing was queued
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", KINDS)
 def test_labels_of_32_bits_are_labels(head):
     ((x, labels),) = batches(1)
     one, other = make_classifier(head), make_classifier(head)

@@ -16,10 +16,13 @@ from frcore.classifier import Classifier
 from frcore.heads import HEADS
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss import LossOutput
+from tests.contract_cases import KINDS
 from tests.heads.drawn import Drawn, problems
 
 LR = 0.01
-every_head = pytest.mark.parametrize("head", HEADS)
+every_head = pytest.mark.parametrize(
+    "head", [pytest.param(h, marks=() if h in KINDS else pytest.mark.slow) for h in HEADS]
+)
 few = settings(
     deadline=None,
     max_examples=6,
@@ -104,6 +107,7 @@ def test_finite_reproducible_and_with_all_its_columns(head, data):
         assert not one.centers.grad[outside].any()
 
 
+@pytest.mark.slow
 @every_head
 @few
 @given(data=st.data())
@@ -130,6 +134,7 @@ def test_only_the_direction_counts_unless_the_head_reads_norms(head, data):
             assert torch.equal(one.centers, other.centers)
 
 
+@pytest.mark.slow
 @every_head
 @few
 @given(data=st.data())
@@ -163,6 +168,7 @@ def names(sampler: dict[str, Any]) -> set[str]:
     return {sampler["name"]} | (names(sampler["over"]) if "over" in sampler else set())
 
 
+@pytest.mark.slow
 @every_head
 @few
 @given(data=st.data(), which=st.sampled_from(list(NOTHING_LEFT_OUT)))

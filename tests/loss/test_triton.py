@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -74,15 +75,14 @@ SAMPLERS = {
         },
     ),
 }
-FAST = {
+FAST = {("curricularface", "queue-filter-sampled"), ("learned", "queue")}
+SLOW = {
     ("arcface", "full"),
     ("arcface", "drop-all"),
-    ("curricularface", "queue-filter-sampled"),
     ("mv-adaptive", "zero"),
     ("mv-fixed", "sampled-lazy"),
     ("softmax", "drop"),
     ("adacos", "sampled-sparse"),
-    ("learned", "queue"),
 }
 
 
@@ -143,11 +143,13 @@ def assert_near(ours, expected, tolerance=3e-5):
         assert (our - theirs).abs().max() <= tolerance * theirs.abs().max().clamp_min(1e-3)
 
 
-PAIRS = [
-    pytest.param(head, sampler, marks=[] if (head, sampler) in FAST else pytest.mark.slow)
-    for head in HEADS_HERE
-    for sampler in SAMPLERS
-]
+def tier(pair):
+    if pair in FAST:
+        return ()
+    return pytest.mark.slow if pair in SLOW else pytest.mark.grid
+
+
+PAIRS = [pytest.param(*pair, marks=tier(pair)) for pair in product(HEADS_HERE, SAMPLERS)]
 
 
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
@@ -318,6 +320,7 @@ def test_without_triton_or_a_gpu_the_user_is_told(monkeypatch):
     assert not backend.supports(head)
 
 
+@pytest.mark.slow
 def test_importing_the_core_does_not_import_triton():
     code = "import sys, frcore.classifier; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

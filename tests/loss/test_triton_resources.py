@@ -34,9 +34,15 @@ def limit_of(name):
     return SHARED_LIMIT[arch]
 
 
-@pytest.mark.slow
+TIMELY = [
+    pytest.param(case.name, marks=pytest.mark.slow if case.hard else pytest.mark.grid)
+    for case in CASES
+    if case.is_timely
+]
+
+
 @pytest.mark.skipif(find_ptxas() is None, reason="this triton has no ptxas")
-@pytest.mark.parametrize("case", [case.name for case in CASES if case.is_timely])
+@pytest.mark.parametrize("case", TIMELY)
 def test_no_kernel_takes_more_than_it_did(case, repository, tmp_path):
     """Registers that do not suffice spill to memory; shared memory beyond the limit cannot run."""
     rows = compiled([case], repository, tmp_path)
@@ -51,7 +57,7 @@ def test_no_kernel_takes_more_than_it_did(case, repository, tmp_path):
                 assert int(row[figure]) <= int(committed[figure]), (row, committed)
 
 
-@pytest.mark.slow
+@pytest.mark.grid
 @pytest.mark.skipif(find_ptxas() is None, reason="this triton has no ptxas")
 @pytest.mark.parametrize("case", ["arcface-full", "arcface-128", "arcface-tf32"])
 def test_tiles_that_tuning_may_choose_fit(case, repository, tmp_path):

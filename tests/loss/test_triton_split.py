@@ -164,6 +164,7 @@ def test_the_kernel_moves_split_centres_as_it_moves_float32_ones(update, momentu
         assert not torch.equal(velocities.tensor_CD[index], velocity_CD[index].bfloat16())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("update", UPDATES)
 def test_steps_are_those_of_streamed(update, momentum, monkeypatch):
@@ -194,6 +195,7 @@ def take(classifier, sgd, step):
     return seen
 
 
+@pytest.mark.slow
 def test_the_momentum_has_no_bias():
     """One step from 0 momentum over many seeds: the mean is the float32 momentum."""
     moments = []

@@ -66,6 +66,7 @@ def choose(*times, options=OPTIONS, tuner=None):
     return tuner.tuned("kind", options, lambda: ran.append), ran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(max(len(shapes(kernel)) for kernel in KERNELS)))
 def test_every_shape_gives_the_numbers_of_dense(index, monkeypatch):
     """A learned scale and a queue: both kinds of pass 1, all their sums, and pass 2."""
@@ -80,6 +81,7 @@ def test_every_shape_gives_the_numbers_of_dense(index, monkeypatch):
     assert_near(run(*make("learned", "queue", "triton"), batches), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "sampler", "momentum"),
     [("mv-adaptive", "sampled-sparse", 0.9), ("arcface", "queue", 0.0)],

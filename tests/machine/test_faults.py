@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 import torch
 
+from frcore.data.contents import EncodedFiles
 from frcore.data.pixels.images import read_image
-from frcore.data.prepared.draft import PREPARED
-from frcore.data.prepared.encoded import EncodedFiles
+from frcore.data.prepared.writing import PREPARED
 from frcore.data.synthetic.rendering import over_cores
 from frcore.errors import UserError
 from frcore.files import atomic_directory, atomic_file, write_json
 from frcore.machine.faults import RefusedError, is_out_of_memory, raise_refusal, refusal, reserve
 from frcore.machine.parallel import compute
-from frcore.results.records import read_events, read_record
+from frcore.records.run import ResultRecord
+from frcore.results.reading import read, read_events
 from frcore.results.scores import load_scores
 from frcore.training.checkpoint import read_checkpoint
 from tests.tiny_study import write_study
@@ -145,6 +146,7 @@ def test_no_inode_is_left(small_disk):
     assert "can hold no more files (all its 8 inodes are in use)" in told
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_changes_no_exit_code():
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "frcore.cli", "heads", "arcfase"]
@@ -188,16 +190,16 @@ def files(whole: Path) -> EncodedFiles:
 
 def test_a_file_that_could_not_be_opened_is_not_taken_for_damaged(whole, files, no_open_file):
     """Nor left out of the data, nor its epochs trained again."""
-    for read in (
+    for opening in (
         lambda: read_image(whole / "a.png"),
         lambda: files.encoded(0),
         lambda: read_checkpoint(whole / "checkpoint.pt", "k"),
-        lambda: read_record(whole / "result.json"),
+        lambda: read(whole / "result.json", ResultRecord),
         lambda: read_events(whole / "metrics.jsonl"),
         lambda: load_scores(whole / "x.npz"),
     ):
         with pytest.raises(RefusedError, match="too many open files"):
-            read()
+            opening()
 
 
 def test_what_is_not_refused_goes_on():

@@ -10,7 +10,7 @@ import pytest
 from frcore.errors import UserError
 from frcore.files import read_json
 from frcore.heads import HEADS
-from frcore.measurement import attempts
+from frcore.measurement import conditions
 from frcore.measurement.load import cores
 from frcore.measurement.measure import measure
 from frcore.samplers import SAMPLERS
@@ -65,9 +65,8 @@ def columns(repository) -> set[str]:
     """The names that docs/formats.md promises."""
     text = (repository / "docs" / "formats.md").read_text()
     section = text.partition("## Measurement (")[2].partition("\n## ")[0]
-    listed = section.partition("one row per number of\n")[2] or section
-    names = set(re.findall(r"`([a-z_]+)`", listed.partition("What a device cannot tell")[0]))
-    return names - {"ok", "oom", "failed", "none", "other_attempts"}
+    listed = section.partition("One of `rows`")[2]
+    return set(re.findall(r"^\| `([a-z_]+)`", listed, re.MULTILINE))
 
 
 # A process each: a head and a sampler at a time by default, the pairs in the slow tier.
@@ -149,12 +148,13 @@ def test_one_child_for_each_row_leaves_no_history(tmp_path):
     assert abs(after["rss_peak_mib"] - alone["rss_peak_mib"]) < 4
 
 
+@pytest.mark.slow
 def test_a_disturbed_row_is_measured_again_in_a_fresh_process(tmp_path, monkeypatch):
     """Real load: threads that spin take this machine's other cores and wait for this one's."""
     spinners = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores())
     ]
-    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(conditions, "PAUSE_SECONDS", 0)
     try:
         record = measure(make_spec(attempts=2), tmp_path / "m.json")
     finally:
@@ -201,7 +201,7 @@ def test_a_row_whose_process_was_killed_is_measured_again(monkeypatch, tmp_path)
     (tmp_path / "killed_head.py").write_text(KILLED_ONCE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(conditions, "PAUSE_SECONDS", 0)
     record = measure(make_spec("killed_head:KilledOnce", attempts=2), tmp_path / "m.json")
     (row,), (other,) = record["rows"], record["other_attempts"]
     assert (row["status"], row["attempts"], row["error"]) == ("ok", 2, None)

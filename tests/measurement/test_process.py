@@ -8,7 +8,7 @@ import pytest
 
 from frcore.measurement import process
 from frcore.measurement.child import run_in_child
-from frcore.measurement.process import PeakMemory
+from frcore.measurement.process import peak_memory
 
 MIB = 1024**2
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -26,7 +26,7 @@ def peak_of(mib: int, sample: bool | None, before: int = 0) -> tuple[float, str]
         process.CLEAR_REFS = process.CLEAR_REFS / "missing"
     if before:
         hold(before)
-    with PeakMemory(sample=bool(sample)) as peak:
+    with peak_memory(sample=bool(sample)) as peak:
         hold(mib, seconds=0.05)
     return (peak.peak_bytes - peak.start_bytes) / MIB, peak.method
 

@@ -59,9 +59,9 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def summary(complete: Made) -> Summary:
-    return Summary(complete.study, complete.rows, Scores(complete.root, complete.rows, 200))
+    return Summary(complete.study, complete.rows, Scores(complete.root, complete.rows))
 
 
 @pytest.fixture(scope="session")
 def broken_summary(broken: Made) -> Summary:
-    return Summary(broken.study, broken.rows, Scores(broken.root, broken.rows, 200))
+    return Summary(broken.study, broken.rows, Scores(broken.root, broken.rows))

@@ -38,11 +38,12 @@ class OneSided(Tree):
             seen_b=nobody,
         )  # fmt: skip
         record = json.loads(path.read_text())
-        record["rows"] = accuracy_rows(pairs, "all", 200).rows + tar_rows(pairs, "all", [0.01], 200)
+        record["rows"] = accuracy_rows(pairs, "all").rows + tar_rows(pairs, "all", [0.01])
         path.write_text(json.dumps(record))
         np.savez(path.with_suffix(".npz"), **arrays | {"threshold": np.full(nobody.size, np.nan)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("genuine", "reason"), [(True, "no impostor pairs"),
                                                  (False, "no genuine pairs")])  # fmt: skip
 def test_every_output_says_why_there_is_no_number(tmp_path, genuine, reason):

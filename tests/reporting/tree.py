@@ -107,15 +107,18 @@ class Tree:
             }
         )
         index.to_parquet(folder / "index.parquet")
-        manifest = {
+        spec = expansion.train_data(self.study)
+        self.manifest("train", synthetic=synthetic, spec_hash=spec.hash, image_size=size,
+                      spec=spec.model_dump(mode="json"))  # fmt: skip
+
+    def manifest(self, name: str, **about: Any) -> None:
+        whole: dict[str, Any] = {
             "format": FORMAT, "kind": "synthetic", "protocol": "train", "images": 32,
-            "identities": 8, "image_size": size, "alignment": "synthetic", "colour": "RGB",
-            "synthetic": synthetic,
-            "content_sha256": "d" * 64, "skipped": [], "warnings": [],
-            "spec": expansion.train_data(self.study).model_dump(mode="json"),
-            "spec_hash": expansion.train_data(self.study).hash, "label_range": [0, 8],
+            "identities": 8, "image_size": 112, "alignment": "synthetic", "colour": "RGB",
+            "synthetic": True, "content_sha256": "d" * 64, "skipped": [], "warnings": [],
+            "spec": {}, "spec_hash": "", "label_range": [0, 8],
         }  # fmt: skip
-        self.json("data/train/manifest.json", manifest)
+        self.json(f"data/{name}/manifest.json", whole | about)
 
     def run(self, name: str) -> None:
         spec = expansion.runs(self.study)[name]

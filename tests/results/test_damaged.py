@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frcore.records.evaluation import EvaluationRecord
+from frcore.records.measurement import MeasurementRecord
+from frcore.records.run import FailureRecord
 from frcore.reporting.report import report
 from frcore.reporting.tables.all import all_tables
-from frcore.results.records import read_events, read_record
+from frcore.results.reading import read, read_events
 from frcore.results.rows import Rows, collect
 from frcore.results.scores import Scores, load_scores
-from frcore.results.shapes import Evaluation, Measurement
 from frcore.results.summary import Summary
 from tests.reporting.made import Made
 from tests.reporting.page.test_page import Reader
@@ -76,7 +78,7 @@ def test_an_evaluation_of_another_shape_is_unreadable(complete, copy, keys, valu
 )  # fmt: skip
 def test_a_measurement_without_its_time_is_not_measured(complete, copy, keys, value):
     change(copy / MEASUREMENT, *keys, value=value)
-    assert not read_record(copy / MEASUREMENT, Measurement).usable
+    assert not read(copy / MEASUREMENT, MeasurementRecord).usable
     assert status(collect(complete.study, copy), "measurement", "arcface-full")[0] == "unreadable"
 
 
@@ -86,13 +88,14 @@ def test_a_measurement_without_its_time_is_not_measured(complete, copy, keys, va
 def test_what_is_no_json_object_is_unreadable(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_text(text)
-    assert read_record(path, Evaluation).status == "unreadable"
+    assert read(path, EvaluationRecord).status == "unreadable"
 
 
 def test_bytes_that_are_no_text_are_shown_as_escapes(tmp_path):
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"error": "caf\udce9.png", "a": ["\ud83d\ude42"]}))
-    assert read_record(path).record == {"error": "caf[U+DCE9].png", "a": ["🙂"]}
+    path.write_text(json.dumps({"error": "caf\udce9.png", "diagnosis": {"a": ["\ud83d\ude42"]}}))
+    found = read(path, FailureRecord).record
+    assert found == FailureRecord(error="caf[U+DCE9].png", diagnosis={"a": ["🙂"]})
 
 
 def test_lines_that_are_no_events_are_left_out(tmp_path):
@@ -168,7 +171,7 @@ def test_every_kind_of_absence_is_named_with_its_reason(tmp_path):
         assert reason in text, reason
 
     rows = collect(study, root)
-    summary = Summary(study, rows, Scores(root, rows, 200))
+    summary = Summary(study, rows, Scores(root, rows))
     missing = all_tables(summary, root)["missing"].data
     assert len(missing[missing["what"] == "training"]) == 7
     assert {"failed", "stale", "unfinished", "unreadable", "not run"} <= set(missing["status"])

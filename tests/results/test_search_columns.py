@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from frcore.evaluation.identification import Searches
-from frcore.evaluation.intervals.search_bootstrap import RankShare, SearchBootstrap, TpirAt
-from frcore.evaluation.judge_search import FoundProbes, search_rows, stored_arrays
+from frcore.evaluation.identification import FoundProbes, Searches, stored_arrays
+from frcore.evaluation.intervals.uncertainty import RankShare, TpirAt, intervals_of_searches
+from frcore.evaluation.judge import search_rows
 from frcore.reporting.tables.accuracy import SPREAD, accuracy_table
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
@@ -46,15 +46,16 @@ def searched(tmp_path):
             found[run] = drawn(seed + sum(head.encode()), skill)
             path = tmp_path / f"evaluation/{run}/templates.json"
             record = json.loads(path.read_text())
-            record["rows"] += search_rows(found[run], "all", 200)
+            record["rows"] += search_rows(found[run], "all")
             path.write_text(json.dumps(record))
             with np.load(path.with_suffix(".npz")) as archive:
                 arrays = dict(archive)
             np.savez(path.with_suffix(".npz"), **arrays, **stored_arrays(found[run]))
     rows = collect(study, tree.root)
-    return Summary(study, rows, Scores(tree.root, rows, 200)), found
+    return Summary(study, rows, Scores(tree.root, rows)), found
 
 
+@pytest.mark.slow
 def test_the_table_has_the_mean_over_galleries(searched):
     summary, _ = searched
     table = accuracy_table(summary, summary.scores.root)
@@ -71,9 +72,8 @@ def test_intervals_and_differences_are_those_of_the_stored_searches(searched, co
     summary, found = searched
     searches = {run: list(one.galleries.values()) for run, one in found.items()}
     groups = [[f"tiny-{head}-full-s{seed}" for seed in (0, 1)] for head in ("arcface", "softmax")]
-    expected = SearchBootstrap(
-        searches, metrics=dict.fromkeys(searches, metric), groups=groups, replicates=200
-    )
+    metrics = dict.fromkeys(searches, metric)
+    expected = intervals_of_searches(searches, metrics=metrics, groups=groups)
     for head, runs in zip(("arcface", "softmax"), groups, strict=True):
         number = summary.cell(Method("tiny", head, "full"), column)
         estimate = expected.mean(runs)
@@ -92,6 +92,7 @@ def test_intervals_and_differences_are_those_of_the_stored_searches(searched, co
     )
 
 
+@pytest.mark.slow
 def test_where_the_uncertainty_comes_from_stands_in_the_table(searched):
     summary, _ = searched
     table = accuracy_table(summary, summary.scores.root)

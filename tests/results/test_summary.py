@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.uncertainty import Accuracy, TarAt
+from frcore.evaluation.intervals.estimates import Intervals
+from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.uncertainty import Accuracy, TarAt, intervals_of_pairs
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Column, Method, Summary
@@ -82,7 +83,7 @@ def test_one_seed_does_not_take_the_interval_of_an_earlier_version(tmp_path):
     for path in tmp_path.glob("evaluation/*/*.npz"):
         path.unlink()
     rows = Made(study, tree.root, "").rows
-    summary = Summary(study, rows, Scores(tree.root, rows, 200))
+    summary = Summary(study, rows, Scores(tree.root, rows))
     method = Method("tiny", "arcface", "full")
     assert summary.cell(method, FEW).low is None
     assert summary.cell(method, TAR).low is not None
@@ -94,16 +95,16 @@ def judged(one: dict[str, np.ndarray], column: Column) -> np.ndarray:
     return scores if column.metric == "tar" else scores - one["threshold"]
 
 
-def bootstrap(made: Made, column: Column) -> SharedBootstrap:
+def intervals(made: Made, column: Column) -> Intervals:
     """The evaluation's own, over the files of all runs."""
     runs = {run: arrays(made, run, column.benchmark) for run in expansion.runs(made.study)}
     first = next(iter(runs.values()))
     metric = TarAt(0.1) if column is TAR else Accuracy(first["fold"], 0.0)
     methods = {run.rpartition("-")[0] for run in runs}
-    return SharedBootstrap(
+    return intervals_of_pairs(
         {run: judged(one, column) for run, one in runs.items()},
-        first["same"], first["identity_a"], first["identity_b"],
-        metrics=dict.fromkeys(runs, metric), replicates=200,
+        people_of_pairs(first["same"], first["identity_a"], first["identity_b"]),
+        metrics=dict.fromkeys(runs, metric),
         groups=[[f"{method}-s0", f"{method}-s1"] for method in methods],
     )  # fmt: skip
 
@@ -114,7 +115,7 @@ def seeds_of(method: Method) -> list[str]:
 
 @pytest.mark.parametrize("column", [ACCURACY, TAR])
 def test_intervals_and_marks_are_those_of_the_evaluation(complete, summary, column):
-    expected = bootstrap(complete, column)
+    expected = intervals(complete, column)
     means = {method: expected.mean(seeds_of(method)) for method in summary.methods}
     of_files = {m: np.mean(values(complete, m.head, m.sampler, column)) for m in means}
     best = max(of_files, key=lambda method: of_files[method])
@@ -142,7 +143,7 @@ def test_identical_scores_are_not_told_apart(tmp_path):
     theirs["rows"] = json.loads((one / "pairs.json").read_text())["rows"]
     (other / "pairs.json").write_text(json.dumps(theirs))
     made = Made(study, tree.root, "")
-    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     assert [d.verdict for d in summary.differences(ACCURACY)] == ["best", "not told apart"]
 
 
@@ -152,7 +153,7 @@ def test_without_scores_nothing_is_claimed(tmp_path):
     for path in tmp_path.glob("evaluation/*/*.npz"):
         path.unlink()
     made = Made(study, tree.root, "")
-    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     number = summary.cell(Method("tiny", "arcface", "full"), ACCURACY)
     assert (number.low, number.high) == (None, None)
     assert [d.verdict for d in summary.differences(ACCURACY)] == ["best", "not compared"]
@@ -166,7 +167,7 @@ def test_scores_that_do_not_give_the_printed_number_are_not_used(tmp_path):
     record["rows"][0]["value"] = 0.123
     path.write_text(json.dumps(record))
     made = Made(study, tree.root, "")
-    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     number = summary.cell(Method("tiny", "arcface", "full"), ACCURACY)
     # The interval of the file itself stands in.
     assert (number.value, number.method) == (0.123, "test")
@@ -178,7 +179,7 @@ def test_only_seeds_in_common_are_compared(tmp_path):
     tree = Tree(study, tmp_path, skill={"arcface": 0.5, "softmax": 0.2}).everything()
     tree.fail("tiny-softmax-full-s1")
     made = Made(study, tree.root, "")
-    summary = Summary(study, made.rows, Scores(tree.root, made.rows, 200))
+    summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     [_, other] = summary.differences(ACCURACY)
     assert other.seeds == (0, 2)
     assert other.verdict == "lower"
@@ -195,7 +196,7 @@ def test_nothing_is_marked_where_nothing_was_compared(tmp_path):
         record["rows"].append(theirs)
         path.write_text(json.dumps(record))
     rows = collect(tree.study, tmp_path)
-    summary = Summary(tree.study, rows, Scores(tmp_path, rows, 200))
+    summary = Summary(tree.study, rows, Scores(tmp_path, rows))
     column = Column("pairs", "accuracy_insightface", None, "all")
     assert column in summary.columns
     assert column.title == "pairs: accuracy by InsightFace's rule"

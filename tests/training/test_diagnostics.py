@@ -19,10 +19,9 @@ from frcore.heads.base import Head
 from frcore.study.data import SyntheticFaces
 from frcore.study.expansion import TrainDataSpec
 from frcore.training import diagnostics
-from frcore.training.class_angles import ClassAngles
+from frcore.training.class_counts import CenterTouches, ClassAngles
 from frcore.training.diagnostics import TrainingClasses, diagnose_run, frequency_groups
 from frcore.training.metrics import head_state
-from frcore.training.touches import CenterTouches
 from frcore.training.train import train
 from tests.training.conftest import IMAGE, leave_one_epoch, run_spec
 
@@ -43,7 +42,7 @@ def record_of(center_CD: list[list[float]], classes: TrainingClasses) -> dict[st
     classifier = Classifier(len(center_CD), len(center_CD[0]), head="softmax")
     with torch.no_grad():
         classifier.centers.copy_(torch.tensor(center_CD))
-    return diagnose_run(classifier, CenterTouches(len(center_CD), CPU), classes)
+    return diagnose_run(classifier, CenterTouches(len(center_CD), CPU), classes).model_dump()
 
 
 # Ann and Bob have two labels each. Ann's centres point the same way, Bob's are at 90°, and Cid,
@@ -88,7 +87,7 @@ def test_too_many_classes_are_said_not_to_be_searched(monkeypatch: pytest.Monkey
     assert "5 classes" in note
     assert "stops at 4" in note
     monkeypatch.setattr(diagnostics, "LARGEST_EPOCH_SEARCH", 4)
-    assert diagnostics.epoch_figures(Classifier(5, 2, head="softmax")) is None
+    assert diagnostics.center_angles(Classifier(5, 2, head="softmax")) is None
 
 
 def test_groups_hold_a_third_each_and_keep_ties_together():
@@ -115,7 +114,7 @@ def test_group_figures_are_means_over_their_classes():
     touches = CenterTouches(4, CPU)
     touches.add(torch.tensor([0, 0, 1, 2]), None, None)
     touches.add(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 1, 3]), None)
-    head, tail = diagnose_run(classifier, touches, classes)["groups"]
+    head, tail = diagnose_run(classifier, touches, classes).model_dump()["groups"]
     assert (head["group"], head["classes"], head["images"]) == ("head", 2, 4.0)
     assert (head["positive"], head["passive"], head["passive_per_positive"]) == (3.5, 0.0, 0.0)
     assert head["nearest_angle_mean"] == pytest.approx(90)
@@ -137,6 +136,7 @@ def split_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_on_split_people_finds_them(split_data: Path, tmp_path: Path):
     # Gently: given time, the softmax tells even two labels of one person apart.
     train(run_spec(learning_rate=0.02), split_data, tmp_path)
@@ -183,10 +183,11 @@ def test_class_angles_are_means_over_rows():
         Classifier(4, 2, head="softmax"), CenterTouches(4, CPU), classes_of([["a"]] * 4),
         angles.mean(),
     )  # fmt: skip
-    [group] = record["groups"]
-    assert group["target_angle_mean"] == pytest.approx((0 + 70 + 180) / 3)
+    [group] = record.groups or []
+    assert group.target_angle_mean == pytest.approx((0 + 70 + 180) / 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", ["sparse", "lazy"])
 def test_a_resumed_run_gives_the_same_file(
     update: str, split_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,8 @@ import pytest
 
 from frcore.errors import UserError
 from frcore.files import read_json
+from frcore.records.diagnostics import CenterAngles
+from frcore.records.metrics import EpochEvent, StepEvent
 from frcore.study.expansion import RunSpec
 from frcore.training import loggers as module
 from frcore.training.loggers import TRACKERS, VARIABLE, Loggers, Tracker
@@ -111,9 +113,11 @@ def test_figures_that_are_not_numbers_are_left_out(
     tmp_path: Path, recorder: type[Recorder]
 ) -> None:
     with Loggers(run_spec(), tmp_path, ["recorder"]) as loggers:
-        values = {"step": 3, "loss": 1.5, "bad": float("nan"), "none": None, "histogram": [1, 2]}
-        loggers.event("step", values, 3)
+        nan, empty = float("nan"), CenterAngles()
+        loggers.event(StepEvent(step=3, loss=1.5, scale=nan, target_angle=None), 3)
+        loggers.event(EpochEvent(epoch=1, loss=1.0, target_histogram=[1, 2], centers=empty), 3)
     assert ("figures", (3, {"loss": 1.5})) in recorder.told
+    assert ("figures", (3, {"epoch/epoch": 1.0, "epoch/loss": 1.0})) in recorder.told
 
 
 def test_unknown_and_missing_ones_are_refused(

@@ -15,7 +15,7 @@ import pytest
 
 from frcore.errors import UserError
 from frcore.machine.faults import RefusedError
-from frcore.results.records import read_run
+from frcore.results.reading import read_run
 from frcore.study.expansion import RunSpec
 from frcore.training import train as run_module
 from frcore.training.loop import Trainer

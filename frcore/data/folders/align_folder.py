@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.folders.folder import NamesOnDisk, normalised
+from frcore.data.names import NamesOnDisk, normalised
 from frcore.data.pixels.align import align_face
-from frcore.data.pixels.images import each_image, read_image, refuse
+from frcore.data.pixels.images import each_image, read_image
 from frcore.data.pixels.picture_kinds import is_picture, without_suffix
+from frcore.data.refusal import refuse
 from frcore.data.text_table import POINT_COLUMNS, Kind, TextTable, landmarks_of, unsafe_names
 from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
@@ -118,9 +119,10 @@ def _checked_points(table: TextTable) -> NDArray[np.float64]:
     names = table.texts("path")
     # Where two differ only in case or suffix, one would overwrite the other on some system.
     stems = [normalised(without_suffix(name)).casefold() for name in names.to_pylist()]
+    codes = pd.factorize(np.array(stems, object))[0]
     table.refuse_where(
         (unsafe_names(names), "the path must lead to a file below the folder of images"),
-        table.repeated(pd.Series(stems), "the image (but for case and suffix)"),
+        table.repeated(codes, "the image (but for case and suffix)"),
     )
     points, unusable = landmarks_of(table)
     table.refuse_where(unusable)

@@ -27,7 +27,7 @@ from frcore.data.ijb.layout import (
     enrolment_files,
     meta_file,
 )
-from frcore.data.pixels.images import refuse_rows
+from frcore.data.refusal import refuse_rows
 from frcore.data.text_table import (
     Kind,
     TextTable,
@@ -103,7 +103,7 @@ def read_lists(root: str | Path, name: Name, *, keep_repeated_pairs: bool = Fals
     names, template = images.texts("image"), images.values("template")
     images.refuse_where(
         (unsafe_names(names), f"the name of an image must be a path below {CROPS}/"),
-        images.repeated(names.to_pandas(), "the image"),
+        images.repeated(pd.factorize(names.to_pandas())[0], "the image"),
     )
     landmarks, score = _landmarks(root, name, images)
     known = np.unique(template)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
-import pydantic
 from numpy.typing import NDArray
 
 from frcore.components.catalogue import at_place
@@ -32,6 +31,8 @@ from frcore.data.prepared.tables import (
 )
 from frcore.errors import UserError, first_line
 from frcore.files import read_json
+from frcore.records.manifest import Manifest
+from frcore.records.manifest import Skipped as Skipped
 
 if TYPE_CHECKING:
     from frcore.data.prepared.in_place import InPlaceImages
@@ -40,49 +41,9 @@ FORMAT = 2
 IMAGES, MANIFEST = "images.npy", "manifest.json"
 
 
-Protocol = Literal["train", "pairs", "templates"]
-
-Storage = Literal["copied", "in_place", "absent"]
-"""Where the images are: in `images.npy`; where they always were; nowhere, only their names."""
-
 OPENED = {"in_place": "frcore.data.prepared.stored_source:open_source"}
 COMPARED = {"in_place": "frcore.data.prepared.stored_source:refuse_changed_source"}
 """The places of what opens images that are not copied, and of what looks at their files again."""
-
-
-class Skipped(pydantic.BaseModel):
-    """A source file that was left out, and why."""
-
-    file: str
-    reason: str
-
-
-class Manifest(pydantic.BaseModel):
-    """What a prepared data set is, where it comes from, and the hash of its content."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal[2] = 2
-    kind: str
-    protocol: Protocol
-    storage: Storage = "copied"
-    tables: tuple[str, ...] = ()
-    """The protocol tables that there are."""
-    spec: dict[str, Any]
-    spec_hash: str
-    images: int
-    identities: int
-    image_size: int
-    label_range: tuple[int, int]
-    alignment: str
-    colour: Literal["RGB"] = "RGB"
-    synthetic: bool
-    people: Literal["named", "numbered", "linked"] = "named"
-    """What `identity` is: a name; a number that tells people of this set apart, but not who is in
-    another set too; or such a number where one person can have several (see `insightface_bin`)."""
-    content_sha256: str
-    skipped: tuple[Skipped, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class Prepared:

@@ -8,18 +8,18 @@ under flips and conflicts, and which pairs are drawn, belong to the data set as 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.prepared.draft import Draft, written
+from frcore.data.contents import Contents, Protocol
+from frcore.data.source import Source
 from frcore.data.synthetic import pairing
 from frcore.data.synthetic.faces.streams import stream
 from frcore.data.synthetic.rendering import Shots, render_all
 from frcore.errors import UserError
-from frcore.study.data import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
+from frcore.study.data import SyntheticFaces, SyntheticPairs, SyntheticTemplates
 
 VIDEO_FRAMES = 4
 """Frames of a video in a training set; in templates a video may be longer."""
@@ -27,55 +27,52 @@ VIDEO_FRAMES = 4
 _IMAGES_PER_TEMPLATE = 10_000
 """Numbers set aside for a template's pictures, so that templates do not depend on one another."""
 
-CROP_WARNING = "image.crop has no meaning for synthetic faces, which are drawn aligned; not applied"
-
 
 def identity_name(split: str, seed: int, index: int) -> str:
     """A name that is unique over all synthetic data sets."""
     return f"synthetic/{split}/{seed}/{index:05d}"
 
 
-def write_faces(spec: SyntheticFaces, image: Image, out: Path, about: dict[str, Any],
-                workers: int | None) -> None:  # fmt: skip
-    """Write a synthetic training set to the folder `out`."""
-    check_synthetic(spec)
-    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    who = np.repeat(np.arange(spec.identities), counts)
-    number = np.concatenate([np.arange(count) for count in counts])
-    shots = _training_shots(spec, who, number)
-    true = np.array([identity_name("train", spec.seed, i) for i in range(spec.identities)], object)
-    labels, names = _disturbed_labels(spec, who, counts, true)
-    index = _index(shots, labels, names[labels], true[who])
-    with written(out, count=len(shots), size=image.size, protocol="train", **about) as draft:
-        _finish(draft, shots, index, image, workers)
+class Faces(Source):
+    """A synthetic training set."""
+
+    def read(self) -> Contents:
+        spec: SyntheticFaces = self.section
+        check_synthetic(spec)
+        counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+        who = np.repeat(np.arange(spec.identities), counts)
+        number = np.concatenate([np.arange(count) for count in counts])
+        shots = _training_shots(spec, who, number)
+        true = _names("train", spec.seed, spec.identities)
+        labels, names = _disturbed_labels(spec, who, counts, true)
+        return _drawn("train", shots, _index(shots, labels, names[labels], true[who]))
 
 
-def write_pairs(spec: SyntheticPairs, image: Image, out: Path, about: dict[str, Any],
-                workers: int | None) -> None:  # fmt: skip
-    """Write a synthetic verification benchmark to the folder `out`."""
-    check_synthetic(spec)
-    pairs = _verification_pairs(spec)
-    who = np.repeat(np.arange(spec.identities), spec.images)
-    number = np.tile(np.arange(spec.images), spec.identities)
-    shots = Shots(spec.seed, spec.kind, spec.difficulty, who, number, number,
-                  np.zeros(len(who), bool))  # fmt: skip
-    names = _names(spec.kind, spec.seed, spec.identities)
-    index = _index(shots, who, names[who], names[who])
-    with written(out, count=len(shots), size=image.size, protocol="pairs", **about) as draft:
-        draft.tables["pairs"] = pairs
-        _finish(draft, shots, index, image, workers)
+class Pairs(Source):
+    """A synthetic verification benchmark."""
+
+    def read(self) -> Contents:
+        spec: SyntheticPairs = self.section
+        check_synthetic(spec)
+        who = np.repeat(np.arange(spec.identities), spec.images)
+        number = np.tile(np.arange(spec.images), spec.identities)
+        shots = Shots(spec.seed, spec.kind, spec.difficulty, who, number, number,
+                      np.zeros(len(who), bool))  # fmt: skip
+        names = _names(spec.kind, spec.seed, spec.identities)
+        index = _index(shots, who, names[who], names[who])
+        return _drawn("pairs", shots, index, pairs=_verification_pairs(spec))
 
 
-def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: dict[str, Any],
-                    workers: int | None) -> None:  # fmt: skip
-    """Write a synthetic template benchmark to the folder `out`."""
-    check_synthetic(spec)
-    template_pairs = _template_pairs(spec)
-    shots, template = _template_shots(spec)
-    names = _names(spec.kind, spec.seed, spec.identities)
-    index = _index(shots, shots.identity, names[shots.identity], names[shots.identity])
-    with written(out, count=len(shots), size=image.size, protocol="templates", **about) as draft:
-        draft.tables["templates"] = pd.DataFrame(
+class Templates(Source):
+    """A synthetic template benchmark."""
+
+    def read(self) -> Contents:
+        spec: SyntheticTemplates = self.section
+        check_synthetic(spec)
+        shots, template = _template_shots(spec)
+        names = _names(spec.kind, spec.seed, spec.identities)
+        index = _index(shots, shots.identity, names[shots.identity], names[shots.identity])
+        templates = pd.DataFrame(
             {
                 "template": template,
                 "image": np.arange(len(shots)),
@@ -84,8 +81,17 @@ def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: di
                 "weight": np.float32(1),
             }
         )
-        draft.tables["template_pairs"] = template_pairs
-        _finish(draft, shots, index, image, workers)
+        pairs = _template_pairs(spec)
+        return _drawn("templates", shots, index, templates=templates, template_pairs=pairs)
+
+
+def _drawn(
+    protocol: Protocol, shots: Shots, index: pd.DataFrame, **tables: pd.DataFrame
+) -> Contents:
+    def draw(images: Path, workers: int | None) -> None:
+        render_all(shots, images, workers=workers)
+
+    return Contents(protocol, None, index, tables, draw=draw)
 
 
 def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) -> None:
@@ -99,42 +105,43 @@ def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) 
     elif isinstance(spec, SyntheticPairs):
         _check_pairs(spec)
     else:
-        _check_template_pairs(spec)
+        possible = pairing.possible_impostor(spec.identities, spec.templates)
+        if spec.impostor_pairs > possible:
+            raise UserError(
+                f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
+                f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
+                "raise identities or templates"
+            )
 
 
 def training_counts(spec: SyntheticFaces) -> tuple[int, int, int]:
     """Labels, images, and the most images that a label can have, all flips on it."""
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    images = int(counts.sum())
-    return spec.identities + _split(spec), images, int(counts.max()) + _flips(spec, images)
+    split, flips = _disturbed(spec, counts)
+    return spec.identities + split, int(counts.sum()), int(counts.max()) + flips
 
 
-def _split(spec: SyntheticFaces) -> int:
-    """How many identities have two labels."""
-    return round(spec.conflicts * spec.identities)
-
-
-def _flips(spec: SyntheticFaces, images: int) -> int:
-    """How many images have the label of another identity."""
-    return round(spec.label_flips * images)
+def _disturbed(spec: SyntheticFaces, counts: NDArray[np.int64]) -> tuple[int, int]:
+    """How many identities have two labels, and how many images another identity's."""
+    return round(spec.conflicts * spec.identities), round(spec.label_flips * int(counts.sum()))
 
 
 def _check_labels(spec: SyntheticFaces) -> None:
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    able, images, split = int((counts >= 2).sum()), int(counts.sum()), _split(spec)
+    able, images = int((counts >= 2).sum()), int(counts.sum())
+    split, flips = _disturbed(spec, counts)
     if split > able:
         raise UserError(
             f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
             f"only {able} have two images; allow at most {able / spec.identities:.3g} or raise "
             "images"
         )
-    labels = spec.identities + split
-    flips, movable = _flips(spec, images), images - labels
+    movable = images - spec.identities - split
     if flips > movable:
         raise UserError(
             f"label_flips = {spec.label_flips} would move {flips} of {images} images, but each "
-            f"of the {labels} labels keeps one; allow at most {movable / images:.3g} or raise "
-            "images"
+            f"of the {images - movable} labels keeps one; allow at most {movable / images:.3g} or "
+            "raise images"
         )
 
 
@@ -153,16 +160,6 @@ def _check_pairs(spec: SyntheticPairs) -> None:
         raise UserError(
             f"pairs = {spec.pairs} in {spec.folds} folds leaves folds without a pair; raise pairs "
             f"to at least {spec.folds}, or lower folds"
-        )
-
-
-def _check_template_pairs(spec: SyntheticTemplates) -> None:
-    possible = pairing.possible_impostor(spec.identities, spec.templates)
-    if spec.impostor_pairs > possible:
-        raise UserError(
-            f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
-            f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
-            "raise identities or templates"
         )
 
 
@@ -185,14 +182,12 @@ def _training_shots(
 ) -> Shots:
     """Blocks of `VIDEO_FRAMES` images are a video with probability `spec.video`, else stills."""
     block = number // VIDEO_FRAMES
-    keys = pd.MultiIndex.from_arrays([who, block])
-    codes, unique = pd.factorize(keys)
-    is_video = np.array(
-        [stream("video", spec.seed, "train", *map(int, key)).random() < spec.video
-         for key in unique], bool
-    )[codes] if spec.video else np.zeros(len(who), bool)  # fmt: skip
-    medium = np.where(is_video, block * VIDEO_FRAMES, number)
-    return Shots(spec.seed, "train", spec.difficulty, who, medium, number, is_video)
+    video = np.array([
+        spec.video > 0 and stream("video", spec.seed, "train", *key).random() < spec.video
+        for key in zip(who.tolist(), block.tolist(), strict=True)
+    ], bool)  # fmt: skip
+    medium = np.where(video, block * VIDEO_FRAMES, number)
+    return Shots(spec.seed, "train", spec.difficulty, who, medium, number, video)
 
 
 def _disturbed_labels(
@@ -208,7 +203,7 @@ def _disturbed_labels(
     """
     labels, names = who.copy(), list(true)
     rng = stream("labels", spec.seed, "train")
-    split = _split(spec)
+    split, flips = _disturbed(spec, counts)
     able = np.flatnonzero(counts >= 2)
     for person in np.sort(rng.choice(able, split, replace=False)):
         labels[np.flatnonzero(who == person)[1::2]] = len(names)
@@ -216,7 +211,6 @@ def _disturbed_labels(
     origin = np.concatenate([np.arange(spec.identities), np.full(split, -1)])
     origin[labels] = who
 
-    flips = _flips(spec, len(who))
     _, first = np.unique(labels, return_index=True)
     movable = np.setdiff1d(np.arange(len(who)), first)
     for at in np.sort(rng.choice(movable, flips, replace=False)):
@@ -294,11 +288,3 @@ def _index(shots: Shots, labels: NDArray[np.int64], given: NDArray[np.object_],
     names = [f"{who}/{number:04d}" for who, number in zip(true, shots.image, strict=True)]
     return pd.DataFrame({"name": names, "identity": given, "label": labels,
                          "medium": media, "true_identity": true})  # fmt: skip
-
-
-def _finish(draft: Draft, shots: Shots, index: pd.DataFrame, image: Image,
-            workers: int | None) -> None:  # fmt: skip
-    draft.tables["index"] = index
-    if image.crop is not None:
-        draft.warnings.append(CROP_WARNING)
-    render_all(shots, draft.images_path, workers=workers)

@@ -1,25 +1,52 @@
 """How sure a number is: intervals over test people and training seeds, and paired differences.
 
-Two things would come out differently in a repetition. Other people could have been in the test
-set: estimated by a bootstrap over people (`frcore.evaluation.intervals.resampling`), with the same
-draws for every score vector, so that what all runs share cancels in a difference. And training
-could have started from another seed: estimated from the spread of the seeds that were run.
+Two things would come out differently in a repetition. Other people could have been in the test set:
+the variance of that is a sum over the influence of each person's trials, in closed form
+(`frcore.evaluation.intervals.people`). And training could have started from another seed: estimated
+from the spread of the seeds that were run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from frcore.errors import UserError
+from frcore.evaluation.false_accepts import why_no_interval
+from frcore.evaluation.identification import Searches
 from frcore.evaluation.inputs import FloatArray, as_scores
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.estimates import Estimate
-from frcore.evaluation.intervals.weighted import Accuracy, Metric, TarAt
+from frcore.evaluation.intervals.estimates import Estimate, Intervals
+from frcore.evaluation.intervals.influences import (
+    Accuracy,
+    Metric,
+    RankShare,
+    SearchMetric,
+    TarAt,
+    TpirAt,
+)
+from frcore.evaluation.intervals.people import (
+    Influence,
+    People,
+    people_of_pairs,
+    people_of_searches,
+)
+from frcore.evaluation.ranked import Ranked
 
-__all__ = ["Accuracy", "Estimate", "TarAt", "interval_of_mean", "paired_difference"]
+__all__ = [
+    "Accuracy",
+    "Estimate",
+    "Intervals",
+    "RankShare",
+    "TarAt",
+    "TpirAt",
+    "few_false_positives",
+    "interval_of_mean",
+    "intervals_of_pairs",
+    "intervals_of_searches",
+    "paired_difference",
+]
 
 
 def interval_of_mean(
@@ -29,9 +56,7 @@ def interval_of_mean(
     identity_b: ArrayLike,
     *,
     metric: Metric,
-    replicates: int = 1000,
     level: float = 0.95,
-    rng_seed: int = 0,
 ) -> Estimate:
     """A metric with its interval, over one run or as the mean of runs that differ in the seed.
 
@@ -40,21 +65,15 @@ def interval_of_mean(
         same: True for genuine pairs (P,).
         identity_a, identity_b: the person on each side of each pair (P,), any codes or names.
         metric: `Accuracy(...)` or `TarAt(far)`.
-        replicates: bootstrap replicates, at least 100.
         level: of the interval, in (0, 1).
-        rng_seed: of the draws; equal arguments give equal intervals.
 
-    The interval is the percentile interval of the bootstrap over people, with its spread corrected
-    as told in `frcore.evaluation.intervals.resampling` and widened by Student's quantile over the
-    normal one for the number of people with genuine pairs (3 % at 40 people).
+    The interval is Wilson's, with as many trials as the standard error over people amounts to and
+    with Student's quantile for the number of people with genuine pairs. With S ≥ 2 seeds its half
+    widths are combined with those of the mean over seeds, Student's t of S − 1 degrees of freedom
+    times s/√S, s the standard deviation over seeds. A part of the variance that is specific to a
+    seed and a test pair is counted on both sides, which errs on the wide side.
 
-    With S ≥ 2 seeds each replicate also gets a Student-t deviate of S − 1 degrees of freedom times
-    s/√S, s the standard deviation over seeds: drawing a few seeds with replacement would understate
-    their spread by a factor (S − 1)/S. A part of the variance that is specific to a seed and a test
-    pair is counted on both sides, which errs on the wide side.
-
-    Where no replicate differs (all decisions are right), Wilson's interval with
-    the number of people with genuine pairs as trials stands in for a width of zero.
+    Where all decisions are right, the number of people with genuine pairs are the trials.
 
     Raises:
         UserError: unusable scores, labels, identities (see `people_of_pairs`) or settings, or a FAR
@@ -69,16 +88,9 @@ def interval_of_mean(
     True
     """
     runs = {f"run {seed}": scores for seed, scores in enumerate(_score_sets(score_sets))}
-    bootstrap = SharedBootstrap(
-        runs,
-        same,
-        identity_a,
-        identity_b,
-        metrics=dict.fromkeys(runs, metric),
-        replicates=replicates,
-        rng_seed=rng_seed,
-    )
-    return bootstrap.mean(list(runs), level=level)
+    metrics = dict.fromkeys(runs, metric)
+    people = people_of_pairs(same, identity_a, identity_b)
+    return intervals_of_pairs(runs, people, metrics=metrics).mean(list(runs), level=level)
 
 
 def paired_difference(
@@ -89,21 +101,19 @@ def paired_difference(
     identity_b: ArrayLike,
     *,
     metric: Metric,
-    replicates: int = 1000,
     level: float = 0.95,
-    rng_seed: int = 0,
 ) -> Estimate:
     """The difference metric(A) − metric(B) on the same pairs, with its interval.
 
-    Both sides see the same draws of people in every replicate, so what makes a test set easy or
-    hard for both cancels. This is the comparison of two heads; whether their separate intervals
-    overlap is not. `estimate.excludes(0)` says whether they are told apart.
+    The influence of each person is that on the difference, so what makes a test set easy or hard
+    for both cancels. This is the comparison of two heads; whether their separate intervals overlap
+    is not. `estimate.excludes(0)` says whether they differ.
 
     Args:
-        scores_a, scores_b: scores (P,) of one run each, or (S, P) with one row per seed; the same
-            number of seeds on both sides, paired in order (give the same seeds in the same order).
-        same, identity_a, identity_b, metric, replicates, level, rng_seed: as in
-            `interval_of_mean`, which also tells how seeds enter.
+        scores_a, scores_b: (P,) each, or (S, P) with the seeds in the same order, so that seed s of
+            A is paired with seed s of B.
+        same, identity_a, identity_b, metric, level: as in `interval_of_mean`, which also says how
+            seeds enter.
 
     Raises:
         UserError: as `interval_of_mean`; or the sides differ in their number of seeds or pairs.
@@ -123,16 +133,10 @@ def paired_difference(
         )
     runs_a = {f"A {seed}": scores for seed, scores in enumerate(sets_a)}
     runs_b = {f"B {seed}": scores for seed, scores in enumerate(sets_b)}
-    bootstrap = SharedBootstrap(
-        {**runs_a, **runs_b},
-        same,
-        identity_a,
-        identity_b,
-        metrics=dict.fromkeys([*runs_a, *runs_b], metric),
-        replicates=replicates,
-        rng_seed=rng_seed,
-    )
-    return bootstrap.difference(list(runs_a), list(runs_b), level=level)
+    metrics = dict.fromkeys([*runs_a, *runs_b], metric)
+    people = people_of_pairs(same, identity_a, identity_b)
+    found = intervals_of_pairs({**runs_a, **runs_b}, people, metrics=metrics)
+    return found.difference(list(runs_a), list(runs_b), level=level)
 
 
 def _score_sets(score_sets: ArrayLike | Sequence[ArrayLike]) -> list[FloatArray]:
@@ -146,3 +150,88 @@ def _score_sets(score_sets: ArrayLike | Sequence[ArrayLike]) -> list[FloatArray]
     if array.ndim not in (1, 2) or array.size == 0:
         raise UserError(f"scores have shape {array.shape}; give (P,) for one run or (S, P)")
     return [as_scores(scores, f"run {row}") for row, scores in enumerate(np.atleast_2d(array))]
+
+
+def intervals_of_pairs(
+    scores: Mapping[str, ArrayLike | Ranked],
+    people: People,
+    *,
+    metrics: Mapping[str, Metric],
+    groups: Sequence[Sequence[str]] = (),
+    refuse_few: bool = True,
+) -> Intervals:
+    """The intervals of many runs on the same pairs: of each, of means, and of differences.
+
+    Args:
+        scores: run -> scores (P,), every run on the same pairs.
+        people: of these pairs, by `people_of_pairs`.
+        metrics: run -> metric; one object for all, or one per run (a threshold of its own).
+        groups: as in `Intervals`.
+        refuse_few: refuse thresholds that allow too few false accepts for an interval. False is for
+            showing what their intervals would be worth (`benchmarks.coverage`).
+
+    Raises:
+        UserError: as `interval_of_mean`.
+    """
+    # Several metrics of one run's scores share what was sorted.
+    shared = {id(one): Ranked.of(one, people.same) for one in scores.values()}
+    ranked = {run: shared[id(one)] for run, one in scores.items()}
+    values = {run: metrics[run].value(one) for run, one in ranked.items()}
+    impostors = int(np.count_nonzero(~people.same))
+    for far in {metric.far for metric in metrics.values() if isinstance(metric, TarAt)}:
+        if refuse_few and (why := why_no_interval(far, impostors)):
+            raise UserError(why)
+    influences = {run: metrics[run].influence(one, people) for run, one in ranked.items()}
+    return Intervals(values, influences, people, groups)
+
+
+def few_false_positives(galleries: Sequence[Searches], metric: SearchMetric) -> str:
+    """Why a metric has no interval: some gallery's threshold allows too few false positives."""
+    if not isinstance(metric, TpirAt):
+        return ""
+    fewest = min(int((~one.mated).sum()) for one in galleries)
+    return why_no_interval(metric.fpir, fewest, rate="FPIR", unit="non-mated searches")
+
+
+def intervals_of_searches(
+    searches: Mapping[str, Sequence[Searches]],
+    *,
+    metrics: Mapping[str, SearchMetric],
+    groups: Sequence[Sequence[str]] = (),
+) -> Intervals:
+    """The same for 1:N search, each metric a mean over galleries.
+
+    Trials are clustered by the people of probes, each with all its searches in all galleries: a
+    probe is a mated search of one gallery and a non-mated one of the other. The galleries stay, so
+    the interval is about which people come and not about who is enrolled.
+
+    Args:
+        searches: run -> the searches of each gallery; every run with the same probes in one order.
+        metrics: run -> `RankShare(k)` or `TpirAt(fpir)`.
+        groups: as in `Intervals`.
+
+    Raises:
+        UserError: runs whose searches differ in their people, too few people, or what the metric
+            refuses, or allows too few false positives (`few_false_positives`).
+    """
+    first = next(iter(searches.values()))
+    for metric in dict.fromkeys(metrics.values()):
+        if why := few_false_positives(first, metric):
+            raise UserError(why)
+    if not all(_same_searches(first, other) for other in searches.values()):
+        raise UserError("runs were judged on different searches; evaluate them anew")
+    every, *people = people_of_searches([one.mated for one in first], [one.person for one in first])
+    values, influences = {}, {}
+    for run, galleries in searches.items():
+        metric = metrics[run]
+        values[run] = float(np.mean([metric.value(one) for one in galleries]))
+        parts = [metric.influence(*both) for both in zip(galleries, people, strict=True)]
+        influences[run] = Influence.of_people(np.mean([part.people for part in parts], axis=0))
+    return Intervals(values, influences, every, groups)
+
+
+def _same_searches(one: Sequence[Searches], other: Sequence[Searches]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(a.person, b.person) and np.array_equal(a.mated, b.mated)
+        for a, b in zip(one, other, strict=True)
+    )

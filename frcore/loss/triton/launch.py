@@ -64,14 +64,15 @@ def reduce(problem: Problem, count: int, *, attend: bool, moment: bool) -> Reduc
 
 def _reduce_rows(problem: Problem, first: int, last: int, *, attend: bool, moment: bool) -> Reduced:
     kernel: Kernel = "reduce" if attend else "score"
-
-    def rehearsal() -> Run:
-        fewer = _fewer_columns(problem, REHEARSED_COLUMNS[kernel])
-        return partial(_reduce_with, fewer, first, last, attend=attend, moment=moment)
-
-    kind = f"shift={problem.shift} moment={moment}"
-    tiles = _choose(kernel, problem, last - first, kind, rehearsal)
-    return _reduce_with(problem, first, last, tiles, attend=attend, moment=moment)
+    launch = partial(_launch_reduce, first=first, last=last, attend=attend, moment=moment)
+    tiles = _choose(
+        kernel,
+        problem,
+        last - first,
+        f"shift={problem.shift} moment={moment}",
+        lambda: partial(launch, _fewer_columns(problem, REHEARSED_COLUMNS[kernel])),
+    )
+    return launch(problem, tiles)
 
 
 def _choose(
@@ -99,8 +100,8 @@ def _fewer_columns(problem: Problem, most: int) -> Problem:
     return replace(problem, norm_A=problem.norm_A[:most], active=active)
 
 
-def _reduce_with(
-    problem: Problem, first: int, last: int, tiles: Tiles, *, attend: bool, moment: bool
+def _launch_reduce(
+    problem: Problem, tiles: Tiles, *, first: int, last: int, attend: bool, moment: bool
 ) -> Reduced:
     total, dim = problem.unit_MD.shape
     row_tiles = triton.cdiv(last - first, tiles.rows)
@@ -170,18 +171,17 @@ def center_gradient(problem: Problem, slopes: Slopes) -> Tensor:
     """Pass 2: the gradient of the centres, (C, D); 0 where they are no columns."""
     empty = torch.empty_like if problem.active is None else torch.zeros_like
     gradient_CD = empty(problem.center_CD, dtype=torch.float32)
-    _launch_centers(problem, slopes, gradient_CD, None)
+    _pass_over_centers(problem, slopes, gradient_CD)
     return gradient_CD
 
 
 def move_centers(problem: Problem, slopes: Slopes, move: Move) -> None:
     """Pass 2 with the optimiser in it: centres and momentum of the columns, in place."""
-    _launch_centers(problem, slopes, None, move)
+    _pass_over_centers(problem, slopes, move)
 
 
-def _launch_centers(
-    problem: Problem, slopes: Slopes, gradient_CD: Tensor | None, move: Move | None
-) -> None:
+def _pass_over_centers(problem: Problem, slopes: Slopes, into: Tensor | Move) -> None:
+    move = into if isinstance(into, Move) else None
     momentum = move is not None and move.velocity_CD is not None
     split = move is not None and move.low_CD is not None
     tiles = _choose(
@@ -189,48 +189,42 @@ def _launch_centers(
         problem,
         len(problem.unit_MD),
         f"move={move is not None} momentum={momentum} split={split}",
-        lambda: _rehearse_centers(problem, slopes, move),
+        lambda: _rehearse_centers(problem, slopes, into),
     )
-    _centers_with(problem, slopes, gradient_CD, move, tiles)
+    _launch_centers(problem, slopes, into, tiles)
 
 
-def _rehearse_centers(problem: Problem, slopes: Slopes, move: Move | None) -> Run:
+def _rehearse_centers(problem: Problem, slopes: Slopes, into: Tensor | Move) -> Run:
     """Pass 2 on copies of some columns' centres: its step is in place, and may be taken once only.
 
     The kernel is the very one, with its step: without it, registers and traffic are others.
     """
     fewer = _fewer_columns(problem, REHEARSED_COLUMNS["center"])
-    count = fewer.columns
     if fewer.active is None:
-        center_CD, active = problem.center_CD[:count].clone(), None
+        center_CD, active = problem.center_CD[: fewer.columns].clone(), None
     else:
         center_CD = problem.center_CD[fewer.active]
-        active = torch.arange(count, dtype=fewer.active.dtype, device=fewer.active.device)
+        active = torch.arange(fewer.columns, dtype=fewer.active.dtype, device=fewer.active.device)
     scratch = replace(fewer, center_CD=center_CD, active=active)
-    if move is None:
-        gradient_CD = torch.empty_like(center_CD, dtype=torch.float32)
-        return partial(_centers_with, scratch, slopes, gradient_CD, None)
 
     def zeros(table_CD: Tensor | None) -> Tensor | None:
         return None if table_CD is None else table_CD.new_zeros(center_CD.shape)
 
-    step = replace(
-        move,
-        center_CD=center_CD,
-        low_CD=zeros(move.low_CD),
-        velocity_CD=zeros(move.velocity_CD),
-        rates=Rates(0.0, 0.0, 0.0),
-    )
-    return partial(_centers_with, scratch, slopes, None, step)
+    if isinstance(into, Tensor):
+        into = torch.empty_like(center_CD, dtype=torch.float32)
+    else:
+        into = replace(
+            into,
+            center_CD=center_CD,
+            low_CD=zeros(into.low_CD),
+            velocity_CD=zeros(into.velocity_CD),
+            rates=Rates(0.0, 0.0, 0.0),
+        )
+    return partial(_launch_centers, scratch, slopes, into)
 
 
-def _centers_with(
-    problem: Problem,
-    slopes: Slopes,
-    gradient_CD: Tensor | None,
-    move: Move | None,
-    tiles: Tiles,
-) -> None:
+def _launch_centers(problem: Problem, slopes: Slopes, into: Tensor | Move, tiles: Tiles) -> None:
+    move = into if isinstance(into, Move) else None
     # What a launch lacks is never written: any tensor does in its place.
     target_CD = problem.center_CD if move is None else _bits(move.center_CD)
     low_CD = None if move is None else move.low_CD
@@ -246,7 +240,7 @@ def _centers_with(
         target_CD,
         target_CD if low_CD is None else low_CD,
         target_CD if velocity_CD is None else _bits(velocity_CD),
-        target_CD if gradient_CD is None else gradient_CD,
+        target_CD if isinstance(into, Move) else into,
         len(problem.unit_MD),
         problem.columns,
         problem.filter_threshold,

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.reporting.figures.angles import method_grid
 from frcore.reporting.figures.canvas import (
     Message,
@@ -26,7 +27,7 @@ from frcore.reporting.figures.canvas import (
 )
 from frcore.reporting.figures.palette import INK, Palette
 from frcore.reporting.figures.ticks import plain_ticks
-from frcore.results.records import read_record
+from frcore.results.reading import read
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -115,18 +116,18 @@ def read_center_pairs(
     for name, spec in expansion.runs(study).items():
         if name not in counted:
             continue
-        record = read_record(root / "runs" / name / "diagnostics.json").record
-        histogram = (record.get("conflicts") or {}).get("histogram")
+        record = read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord).record
+        histogram = record and record.conflicts and record.conflicts.histogram
         if not histogram:
             continue
-        pairs = np.asarray(histogram["pairs"])
-        same = None if histogram["same_person"] is None else np.asarray(histogram["same_person"])
+        pairs = np.asarray(histogram.pairs)
+        same = None if histogram.same_person is None else np.asarray(histogram.same_person)
         key = (spec.head.label, spec.sampler.label)
         if key in found:
             before = found[key]
             pairs = pairs + before.pairs
             same = None if same is None or before.same is None else same + before.same
-        found[key] = CenterPairs(np.asarray(histogram["edges"], dtype=float), pairs, same)
+        found[key] = CenterPairs(np.asarray(histogram.edges, dtype=float), pairs, same)
     return found
 
 

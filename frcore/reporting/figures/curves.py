@@ -7,31 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.errors import UserError
 from frcore.evaluation.false_accepts import why_no_interval
-from frcore.evaluation.intervals.bootstrap import replicates_of
-from frcore.evaluation.intervals.draws import Values
-from frcore.evaluation.intervals.estimates import Estimate, SharedReplicates, Units
-from frcore.evaluation.intervals.ranked import Ranked
-from frcore.evaluation.intervals.resampling import people_of_pairs
-from frcore.evaluation.intervals.weighted import BoundMetric, TarAt
+from frcore.evaluation.intervals.estimates import Estimate
+from frcore.evaluation.intervals.influences import TarAt
+from frcore.evaluation.intervals.people import People, people_of_pairs
+from frcore.evaluation.intervals.uncertainty import intervals_of_pairs
+from frcore.evaluation.ranked import Ranked
 from frcore.results.scores import Arrays, same_protocol
 from frcore.results.summary import Method, Summary
 
 GRID_POINTS = 60
 """FARs of a curve."""
 
-BAND_POINTS = (5, 12)
-"""FARs at which a curve's band is computed, at least and at most; between them it is interpolated,
-linearly over the logarithm of FAR."""
-
-BAND_COST = 500
-"""Bootstraps of one benchmark's bands, runs × FARs, that decide between the two."""
-
-REPLICATES = 200
-"""Of a band: an eye needs fewer than a table."""
+BAND_POINTS = 12
+"""FARs at which a curve's band is computed; between them it is interpolated, linearly over the
+logarithm of FAR."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ def benchmark_curves(summary: Summary, benchmark: str) -> dict[Method, Curve]:
     far = far_grid(int((~protocol["same"]).sum()))
     tar = {run: np.array([at.tar for at in one.tar_at_fars(list(far))])
            for run, one in ranked.items()}  # fmt: skip
-    bands = _bands(summary, ranked, runs, protocol, far)
+    bands = _bands(ranked, runs, protocol, far)
     found = {}
     for method, judged in runs.items():
         mean = np.mean([tar[run] for run in judged], axis=0)
@@ -105,33 +97,21 @@ Band = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _bands(
-    summary: Summary,
     ranked: Mapping[str, Ranked],
     runs: Mapping[Method, Sequence[str]],
     protocol: Arrays,
     far: NDArray[np.float64],
 ) -> dict[Method, Band]:
-    """Nothing where the benchmark has too few people, or the study too few replicates; and not a
-    number (NaN) at FARs that allow too few false accepts for an interval."""
+    """Nothing where the benchmark has too few people; and not a number (NaN) at FARs that allow
+    too few false accepts for an interval."""
     impostors = int((~protocol["same"]).sum())
     enough = np.array([not why_no_interval(float(asked), impostors) for asked in far])
     if not enough.any():
         return {}
-    fars = band_fars(far[enough], len(ranked))
-    names = [{run: f"{run}\n{place}" for run in ranked} for place in range(fars.size)]
+    fars = band_fars(far[enough])
     try:
-        bound = {
-            own[run]: TarAt(float(asked)).bind(one, protocol["same"])
-            for asked, own in zip(fars, names, strict=True)
-            for run, one in ranked.items()
-        }
-        people = people_of_pairs(protocol["same"], protocol["identity_a"], protocol["identity_b"])
-        replicates = min(summary.scores.replicates, REPLICATES)
-        # The products are small: more threads only wait for each other.
-        with threadpool_limits(1):
-            drawn = replicates_of(bound, people, replicates, 0)
-        units = Units(people.count, people.genuine, people.overlap, protocol["same"].size)
-        estimates = [_at_one_far(runs, own, bound, drawn, units) for own in names]
+        people = people_of_pairs(*(protocol[name] for name in ("same", "identity_a", "identity_b")))
+        estimates = [_at_one_far(runs, ranked, people, float(asked)) for asked in fars]
     except UserError:
         return {}
     at, wanted = np.log(fars), np.log(far)
@@ -147,41 +127,31 @@ def _bands(
 
 
 def _at_one_far(
-    runs: Mapping[Method, Sequence[str]],
-    names: Mapping[str, str],
-    bound: Mapping[str, BoundMetric],
-    drawn: tuple[dict[str, Values], dict[str, Values]],
-    units: Units,
+    runs: Mapping[Method, Sequence[str]], ranked: Mapping[str, Ranked], people: People, far: float
 ) -> dict[Method, Estimate]:
-    """Each method's TAR with its interval; `names` are those of the runs among the replicates."""
-    people_values, couple_values = drawn
+    """Each method's TAR with its interval."""
     found: dict[Method, Estimate] = {}
     for kind in (True, False):
         # Models trained elsewhere have no seeds, so they share no spread over them with the runs.
-        groups = {m: [names[run] for run in own] for m, own in runs.items() if m.is_model == kind}
-        chosen = [name for group in groups.values() for name in group]
-        shared = SharedReplicates(
-            {name: bound[name].value for name in chosen},
-            {name: people_values[name] for name in chosen},
-            {name: couple_values[name] for name in chosen},
-            units,
-            groups=list(groups.values()),
-        )
-        found |= {method: shared.mean(group) for method, group in groups.items()}
+        groups = {method: own for method, own in runs.items() if method.is_model == kind}
+        scores = {run: ranked[run] for own in groups.values() for run in own}
+        if scores:
+            metrics = dict.fromkeys(scores, TarAt(far))
+            shared = intervals_of_pairs(
+                scores, people, metrics=metrics, groups=list(groups.values())
+            )
+            found |= {method: shared.mean(own) for method, own in groups.items()}
     return found
 
 
-def band_fars(far: NDArray[np.float64], runs: int) -> NDArray[np.float64]:
+def band_fars(far: NDArray[np.float64]) -> NDArray[np.float64]:
     """The FARs of a grid at which bands are computed: its ends, and evenly between them.
 
-    >>> len(band_fars(np.geomspace(1e-3, 0.9, 60), runs=10)), band_fars(np.array([0.1]), 3).size
+    >>> len(band_fars(np.geomspace(1e-3, 0.9, 60))), band_fars(np.array([0.1])).size
     (12, 1)
     """
-    least, most = BAND_POINTS
-    count = int(np.clip(BAND_COST // max(runs, 1), least, most))
-    places = np.searchsorted(
-        np.log(far), np.linspace(np.log(far[0]), np.log(far[-1]), count) - 1e-9
-    )
+    even = np.linspace(np.log(far[0]), np.log(far[-1]), BAND_POINTS)
+    places = np.searchsorted(np.log(far), even - 1e-9)
     return far[np.unique(np.minimum(places, far.size - 1))]
 
 

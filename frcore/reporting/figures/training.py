@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from frcore.reporting.figures.canvas import Message, put_legend, same_range, small_multiples
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.results.records import Record, read_events
+from frcore.results.reading import read_events
+from frcore.results.records import Record
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study

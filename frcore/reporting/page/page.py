@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from frcore.files import sha256_of_json, write_text
 from frcore.preflight.load import study_to_yaml
+from frcore.records.manifest import Manifest
 from frcore.reporting import outputs
 from frcore.reporting.figures.canvas import inline
 from frcore.reporting.figures.dark import dark_variables
@@ -23,8 +24,7 @@ from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import SECTIONS, shown
 from frcore.reporting.tables.table import Table
-from frcore.results.records import read_record
-from frcore.results.shapes import Manifest
+from frcore.results.reading import read
 from frcore.results.summary import Summary
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -136,20 +136,19 @@ def _facts(study: Study, root: Path) -> Facts:
 
 
 def _data_fact(folder: Path, spec_hash: str) -> str:
-    manifest = read_record(folder / "manifest.json", Manifest)
-    if not manifest.usable:
-        return "not prepared" if manifest.status == "not run" else manifest.reason
-    record = manifest.record
+    found = read(folder / "manifest.json", Manifest)
+    if not (manifest := found.usable):
+        return "not prepared" if found.status == "not run" else found.reason
     text = (
-        f"{record.get('kind')}, {record.get('images'):,} images of "
-        f"{record.get('identities'):,} identities, {record.get('image_size')} pixels, alignment "
-        f"{record.get('alignment')}, sha256 {str(record.get('content_sha256'))[:12]}"
+        f"{manifest.kind}, {manifest.images:,} images of {manifest.identities:,} identities, "
+        f"{manifest.image_size} pixels, alignment {manifest.alignment}, "
+        f"sha256 {manifest.content_sha256[:12]}"
     )
-    if record.get("skipped"):
-        text += f"; {len(record['skipped'])} files left out"
-    if record.get("spec_hash") != spec_hash:
+    if manifest.skipped:
+        text += f"; {len(manifest.skipped)} files left out"
+    if manifest.spec_hash != spec_hash:
         text += "; stale: prepared for another version of the study"
-    return text + "".join(f"; {warning}" for warning in record.get("warnings") or [])
+    return text + "".join(f"; {warning}" for warning in manifest.warnings)
 
 
 def _environment(rows: pd.DataFrame, data: str) -> Facts:

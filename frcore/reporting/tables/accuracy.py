@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from frcore.records.evaluation import EvaluationRecord
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
 from frcore.reporting.tables.table import Column as TableColumn
-from frcore.results.records import Record, read_record
+from frcore.results.reading import read
+from frcore.results.records import Record
 from frcore.results.rows import NONE
 from frcore.results.summary import Column, Difference, Method, Number, Summary
 from frcore.study.config import Study
@@ -193,8 +195,9 @@ def protocol_notes(summary: Summary, root: Path) -> list[str]:
     notes: dict[str, dict[str, None]] = {}
     for benchmark in summary.study.benchmarks:
         for run in usable[usable["benchmark"] == benchmark]["run"].unique():
-            record = read_record(root / "evaluation" / str(run) / f"{benchmark}.json").record
-            for note in map(str, record.get("notes") or []):
+            file = root / "evaluation" / str(run) / f"{benchmark}.json"
+            record = read(file, EvaluationRecord).record
+            for note in record.notes if record else ():
                 # The report's intervals also cover the seeds, and have a note of their own.
                 if not note.startswith("Intervals:"):
                     notes.setdefault(note, {})[benchmark] = None

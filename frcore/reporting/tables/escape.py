@@ -6,7 +6,6 @@ Every form has one function here, and whatever writes that form goes through it.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from markupsafe import Markup
 from markupsafe import escape as _escape_html
@@ -28,18 +27,3 @@ def markdown(text: str) -> str:
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
     return re.sub(r"^(\d*)([#+\-=.)])(?=[#+\-=]*(?:\s|$))", r"\1\\\2", text)
-
-
-_SIGNS = "[=+\\-@＝＋－＠]"
-_FORMULA = re.compile(rf"^(?=\s*{_SIGNS}|[\t\r\n])|(?<=[;\t\r\n])(?={_SIGNS})")
-"""Where a spreadsheet looks for a formula: at a cell's start, which in some countries is after a
-semicolon or tab, whatever the file's name ends in."""
-
-
-def csv_cell(cell: Any) -> Any:
-    """A cell that no spreadsheet computes: numbers stay, text gets the apostrophe it hides.
-
-    >>> csv_cell(-0.5), csv_cell("=1+1"), csv_cell("a;=1+1"), csv_cell("tiny-s0")
-    (-0.5, "'=1+1", "a;'=1+1", 'tiny-s0')
-    """
-    return _FORMULA.sub("'", visible(cell)) if isinstance(cell, str) else cell

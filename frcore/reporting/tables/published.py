@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from frcore.records.manifest import Manifest
 from frcore.reporting.tables.accuracy import interval_text, method_columns, percent
 from frcore.reporting.tables.published_figures import backbone_family, figures, official_benchmark
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
-from frcore.results.records import Record, read_record
+from frcore.results.reading import read
+from frcore.results.records import Record
 from frcore.results.summary import Column, Method, Number, Summary
 from frcore.study.config import Study
 
@@ -65,8 +67,8 @@ def _official(name: str, data: Any, root: Path) -> str | None:
 
     A folder in IJB's layout may be a synthetic one: only the prepared data tell.
     """
-    manifest = read_record(root / "data" / name / "manifest.json").record
-    if data.kind.startswith("synthetic") or manifest.get("synthetic"):
+    manifest = read(root / "data" / name / "manifest.json", Manifest).record
+    if data.kind.startswith("synthetic") or (manifest and manifest.synthetic):
         return SYNTHETIC
     return official_benchmark(name, data)
 

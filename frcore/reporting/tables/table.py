@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from frcore.reporting.tables import escape
+from frcore.results.column import Mark
 from frcore.results.rows import csv_text
 
 Item = TypeVar("Item")
-Mark = Literal["", "best", "tied"]
 
 MARKS: dict[Mark, str] = {"": "", "best": "best", "tied": "statistically tied with the best"}
 ABSENT = "—"

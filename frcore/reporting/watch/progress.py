@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from frcore.machine.lifetime import signed
 from frcore.machine.processes import Owner
-from frcore.results.records import Finding, Record, check_hash, read_events, read_record, read_run
+from frcore.records.evaluation import EvaluationRecord
+from frcore.records.manifest import Manifest
+from frcore.records.measurement import MeasurementRecord
+from frcore.results.reading import Finding, Line, Run, check_hash, read, read_events, read_run
 from frcore.study import expansion
 from frcore.study.config import Study
 from frcore.training.run_folder import latest
@@ -92,36 +95,36 @@ def jobs(study: Study, root: Path, logs: Path, *, now: float | None = None) -> l
             for stage, name, finding, run in _findings(study, root)]  # fmt: skip
 
 
-def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding, Path | None]]:
+def _findings(study: Study, root: Path) -> Iterator[tuple[str, str, Finding[Any], Path | None]]:
     """Stage, name, what is on disk, and the folder in which a training runs."""
     data = {"train": expansion.train_data(study).hash} if study.trains else {}
     data |= {name: spec.hash for name, spec in expansion.benchmarks(study).items()}
     for name, spec_hash in data.items():
-        found = read_record(root / "data" / name / "manifest.json")
+        found = read(root / "data" / name / "manifest.json", Manifest)
         yield "prepare", name, check_hash(found, spec_hash), None
     for name, run in expansion.runs(study).items():
         folder = root / "runs" / name
         yield "train", name, read_run(folder, run), folder
     evaluation = expansion.evaluation(study).hash
     for name in expansion.runs(study):
-        parts = [check_hash(read_record(root / "evaluation" / name / f"{benchmark}.json"),
-                            evaluation) for benchmark in study.benchmarks]  # fmt: skip
+        files = [root / "evaluation" / name / f"{benchmark}.json" for benchmark in study.benchmarks]
+        parts = [check_hash(read(file, EvaluationRecord), evaluation) for file in files]
         yield "evaluate", name, _least(parts), None
     for label, benchmark in expansion.model_benchmarks(study):
-        found = read_record(root / "evaluation" / label / f"{benchmark}.json")
-        yield "evaluate", f"{label}/{benchmark}", check_hash(found, evaluation), None
+        judged = read(root / "evaluation" / label / f"{benchmark}.json", EvaluationRecord)
+        yield "evaluate", f"{label}/{benchmark}", check_hash(judged, evaluation), None
     for name, measurement in expansion.measurements(study).items():
-        found = read_record(root / "measurement" / f"{name}.json")
-        yield "measure", name, check_hash(found, measurement.hash), None
+        measured = read(root / "measurement" / f"{name}.json", MeasurementRecord)
+        yield "measure", name, check_hash(measured, measurement.hash), None
 
 
-def _least(findings: Iterable[Finding]) -> Finding:
+def _least(findings: Iterable[Finding[Any]]) -> Finding[Any]:
     """The first that is not usable; all must be."""
     found = list(findings)
     return next((finding for finding in found if not finding.usable), found[0])
 
 
-def _job(stage: str, name: str, finding: Finding, run: Path | None, logs: Path,
+def _job(stage: str, name: str, finding: Finding[Any], run: Path | None, logs: Path,
          now: float) -> Job:  # fmt: skip
     log = logs / stage / f"{name}.log"
     if finding.usable:
@@ -171,14 +174,13 @@ def _modified(path: Path) -> float | None:
         return None
 
 
-def _wall_seconds(log: Path, record: Record) -> float | None:
+def _wall_seconds(log: Path, record: object) -> float | None:
     """Snakemake's own benchmark of the job; else what the stage says of itself."""
     try:
         with log.with_suffix(".tsv").open(encoding="utf-8", newline="") as file:
             return float(next(csv.DictReader(file, delimiter="\t"))["s"])
     except (OSError, StopIteration, KeyError, ValueError, TypeError):
-        own = record.get("seconds")
-        return float(own) if isinstance(own, (int, float)) else None
+        return record.result.seconds if isinstance(record, Run) and record.result else None
 
 
 def _since_start(log: Path, now: float) -> float | None:
@@ -202,9 +204,10 @@ def _last_words(log: Path) -> str:
     return next((line.strip() for line in reversed(_lines(log)[-40:]) if _END.match(line)), "")
 
 
-def _fraction(events: list[Record], record: Record) -> float | None:
+def _fraction(events: list[Line], record: object) -> float | None:
     """The share of the epochs that a training has behind it."""
-    epochs = record.get("spec", {}).get("training", {}).get("epochs")
+    spec = record.begun.spec if isinstance(record, Run) else {}
+    epochs = spec.get("training", {}).get("epochs")
     if not epochs:
         return None
     done = [float(event["epoch"]) for event in events if event.get("epoch") is not None]

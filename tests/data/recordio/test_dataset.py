@@ -451,6 +451,7 @@ def test_random_bytes(tmp_path, rec, idx, magic):
     use(tmp_path, MAGIC + rec if magic else rec, idx)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(data=st.data())
 def test_valid_files_with_changes(tmp_path, valid, data):

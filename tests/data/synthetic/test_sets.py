@@ -22,12 +22,14 @@ def test_images_do_not_depend_on_how_many_others_exist(tmp_path):
         np.testing.assert_array_equal(small.images[row], large.images[rows[name]])
 
 
+@pytest.mark.slow
 def test_the_same_spec_gives_the_same_hash_and_another_seed_does_not(tmp_path):
     first = train(tmp_path / "a", **FACES).manifest.content_sha256
     assert train(tmp_path / "b", **FACES).manifest.content_sha256 == first
     assert train(tmp_path / "c", **FACES, seed=1).manifest.content_sha256 != first
 
 
+@pytest.mark.slow
 def test_people_of_train_and_benchmarks_never_meet(tmp_path):
     sets = [train(tmp_path / "t", **FACES), benchmark(tmp_path / "p", **PAIRS),
             benchmark(tmp_path / "m", **TEMPLATES)]  # fmt: skip
@@ -132,6 +134,7 @@ def test_too_many_pairs_are_refused_with_the_largest_number(tmp_path):
     assert len(benchmark(tmp_path / "b", **{**PAIRS, "pairs": 60}).pairs) == 120
 
 
+@pytest.mark.slow
 def test_templates(tmp_path):
     data = benchmark(tmp_path, **TEMPLATES)
     rows, pairs = data.templates, data.template_pairs

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from frcore.evaluation.intervals.bootstrap import SharedBootstrap
-from frcore.evaluation.intervals.uncertainty import TarAt
+from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.uncertainty import TarAt, intervals_of_pairs
 from frcore.reporting.figures.all import curve_jobs
 from frcore.reporting.figures.canvas import look
-from frcore.reporting.figures.curves import REPLICATES, band_fars, benchmark_curves
+from frcore.reporting.figures.curves import band_fars, benchmark_curves
 from frcore.reporting.figures.roc import MOST_BANDS, det, roc
 from frcore.results.scores import Scores
 from frcore.results.summary import Method, Summary
@@ -39,6 +39,7 @@ def test_a_band_is_the_interval_of_a_table(summary: Summary):
     curves = benchmark_curves(summary, "templates")
     runs = {m: [summary.scores.load(r, "templates") for r in c.runs] for m, c in curves.items()}
     protocol = runs[ARCFACE][0]
+    people = people_of_pairs(protocol["same"], protocol["identity_a"], protocol["identity_b"])
     curve = curves[ARCFACE]
     # Of 200 impostor pairs fewer than ten may be accepted there, too few for an interval.
     few = curve.far < 10 / 200
@@ -46,14 +47,13 @@ def test_a_band_is_the_interval_of_a_table(summary: Summary):
     assert np.isnan(curve.low[few]).all()
     assert np.isnan(curve.high[few]).all()
     assert np.isfinite([curve.low[~few], curve.high[~few]]).all()
-    for far in band_fars(curve.far[~few], 8)[[0, 5]]:
+    for far in band_fars(curve.far[~few])[[0, 5]]:
         scores = {f"{m} {i}": a["scores"] for m, own in runs.items() for i, a in enumerate(own)}
-        bootstrap = SharedBootstrap(
-            scores, protocol["same"], protocol["identity_a"], protocol["identity_b"],
-            metrics=dict.fromkeys(scores, TarAt(float(far))), replicates=REPLICATES,
+        shared = intervals_of_pairs(
+            scores, people, metrics=dict.fromkeys(scores, TarAt(float(far))),
             groups=[[f"{m} {i}" for i in range(len(own))] for m, own in runs.items()],
         )  # fmt: skip
-        expected = bootstrap.mean([f"{ARCFACE} {i}" for i in range(2)])
+        expected = shared.mean([f"{ARCFACE} {i}" for i in range(2)])
         at = int(np.flatnonzero(curve.far == far)[0])
         assert curve.low is not None
         assert curve.high is not None
@@ -62,7 +62,7 @@ def test_a_band_is_the_interval_of_a_table(summary: Summary):
 
 
 def test_too_few_people_give_a_curve_without_a_band(complete: Made):
-    few = Summary(complete.study, complete.rows, Scores(complete.root, complete.rows, 200))
+    few = Summary(complete.study, complete.rows, Scores(complete.root, complete.rows))
     for run in {str(run) for run in complete.rows.evaluation["run"]}:
         arrays = few.scores.load(run, "pairs")
         assert arrays is not None

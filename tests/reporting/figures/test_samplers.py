@@ -58,9 +58,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, str]:
     Tree(study, root).everything()
     page = report(study, root).read_text(encoding="utf-8")
     rows = collect(study, root)
-    return Summary(study, rows, Scores(root, rows, 200)), page
+    return Summary(study, rows, Scores(root, rows)), page
 
 
+@pytest.mark.slow
 def test_the_figure_holds_the_numbers_of_the_table(made: tuple[Summary, str]):
     summary, _ = made
     figure = sampler_curves(summary.study, summary)
@@ -87,5 +88,5 @@ def test_a_point_says_whose_it_is(made: tuple[Summary, str]):
 def test_without_a_sweep_the_figure_says_so(tmp_path: Path):
     study = make_study()
     rows = collect(study, tmp_path)
-    figure = sampler_curves(study, Summary(study, rows, Scores(tmp_path, rows, 200)))
+    figure = sampler_curves(study, Summary(study, rows, Scores(tmp_path, rows)))
     assert "no two samplers" in figure.texts[0].get_text()

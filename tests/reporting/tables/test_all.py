@@ -58,7 +58,7 @@ def test_accuracy_notes_state_protocol_n_interval_and_seeds(complete: Made, summ
     notes = "\n".join(all_tables(summary, complete.root)["accuracy"].notes)
     assert "400 pairs (pairs); 200 genuine pairs (templates)" in notes
     assert "Mean over seeds 0, 1" in notes
-    assert "bootstrap over" in notes
+    assert "clustered by" in notes
     assert "checkpoint: the last one" in notes
     assert "200 impostor pairs cannot resolve a FAR of 0.0001" in notes
 

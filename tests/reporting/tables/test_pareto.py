@@ -42,7 +42,7 @@ def test_behind_is_what_the_paired_difference_tells_apart(tmp_path):
         tree.run(name)
         tree.evaluate(name, "pairs")
     rows = collect(study, tmp_path)
-    summary = Summary(study, rows, Scores(tmp_path, rows, 200))
+    summary = Summary(study, rows, Scores(tmp_path, rows))
     column = Column("pairs", "accuracy", None, "all")
     arcface, cosface, softmax = summary.methods
     best, other = (arcface, cosface)

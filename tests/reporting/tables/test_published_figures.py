@@ -40,7 +40,7 @@ def table_of(root: Path, **changes) -> tuple[Study, Table]:
     for label, benchmark in expansion.model_benchmarks(study):
         tree.evaluate(label, benchmark)
     rows = collect(study, root)
-    return study, published_table(Summary(study, rows, Scores(root, rows, 100)), root)
+    return study, published_table(Summary(study, rows, Scores(root, rows)), root)
 
 
 @pytest.fixture(scope="module")
@@ -211,14 +211,14 @@ def test_a_synthetic_folder_in_ijbs_layout_has_no_published_figures(tmp_path, sy
                        samplers=["full"], seeds=[0], measurement=None)  # fmt: skip
     tree = Tree(study, tmp_path)
     tree.everything()
-    tree.json("data/ijbc/manifest.json", {"synthetic": synthetic})
+    tree.manifest("ijbc", synthetic=synthetic)
     name = next(iter(expansion.runs(study)))
     path = tmp_path / f"evaluation/{name}/ijbc.json"
     record = json.loads(path.read_text())
     record["rows"] = [{**row, "value": 0.5} for row in record["rows"] if row["far"] == 1e-4]
     path.write_text(json.dumps(record))
     rows = collect(study, tmp_path)
-    table = published_table(Summary(study, rows, Scores(tmp_path, rows, 100)), tmp_path)
+    table = published_table(Summary(study, rows, Scores(tmp_path, rows)), tmp_path)
     assert (len(table.data) == 0) == synthetic
     assert any("ijbc: synthetic" in note for note in table.notes) == synthetic
     if not synthetic:

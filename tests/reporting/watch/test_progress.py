@@ -54,7 +54,7 @@ def begin_training(tree: Tree, logs: Path, name: str, *, ago: float) -> None:
     tree.run(name)
     (tree.root / f"runs/{name}/result.json").unlink()
     metrics = tree.root / f"runs/{name}/metrics.jsonl"
-    metrics.write_text(json.dumps({"event": "step", "epoch": 0.75}) + "\n")
+    metrics.write_text(json.dumps({"event": "step", "step": 15, "epoch": 0.75}) + "\n")
     os.utime(metrics, (NOW - ago, NOW - ago))
     started(logs, "train", name, ago=ago)
 
@@ -73,7 +73,7 @@ def test_nothing_has_run_yet(tree: Tree, logs: Path) -> None:
 def test_a_finished_study(tree: Tree, logs: Path) -> None:
     tree.everything()
     for name, spec in expansion.benchmarks(tree.study).items():
-        tree.json(f"data/{name}/manifest.json", {"spec_hash": spec.hash})
+        tree.manifest(name, spec_hash=spec.hash)
     found = list(seen(tree, logs).values())
     assert {job.status for job in found} == {"finished"}
     assert "Everything is finished" in shown(tree, found)

@@ -34,10 +34,10 @@ class Canvas:
         """Fill the polygon along `curves`; `solid` marks it as part of the head."""
 
         def draw(parts: list[Fixed]) -> None:
-            around = np.concatenate(parts) if len(parts) > 1 else parts[0]
-            cv2.fillPoly(self.image, [around], colour, cv2.LINE_AA, _SHIFT)
+            around = [np.concatenate(parts)]
+            cv2.fillPoly(self.image, around, colour, cv2.LINE_AA, _SHIFT)
             if solid:
-                cv2.fillPoly(self.solid, [around], (255,), cv2.LINE_AA, _SHIFT)
+                cv2.fillPoly(self.solid, around, (255,), cv2.LINE_AA, _SHIFT)
 
         self._noted.append((curves, draw))
 
@@ -53,23 +53,17 @@ class Canvas:
 
     def line(self, colour: Colour, width: float, *curves: Curve, closed: bool = False) -> None:
         """Draw each of `curves` as a line `width` head units wide, never thinner than a pixel."""
-        thickness = max(1, round(width * self.view.scale))
-        self._noted.append(
-            (
-                curves,
-                lambda parts: cv2.polylines(
-                    self.image, parts, closed, colour, thickness, cv2.LINE_AA, _SHIFT
-                ),
-            )
-        )
+        how = (closed, colour, max(1, round(width * self.view.scale)), cv2.LINE_AA, _SHIFT)
+        self._noted.append((curves, lambda parts: cv2.polylines(self.image, parts, *how)))
 
     def dots(self, colour: Colour, radius: float, curve: Curve) -> None:
         """Draw a disc of `radius` head units around each point of `curve`."""
-        fixed = max(1, round(radius * self.view.scale * _ONE))
+        how = (max(1, round(radius * self.view.scale * _ONE)), colour, cv2.FILLED, cv2.LINE_AA,
+               _SHIFT)  # fmt: skip
 
         def draw(parts: list[Fixed]) -> None:
             for place in parts[0].tolist():
-                cv2.circle(self.image, place, fixed, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+                cv2.circle(self.image, place, *how)
 
         self._noted.append(([curve], draw))
 
@@ -81,17 +75,16 @@ class Canvas:
     def paint(self) -> None:
         """Draw what was noted, in that order."""
         curves = [curve for noted, _ in self._noted for curve in noted]
-        ends = np.cumsum([len(curve.points) for curve in curves]).tolist()
         if not curves:
             return
+        ends = np.cumsum([len(curve.points) for curve in curves]).tolist()
+        places = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
         depth, is_rim = np.empty(ends[-1]), np.empty(ends[-1], bool)
-        start = 0
-        for curve, end in zip(curves, ends, strict=True):
-            depth[start:end], is_rim[start:end] = curve.depth, curve.is_rim
-            start = end
+        for curve, place in zip(curves, places, strict=True):
+            depth[place], is_rim[place] = curve.depth, curve.is_rim
         points = np.concatenate([curve.points for curve in curves])
         fixed = _fixed(self.view.pixels(points, depth, is_rim))
-        parts = iter([fixed[a:b] for a, b in zip([0, *ends], ends, strict=False)])
+        parts = (fixed[place] for place in places)
         for noted, draw in self._noted:
             draw([next(parts) for _ in noted])
         self._noted.clear()

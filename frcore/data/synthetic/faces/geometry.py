@@ -7,22 +7,20 @@ points are one short expression each.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frcore.data.pixels.align import TEMPLATE_112
 from frcore.data.synthetic.faces.identity import Identity
 from frcore.data.synthetic.faces.nuisance import Nuisance
 
 Points = NDArray[np.complex128]
 Reals = NDArray[np.float64]
 
-ARCFACE_TEMPLATE: Points = np.array(
-    [38.2946 + 51.6963j, 73.5318 + 51.5014j, 56.0252 + 71.7366j,
-     41.5493 + 92.3655j, 70.7299 + 92.2041j], np.complex128) / 112  # fmt: skip
+ARCFACE_TEMPLATE: Points = TEMPLATE_112.view(np.complex128)[:, 0] / 112
 """Where eyes, nose tip and mouth corners lie in an aligned image, as fractions of its side."""
 
 _PERSPECTIVE = 0.07
@@ -54,6 +52,11 @@ def path(*points: tuple[float, float]) -> Points:
 def mirrored(points: Points, side: int) -> Points:
     """The points themselves for side 1, their mirror image (x to −x) for side −1."""
     return points if side > 0 else -points.conj()
+
+
+def on_both_sides(points: Points, lift: float = 0.0) -> tuple[Curve, Curve]:
+    """Points on the front of the head and their mirror image, first the image's left."""
+    return front(mirrored(points, -1), lift), front(points, lift)
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,19 @@ def _projected(x: Reals, y: Reals, z: Reals, yaw: float, pitch: float) -> Points
     return np.asarray((across + 1j * down) / (1 - _PERSPECTIVE * near))
 
 
-def smooth(
-    points: Points | Sequence[tuple[float, float]], *, closed: bool = True, steps: int = 4
-) -> Points:
+def smooth(points: Points, *, closed: bool = True, steps: int = 4) -> Points:
     """A Catmull-Rom curve through `points`, `steps` points per segment."""
-    through = points if isinstance(points, np.ndarray) else path(*points)
-    return _spline(len(through), closed, steps) @ through
+    return _spline(len(points), closed, steps) @ points
+
+
+def arc(*points: tuple[float, float]) -> Points:
+    """A smooth curve from the first to the last of some points (x, y)."""
+    return smooth(path(*points), closed=False)
+
+
+def outline(*points: tuple[float, float]) -> Points:
+    """A smooth closed curve through some points (x, y)."""
+    return smooth(path(*points))
 
 
 @functools.lru_cache(maxsize=256)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from frcore.data.synthetic.faces.canvas import Canvas, any_colour, mix, shade
-from frcore.data.synthetic.faces.geometry import Points, front, mirrored, path, rim, smooth
+from frcore.data.synthetic.faces.geometry import (
+    Points,
+    arc,
+    front,
+    mirrored,
+    outline,
+    path,
+    rim,
+    smooth,
+)
 from frcore.data.synthetic.faces.identity import Colour, Identity
 from frcore.data.synthetic.faces.nuisance import Nuisance
 from frcore.data.synthetic.faces.streams import stream
@@ -69,12 +78,9 @@ def draw_hair(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     thick = {"bald": 0.02, "crop": 0.05}.get(person.style, _volume(person, taken))
     line = smooth(_hairline(person) + 0.05j * taken.hair_change, closed=False)
     wide = person.cheek_width + thick * 0.5
-    outside = smooth(
-        [(wide, line[-1].imag), (wide + 0.4 * thick, -0.5), (0.62, -1.14 - thick),
-         (0, -1.25 - thick), (-0.62, -1.14 - thick), (-wide - 0.4 * thick, -0.5),
-         (-wide, line[0].imag)],
-        closed=False,
-    )  # fmt: skip
+    outside = arc((wide, line[-1].imag), (wide + 0.4 * thick, -0.5), (0.62, -1.14 - thick),
+                  (0, -1.25 - thick), (-0.62, -1.14 - thick), (-wide - 0.4 * thick, -0.5),
+                  (-wide, line[0].imag))  # fmt: skip
     # The hairline lies on the forehead, in front; the outer edge is the silhouette.
     canvas.fill(person.hair, front(line), rim(outside), solid=True)
     _draw_strands(canvas, person, line, outside)
@@ -96,10 +102,9 @@ def _draw_strands(canvas: Canvas, person: Identity, line: Points, outside: Point
 def _draw_hat(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     colour = any_colour(stream("hat", taken.scene), 20, 220)
     brim, wide = person.hairline + 0.16, person.cheek_width + 0.05
-    dome = smooth([(-wide, brim + 0.1), (-wide, -0.9), (-0.5, -1.5), (0.5, -1.5), (wide, -0.9),
-                   (wide, brim + 0.1)], closed=False)  # fmt: skip
-    edge = smooth([(wide, brim + 0.1), (0.5, brim - 0.04), (-0.5, brim - 0.04),
-                   (-wide, brim + 0.1)], closed=False)  # fmt: skip
+    dome = arc((-wide, brim + 0.1), (-wide, -0.9), (-0.5, -1.5), (0.5, -1.5), (wide, -0.9),
+               (wide, brim + 0.1))  # fmt: skip
+    edge = arc((wide, brim + 0.1), (0.5, brim - 0.04), (-0.5, brim - 0.04), (-wide, brim + 0.1))
     canvas.fill(colour, rim(dome), front(edge), solid=True)
     canvas.line(shade(colour, 0.6), 0.09, front(edge))
 
@@ -113,17 +118,17 @@ def draw_beard(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     lip = p.mouth_y - p.upper_lip
     if person.beard in ("moustache", "full", "goatee"):
         end = p.mouth_width * 1.1
-        moustache = [(-end, p.mouth_y + 0.05), (-0.12, lip - 0.16), (0.12, lip - 0.16),
-                     (end, p.mouth_y + 0.05), (0.0, lip + 0.01)]  # fmt: skip
-        canvas.soft_fill(colour, density, 0.025, front(smooth(moustache), 0.06))
+        moustache = outline((-end, p.mouth_y + 0.05), (-0.12, lip - 0.16), (0.12, lip - 0.16),
+                            (end, p.mouth_y + 0.05), (0.0, lip + 0.01))  # fmt: skip
+        canvas.soft_fill(colour, density, 0.025, front(moustache, 0.06))
     if person.beard in ("full", "stubble"):
         alpha = density * (0.45 if person.beard == "stubble" else 1.0)
         _draw_full_beard(canvas, person, colour, alpha)
     elif person.beard == "goatee":
         low = p.mouth_y + p.lower_lip
-        chin = [(-0.2, low + 0.05), (0.2, low + 0.05), (0.24, p.chin_y - 0.08), (0, p.chin_y),
-                (-0.24, p.chin_y - 0.08)]  # fmt: skip
-        canvas.soft_fill(colour, density, 0.04, front(smooth(chin), 0.05))
+        chin = outline((-0.2, low + 0.05), (0.2, low + 0.05), (0.24, p.chin_y - 0.08),
+                       (0, p.chin_y), (-0.24, p.chin_y - 0.08))  # fmt: skip
+        canvas.soft_fill(colour, density, 0.04, front(chin, 0.05))
 
 
 def _draw_full_beard(canvas: Canvas, person: Identity, colour: Colour, alpha: float) -> None:

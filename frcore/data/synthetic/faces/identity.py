@@ -4,6 +4,8 @@ Lengths are in head units: the eyes' line is y = 0, x grows to the image's right
 towards the viewer; the half-width of an average head is 1. Colours are RGB in 0..255.
 """
 
+# ruff: noqa: RUF009 (the functions that make fields give new ones)
+
 from __future__ import annotations
 
 from collections.abc import Callable

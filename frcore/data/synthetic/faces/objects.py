@@ -1,18 +1,57 @@
-"""Things in front of a face: glasses, a hand, a bar, a leaf, a microphone."""
+"""What is behind, under and in front of a face: background, clothes, glasses, a hand and others."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from frcore.data.synthetic.faces.canvas import Canvas, any_colour, mix, shade
-from frcore.data.synthetic.faces.geometry import front, mirrored, path, smooth
-from frcore.data.synthetic.faces.identity import Identity
+from frcore.data.synthetic.faces.geometry import (
+    arc,
+    front,
+    mirrored,
+    on_both_sides,
+    outline,
+    path,
+    rim,
+    smooth,
+)
+from frcore.data.synthetic.faces.identity import Colour, Identity
 from frcore.data.synthetic.faces.nuisance import Nuisance
 from frcore.data.synthetic.faces.streams import stream
 
+_SQUARE = path((-1, -1), (1, -1), (1, 1), (-1, 1))
+_SIDE = path((-1, -1), (1, -1), (1, 1), (0, 1))
 _ROUND = np.exp(1j * np.linspace(0, 2 * np.pi, 20, endpoint=False))
 _SHAFT = path((-0.04, 0), (0.04, 0), (0.05, 0.4), (-0.05, 0.4))
-_PALM = smooth([(-0.3, 0), (0.3, 0), (0.4, 0.5), (0.3, 1.4), (-0.3, 1.4), (-0.4, 0.5)])
+_PALM = outline((-0.3, 0), (0.3, 0), (0.4, 0.5), (0.3, 1.4), (-0.3, 1.4), (-0.4, 0.5))
+
+
+def draw_background(canvas: Canvas, taken: Nuisance) -> None:
+    """A wall with a few large shapes; the scene's own."""
+    rng = stream("background", taken.scene)
+    canvas.image[:] = _wall(rng)
+    canvas.fill_screen(_wall(rng), _SIDE + rng.random(4) + 1j * rng.random(4))
+    for _ in range(int(rng.integers(0, 4))):
+        x, y, width, height = rng.random(4).tolist()
+        box = _SQUARE.real * (0.1 + 0.4 * width) + 1j * _SQUARE.imag * (0.1 + 0.4 * height)
+        canvas.fill_screen(_wall(rng), complex(x, y) + box)
+
+
+def _wall(rng: np.random.Generator) -> Colour:
+    """A colour of a room or a street: half grey."""
+    colour, grey = any_colour(rng, 20, 235), float(rng.uniform(30, 225))
+    return mix(colour, (grey, grey, grey), 0.55)
+
+
+def draw_body(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
+    """Shoulders, collar and neck."""
+    cloth = any_colour(stream("clothes", taken.scene), 15, 235)
+    wide = person.jaw_width * 0.82
+    neck = path((-wide, 0.7), (-wide, 1.9), (wide, 1.9), (wide, 0.7))
+    shoulders = path((-2.2, 2.3), (-1.4, 1.85), (-wide, 1.62), (wide, 1.62), (1.4, 1.85),
+                     (2.2, 2.3), (2.2, 3.5), (-2.2, 3.5))  # fmt: skip
+    canvas.fill(shade(person.skin, 0.74), rim(neck), solid=True)
+    canvas.fill(cloth, rim(shoulders))
 
 
 def draw_glasses(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
@@ -28,8 +67,7 @@ def draw_glasses(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
     )
     lens = lens + person.eye_x + 0.01
     arm = path((person.eye_x + wide, -0.03), (person.cheek_width, -0.06))
-    for side in (-1, 1):
-        glass = front(mirrored(lens, side), 0.14)
+    for glass, side in zip(on_both_sides(lens, 0.14), (-1, 1), strict=True):
         if taken.glasses == "dark":
             canvas.fill((22, 22, 26), glass)
         else:
@@ -37,8 +75,7 @@ def draw_glasses(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
         canvas.line(frame, 0.04, glass, closed=True)
         canvas.line(frame, 0.04, front(mirrored(arm, side), 0.03))
     inner = person.eye_x - wide
-    bridge = smooth([(-inner, 0.0), (0, -0.05), (inner, 0.0)], closed=False)
-    canvas.line(frame, 0.04, front(bridge, 0.16))
+    canvas.line(frame, 0.04, front(arc((-inner, 0.0), (0, -0.05), (inner, 0.0)), 0.16))
 
 
 def draw_occluder(canvas: Canvas, person: Identity, taken: Nuisance) -> None:

@@ -1,0 +1,166 @@
+"""Labels as data sets store them, to identities: which of C each image shows, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.data.contents import Contents, EncodedImages, index_of
+from frcore.data.names import normalised
+from frcore.data.refusal import refuse_rows
+from frcore.errors import UserError
+from frcore.study.data import LabelledImages
+
+LONGEST = 1000
+"""Characters of an identity's name."""
+
+NUMBERED = (
+    "identities have numbers and no names, so people of a benchmark who are also trained on are "
+    "not noticed"
+)
+_MOST = 2**31
+_DIGITS = 10
+
+
+class Labels(NamedTuple):
+    """Whom each image shows."""
+
+    codes: NDArray[np.int64]
+    """(N,): which of `identities`."""
+    identities: pd.Series
+    """(C,), str, in the order of the class centres."""
+    are_named: bool
+    """Whether these are names, which tell who is in another data set too."""
+
+
+def by_number(
+    stored: NDArray[np.int64],
+    count: int | None,
+    where: Callable[[int], str],
+    prefix: str,
+    names: list[str] | None = None,
+) -> Labels:
+    """Labels that are class numbers.
+
+    Args:
+        stored: whole numbers (N,).
+        count: how many identities there are. Without it no number may be left out, because a
+            class without images is more often a mistake than meant.
+        where: the place of image i, for messages.
+        prefix: of the identities where the data do not name them: equal numbers of two data sets
+            are not one person. Without the folder's name, which changes where the data are moved.
+        names: of the identities, where the data have them.
+
+    Raises:
+        UserError: a number is negative, not below `count`, or left out.
+    """
+    highest = (count or _MOST) - 1
+    refuse_rows(
+        f"labels are not within 0 to {highest}",
+        np.flatnonzero((stored < 0) | (stored > highest)),
+        lambda row: f"{where(row)}: label {stored[row]}",
+        "They are 0-based class numbers, below `identities` where that is set; correct them, or "
+        "set `labels: name` to have them numbered",
+    )
+    present, codes = np.unique(stored, return_inverse=True)
+    if count is None and len(present) and present[-1] != len(present) - 1:
+        missing = int(np.flatnonzero(present != np.arange(len(present)))[0])
+        raise UserError(
+            f"no image has the label {missing}, but labels go up to {present[-1]} and there are "
+            f"{len(present)} of them; set `identities: {present[-1] + 1}` if that is meant, or "
+            "`labels: name` to have them numbered without gaps"
+        )
+    who = [names[number] if names else f"{prefix}/{number}" for number in present]
+    return Labels(codes.astype(np.int64), pd.Series(who, dtype="str"), bool(names))
+
+
+def by_name(
+    stored: pd.Series, count: int | None, where: Callable[[int], str], prefix: str
+) -> Labels:
+    """Names of identities, composed (NFC) as those of folders, in their sorted order.
+
+    Args:
+        stored: names (N,), str.
+        count: how many there must be; any number when absent.
+        where: the place of image i, for messages.
+        prefix: as for `by_number`, where all names are numbers.
+
+    Raises:
+        UserError: a name is empty, too long or not printable, or there are not as many.
+    """
+    given, texts = pd.factorize(stored)
+    composed = pd.Series([normalised(text) for text in texts], dtype="str")
+    codes, names = pd.factorize(composed, sort=True)
+    codes = codes[given]
+    bad = np.array([not 0 < len(name) <= LONGEST or not name.isprintable() for name in names], bool)
+    refuse_rows(
+        "labels are not names of identities",
+        np.flatnonzero(bad[codes]),
+        lambda row: f"{where(row)}: {stored.iloc[row][:100]!r}",
+        f"A name has 1 to {LONGEST} printable characters; correct it",
+    )
+    if count is not None and len(names) != count:
+        raise UserError(
+            f"there are {len(names)} identities, but `identities` is {count}; correct or remove it"
+        )
+    who = pd.Series(names, dtype="str")
+    are_named = not who.str.isdigit().all()
+    return Labels(codes.astype(np.int64), who if are_named else f"{prefix}/" + who, are_named)
+
+
+def whole_numbers(stored: pd.Series, where: Callable[[int], str]) -> NDArray[np.int64]:
+    """Texts such as `17` and `17.0` as whole numbers (N,).
+
+    Raises:
+        UserError: one is none.
+    """
+    # Many images share a label: each text is looked at once.
+    codes, texts = pd.factorize(stored)
+    numbers = [_whole_number(text) for text in texts]
+    bad = np.array([number is None for number in numbers], bool)
+    refuse_rows(
+        "labels are not whole numbers",
+        np.flatnonzero(bad[codes]),
+        lambda row: f"{where(row)}: {stored.iloc[row][:100]!r}",
+        "Correct them, or set `labels: name` if they are names of identities",
+    )
+    return np.array(numbers, np.int64)[codes]
+
+
+def _whole_number(text: str) -> int | None:
+    whole, _, part = text.strip().partition(".")
+    digits = whole.removeprefix("-")
+    if not (text.isascii() and digits.isdigit()) or len(digits) > _DIGITS or part.strip("0"):
+        return None
+    return int(whole)
+
+
+def of_texts(
+    stored: pd.Series, spec: LabelledImages, where: Callable[[int], str], prefix: str
+) -> Labels:
+    """`by_name` or `by_number`, as the study says, of labels that are texts (N,)."""
+    if spec.labels == "name":
+        return by_name(stored, spec.identities, where, prefix)
+    return by_number(whole_numbers(stored, where), spec.identities, where, prefix)
+
+
+def labelled(
+    images: EncodedImages, labels: Labels, *, warnings: Sequence[str] = (), **more: Any
+) -> Contents:
+    """The contents of a training set that stores a label with each image.
+
+    Args:
+        images: N of them.
+        labels: of each.
+        warnings: of the source.
+        more: fields of `Contents`.
+    """
+    if not labels.are_named:
+        more["about"] = {"people": "numbered", **more.get("about", {})}
+        warnings = [*warnings, NUMBERED]
+    index = index_of(images.names, labels.codes, labels.identities)
+    return Contents("train", images, index, warnings=list(warnings), **more)

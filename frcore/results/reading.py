@@ -1,0 +1,277 @@
+"""Reading what the stages left on disk, each file once, and whether it can be used.
+
+A record is used only if it was made by the present study: its spec's hash is the plan's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from frcore.machine.faults import raise_refusal
+from frcore.records.base import Environment, Record, first_problem
+from frcore.records.diagnostics import DiagnosticsRecord
+from frcore.records.evaluation import EvaluationRecord
+from frcore.records.manifest import Manifest
+from frcore.records.measurement import MeasurementRecord
+from frcore.records.metrics import EVENTS, Event
+from frcore.records.run import FailureRecord, ResultRecord, RunRecord
+from frcore.study import expansion
+from frcore.study.config import Study
+from frcore.study.expansion import RunSpec
+from frcore.text import visible
+from frcore.training.run_folder import FAILURE, RESULT, UNFINISHED
+
+USABLE = "ok"
+STATUSES = ("ok", "failed", "unfinished", "stale", "unreadable", "not run")
+
+Content = TypeVar("Content")
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding(Generic[Content]):
+    """One file or folder of the plan: its content, or why it cannot be used.
+
+    Attributes:
+        status: one of `STATUSES`.
+        reason: why the status is not `ok`; empty when it is.
+        record: the content, as far as it could be read.
+    """
+
+    status: str
+    reason: str = ""
+    record: Content | None = None
+
+    @property
+    def usable(self) -> Content | None:
+        """The content, if its numbers belong into the tables."""
+        return self.record if self.status == USABLE else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training has written: when it began, and at its end."""
+
+    begun: RunRecord
+    result: ResultRecord | None = None
+
+
+class ComparedRecord(Record):
+    """`comparison/*.json`, of which `frcore.comparison.results` reads the rest."""
+
+    model_config = ConfigDict(extra="allow")
+
+    spec_hash: str | None = None
+    runs: list[str] = Field(default_factory=list)
+    measurements: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All files of a study.
+
+    Attributes:
+        data: by name of the data set; `train` is the training set.
+        runs: by run.
+        events: the lines of `metrics.jsonl` of each finished run.
+        diagnostics: by run.
+        evaluations: by run, or label of a model trained elsewhere, and benchmark.
+        measurements: by measurement.
+        strays: runs and measurements on disk that are not part of the study, and not used.
+    """
+
+    data: Mapping[str, Finding[Manifest]]
+    runs: Mapping[str, Finding[Run]]
+    events: Mapping[str, list[Line]]
+    diagnostics: Mapping[str, Finding[DiagnosticsRecord]]
+    evaluations: Mapping[tuple[str, str], Finding[EvaluationRecord]]
+    measurements: Mapping[str, Finding[MeasurementRecord]]
+    strays: tuple[str, ...]
+
+
+def read_study(study: Study, root: Path) -> Found:
+    """Everything that `root` (`results/<study>`) has of the study's plan."""
+    specs, models = expansion.runs(study), expansion.models(study)
+    runs = {name: read_run(root / "runs" / name, spec) for name, spec in specs.items()}
+    finished = [name for name, run in runs.items() if run.usable]
+    sets = (*(["train"] if study.trains else []), *study.benchmarks)
+    judged = [(name, benchmark, spec.hash)
+              for name, spec in specs.items() for benchmark in study.benchmarks]  # fmt: skip
+    judged += [(label, benchmark, models[label].hash)
+               for label, benchmark in expansion.model_benchmarks(study)]  # fmt: skip
+    return Found(
+        data={name: read(root / "data" / name / "manifest.json", Manifest) for name in sets},
+        runs=runs,
+        events={name: read_events(root / "runs" / name / "metrics.jsonl") for name in finished},
+        diagnostics={
+            name: check_hash(read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord),
+                             specs[name].hash)
+            for name in finished
+        },
+        evaluations={
+            (name, benchmark): _read_evaluation(study, root, name, benchmark, spec_hash)
+            for name, benchmark, spec_hash in judged
+        },
+        measurements={
+            name: check_hash(read(root / "measurement" / f"{name}.json", MeasurementRecord),
+                             spec.hash)
+            for name, spec in expansion.measurements(study).items()
+        },
+        strays=_strays(study, root),
+    )  # fmt: skip
+
+
+Of = TypeVar("Of", bound=Record)
+
+
+def read(path: Path, model: type[Of]) -> Finding[Of]:
+    """A record; `not run` without the file, `unreadable` where it is something else."""
+    try:
+        value = _parsed(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Finding("not run", "not run")
+    # ValueError: no JSON, no UTF-8, or a number of thousands of digits.
+    except (OSError, ValueError, RecursionError) as error:
+        raise_refusal(error)
+        return Finding("unreadable", f"{path.name} cannot be read: {error}")
+    if not isinstance(value, dict):
+        return Finding("unreadable", f"{path.name} is not a JSON object; delete it and run again")
+    try:
+        return Finding(USABLE, record=model.model_validate(value))
+    except ValidationError as error:
+        wrong = first_problem(error)
+        return Finding("unreadable", f"{path.name} is damaged ({wrong}); delete it and run again")
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text, in which every text can be written to a file again."""
+    value = json.loads(text)
+    if "\\ud" not in text.lower():
+        return value
+    # Halves of characters: bytes of file names that are no text.
+    return json.loads(
+        _HALVES.sub(lambda half: visible(half[0]), json.dumps(value, ensure_ascii=False))
+    )
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def check_hash(found: Finding[Of], expected: str, key: str = "spec_hash") -> Finding[Of]:
+    """The same finding, or `stale` where another version of the study made it."""
+    given = getattr(found.record, key, None)
+    if not found.usable or given == expected:
+        return found
+    reason = (
+        f"stale: made from spec {given}, but the study now asks for {expected}; run the study again"
+    )
+    return Finding("stale", reason, found.record)
+
+
+def read_run(folder: Path, spec: RunSpec) -> Finding[Run]:
+    """A training run.
+
+    A new attempt, or its failure, counts for more than an older result that is of another spec.
+    """
+    run = check_hash(read(folder / "run.json", RunRecord), spec.hash)
+    begun = check_hash(read(folder / UNFINISHED / "run.json", RunRecord), spec.hash)
+    failure = read(folder / FAILURE, FailureRecord)
+    if failure.record and failure.record.spec_hash not in (None, spec.hash):
+        failure = Finding("not run")  # of another version of the study: nothing to tell
+    result = read(folder / RESULT, ResultRecord)
+    if not run.usable and (begun.usable or failure.usable):
+        run, result = Finding(USABLE, record=begun.record or RunRecord()), Finding("not run")
+    if not run.usable:
+        return Finding(run.status, run.reason, Run(run.record) if run.record else None)
+    own = Run(run.usable, result.usable)
+    if result.usable:
+        checked = check_hash(result, spec.hash)
+        return Finding(checked.status, checked.reason, own)
+    if failure.usable:
+        parts = [str(part) for part in (failure.usable.error, failure.usable.diagnosis) if part]
+        return Finding("failed", " | ".join(parts) or "failed without a message", own)
+    if "unreadable" in (result.status, failure.status):
+        reason = result.reason if result.status == "unreadable" else failure.reason
+        return Finding("unreadable", reason, own)
+    return Finding("unfinished", "training started and has not finished", own)
+
+
+def read_events(path: Path) -> list[Line]:
+    """The lines of `metrics.jsonl`; a line cut short by a crash ends the list, others are left
+    out where they are no events."""
+    events: list[Line] = []
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise_refusal(error)
+        return events
+    for line in text.splitlines():
+        try:
+            event = _parsed(line)
+        except (ValueError, RecursionError):
+            break
+        kind = event.get("event") if isinstance(event, dict) else None
+        if isinstance(kind, str):
+            with contextlib.suppress(ValidationError):
+                EVENTS.get(kind, Event).model_validate(event)
+                events.append(event)
+    return events
+
+
+def _read_evaluation(
+    study: Study, root: Path, name: str, benchmark: str, judged_hash: str
+) -> Finding[EvaluationRecord]:
+    """Of a run or model, if it is of this study's evaluation and of that spec."""
+    found = read(root / "evaluation" / name / f"{benchmark}.json", EvaluationRecord)
+    found = check_hash(found, expansion.evaluation(study).hash)
+    if found.record and found.record.run_spec_hash is not None:
+        found = check_hash(found, judged_hash, "run_spec_hash")
+    return found
+
+
+def _strays(study: Study, root: Path) -> tuple[str, ...]:
+    expected = {
+        "runs": set(expansion.runs(study)),
+        "measurement": {f"{name}.json" for name in expansion.measurements(study)},
+    }
+    for path in (root / "comparison").glob("*.json"):
+        # What `frcore compare` used has a report of its own.
+        if compared := read(path, ComparedRecord).record:
+            expected["runs"].update(compared.runs)
+            expected["measurement"].update(f"{name}.json" for name in compared.measurements)
+    return tuple(
+        f"{folder}/{path.name}"
+        for folder, known in expected.items()
+        for path in sorted((root / folder).glob("*"))
+        if path.name not in known and not path.name.startswith(".")
+    )
+
+
+def provenance(
+    record: RunRecord | EvaluationRecord | MeasurementRecord | None,
+) -> dict[str, Any]:
+    """The provenance columns of a row: hashes, commit, data, versions, device."""
+    environment = (record and record.environment) or Environment()
+    gpu = environment.gpu or {}
+    known: dict[str, Any] = {"name": None, "driver": None, "power_limit_watts": None}
+    known |= gpu if isinstance(gpu, dict) else {"name": gpu}
+    return {
+        "spec_hash": record and record.spec_hash,
+        "data_sha256": getattr(getattr(record, "data", None), "content_sha256", None),
+        **{name: getattr(environment, name)
+           for name in ("commit", "platform", "cpu", "cores", "device")},
+        **{f"gpu_{key}": value for key, value in known.items() if _is_scalar(value)},
+        **{f"version_{name}": version for name, version in environment.versions.items()},
+    }  # fmt: skip
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float, bool))
