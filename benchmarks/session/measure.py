@@ -21,7 +21,7 @@ from frcore.measurement import process
 from frcore.measurement.conditions import cool_down, warm_up
 from frcore.measurement.monitor import opened_board, time_steps, why_missing
 from frcore.measurement.row import median_of
-from frcore.planning import DEVICES, Shape, plan_step
+from frcore.planning import DEVICES, Workload, plan_step
 from frcore.planning.measured import DENSE
 from frcore.provenance.environment import environment
 
@@ -161,7 +161,7 @@ def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:
         return {}
     subject = case.backend if case.subject == "frcore" else case.subject
     dense = subject in DENSE
-    shape = Shape(
+    workload = Workload(
         identities=case.identities,
         batch=case.batch_size,
         dim=case.dim,
@@ -171,7 +171,7 @@ def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:
         precision=case.precision,
         backend="dense" if dense else "fused",
     )
-    plan = plan_step(shape, known[0])
+    plan = plan_step(workload, known[0])
     return {"plan_ms": plan.step_ms, "plan_gib": plan.memory_gib, "plan_is_lower_bound": not dense}
 
 

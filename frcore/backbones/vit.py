@@ -23,18 +23,18 @@ TOKENS_PER_SIDE = 12
 """112 px in patches of 9, as in arcface_torch; other image sizes keep the number of tokens."""
 
 
-class Shape(NamedTuple):
+class Size(NamedTuple):
     """The size of a transformer."""
 
     width: int
     depth: int
 
 
-SHAPES = {
-    "tiny": Shape(256, 12),
-    "small": Shape(512, 12),
-    "base": Shape(512, 24),
-    "large": Shape(768, 24),
+SIZES = {
+    "tiny": Size(256, 12),
+    "small": Size(512, 12),
+    "base": Size(512, 24),
+    "large": Size(768, 24),
 }
 HEADS = 8
 
@@ -99,12 +99,12 @@ class ViT(nn.Module):
         check_image_size("vit", image_size, smallest=max(16, 2 * patch))
         self.dim = dim
         self.image_size = image_size
-        shape = SHAPES[model]
+        size = SIZES[model]
         self.transformer = _import_timm().VisionTransformer(
             img_size=image_size,
             patch_size=patch,
-            embed_dim=shape.width,
-            depth=shape.depth,
+            embed_dim=size.width,
+            depth=size.depth,
             num_heads=HEADS,
             drop_path_rate=drop_path,
             num_classes=0,
@@ -113,9 +113,9 @@ class ViT(nn.Module):
         )
         tokens = self.transformer.patch_embed.num_patches
         self.head = nn.Sequential(
-            nn.Linear(tokens * shape.width, shape.width, bias=False),
-            nn.BatchNorm1d(shape.width),
-            nn.Linear(shape.width, dim, bias=False),
+            nn.Linear(tokens * size.width, size.width, bias=False),
+            nn.BatchNorm1d(size.width),
+            nn.Linear(size.width, dim, bias=False),
             nn.BatchNorm1d(dim),
         )
         for module in self.head:

@@ -8,7 +8,7 @@ from typing import Any
 from frcore.errors import UserError, unknown_name
 from frcore.planning.devices import get_device
 from frcore.planning.measured import Comparison, Measured, compare, measured_rows
-from frcore.planning.step import Plan, Shape, plan_step
+from frcore.planning.step import Plan, Workload, plan_step
 
 UPDATES = ("sparse", "lazy", "dense")
 
@@ -17,7 +17,7 @@ DEFAULT_PRECISION = {"fused": "bf16", "dense": "fp32"}
 
 
 def plan_and_compare(
-    shape: dict[str, Any],
+    workload: dict[str, Any],
     *,
     head: str,
     device: str,
@@ -27,8 +27,8 @@ def plan_and_compare(
     """The plan, the measured rows of the device, and how far each is from its prediction.
 
     Args:
-        shape: the arguments of `Shape`; `identities` may be a whole number written as a float, and
-            `precision` None for the backend's usual one.
+        workload: the arguments of `Workload`; `identities` may be a whole number written as a
+            float, and `precision` None for the backend's usual one.
         head: a head's name; says whether a pass is added.
         device: a name in the table of devices.
         ceilings: those given in the device's place, as for `Device.replaced`.
@@ -38,13 +38,13 @@ def plan_and_compare(
         UserError: a value that is not allowed.
     """
     chosen = get_device(device).replaced(**ceilings)
-    given = _shape(shape, statistic=_needs_statistic(head))
+    given = _workload(workload, statistic=_needs_statistic(head))
     # Rows are compared with the board's own ceilings: given ones are for another board.
     rows = measured_rows(reference, get_device(device))
     return plan_step(given, chosen), rows, compare(rows, get_device(device))
 
 
-def _shape(given: dict[str, Any], *, statistic: bool) -> Shape:
+def _workload(given: dict[str, Any], *, statistic: bool) -> Workload:
     identities = given["identities"]
     if identities != int(identities):
         raise UserError(f"--identities {identities}; allowed are whole numbers, 30e6 among them")
@@ -52,7 +52,7 @@ def _shape(given: dict[str, Any], *, statistic: bool) -> Shape:
         raise unknown_name("update", given["update"], UPDATES, where="--update")
     precision = given["precision"] or DEFAULT_PRECISION.get(given["backend"], "bf16")
     whole = {"identities": int(identities), "statistic": statistic, "precision": precision}
-    return Shape(**(given | whole))
+    return Workload(**(given | whole))
 
 
 def _needs_statistic(head: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from frcore.planning.devices import Device
-from frcore.planning.step import STATES, Shape, plan_step
+from frcore.planning.step import STATES, Workload, plan_step
 
 SESSION = "steps-*.csv"
 """Rows of benchmarks/gpu_session.py, one file for each device and its conditions."""
@@ -35,7 +35,7 @@ class Measured:
     Attributes:
         subject: a backend of frcore, or a peer.
         head: a name.
-        shape: what was measured, planned as this subject works.
+        workload: what was measured, planned as this subject works.
         step_ms: median.
         memory_gib: peak of torch's allocator; None where it was not read.
         source: the file.
@@ -43,7 +43,7 @@ class Measured:
 
     subject: str
     head: str
-    shape: Shape
+    workload: Workload
     step_ms: float
     memory_gib: float | None
     source: Path
@@ -51,7 +51,7 @@ class Measured:
     @property
     def kind(self) -> tuple[str, str]:
         """What reaches one efficiency: the subject at a precision."""
-        return self.subject, self.shape.precision
+        return self.subject, self.workload.precision
 
 
 @dataclass(frozen=True)
@@ -82,44 +82,39 @@ class Comparison:
 
 def measured_rows(folder: Path, device: Device) -> list[Measured]:
     """All usable rows of `device` in the CSV files under `folder`; none where it does not exist."""
-    rows: list[Measured] = []
-    for path in sorted([*folder.rglob(SESSION), *folder.rglob(STUDY)]):
-        frame = pd.read_csv(path)
-        if not set(NEEDED) <= set(frame.columns):
-            continue
-        for record in frame.to_dict("records"):
-            row = _measured(record, device, path)
-            if row is not None:
-                rows.append(row)
-    return rows
+    frames = ((path, pd.read_csv(path))
+              for path in sorted([*folder.rglob(SESSION), *folder.rglob(STUDY)]))  # fmt: skip
+    rows = (_measured(record, device, path)
+            for path, frame in frames if set(NEEDED) <= set(frame.columns)
+            for record in frame.to_dict("records"))  # fmt: skip
+    return [row for row in rows if row is not None]
 
 
 def _measured(record: Record, device: Device, source: Path) -> Measured | None:
-    name = record["gpu_name"]
-    if record["status"] != "ok" or not isinstance(name, str) or not device.is_board(name):
+    # How far a plan is off cannot be seen where other programs took their share.
+    if record["status"] != "ok" or _text(record, "disturbed", ""):
         return None
-    if _text(record, "disturbed", ""):
-        return None  # how far a plan is off cannot be seen where something else took its share
-    step_ms = _number(record, "step_ms")
     # A study's rows have the format of their centres, always with momentum.
     state = _text(record, "state", _text(record, "center_format", "fp32"))
     subject = _text(record, "subject", "frcore")
     if subject == "frcore":
         subject = _text(record, "backend", "dense")
     precision = _text(record, "precision", loss_precision(record, subject))
-    rate = _number(record, "rate", 1.0)
+    step_ms, rate = _number(record, "step_ms"), _number(record, "rate")
     # A study's rows name their sampler, and only the full softmax has a known rate.
-    if step_ms is None or rate is None or record.get("sampler", "full") != "full":
+    if step_ms is None or record.get("sampler", "full") != "full":
+        return None
+    if not device.is_board(_text(record, "gpu_name", "")):
         return None
     if state not in STATES or precision not in device.tflops:
         return None
     dense = subject in DENSE
     head = _text(record, "head", "")
-    shape = Shape(
+    workload = Workload(
         identities=int(record["identities"]),
         batch=int(record["batch_size"]),
         dim=int(record["dim"]),
-        rate=rate,
+        rate=1.0 if rate is None else rate,
         state="fp32" if dense else state,
         statistic=head == "adacos" and not dense,
         precision=precision,
@@ -127,7 +122,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     )
     peak = _number(record, "allocated_peak_mib")
     memory = None if peak is None else peak / 1024
-    return Measured(subject, head, shape, step_ms, memory, source)
+    return Measured(subject, head, workload, step_ms, memory, source)
 
 
 def loss_precision(record: Record, subject: str) -> str:
@@ -135,11 +130,9 @@ def loss_precision(record: Record, subject: str) -> str:
     return _text(record, "loss_precision", "bf16" if subject == "triton" else "fp32")
 
 
-def _number(record: Record, key: str, default: float | None = None) -> float | None:
-    value = record.get(key, default)
-    if not isinstance(value, (int, float)) or math.isnan(value):
-        return default
-    return float(value)
+def _number(record: Record, key: str) -> float | None:
+    value = record.get(key)
+    return float(value) if isinstance(value, (int, float)) and not math.isnan(value) else None
 
 
 def _text(record: Record, key: str, default: str) -> str:
@@ -147,19 +140,17 @@ def _text(record: Record, key: str, default: str) -> str:
     return value if isinstance(value, str) else default
 
 
-def efficiency(rows: Iterable[Measured], device: Device) -> float | None:
-    """Median share of the planned rate that these rows reached; None without rows."""
-    reached = [plan_step(row.shape, device).step_ms / row.step_ms for row in rows]
-    return statistics.median(reached) if reached else None
+def efficiency(rows: Sequence[Measured], device: Device) -> float:
+    """Median share of the planned rate that one or more rows reached."""
+    return statistics.median(plan_step(row.workload, device).step_ms / row.step_ms for row in rows)
 
 
 def compare(rows: Sequence[Measured], device: Device) -> list[Comparison]:
     """Each row against a prediction from the other rows of its kind."""
     found = []
     for row in rows:
-        bound = plan_step(row.shape, device).step_ms
+        bound = plan_step(row.workload, device).step_ms
         others = [other for other in rows if other is not row and other.kind == row.kind]
-        reached = efficiency(others, device)
-        predicted = bound if reached is None else bound / reached
+        predicted = bound / efficiency(others, device) if others else bound
         found.append(Comparison(row, bound, predicted, len(others)))
     return found

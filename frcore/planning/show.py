@@ -23,30 +23,30 @@ def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
     Returns:
         "subject, precision" -> (ms, rows it is from).
     """
-    alike = [row for row in rows if row.shape.backend == plan.shape.backend]
+    alike = [row for row in rows if row.workload.backend == plan.workload.backend]
     found = {}
     for kind in sorted({row.kind for row in alike}):
         own = [row for row in alike if row.kind == kind]
         subject, precision = kind
-        bound = plan_step(replace(plan.shape, precision=precision), plan.device).step_ms
+        bound = plan_step(replace(plan.workload, precision=precision), plan.device).step_ms
         ms = bound / efficiency(own, plan.device) + plan.exchange_ms
         found[f"{subject}, {precision}"] = (ms, len(own))
     return found
 
 
 def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -> dict[str, Any]:
-    """JSON-able: the shape, the device with its sources, the plan, and what was measured."""
-    shape, device = plan.shape, plan.device
+    """JSON-able: the workload, the device with its sources, the plan, and what was measured."""
+    workload, device = plan.workload, plan.device
     return {
-        "shape": asdict(shape),
+        "shape": asdict(workload),
         "device": asdict(device) | {"tflops": dict(device.tflops)},
         "parts": [
-            {**asdict(part), "compute_ms": part.compute_ms(device, shape.precision),
+            {**asdict(part), "compute_ms": part.compute_ms(device, workload.precision),
              "memory_ms": part.memory_ms(device)}
             for part in plan.parts
         ],
         "step_ms": plan.step_ms,
-        "is_lower_bound": shape.backend == "fused",
+        "is_lower_bound": workload.backend == "fused",
         "exchanged_bytes": plan.exchanged,
         "exchange_ms": plan.exchange_ms,
         "total_ms": plan.total_ms,
@@ -58,12 +58,12 @@ def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -
             for subject, (ms, count) in fitted_ms(plan, rows).items()
         },
         "measured": [
-            {"subject": m.subject, "head": m.head, "shape": asdict(m.shape), "step_ms": m.step_ms,
-             "bound_ms": c.bound_ms, "predicted_ms": c.predicted_ms, "error": c.error,
-             "source": str(m.source)}
+            {"subject": m.subject, "head": m.head, "shape": asdict(m.workload),
+             "step_ms": m.step_ms, "bound_ms": c.bound_ms, "predicted_ms": c.predicted_ms,
+             "error": c.error, "source": str(m.source)}
             for c in comparisons for m in [c.measured]
         ],
-        "notes": [ALONE, *([SHARDED] if shape.gpus > 1 else [])],
+        "notes": [ALONE, *([SHARDED] if workload.gpus > 1 else [])],
     }  # fmt: skip
 
 
@@ -71,14 +71,14 @@ def render(
     plan: Plan, rows: list[Measured], comparisons: list[Comparison], console: Console
 ) -> None:
     """Print the plan; 80 columns suffice."""
-    shape, device = plan.shape, plan.device
+    workload, device = plan.workload, plan.device
     console.print(
-        f"[bold]{shape.identities:,} identities[/] on {shape.gpus} × {device.name}, "
-        f"{shape.batch:,} images per GPU, dim {shape.dim}, rate {shape.rate:g}"
+        f"[bold]{workload.identities:,} identities[/] on {workload.gpus} × {device.name}, "
+        f"{workload.batch:,} images per GPU, dim {workload.dim}, rate {workload.rate:g}"
     )
     console.print(
-        f"backend {shape.backend}, {shape.precision} products, state {shape.state}: "
-        f"{STATES[shape.state].meaning}"
+        f"backend {workload.backend}, {workload.precision} products, state {workload.state}: "
+        f"{STATES[workload.state].meaning}"
     )
     console.print(_time_table(plan))
     console.print(_memory_table(plan))
@@ -103,11 +103,11 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _time_table(plan: Plan) -> Table:
-    shape, device = plan.shape, plan.device
+    workload, device = plan.workload, plan.device
     table = _table("time of a step on each GPU", "part", "GFLOP", "GB moved", "compute ms",
                    "memory ms", "ms")  # fmt: skip
     for part in plan.parts:
-        compute, memory = part.compute_ms(device, shape.precision), part.memory_ms(device)
+        compute, memory = part.compute_ms(device, workload.precision), part.memory_ms(device)
         # One of the two is 0 where the plan adds them up.
         numbers = (part.flop / 1e9, part.bytes / 1e9, compute, memory, max(compute, memory))
         table.add_row(part.name, *map(_sig, numbers))
@@ -115,7 +115,7 @@ def _time_table(plan: Plan) -> Table:
         ms = 1e3 * moved / (device.link_gb_per_second * 1e9)
         table.add_row(name, "", _sig(moved / 1e9), "", "", _sig(ms))
     table.add_section()
-    bound = "lower bound" if shape.backend == "fused" else "estimate"
+    bound = "lower bound" if workload.backend == "fused" else "estimate"
     table.add_row(f"[bold]{bound}[/]", "", "", "", "", f"[bold]{_sig(plan.total_ms)}[/]")
     return table
 
@@ -135,7 +135,7 @@ def _conclusions(plan: Plan, rows: list[Measured]) -> list[str]:
         f"{fits}: {plan.device.name} has {plan.device.memory_gib:.1f} GiB.",
         *(f"As efficient as {count} measured row(s) of {subject}: {_sig(ms)} ms for each step."
           for subject, (ms, count) in fitted_ms(plan, rows).items()),
-        *([f"[yellow]{SHARDED}[/]"] if plan.shape.gpus > 1 else []),
+        *([f"[yellow]{SHARDED}[/]"] if plan.workload.gpus > 1 else []),
     ]  # fmt: skip
 
 
@@ -145,8 +145,8 @@ def _comparison_table(comparisons: list[Comparison]) -> Table:
                    "error")  # fmt: skip
     for c in comparisons:
         m = c.measured
-        table.add_row(f"{m.subject}, {m.head}", f"{m.shape.identities:.3g}", f"{m.shape.rate:g}",
-                      *map(_sig, (c.bound_ms, c.predicted_ms, m.step_ms)),
+        table.add_row(f"{m.subject}, {m.head}", f"{m.workload.identities:.3g}",
+                      f"{m.workload.rate:g}", *map(_sig, (c.bound_ms, c.predicted_ms, m.step_ms)),
                       f"{100 * c.error:+.0f} %")  # fmt: skip
     return table
 

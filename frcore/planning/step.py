@@ -50,7 +50,7 @@ BACKENDS = ("fused", "dense")
 
 
 @dataclass(frozen=True)
-class Shape:
+class Workload:
     """What is trained.
 
     Attributes:
@@ -145,7 +145,7 @@ class Plan:
         memory: what a GPU holds at the step's peak, name -> bytes.
     """
 
-    shape: Shape
+    workload: Workload
     device: Device
     parts: tuple[Part, ...]
     step_ms: float
@@ -169,111 +169,117 @@ class Plan:
         return self.step_ms + self.exchange_ms
 
 
-def plan_step(shape: Shape, device: Device) -> Plan:
-    """Plan a step of `shape` on `device`.
+def plan_step(workload: Workload, device: Device) -> Plan:
+    """Plan a step of `workload` on `device`.
 
     Raises:
         UserError: a precision without a rate.
 
     >>> from frcore.planning import get_device
-    >>> plan = plan_step(Shape(identities=1_000_000, state="fp32_shadow"), get_device("h200"))
+    >>> plan = plan_step(Workload(identities=1_000_000, state="fp32_shadow"), get_device("h200"))
     >>> f"{plan.step_ms:.2f} ms, {plan.memory['centres and momentum'] / 1e9:.2f} GB"
     '5.31 ms, 5.12 GB'
     """
-    if shape.precision not in device.tflops:
-        raise unknown_name("precision", shape.precision, device.tflops, where="--precision")
-    dense = shape.backend == "dense"
-    parts = dense_parts(shape) if dense else fused_parts(shape)
+    if workload.precision not in device.tflops:
+        raise unknown_name("precision", workload.precision, device.tflops, where="--precision")
+    dense = workload.backend == "dense"
+    parts = dense_parts(workload) if dense else fused_parts(workload)
     # What single kernels take adds up; the larger of the two bounds a pass.
-    times = [(sum if dense else max)((part.compute_ms(device, shape.precision),
+    times = [(sum if dense else max)((part.compute_ms(device, workload.precision),
                                       part.memory_ms(device))) for part in parts]  # fmt: skip
-    memory = dense_memory(shape) if dense else fused_memory(shape)
-    exchanged = exchanged_bytes(shape)
+    memory = dense_memory(workload) if dense else fused_memory(workload)
+    exchanged = exchanged_bytes(workload)
     seconds = sum(exchanged.values()) / (device.link_gb_per_second * 1e9)
-    return Plan(shape, device, parts, sum(times), exchanged, 1e3 * seconds, memory)
+    return Plan(workload, device, parts, sum(times), exchanged, 1e3 * seconds, memory)
 
 
-def fused_parts(shape: Shape) -> tuple[Part, ...]:
+def fused_parts(workload: Workload) -> tuple[Part, ...]:
     """The passes of the fused step.
 
     The first: cosines and the embeddings' gradient, which a queue's rows do not have. The second:
     cosines again, and the centres' gradient. A vector of 1/‖w‖ is read by both, and written by the
     second.
     """
-    state, dim, active = STATES[shape.state], shape.dim, shape.active
+    state, dim, active = STATES[workload.state], workload.dim, workload.active
     product = 2.0 * active * dim  # FLOP of a product for each row
     read = active * (state.read * dim + FLOAT)
     parts = [
         # Random numbers written and read, indices written: sorting and selecting take more.
-        Part("sampling", 0.0, 2 * FLOAT * shape.classes + 8 * active),
-        Part("statistic", product * shape.rows, read),
-        Part("pass 1: loss, dX", product * (2 * shape.rows + shape.queue), read),
-        Part("pass 2: dW, SGD", product * (2 * shape.rows + 2 * shape.queue),
+        Part("sampling", 0.0, 2 * FLOAT * workload.classes + 8 * active),
+        Part("statistic", product * workload.rows, read),
+        Part("pass 1: loss, dX", product * (2 * workload.rows + workload.queue), read),
+        Part("pass 2: dW, SGD", product * (2 * workload.rows + 2 * workload.queue),
              active * (state.update * dim + 2 * FLOAT)),
-        Part("SGD of the rest", 0.0, (shape.classes - active) * 2 * state.stored * dim),
+        Part("SGD of the rest", 0.0, (workload.classes - active) * 2 * state.stored * dim),
     ]  # fmt: skip
-    sampled = shape.rate < 1
-    needed = (sampled, shape.statistic, True, True, sampled and shape.update == "dense")
+    sampled = workload.rate < 1
+    needed = (sampled, workload.statistic, True, True, sampled and workload.update == "dense")
     return tuple(compress(parts, needed))
 
 
-def dense_parts(shape: Shape) -> tuple[Part, ...]:
+def dense_parts(workload: Workload) -> tuple[Part, ...]:
     """Matrix products and all else of the dense step, from counted operations."""
-    logits = (shape.rows + shape.queue) * shape.active
-    products = Part("3 matrix products", 6.0 * logits * shape.dim, 0.0)
-    if shape.rate < 1:
+    logits = (workload.rows + workload.queue) * workload.active
+    products = Part("3 matrix products", 6.0 * logits * workload.dim, 0.0)
+    if workload.rate < 1:
         # The gradient is dense all the same, and SGD runs over every row.
-        elements = shape.dim * (104 * shape.active + 56 * shape.classes)
+        elements = workload.dim * (104 * workload.active + 56 * workload.classes)
     else:
-        elements = shape.dim * 140 * shape.classes
+        elements = workload.dim * 140 * workload.classes
     return products, Part("elementwise", 0.0, 162 * logits + elements)
 
 
-def fused_memory(shape: Shape) -> dict[str, float]:
+def fused_memory(workload: Workload) -> dict[str, float]:
     """Bytes on one GPU at the peak of the fused step."""
-    state, rows = STATES[shape.state], shape.rows + shape.queue
+    state, rows = STATES[workload.state], workload.rows + workload.queue
     memory = {
-        "centres and momentum": state.stored * shape.dim * shape.classes,
-        "1/norms": FLOAT * shape.classes,
+        "centres and momentum": state.stored * workload.dim * workload.classes,
+        "1/norms": FLOAT * workload.classes,
         # The gradient in 8 partial sums, and a tile of the update for each multiprocessor.
-        "workspace": 8 * FLOAT * rows * shape.dim + 17e6,
-        "embeddings and gradient": 2 * FLOAT * rows * shape.dim,
+        "workspace": 8 * FLOAT * rows * workload.dim + 17e6,
+        "embeddings and gradient": 2 * FLOAT * rows * workload.dim,
     }
-    return memory | _sampling_and_queue_memory(shape)
+    return memory | _sampling_and_queue_memory(workload)
 
 
-def dense_memory(shape: Shape) -> dict[str, float]:
+def dense_memory(workload: Workload) -> dict[str, float]:
     """Bytes on one GPU at the peak of the dense step.
 
     The factors were fitted to peaks measured on a CPU (1082 MB over the state at 256 rows and 1e5
     classes, 928 MB at 1024 and 5e4): logits four times, or gradient and optimiser's temporaries.
     """
-    dim, logits = shape.dim, 16.0 * (shape.rows + shape.queue)
-    if shape.rate < 1:
-        temporary = max(8 * dim * shape.classes, (logits + 6 * dim) * shape.active)
+    dim, logits = workload.dim, 16.0 * (workload.rows + workload.queue)
+    if workload.rate < 1:
+        temporary = max(8 * dim * workload.classes, (logits + 6 * dim) * workload.active)
     else:
-        temporary = max(logits + 6 * dim, 21.6 * dim) * shape.classes
-    memory = {"centres and momentum": 8 * dim * shape.classes, "temporaries": temporary}
-    return memory | _sampling_and_queue_memory(shape)
+        temporary = max(logits + 6 * dim, 21.6 * dim) * workload.classes
+    memory = {"centres and momentum": 8 * dim * workload.classes, "temporaries": temporary}
+    return memory | _sampling_and_queue_memory(workload)
 
 
-def _sampling_and_queue_memory(shape: Shape) -> dict[str, float]:
-    memory = {"sampling": FLOAT * shape.classes + 2 * 8 * shape.active} if shape.rate < 1 else {}
-    return memory | ({"queue": 2.0 * FLOAT * shape.queue * shape.dim} if shape.queue else {})
+def _sampling_and_queue_memory(workload: Workload) -> dict[str, float]:
+    memory = (
+        {"sampling": FLOAT * workload.classes + 2 * 8 * workload.active}
+        if workload.rate < 1
+        else {}
+    )
+    return memory | (
+        {"queue": 2.0 * FLOAT * workload.queue * workload.dim} if workload.queue else {}
+    )
 
 
-def exchanged_bytes(shape: Shape) -> dict[str, float]:
+def exchanged_bytes(workload: Workload) -> dict[str, float]:
     """What goes through one GPU's link, one way, where classes are divided over GPUs.
 
     Embeddings (bf16) and labels of all rows come to every GPU; each row's maximum and sum are
     combined; the embeddings' gradients (fp32) are summed and each GPU keeps its rows' part. A ring
     moves (G − 1)/G of each.
     """
-    if shape.gpus == 1:
+    if workload.gpus == 1:
         return {}
-    share, rows = (shape.gpus - 1) / shape.gpus, shape.rows
+    share, rows = (workload.gpus - 1) / workload.gpus, workload.rows
     return {
-        "all-gather x, y": share * rows * (2 * shape.dim + 8),
-        "all-gather max, sum": share * rows * 2 * FLOAT * shape.gpus,
-        "reduce-scatter dX": share * rows * FLOAT * shape.dim,
+        "all-gather x, y": share * rows * (2 * workload.dim + 8),
+        "all-gather max, sum": share * rows * 2 * FLOAT * workload.gpus,
+        "reduce-scatter dX": share * rows * FLOAT * workload.dim,
     }

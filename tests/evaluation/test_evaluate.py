@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
+from frcore.data.contents import Contents
 from frcore.data.loader import to_network
 from frcore.data.prepare import prepare
-from frcore.data.prepared.draft import written
 from frcore.data.prepared.folder import Prepared
+from frcore.data.prepared.writing import write
 from frcore.errors import UserError
 from frcore.evaluation.evaluate import evaluate
 from frcore.evaluation.intervals.uncertainty import Accuracy, interval_of_mean
@@ -245,16 +246,17 @@ def write_people(
     )
     rng = np.random.default_rng(5)
     about = {"kind": "test", "spec": {}, "spec_hash": "0", "alignment": "none"}
-    with written(
-        out, count=who.size, size=24, protocol=protocol, synthetic=synthetic, **about
-    ) as draft:
+
+    def draw(path: Path, _workers: int | None) -> None:
+        images = np.load(path, mmap_mode="r+")
         for row, person in enumerate(who):
             colour = np.random.default_rng(person).integers(0, 256, 3)
             noisy = colour + rng.normal(0, 60, (24, 24, 3))
-            draft.images[row] = np.clip(noisy, 0, 255).astype(np.uint8)
-        draft.tables["index"] = index
-        if protocol == "pairs":
-            draft.tables["pairs"] = neighbours(who.size, split)
+            images[row] = np.clip(noisy, 0, 255).astype(np.uint8)
+
+    tables = {"pairs": neighbours(who.size, split)} if protocol == "pairs" else {}
+    contents = Contents(protocol, None, index, tables, draw=draw)
+    write(out, contents, Image(size=24, alignment="none"), synthetic=synthetic, **about)
 
 
 def neighbours(images: int, split: bool) -> pd.DataFrame:

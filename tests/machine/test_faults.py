@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
+from frcore.data.contents import EncodedFiles
 from frcore.data.pixels.images import read_image
-from frcore.data.prepared.draft import PREPARED
-from frcore.data.prepared.encoded import EncodedFiles
+from frcore.data.prepared.writing import PREPARED
 from frcore.data.synthetic.rendering import over_cores
 from frcore.errors import UserError
 from frcore.files import atomic_directory, atomic_file, write_json

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from frcore.cli import app
-from frcore.planning import Shape, get_device, plan_step
+from frcore.planning import Workload, get_device, plan_step
 from frcore.planning.measured import compare, efficiency, measured_rows
 
 H200 = get_device("h200")
@@ -38,7 +38,7 @@ def test_usable_rows_of_the_device_alone(tmp_path):
         {"disturbed": "1 other process on the board"},
     )
     (row,) = measured_rows(tmp_path, H200)
-    assert row.shape == Shape(10**6, state="split")
+    assert row.workload == Workload(10**6, state="split")
     assert (row.subject, row.head, row.step_ms, row.memory_gib) == ("triton", "cosface", 10.0, 3.0)
     assert measured_rows(tmp_path / "nowhere", H200) == []
 
@@ -49,7 +49,11 @@ def test_rows_of_a_study_count_with_the_full_softmax(tmp_path):
     write(tmp_path, study | {"sampler": "full"}, study | {"sampler": "partial_fc"},
           name="gpu/study/measurement.csv")  # fmt: skip
     (row,) = measured_rows(tmp_path, H200)
-    assert (row.shape.backend, row.shape.precision, row.shape.rate) == ("dense", "fp32", 1.0)
+    assert (row.workload.backend, row.workload.precision, row.workload.rate) == (
+        "dense",
+        "fp32",
+        1.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_rows_of_a_study_say_format_and_precision(tmp_path, asked, precision):
     study |= {"backend": "triton", "center_format": "split", "loss_precision": asked}
     write(tmp_path, study, name="gpu/study/measurement.csv")
     (row,) = measured_rows(tmp_path, H200)
-    assert (row.shape.state, row.shape.precision) == ("split", precision)
+    assert (row.workload.state, row.workload.precision) == ("split", precision)
 
 
 def test_committed_reference_rows_are_read(repository):
@@ -70,7 +74,7 @@ def test_committed_reference_rows_are_read(repository):
 
 
 def test_a_row_is_predicted_from_the_others_of_its_kind(tmp_path):
-    bound = plan_step(Shape(10**6, state="split"), H200).step_ms
+    bound = plan_step(Workload(10**6, state="split"), H200).step_ms
     write(
         tmp_path,
         {"step_ms": 2 * bound},
@@ -104,7 +108,7 @@ def test_command_says_that_nothing_was_measured(tmp_path):
 
 
 def test_command_shows_errors_of_prediction_against_every_row(tmp_path):
-    bound = plan_step(Shape(10**6, state="split"), H200).step_ms
+    bound = plan_step(Workload(10**6, state="split"), H200).step_ms
     write(tmp_path, {"step_ms": 2 * bound}, {"step_ms": 4 * bound, "head": "arcface"})
     options = ("--identities", "1e6", "--state", "split", "--reference", str(tmp_path))
     text = " ".join(run(*options).output.split())

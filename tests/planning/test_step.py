@@ -11,13 +11,13 @@ import pytest
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.optimizer import CentersSGD
-from frcore.planning import STATES, Shape, get_device, plan_step
+from frcore.planning import STATES, Workload, get_device, plan_step
 
 H200 = get_device("h200")
 
 
-def step_ms(**shape) -> float:
-    return plan_step(Shape(**{"state": "fp32_shadow", **shape}), H200).step_ms
+def step_ms(**workload) -> float:
+    return plan_step(Workload(**{"state": "fp32_shadow", **workload}), H200).step_ms
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def step_ms(**shape) -> float:
      (10**7, 1.0, 53.1), (10**7, 0.1, 5.31)],
 )  # fmt: skip
 def test_fused_step_is_4_products_at_batch_1024(identities, rate, ms):
-    planned = plan_step(Shape(identities, rate=rate, state="fp32_shadow"), H200)
+    planned = plan_step(Workload(identities, rate=rate, state="fp32_shadow"), H200)
     passes = sum(p.compute_ms(H200, "bf16") for p in planned.parts)
     assert passes == pytest.approx(ms, rel=0.01)
     sampling = [p.memory_ms(H200) for p in planned.parts if p.name == "sampling"]
@@ -47,7 +47,7 @@ def test_small_batches_wait_for_memory(state, batch, ms):
 )
 def test_batch_from_which_the_second_pass_waits_for_arithmetic(state, balance):
     def second(batch):
-        part = plan_step(Shape(10**6, batch=batch, state=state), H200).parts[-1]
+        part = plan_step(Workload(10**6, batch=batch, state=state), H200).parts[-1]
         return part.compute_ms(H200, "bf16") - part.memory_ms(H200)
 
     assert second(balance - 3) < 0 < second(balance + 3)
@@ -60,8 +60,8 @@ def test_batch_from_which_the_second_pass_waits_for_arithmetic(state, balance):
 )  # fmt: skip
 def test_dense_step(identities, rate, fp32, tf32):
     for precision, ms in (("fp32", fp32), ("tf32", tf32)):
-        shape = {"state": "fp32", "backend": "dense", "rate": rate, "precision": precision}
-        assert step_ms(identities=identities, **shape) == pytest.approx(ms, rel=0.01)
+        workload = {"state": "fp32", "backend": "dense", "rate": rate, "precision": precision}
+        assert step_ms(identities=identities, **workload) == pytest.approx(ms, rel=0.01)
 
 
 def test_a_queue_has_no_gradient_for_its_rows():
@@ -80,7 +80,7 @@ def test_the_statistic_of_adacos_is_a_fifth_product():
      (10**7, "fp32_shadow", 51), (10**7, "split_no_momentum", 20.5), (3 * 10**7, "split", 92)],
 )  # fmt: skip
 def test_fused_memory_is_the_state_and_little_else(identities, state, gb):
-    memory = plan_step(Shape(identities, state=state), H200).memory
+    memory = plan_step(Workload(identities, state=state), H200).memory
     assert memory["centres and momentum"] / 1e9 == pytest.approx(gb, rel=0.03)
     assert memory["workspace"] == pytest.approx(35e6, rel=0.05)
     assert sum(memory.values()) / memory["centres and momentum"] < 1.04
@@ -90,13 +90,13 @@ def test_fused_memory_is_the_state_and_little_else(identities, state, gb):
     ("identities", "rate", "gb"), [(10**6, 1.0, 23.6), (10**7, 1.0, 236), (10**7, 0.1, 82)]
 )
 def test_dense_memory(identities, rate, gb):
-    plan = plan_step(Shape(identities, rate=rate, backend="dense", precision="fp32"), H200)
+    plan = plan_step(Workload(identities, rate=rate, backend="dense", precision="fp32"), H200)
     assert plan.memory_gib * 1024**3 / 1e9 == pytest.approx(gb, rel=0.01)
 
 
 def test_capacity_of_one_board():
     plans = {
-        state: plan_step(Shape(3 * 10**7, state=state), H200)
+        state: plan_step(Workload(3 * 10**7, state=state), H200)
         for state in ("fp32_shadow", "split", "split_no_momentum")
     }
     assert [plan.fits for plan in plans.values()] == [False, True, True]
@@ -112,17 +112,17 @@ def test_stored_bytes_are_those_of_a_real_classifier():
 
 def test_sharding_divides_classes_and_gathers_rows():
     """8 GPUs with 1024 images each: the rows of all, an eighth of the classes."""
-    whole = Shape(8 * 10**6, gpus=8, batch=1024)
+    whole = Workload(8 * 10**6, gpus=8, batch=1024)
     assert (whole.rows, whole.classes) == (8192, 10**6)
     plan = plan_step(whole, H200)
-    assert plan.step_ms == plan_step(Shape(10**6, batch=8192), H200).step_ms
+    assert plan.step_ms == plan_step(Workload(10**6, batch=8192), H200).step_ms
     share = 7 / 8
     volumes = {name: size / share for name, size in plan.exchanged.items()}
     labels = 8192 * 8
     assert volumes["all-gather x, y"] - labels == pytest.approx(8.4e6, rel=0.01)
     assert volumes["reduce-scatter dX"] == pytest.approx(16.8e6, rel=0.01)
     assert volumes["all-gather max, sum"] == 8 * 65536  # 64 KiB from each GPU
-    assert plan_step(Shape(10**6), H200).exchanged == {}
+    assert plan_step(Workload(10**6), H200).exchanged == {}
 
 
 def test_dense_updates_touch_every_centre():
@@ -134,28 +134,28 @@ def test_dense_updates_touch_every_centre():
 
 def test_own_ceilings_take_the_tables_place():
     mine = H200.replaced(tflops=395, memory_gib=1)
-    plan = plan_step(Shape(10**6), mine)
-    assert plan.step_ms == pytest.approx(2 * plan_step(Shape(10**6), H200).step_ms)
+    plan = plan_step(Workload(10**6), mine)
+    assert plan.step_ms == pytest.approx(2 * plan_step(Workload(10**6), H200).step_ms)
     assert not plan.fits
     assert "given" in mine.source
     assert H200.replaced() is H200
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"),
+    ("workload", "words"),
     [({"identities": 0}, "identities 0"), ({"identities": 9, "rate": 0.0}, "rate 0"),
      ({"identities": 9, "state": "splitt"}, "did you mean 'split'"),
      ({"identities": 9, "state": "split", "backend": "dense"}, "backend 'dense'"),
      ({"identities": 9, "backend": "triton"}, "dense, fused"),
      ({"identities": 9, "gpus": 0}, "gpus 0")],
 )  # fmt: skip
-def test_what_cannot_be_planned_is_refused(shape, words):
+def test_what_cannot_be_planned_is_refused(workload, words):
     with pytest.raises(UserError, match=words):
-        Shape(**shape)
+        Workload(**workload)
 
 
 def test_unknown_device_and_precision_are_refused():
     with pytest.raises(UserError, match="h200"):
         get_device("h20")
     with pytest.raises(UserError, match="bf16"):
-        plan_step(Shape(9, precision="fp16"), H200)
+        plan_step(Workload(9, precision="fp16"), H200)

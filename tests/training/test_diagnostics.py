@@ -19,10 +19,9 @@ from frcore.heads.base import Head
 from frcore.study.data import SyntheticFaces
 from frcore.study.expansion import TrainDataSpec
 from frcore.training import diagnostics
-from frcore.training.class_angles import ClassAngles
+from frcore.training.class_counts import CenterTouches, ClassAngles
 from frcore.training.diagnostics import TrainingClasses, diagnose_run, frequency_groups
 from frcore.training.metrics import head_state
-from frcore.training.touches import CenterTouches
 from frcore.training.train import train
 from tests.training.conftest import IMAGE, leave_one_epoch, run_spec
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from frcore.data.contents import open_encoded
 from frcore.data.origin import Origin
-from frcore.data.pixels.images import refuse
-from frcore.data.prepared.encoded import open_encoded
 from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.refusal import refuse
 from frcore.data.signatures import Hashes
 from frcore.errors import UserError, first_line
 from frcore.files import read_json, sha256_of_file, write_json

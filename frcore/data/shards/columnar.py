@@ -55,6 +55,10 @@ class Columns(ABC):
         self.starts: NDArray[np.int64] = np.cumsum([0, *rows], dtype=np.int64)
         """First row of each group, then the number of rows (G + 1,)."""
 
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self.starts[-1])
+
     @abstractmethod
     def images(self, group: int) -> pa.Array:
         """The encoded images of a group; null where there is none.

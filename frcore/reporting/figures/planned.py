@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.planning import DEVICES, Device, Shape, plan_step
+from frcore.planning import DEVICES, Device, Workload, plan_step
 from frcore.planning.measured import DENSE, loss_precision
 from frcore.planning.step import dense_memory, fused_memory
 from frcore.results.rows import Rows
@@ -54,8 +54,8 @@ def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterat
     """
     given = study.measurement
     component = next(one for one in study.samplers if one.label == sampler)
-    shape = None if given is None else planned_shape(component, given)
-    if given is None or given.backbone is not None or shape is None:
+    workload = None if given is None else planned_workload(component, given)
+    if given is None or given.backbone is not None or workload is None:
         return
     frame = rows.measurement
     frame = frame[(frame["sampler"] == sampler) & frame["status"].isin(["ok", "oom"])]
@@ -65,40 +65,40 @@ def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterat
     frame = frame.assign(backend=frame["backend"].fillna(stated)).fillna(dict.fromkeys(keys, ""))
     for values, part in frame.groupby(keys):
         told: dict[Hashable, Any] = {k: v for k, v in zip(keys, values, strict=True) if v}
-        line = _line(shape, told, part["identities"].astype(int), column)
+        line = _line(workload, told, part["identities"].astype(int), column)
         if line is not None:
             yield line
 
 
 def _line(
-    shape: Shape, told: Mapping[Hashable, Any], identities: pd.Series, column: str
+    workload: Workload, told: Mapping[Hashable, Any], identities: pd.Series, column: str
 ) -> PlannedLine | None:
     backend = told.get("backend")
     if backend is None:
         return None
     dense = backend in DENSE
-    shape = dataclasses.replace(
-        shape,
+    workload = dataclasses.replace(
+        workload,
         backend="dense" if dense else "fused",
-        state="fp32" if dense else shape.state,
+        state="fp32" if dense else workload.state,
         precision=loss_precision(told, backend),
     )
     sizes = np.geomspace(identities.min() / 1.2, identities.max() * 1.2, POINTS).round().astype(int)
-    shapes = [dataclasses.replace(shape, identities=int(n)) for n in sizes]
+    workloads = [dataclasses.replace(workload, identities=int(n)) for n in sizes]
     if column == "images_per_second":
         device = known_device(told.get("gpu_name"))
         if device is None:
             return None
-        values = [1e3 * one.batch / plan_step(one, device).step_ms for one in shapes]
+        values = [1e3 * one.batch / plan_step(one, device).step_ms for one in workloads]
         words = f"an estimate for {device.name}" if dense else f"at most, on {device.name}"
     elif column == "allocated_peak_mib":
         values = [sum((dense_memory if dense else fused_memory)(one).values()) / MIB
-                  for one in shapes]  # fmt: skip
+                  for one in workloads]  # fmt: skip
         words = "centres, momentum and what a step adds"
-    elif column == "rss_extra_mib" and dense and not shape.queue:
+    elif column == "rss_extra_mib" and dense and not workload.queue:
         # What exists before the first step is not in this reading.
         values = [(sum(memory.values()) - memory["centres and momentum"]) / MIB
-                  for memory in map(dense_memory, shapes)]  # fmt: skip
+                  for memory in map(dense_memory, workloads)]  # fmt: skip
         words = "what a step adds to centres and momentum"
     else:
         return None
@@ -110,7 +110,7 @@ def known_device(gpu_name: str | None) -> Device | None:
     return next((one for one in DEVICES.values() if gpu_name and one.is_board(gpu_name)), None)
 
 
-def planned_shape(sampler: Component, measurement: Measurement) -> Shape | None:
+def planned_workload(sampler: Component, measurement: Measurement) -> Workload | None:
     """What a sampler's step is planned as; None where that is not known."""
     given = sampler.parameters
     if "over" in given:
@@ -126,7 +126,7 @@ def planned_shape(sampler: Component, measurement: Measurement) -> Shape | None:
     state = {"split": "split"}.get(getattr(measurement, "center_format", "fp32"), "fp32")
     try:
         # The least number of identities; each point of a line has its own.
-        return Shape(2, batch=measurement.batch_size, dim=measurement.dim, state=state,
+        return Workload(2, batch=measurement.batch_size, dim=measurement.dim, state=state,
                      **changes[sampler.name])  # fmt: skip
     except (TypeError, UserError):
         return None  # a rate of 0, or a size left to the sampler

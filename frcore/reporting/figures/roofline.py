@@ -13,12 +13,12 @@ from matplotlib.lines import Line2D
 
 from frcore.errors import UserError
 from frcore.files import refuse_other_file
-from frcore.planning import Device, Plan, Shape, plan_step
+from frcore.planning import Device, Plan, Workload, plan_step
 from frcore.planning.measured import Measured
 from frcore.reporting.figures.canvas import Message, look, put_legend, save, small_multiples
 from frcore.reporting.figures.identities import against_identities
 from frcore.reporting.figures.palette import INK, MUTED
-from frcore.reporting.figures.planned import POINTS, known_device, planned_shape
+from frcore.reporting.figures.planned import POINTS, known_device, planned_workload
 from frcore.reporting.figures.ticks import log_axes
 from frcore.results.rows import Rows
 from frcore.study.config import Study
@@ -43,7 +43,7 @@ def roofline(study: Study, rows: Rows) -> Figure:
     samplers = {sampler.label: sampler for sampler in study.samplers}
 
     def bound(ax: Axes, sampler: str) -> tuple[Line2D, ...]:
-        line = planned_shape(samplers[sampler], given)
+        line = planned_workload(samplers[sampler], given)
         if len(known) != 1 or line is None:
             _remark(ax, f"nothing is planned for this {'sampler' if known else 'device'}")
         else:
@@ -58,12 +58,14 @@ def _remark(ax: Axes, text: str) -> None:
                 color=MUTED)  # fmt: skip
 
 
-def _draw_bound(ax: Axes, shape: Shape, device: Device, limits: tuple[float, float]) -> None:
-    """Draw the planned time of `shape` for any number of identities between the limits."""
+def _draw_bound(ax: Axes, workload: Workload, device: Device, limits: tuple[float, float]) -> None:
+    """Draw the planned time of `workload` for any number of identities between the limits."""
     identities = np.geomspace(limits[0], limits[1], POINTS).round().astype(int)
-    plans = [plan_step(dataclasses.replace(shape, identities=int(n)), device) for n in identities]
+    plans = [
+        plan_step(dataclasses.replace(workload, identities=int(n)), device) for n in identities
+    ]
     ax.plot(identities, [plan.step_ms for plan in plans], color=MUTED, lw=3, alpha=0.35, zorder=1)
-    _remark(ax, f"at least, {device.name}, {shape.precision},\nstate {shape.state}")
+    _remark(ax, f"at least, {device.name}, {workload.precision},\nstate {workload.state}")
 
 
 def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
@@ -74,28 +76,29 @@ def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
             dimension are the points.
         measured: rows of that device.
     """
-    shape, device = plan.shape, plan.device
+    workload, device = plan.workload, plan.device
     alike = [
         row
         for row in measured
-        if (row.shape.batch, row.shape.dim) == (shape.batch, shape.dim) and shape.gpus == 1
+        if (row.workload.batch, row.workload.dim) == (workload.batch, workload.dim)
+        and workload.gpus == 1
     ]
-    rates = {"full softmax" if rate == 1 else f"rate {rate:g}": rate for rate in
-             sorted({shape.rate, *(row.shape.rate for row in alike)}, reverse=True)}  # fmt: skip
+    found = sorted({workload.rate, *(row.workload.rate for row in alike)}, reverse=True)
+    rates = {"full softmax" if rate == 1 else f"rate {rate:g}": rate for rate in found}
     figure, grid = small_multiples(
         list(rates), ("time of one step [ms]",), limit=3, height=3.0, xlabel="identities",
         sharex=True, sharey=True,
     )  # fmt: skip
-    sizes = [row.shape.identities for row in alike] + [shape.identities]
+    sizes = [row.workload.identities for row in alike] + [workload.identities]
     limits = (min(1e5, *sizes) / 1.5, max(1e7, *sizes) * 1.5)
     looks = {row.subject: SUBJECTS.get(row.subject, (INK, "x")) for row in alike}
     for (title, _), ax in grid.items():
-        line = dataclasses.replace(shape, rate=rates[title], backend="fused")
+        line = dataclasses.replace(workload, rate=rates[title], backend="fused")
         _draw_bound(ax, line, device, limits)
-        own = [row for row in alike if row.shape.rate == rates[title]]
+        own = [row for row in alike if row.workload.rate == rates[title]]
         for row in own:
             colour, marker = looks[row.subject]
-            ax.plot(row.shape.identities, row.step_ms, color=colour, marker=marker, ls="",
+            ax.plot(row.workload.identities, row.step_ms, color=colour, marker=marker, ls="",
                     alpha=0.8)  # fmt: skip
         if not own:
             _remark(ax, "no measured step")

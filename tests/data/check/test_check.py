@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from frcore.cli import app
-from frcore.data.check.folders import CHECKERS
+from frcore.data.check.formats import FORMATS
 from frcore.data.ijb.simulate import write_synthetic
 from frcore.files import read_json, write_json
 from frcore.study.data import Image
@@ -359,7 +359,7 @@ def with_right_hash(folder: Path) -> None:
         (edit("pairs", lambda frame: frame.__setitem__("b", frame["b"] + 90)),
          "pairs.parquet row 0: image"),
         (edit("index", lambda frame: frame.__setitem__("name", "x")),
-         "index.parquet: the name 'x' stands more than once"),
+         "index.parquet: the name 'x' is a duplicate"),
         (edit("index", lambda frame: frame.__setitem__("label", -1)), "label -1 of image 0"),
     ],
 )  # fmt: skip
@@ -391,7 +391,7 @@ def test_what_is_not_known_is_refused(tmp_path, capsys):
 
 
 def test_every_format_is_documented(repository):
-    assert len({checker.name for checker in CHECKERS}) == len(CHECKERS)
+    assert len({checker.name for checker in FORMATS}) == len(FORMATS)
     page = (repository / "docs" / "data.md").read_text()
     assert "frcore prepare --check PATH" in page
 

@@ -21,7 +21,7 @@ THRESHOLD = 1.0
 
 
 def dense_design(people, genuine=4):
-    """Every couple once, and `genuine` pairs of each person: everyone is in many pairs."""
+    """Every two people once, and `genuine` pairs of each person: everyone is in many pairs."""
     a, b = np.triu_indices(people, 1)
     own = np.repeat(np.arange(people), genuine)
     return np.r_[own, a], np.r_[own, b]

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from frcore.planning import Shape, get_device, plan_step
+from frcore.planning import Workload, get_device, plan_step
 from frcore.planning.step import dense_memory
 from frcore.reporting.figures.canvas import look
 from frcore.reporting.figures.identities import memory, throughput
@@ -78,8 +78,8 @@ def test_planned_throughput_is_that_of_frcore_plan(tmp_path):
     figure = throughput(*measured(tmp_path, told))
     for panel, rate in enumerate((1.0, 0.1, 0.5)):
         [(identities, values)] = drawn(figure, panel, "planned")
-        shape = Shape(int(identities[-1]), batch=16, rate=rate)
-        expected = 16e3 / plan_step(shape, get_device("h200")).step_ms
+        workload = Workload(int(identities[-1]), batch=16, rate=rate)
+        expected = 16e3 / plan_step(workload, get_device("h200")).step_ms
         assert values[-1] == pytest.approx(expected)
     assert labels(figure).count("planned") == 1
 
@@ -89,7 +89,7 @@ def test_a_cpu_has_its_memory_planned_and_no_time(tmp_path):
     study, rows = measured(tmp_path, {"backend": "dense"})
     [(identities, values)] = drawn(memory(study, rows), 0, "planned")
     # What a step adds: the reading leaves out what exists before it.
-    added = dense_memory(Shape(int(identities[0]), batch=16, backend="dense"))["temporaries"]
+    added = dense_memory(Workload(int(identities[0]), batch=16, backend="dense"))["temporaries"]
     assert values[0] == pytest.approx(added / 2**20)
     assert drawn(throughput(study, rows), 0, "planned") == []
     assert "planned" not in labels(throughput(study, rows))

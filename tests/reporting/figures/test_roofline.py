@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from frcore.errors import UserError
-from frcore.planning import Shape, get_device, plan_step
+from frcore.planning import Workload, get_device, plan_step
 from frcore.planning.measured import Measured
-from frcore.reporting.figures.planned import POINTS, planned_shape
+from frcore.reporting.figures.planned import POINTS, planned_workload
 from frcore.reporting.figures.roofline import roofline, session_roofline, write_figure
 from frcore.results.rows import Rows, collect
 from frcore.study.config import Study
@@ -48,7 +48,7 @@ def test_lines_are_planned_and_points_measured(tmp_path):
     for ax, rate in zip(figure.axes, (1.0, 0.25), strict=False):
         ((x, y),) = lines(ax)
         assert (x[0], x[-1]) == (100, 10_000)
-        planned = plan_step(Shape(10_000, batch=16, rate=rate), H200).step_ms
+        planned = plan_step(Workload(10_000, batch=16, rate=rate), H200).step_ms
         assert y[-1] == pytest.approx(planned)
     own = rows.measurement.query("sampler == 'full' and head == 'arcface'")
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
@@ -69,10 +69,10 @@ def test_a_study_that_measured_nothing_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("sampler", "expected"),
-    [({"name": "full"}, Shape(2, batch=16)),
+    [({"name": "full"}, Workload(2, batch=16)),
      ({"name": "partial_fc", "rate": 0.1, "update": "dense"},
-      Shape(2, batch=16, rate=0.1, update="dense")),
-     ({"name": "broadface", "size": 99}, Shape(2, batch=16, queue=99)),
+      Workload(2, batch=16, rate=0.1, update="dense")),
+     ({"name": "broadface", "size": 99}, Workload(2, batch=16, queue=99)),
      ({"name": "partial_fc", "rate": 0}, None),
      ({"name": "broadface", "size": 9, "over": "partial_fc"}, None),
      ({"name": "mine:Own"}, None)],
@@ -80,15 +80,15 @@ def test_a_study_that_measured_nothing_says_so(tmp_path):
 def test_what_a_sampler_is_planned_as(sampler, expected):
     measurement = make_study().measurement
     assert measurement is not None
-    assert planned_shape(Component.model_validate(sampler), measurement) == expected
+    assert planned_workload(Component.model_validate(sampler), measurement) == expected
 
 
 def test_a_session_has_a_panel_for_each_rate(tmp_path):
-    plan = plan_step(Shape(10**6, state="split"), H200)
+    plan = plan_step(Workload(10**6, state="split"), H200)
 
     def row(subject: str, rate: float, batch: int = 1024) -> Measured:
-        shape = Shape(10**6, rate=rate, batch=batch, state="split")
-        return Measured(subject, "cosface", shape, 9.0, None, tmp_path)
+        workload = Workload(10**6, rate=rate, batch=batch, state="split")
+        return Measured(subject, "cosface", workload, 9.0, None, tmp_path)
 
     figure = session_roofline(plan, [row("triton", 0.1), row("triton", 0.5, batch=64)])
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == [
@@ -101,7 +101,7 @@ def test_a_session_has_a_panel_for_each_rate(tmp_path):
 
 
 def test_a_figure_is_written_twice(tmp_path):
-    plan = plan_step(Shape(10**6), H200)
+    plan = plan_step(Workload(10**6), H200)
     write_figure(plan, [], tmp_path / "plan.svg")
     assert (tmp_path / "plan.png").stat().st_size > 1000
     assert "no measured step" in (tmp_path / "plan.svg").read_text()

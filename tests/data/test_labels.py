@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frcore.data.prepared.labels import by_name, by_number, whole_numbers
+from frcore.data.labels import by_name, by_number, whole_numbers
 from frcore.errors import UserError
 
 
