@@ -171,7 +171,7 @@ def test_a_formula_repeats_its_head_alone(place):
 
 
 def test_the_reports_code_repeats_the_report_alone(place):
-    place.edit("reporting/planned.py", "POINTS = 60", "POINTS = 61")
+    place.edit("reporting/figures/planned.py", "POINTS = 60", "POINTS = 61")
     assert place.planned() == {"report_study"}
 
 
