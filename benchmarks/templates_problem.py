@@ -19,13 +19,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.prepared.draft import written_absent
+from frcore.data.contents import Contents, index_of
 from frcore.data.prepared.folder import Prepared
+from frcore.data.prepared.writing import write
 from frcore.evaluation.judge import tar_rows
 from frcore.evaluation.protocol import pooled_templates, rows_needed, score_templates
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.scoring import score_rows
 from frcore.measurement.process import peak_rss_bytes
+from frcore.study.data import Image
 from frcore.study.parts import Evaluation
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -67,36 +69,26 @@ def make(folder: Path, size: Size, seed: int = 0) -> None:
     medium = rng.integers(0, 3 * ids.size, size.images)
     a, b = _pairs(person_of_template, size, rng)
     about = {"kind": "synthetic_templates", "spec": {"data": {"fars": FARS}}, "spec_hash": "0" * 64}
-    with written_absent(
-        folder / "benchmark",
-        size=112,
-        protocol="templates",
-        alignment="none",
-        synthetic=True,
-        **about,
-    ) as draft:
-        draft.tables["index"] = pd.DataFrame(
-            {
-                "name": [f"{row}.jpg" for row in range(size.images)],
-                "identity": people,
-                "label": person_of_template[template],
-                "medium": medium,
-                "true_identity": people,
-            }
-        )
-        draft.tables["templates"] = pd.DataFrame(
-            {
-                "template": ids[template],
-                "image": np.arange(size.images),
-                "medium": medium,
-                "identity": people,
-                "weight": rng.random(size.images),
-            }
-        )
-        same = person_of_template[a] == person_of_template[b]
-        draft.tables["template_pairs"] = pd.DataFrame(
-            {"a": ids[a].astype(np.int32), "b": ids[b].astype(np.int32), "same": same}
-        )
+    index = index_of(
+        [f"{row}.jpg" for row in range(size.images)],
+        person_of_template[template],
+        names,
+        medium,
+    )
+    templates = pd.DataFrame(
+        {
+            "template": ids[template],
+            "image": np.arange(size.images),
+            "medium": medium,
+            "identity": people,
+            "weight": rng.random(size.images),
+        }
+    )
+    same = person_of_template[a] == person_of_template[b]
+    pairs = pd.DataFrame({"a": ids[a].astype(np.int32), "b": ids[b].astype(np.int32), "same": same})
+    contents = Contents("templates", None, index, {"templates": templates, "template_pairs": pairs})
+    image = Image(size=112, alignment="none")
+    write(folder / "benchmark", contents, image, alignment="none", synthetic=True, **about)
 
 
 def _write_embeddings(

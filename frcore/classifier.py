@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -179,6 +180,10 @@ class Classifier(nn.Module):
             deferred=self.deferred_gradients if self.training else None,
             precision=self.precision,
         )
+        if not self.head.normalizes_centers:
+            # What such a head takes for the cosine has the centre's norm in it, and is no angle.
+            cosine_N = F.cosine_similarity(embedding_ND.detach(), self._read(label_N))
+            output = replace(output, target_cosine_N=cosine_N)
         if self.training:
             # Centres of the batch's classes are up to date, and from here to the backward pass
             # nothing may write to them.

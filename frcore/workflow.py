@@ -11,7 +11,7 @@ import hashlib
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,11 @@ from typing import Any, Literal
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
 from frcore.components.catalogue import find_modules_here
-from frcore.data.signatures import MEMORY, READ, Signature, place_of, sign
+from frcore.data.signatures import MEMORY, By, Signature, sign
+from frcore.data.source import place_of
 from frcore.errors import UserError
 from frcore.files import read_json, sha256_of_json, write_json, write_text
+from frcore.models.files import sign_model
 from frcore.preflight.load import load_study, with_checked_components
 from frcore.provenance import stages
 from frcore.provenance.environment import RUNTIMES, versions
@@ -209,23 +211,27 @@ class Workflow:
 
     def data_signature(self, name: str) -> str:
         """What the source of the training set (`train`) or of a benchmark contains."""
-        return self._signed(f"benchmarks.{name}" if name != "train" else name, self.data(name).data)
+        data = self.data(name).data
+        where = f"benchmarks.{name}" if name != "train" else name
+        return self._signed(where, data, lambda by: sign(data, by))
 
     def model_signature(self, model: str, benchmark: str) -> str:
         """What the files of a model contain that are read for a benchmark."""
-        return self._signed(f"models.{model}", self.models[model].model, benchmark)
-
-    def _signed(self, where: str, section: Any, benchmark: str = "") -> str:
-        """Sections that are read from the same files share one look at them."""
-        _, keys = READ.get(section.kind, ("", ()))
+        section = self.models[model].model
         of = benchmark if section.kind == "embeddings" else ""
-        files = repr([section.kind, of, *(getattr(section, key) for key in keys)])
+        return self._signed(f"models.{model}", section,
+                            lambda by: sign_model(section, benchmark, by), of)  # fmt: skip
+
+    def _signed(
+        self, where: str, section: Any, signed: Callable[[By], Signature], benchmark: str = ""
+    ) -> str:
+        """Equal sections share one look at their files."""
+        files = section.model_dump_json() + benchmark
         if files not in self._signatures:
             try:
-                found = sign(section, self.study.signature, benchmark=benchmark)
+                self._signatures[files] = signed(self.study.signature)
             except UserError as error:
                 raise UserError(f"{where}: {error}") from error
-            self._signatures[files] = found
         return str(self._signatures[files])
 
     def places(self, *names: str) -> dict[str, str]:

@@ -97,6 +97,7 @@ def test_a_spec_needs_its_paths(monkeypatch, capsys, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_help_needs_no_torch():
     code = "import sys; from frcore.cli import app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -109,6 +110,7 @@ def test_every_command_has_help_with_an_example_or_options():
         assert "Example: frcore" in shown.stdout
 
 
+@pytest.mark.slow
 def test_the_schema_is_written_where_asked(tmp_path):
     out = tmp_path / "schema.json"
     assert runner.invoke(app, ["schema", "--out", str(out)]).exit_code == 0

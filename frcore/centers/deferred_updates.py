@@ -1,4 +1,4 @@
-"""Rows that stand still while dense SGD would move them, and catch up exactly when touched.
+"""Updates of rows that dense SGD would make at once, made exactly when the rows are next read.
 
 Without a gradient, a step of SGD with momentum μ, weight decay λ and learning rate η_t is linear
 in a row's value w and velocity v:

@@ -59,7 +59,7 @@ def docs(
         Path, typer.Argument(help="The folder of the documentation, with its templates.")
     ] = Path("docs"),
 ) -> None:
-    """Write docs/heads.md, its figure and the table of docs/samplers.md from the code.
+    """Write docs/heads.md, its figure and the tables of docs/samplers.md and formats.md.
 
     Example: frcore docs
     """

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frcore.data.signatures import Signature, place_of, sign
+from frcore.data.signatures import Signature, sign
+from frcore.data.source import place_of
 from frcore.errors import UserError
 
 ORIGIN = "origin.json"

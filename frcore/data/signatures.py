@@ -1,16 +1,16 @@
-"""What data and models contain, in a few letters: the same where nothing changed, wherever it lies.
+"""What data and models contain, in a few letters: the same where nothing changed, wherever it is.
 
 Snakemake compares parameters of a rule. Paths are none of them (`frcore.study.section.Place`); what
-lies there is told by a signature of all files that a section of a study is read from, which
-`frcore.data.source_files` names. By content it changes with any byte or name; by stat with sizes,
-times of change and names, which is quick for millions of files. What stat can miss: docs/data.md.
+is there is reported by a signature of all files that a section of a study is read from, which its
+source lists (`frcore.data.source.Source.files`). By content it changes with any byte or name; by
+stat with sizes, times of change and names, which is quick for millions of files. What stat can
+miss: docs/data.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import itertools
 import json
 import os
@@ -19,9 +19,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from frcore.data.refusal import refuse
+from frcore.data.source import File, open_source, place_of
 from frcore.errors import UserError
 from frcore.files import sha256_of_file, write_text
-from frcore.study.data import LFW_LISTS
 
 By = Literal["auto", "content", "stat"]
 
@@ -34,67 +35,6 @@ time takes about as long as starting Snakemake."""
 
 _SETTLED_NS = 2 * 10**9
 """A file that was changed so shortly ago can change again without another time of change."""
-
-_SHOWN = 10
-
-READ: dict[str, tuple[str, tuple[str, ...]]] = {
-    "folder": ("folder", ("root",)),
-    "list": ("image_list", ("root", "list")),
-    "parquet": ("parquet", ("root", "pattern")),
-    "tar": ("tar", ("root", "pattern")),
-    "recordio": ("recordio", ("root", "names")),
-    "lfw": ("lfw", ("root", "people")),
-    "lfw_pairs": ("lfw_pairs", ("root", "view")),
-    "folder_pairs": ("folder_pairs", ("root", "pairs")),
-    "insightface_bin": ("insightface_bin", ("path",)),
-    "pair_list": ("pair_list", ("images", "format", "pairs")),
-    "ijb": ("ijb", ("root", "name", "images")),
-    "onnx": ("onnx", ("file",)),
-    "torchscript": ("one_file", ("file",)),
-    "checkpoint": ("one_file", ("file",)),
-    "embeddings": ("embeddings", ("files", "names")),
-}
-"""Kind -> its function in `frcore.data.source_files`, and the settings that say which files these
-are; of data the first one is where their images lie."""
-
-_FILES = "frcore.data.source_files"
-"""Imported by name: what lists the files has no part in what is made of them."""
-
-
-def place_of(data: Any) -> Path | None:
-    """Where the images of a data section lie: a folder or file; None for what is drawn."""
-    return Path(getattr(data, READ[data.kind][1][0])) if data.kind in READ else None
-
-
-def below(root: str | Path, name: str) -> Path:
-    """A list as readers look for it: below the folder, then from the working directory."""
-    inside = Path(root) / name
-    return inside if inside.is_file() else Path(name)
-
-
-_LISTS = {"folder_pairs": "pairs", "list": "list", "recordio": "names"}
-"""Kind -> the key of a list that is looked for below the root first."""
-
-
-def needed(data: Any) -> list[tuple[str, Path]]:
-    """Key and path of what a data section names, for a first look whether it is there."""
-    place = place_of(data)
-    if place is None:
-        return []
-    found = [(READ[data.kind][1][0], place)]
-    key = _LISTS.get(data.kind, "")
-    if (name := getattr(data, key, None)) is not None:
-        found.append((key, below(place if place.is_dir() else place.parent, name)))
-    if data.kind == "pair_list":
-        found.append(("pairs", Path(data.pairs)))
-    if data.kind in ("lfw", "lfw_pairs"):
-        lists = [data.people] if data.kind == "lfw" else LFW_LISTS[data.view].values()
-        found.append(("root", place / "aligned-112"))
-        found += [("root", place / "protocol" / name) for name in lists]
-    return found
-
-
-# --- signatures ----------------------------------------------------------------------------------
 
 
 class Signature(NamedTuple):
@@ -131,24 +71,26 @@ NOTHING = Signature("content", "none")
 """Of what is drawn and read from no file."""
 
 
-def sign(section: Any, by: By = "auto", *, benchmark: str | None = None) -> Signature:
-    """The signature of what a section of a study is read from.
+def sign(data: Any, by: By = "auto") -> Signature:
+    """The signature of what a data section of a study is read from.
 
     Args:
-        section: of data, or of a model.
+        data: the section.
         by: what counts; `auto` chooses by size.
-        benchmark: of stored embeddings, those of this benchmark.
 
     Raises:
         UserError: a file is missing, cannot be read, or says nothing about which files belong to
             it, so that the study is impossible.
     """
-    if section.kind not in READ:
+    if place_of(data) is None:
         return NOTHING
-    listed = getattr(importlib.import_module(_FILES), READ[section.kind][0])
-    more = () if section.kind != "embeddings" else (benchmark,)
+    return sign_files(open_source(data).files(), by, data)
+
+
+def sign_files(files: Iterable[File], by: By, section: Any) -> Signature:
+    """As `sign`, of the `files` that any `section` of a study is read from."""
     try:
-        return _signed(_stamped(listed(section, *more)), by, section)
+        return _signed(_stamped(files), by, section)
     except OSError as error:
         raise UserError(
             f"{error.filename} cannot be read: {error.strerror}; the study needs it: put it there, "
@@ -184,9 +126,8 @@ Stamped = tuple[str, str | Path, os.stat_result | None]
 """Name, path and what the system says of a file; None where the name alone counts."""
 
 
-def _stamped(files: Iterable[tuple[str, str | Path | None]]) -> Iterator[Stamped]:
+def _stamped(files: Iterable[File]) -> Iterator[Stamped]:
     problems: list[str] = []
-    missing = 0
     for name, path in files:
         if path is None:
             yield name, "", None
@@ -194,17 +135,11 @@ def _stamped(files: Iterable[tuple[str, str | Path | None]]) -> Iterator[Stamped
         try:
             stat = os.stat(path)  # noqa: PTH116  # a Path for each of a million files takes longer
         except OSError as error:
-            missing += 1
-            if len(problems) < _SHOWN:
-                problems.append(f"\n  {path}: {error.strerror}")
+            problems.append(f"{path}: {error.strerror}")
             continue
         yield name, path, stat
-    if missing:
-        more = f"\n  … and {missing - _SHOWN} more" if missing > _SHOWN else ""
-        raise UserError(
-            f"{missing} files cannot be read:{''.join(problems)}{more}\nComplete the data, or take "
-            "them out of the list that names them"
-        )
+    refuse("files cannot be read", problems,
+           "Complete the data, or take them out of the list that names them")  # fmt: skip
 
 
 def _while_small(stamped: Iterator[Stamped]) -> list[Stamped | None]:
@@ -239,8 +174,7 @@ class Hashes:
         """Those of a section, remembered where Snakemake has a folder of its own."""
         if not MEMORY.parent.is_dir():
             return cls(None)
-        places = [str(getattr(section, key)) for key in READ[section.kind][1]]
-        key = hashlib.sha256("\0".join([section.kind, *places]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:16]
         return cls(MEMORY / "hashes" / f"{key}.json", update=update)
 
     def __enter__(self) -> Hashes:

@@ -22,7 +22,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from frcore.data.pixels.align import unusable_landmarks
-from frcore.data.pixels.images import refuse
+from frcore.data.refusal import refuse
 from frcore.errors import UserError
 
 Kind = Literal["name", "id", "flag", "number"]

@@ -13,6 +13,7 @@ from torch import nn
 
 from frcore.data.loader import to_network
 from frcore.errors import UserError
+from frcore.evaluation.inputs import norms
 
 if TYPE_CHECKING:
     from frcore.data.prepared.in_place import InPlaceImages
@@ -116,7 +117,7 @@ def embed_with(
             out = out + extract(np.ascontiguousarray(batch[:, :, ::-1]))
         parts.append(out)
     embeddings = np.concatenate(parts)
-    refuse_useless(embeddings, wanted, names, suspicion)
+    norms(embeddings, what="embedding of image", rows=wanted, names=names, suspicion=suspicion)
     return embeddings
 
 
@@ -178,32 +179,3 @@ def _pixels(
     if not isinstance(images, np.ndarray):
         return images.read_ahead(batches)
     return (np.asarray(images[batch]) for batch in batches)
-
-
-_BLOCK = 8192
-"""Embeddings looked at at once: those of a file are not all read into memory."""
-
-
-def refuse_useless(
-    embeddings: NDArray[np.floating],
-    rows: NDArray[np.int64],
-    names: Sequence[str] | None,
-    suspicion: str,
-) -> None:
-    """Refuse embeddings (R, D) of the images `rows` that no cosine can be computed from.
-
-    Raises:
-        UserError: one is not finite or is zero; the first image is named.
-    """
-    useless = np.empty(len(embeddings), dtype=np.bool_)
-    for start in range(0, len(embeddings), _BLOCK):
-        block = np.asarray(embeddings[start : start + _BLOCK])
-        useless[start : start + _BLOCK] = ~np.isfinite(block).all(axis=1) | ~block.any(axis=1)
-    bad = np.flatnonzero(useless)
-    if bad.size:
-        row = int(rows[bad[0]])
-        name = f" ({names[row]})" if names is not None else ""
-        raise UserError(
-            f"the embedding of image {row}{name} is zero or not finite, and so are {bad.size} of "
-            f"{len(rows)}; {suspicion}"
-        )

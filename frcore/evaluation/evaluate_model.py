@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
-from frcore.evaluation.embed import embed_with, refuse_useless
+from frcore.evaluation.embed import embed_with
 from frcore.evaluation.evaluate import Subject, computing, judge_embeddings, scores_beside
+from frcore.evaluation.inputs import norms
 from frcore.evaluation.protocol import rows_needed
 from frcore.files import sha256_of_file
 from frcore.models.networks import CheckpointNetwork, TorchScriptNetwork
@@ -64,7 +65,10 @@ def evaluate_model(
     if isinstance(section, StoredEmbeddings):
         names = test.index["name"]
         embeddings = stored_embeddings(section, test.folder.name, names, rows)
-        refuse_useless(embeddings, rows, names.tolist(), "was it stored before it was computed?")
+        norms(
+            embeddings, rows=rows, names=names.tolist(),
+            suspicion="was it stored before it was computed?",
+        )  # fmt: skip
         about = "embeddings as stored"
     else:
         embeddings, about, beside = _computed(spec, section, test, rows)

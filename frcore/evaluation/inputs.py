@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,55 @@ def as_labels(same: ArrayLike, size: int) -> BoolArray:
             "a benchmark that has them"
         )
     return array
+
+
+BLOCK = 4096
+"""Embeddings in double precision at once: 16 MiB at 512 dimensions, whatever the set's size."""
+
+
+def as_embeddings(embeddings: ArrayLike, what: str = "embedding") -> FloatArray:
+    """`embeddings` as floats (N, D). Raises UserError where they are none."""
+    array = np.asarray(embeddings)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":
+        raise UserError(
+            f"{what}s have shape {array.shape} and type {array.dtype}; give floats (N, D)"
+        )
+    return array
+
+
+def norms(
+    embeddings: ArrayLike,
+    *,
+    what: str = "embedding",
+    rows: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    suspicion: str = "look at that image, or at whether training diverged",
+) -> NDArray[np.float64]:
+    """The L2 norm of each of `embeddings` (R, D), of which every one has a direction.
+
+    Args:
+        embeddings: a memory map is read block by block.
+        what: a row is called in messages.
+        rows: the number of each in messages (R,); its place if not given.
+        names: by that number, such as the files of the images.
+        suspicion: why one is probably useless, for messages.
+
+    Raises:
+        UserError: not floats (R, D), or one is zero or not finite; the first is named.
+    """
+    array = as_embeddings(embeddings, what)
+    squared = np.empty(len(array))
+    for start in range(0, len(array), BLOCK):
+        # The squared norm of a float16 row can overflow, so it is summed in float64.
+        block = array[start : start + BLOCK].astype(np.float64)
+        squared[start : start + BLOCK] = np.einsum("nd,nd->n", block, block)
+    bad = np.flatnonzero(~(np.isfinite(squared) & (squared > 0)))
+    if bad.size:
+        row = int(bad[0] if rows is None else np.asarray(rows)[bad[0]])
+        name = f" ({names[row]})" if names is not None else ""
+        kind = "zero" if squared[bad[0]] == 0 else "not finite"
+        raise UserError(
+            f"{what} {row}{name} is {kind} ({bad.size} of {squared.size} are zero or not finite); "
+            f"a cosine needs a direction: {suspicion}"
+        )
+    return np.sqrt(squared)

@@ -74,11 +74,9 @@ class Overlap:
 def rows_needed(benchmark: Prepared) -> IntArray:
     """The image rows that the benchmark's protocol uses, ascending and without repeats."""
     if benchmark.manifest.protocol == "templates":
-        sides = [benchmark.column("templates", "image")]
-        return _distinct(sides, benchmark.manifest.images)
+        return np.unique(benchmark.column("templates", "image"))
     if benchmark.manifest.protocol == "pairs":
-        sides = [benchmark.column("pairs", side) for side in ("a", "b")]
-        return _distinct(sides, benchmark.manifest.images)
+        return np.union1d(*(benchmark.column("pairs", side) for side in ("a", "b")))
     raise UserError(
         f"{benchmark.folder} is a data set of protocol '{benchmark.manifest.protocol}'; evaluation "
         "needs one of protocol 'pairs' or 'templates'"
@@ -95,13 +93,6 @@ def seen_images(benchmark: Prepared, train: Prepared) -> BoolArray:
     trained = set(train.index["identity"]) | set(train.index["true_identity"])
     index = benchmark.index
     return (index["identity"].isin(trained) | index["true_identity"].isin(trained)).to_numpy(bool)
-
-
-def _distinct(columns: list[Codes], count: int) -> IntArray:
-    used = np.zeros(count, dtype=np.bool_)
-    for rows in columns:
-        used[rows] = True
-    return np.flatnonzero(used)
 
 
 def _codes(names: pd.Series) -> NDArray[np.int32]:

@@ -130,35 +130,8 @@ def _distinct(rows: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArra
     return found, place[rows]
 
 
-class _Highest:
-    """The `count` highest of many scores that come in parts, in space for a few times as many."""
-
-    def __init__(self, count: int):
-        self._count = count
-        self._parts: list[NDArray[np.float32]] = []
-        self._held = 0
-        self._bar = -np.inf
-
-    def add(self, scores: NDArray[np.float32]) -> None:
-        """Take what of `scores` (any shape) can still be among the highest; NaN is passed over."""
-        found = scores[scores > self._bar]
-        self._parts.append(found)
-        self._held += found.size
-        if self._held > 3 * self._count + 2**20:
-            self._shrink()
-
-    def _shrink(self) -> None:
-        every = np.concatenate(self._parts) if self._parts else np.empty(0, np.float32)
-        if every.size > self._count:
-            every = np.partition(every, every.size - self._count)[every.size - self._count :]
-            # What equals the bar need not come in: `count` scores are not below it already.
-            self._bar = float(every[0])
-        self._parts, self._held = [every.copy()], every.size
-
-    def scores(self) -> NDArray[np.float32]:
-        """The highest so far, in no order."""
-        self._shrink()
-        return self._parts[0]
+SPARE = 2**20
+"""Scores held beyond three times those asked for, before the lowest are let go of."""
 
 
 def all_pairs_tar(
@@ -207,13 +180,17 @@ def all_pairs_tar(
     allowed = [allowed_false_accepts(far, impostors) for far in asked]
     if not asked:
         return []
-    highest = _Highest(min(max(allowed) + 1, impostors))
-    found = []
+    most = min(max(allowed) + 1, impostors)
+    found, highest, bar = [], np.empty(0, np.float32), -np.inf
     for scores_RC, same_RC in _upper_tiles(vectors, person, tile):
         found.append(scores_RC[same_RC])
         scores_RC[same_RC] = np.nan
-        highest.add(scores_RC)
-    return points_of_highest(np.concatenate(found), highest.scores(), impostors, asked, allowed)
+        # What equals the bar need not come in: `most` scores are not below it already.
+        highest = np.concatenate([highest, scores_RC[scores_RC > bar]])
+        if highest.size > 3 * most + SPARE:
+            highest = np.partition(highest, -most)[-most:].copy()
+            bar = float(highest[0])
+    return points_of_highest(np.concatenate(found), highest, impostors, asked, allowed)
 
 
 def _upper_tiles(

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from frcore.errors import UserError
-from frcore.evaluation.inputs import FloatArray, IntArray
+from frcore.evaluation.inputs import BLOCK, IntArray, as_embeddings, norms
 from frcore.evaluation.scoring import score_rows
 
 Pooling = Literal["media_mean", "image_mean"]
-
-BLOCK = 4096
-"""Embeddings in double precision at once: 16 MiB at 512 dimensions, whatever the set's size."""
 
 
 class Templates(NamedTuple):
@@ -26,62 +24,15 @@ class Templates(NamedTuple):
     ids: IntArray
 
 
-def check_embeddings(
-    embeddings: ArrayLike, *, rows: str = "embedding", names: Sequence[str] | None = None
-) -> NDArray[np.float64]:
-    """The L2 norm of each row of `embeddings` (N,), of which every one has a direction.
-
-    Args:
-        embeddings: floats (N, D); a memory map is read block by block.
-        rows: what a row is called in messages.
-        names: of the rows, for messages, such as the files of the images.
-
-    Raises:
-        UserError: not two-dimensional, or rows that are zero or not finite.
-    """
-    array = _matrix(embeddings, rows)
-    squared = np.empty(len(array))
-    for start in range(0, len(array), BLOCK):
-        # The squared norm of a float16 row can overflow, so it is summed in float64.
-        block = array[start : start + BLOCK].astype(np.float64)
-        squared[start : start + BLOCK] = np.einsum("nd,nd->n", block, block)
-    _refuse_useless(squared, np.arange(len(array)), rows, names)
-    return np.sqrt(squared)
-
-
-def _matrix(embeddings: ArrayLike, rows: str = "embedding") -> FloatArray:
-    array = np.asarray(embeddings)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":
-        raise UserError(
-            f"{rows}s have shape {array.shape} and type {array.dtype}; give floats (N, D)"
-        )
-    return array
-
-
-def _refuse_useless(
-    squared: NDArray[np.float64], rows: IntArray, what: str, names: Sequence[str] | None
-) -> None:
-    """Raise where a squared norm is zero or not finite, with the name of its row."""
-    bad = np.flatnonzero(~(np.isfinite(squared) & (squared > 0)))
-    if bad.size:
-        row = int(rows[bad[0]])
-        name = f" ({names[row]})" if names is not None else ""
-        kind = "zero" if squared[bad[0]] == 0 else "not finite"
-        raise UserError(
-            f"{what} {row}{name} is {kind} ({bad.size} of {len(squared)} are zero or not finite); "
-            "a cosine needs a direction: look at that image, or at whether training diverged"
-        )
-
-
 def normalise(
-    embeddings: ArrayLike, *, rows: str = "embedding", names: Sequence[str] | None = None
+    embeddings: ArrayLike, *, what: str = "embedding", names: Sequence[str] | None = None
 ) -> NDArray[np.float32]:
-    """Rows scaled to unit L2 norm (N, D), computed in float64; see `check_embeddings`.
+    """Rows scaled to unit L2 norm (N, D), computed in float64; refused as by `norms`.
 
     >>> print(normalise(np.array([[3.0, 4.0]])))
     [[0.6 0.8]]
     """
-    norm = check_embeddings(embeddings, rows=rows, names=names)
+    norm = norms(embeddings, what=what, names=names)
     array = np.asarray(embeddings)
     unit = np.empty(array.shape, dtype=np.float32)
     for start in range(0, len(array), BLOCK):
@@ -157,7 +108,7 @@ def pool_templates(
     >>> print(pool_templates(emb, [7, 7, 7], [1, 1, 2], pooling="image_mean").vectors.round(3))
     [[0.894 0.447]]
     """
-    array = _matrix(embeddings)
+    array = as_embeddings(embeddings)
     if pooling not in ("media_mean", "image_mean"):
         raise UserError(f"pooling '{pooling}' is not known; allowed: media_mean, image_mean")
     of_entry = np.arange(len(array)) if rows is None else np.asarray(rows)
@@ -169,9 +120,9 @@ def pool_templates(
     order = np.argsort(place, kind="stable")
     for start in range(0, order.size, BLOCK):
         entries = order[start : start + BLOCK]
-        block = array[of_entry[entries]].astype(np.float64)
-        squared = np.einsum("nd,nd->n", block, block)
-        _refuse_useless(squared, of_entry[entries], "embedding", names)
+        rows = of_entry[entries]
+        block = array[rows].astype(np.float64)
+        norm = norms(block, rows=rows, names=names)
         # Pooling is a sparse product: template × image weights times image × dimension embeddings.
         first, last = place[entries[0]], place[entries[-1]] + 1
         columns = np.arange(entries.size)
@@ -179,9 +130,9 @@ def pool_templates(
             (count[entries], (place[entries] - first, columns)), shape=(last - first, entries.size)
         )
         pooled[first:last] += matrix @ block
-        mass[first:last] += matrix @ np.sqrt(squared)
+        mass[first:last] += matrix @ norm
     _refuse_cancelled(pooled, mass, ids)
-    return Templates(normalise(pooled, rows="template row"), ids)
+    return Templates(normalise(pooled, what="template row"), ids)
 
 
 def _refuse_cancelled(
@@ -204,18 +155,8 @@ def rows_of_templates(ids: IntArray, wanted: ArrayLike, name: str) -> NDArray[np
         UserError: an id that is no template, with the pair it stands in; `name` is its side.
     """
     array = np.asarray(wanted)
-    if not array.size:
-        return np.empty(0, np.int32)
-    if ids[0] >= 0 and ids[-1] <= 4 * array.size + 2**20:
-        # Ids are small numbers, as IJB's are: a table is several times as fast as a search.
-        table = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
-        table[ids] = np.arange(ids.size)
-        if array.min() >= 0 and array.max() <= ids[-1]:
-            found = table[array]
-            if found.min() >= 0:
-                return found
-    row = np.minimum(np.searchsorted(ids, array), ids.size - 1).astype(np.int32)
-    bad = np.flatnonzero(ids[row] != array)
+    row = pd.Index(ids).get_indexer(pd.Index(array)).astype(np.int32)
+    bad = np.flatnonzero(row < 0)
     if bad.size:
         raise UserError(
             f"pair {bad[0]} has {name} = template {array[bad[0]]}, which has no images "

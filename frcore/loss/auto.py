@@ -36,7 +36,7 @@ def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> st
 
 
 class AutoBackend:
-    """Picks at the first step, says what it picked, and stays with it.
+    """Picks at the first step, logs its choice, and keeps to it.
 
     Args:
         get_backend: gives the backend of a name.

@@ -73,7 +73,7 @@ def loss_in_passes(
 
 
 class Passes:
-    """What the passes of one loss share; a backend says how they go.
+    """What the passes of one loss share; a backend implements them.
 
     Args:
         columns: of the matrix.

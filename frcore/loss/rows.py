@@ -24,8 +24,8 @@ def join(
     count, total = len(label_N), len(label_N) + len(extra_rows.label_Q)
     # Rows carry two weights: 1/N towards the encoder and 1/(N+Q) towards the centres. The loss is a
     # mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
+    embedding_ND = embedding_ND.view_as(embedding_ND)
     if embedding_ND.requires_grad:
-        embedding_ND = embedding_ND.view_as(embedding_ND)
         embedding_ND.register_hook(lambda gradient_ND: gradient_ND * (total / count))
     embedding_MD = torch.cat([embedding_ND, extra_rows.embedding_QD.detach()])
     return embedding_MD, torch.cat([label_N, extra_rows.label_Q])

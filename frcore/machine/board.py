@@ -1,4 +1,4 @@
-"""One board, or one MIG instance of it, and what it says about itself.
+"""One board, or one MIG instance of it, and its counters.
 
 A counter that a board, a driver or a container does not have is `None` and its reason is kept in
 `missing`: 0 W or 0 MiB would be read as a measurement.
@@ -66,7 +66,8 @@ def disturbing(events: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a board. `None`: the board or the container cannot tell; `missing` says why."""
+    """One look at a board. `None`: the board or the container has no such counter; `missing` has
+    the reason."""
 
     memory_total_bytes: int | None
     memory_used_bytes: int | None
@@ -109,7 +110,7 @@ class Board:
             counter: its name in `missing`.
             function: of the library; its first argument is the board.
             arguments: the others.
-            whole: it is counted for whole boards, and says nothing about a MIG instance.
+            whole: it is counted for whole boards only, not for a MIG instance.
             zero: False where a 0 can only be a counter that is not kept.
         """
         if whole and self.is_mig:
@@ -139,7 +140,7 @@ class Board:
 
     @property
     def mig_enabled(self) -> bool | None:
-        """Whether the board is divided into MIG instances; None where it is not told."""
+        """Whether the board is divided into MIG instances; None where that is unknown."""
         if self.is_mig:
             return True
         try:
@@ -194,9 +195,9 @@ class Board:
         elif own[0] is None:
             self.missing["process_memory"] = "the driver does not count it per process"
         if not running:
-            # This process computes on the board, so a list without any tells of nobody.
+            # This process computes on the board, so an empty list is not the truth.
             self.missing["other_processes"] = "NVML lists no process: a container hides them"
-        # Others are not told by their numbers, which are others outside of this one's container.
+        # Others are counted, not compared by number: outside of this container numbers differ.
         return _int(own[0]) if own else None, len(running) - 1 if running else None
 
     def thermal_ns(self) -> int | None:

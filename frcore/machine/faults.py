@@ -1,7 +1,7 @@
-"""What the system refuses: space, permission, memory. Told as a user's mistakes are.
+"""What the system refuses: space, permission, memory; reported as a user's mistakes are.
 
-Which of them an exception is stands in its errno, or in that of an exception behind it: torch and
-zipfile fail once more, and otherwise, while they close a file on a full disk.
+Which of them an exception is follows from its errno, or from that of an exception behind it: torch
+and zipfile fail once more, with another error, while they close a file on a full disk.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RefusedError(UserError):
 
 @contextlib.contextmanager
 def refusals_told(place: Path) -> Iterator[None]:
-    """Tell at once what the system refuses while something is written at `place`.
+    """Report at once what the system refuses while something is written at `place`.
 
     Not at the end of the command: by then what was half-written has been removed, and a full disk
     has room again.
@@ -138,10 +138,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 _NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "failed to map segment from shared object")
-"""As torch, C++ and the loader of libraries say it, the last in an ImportError."""
-
 _NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
-"""As Python and pyarrow say it."""
+"""Texts of torch, C++ and the loader of libraries (an ImportError); and of Python and pyarrow."""
 
 
 def bytes_asked(message: str) -> int | None:

@@ -1,7 +1,7 @@
 """Handing out the GPUs of one machine to the jobs on it.
 
-Snakemake's local executor counts GPUs but says to no job which one is its own. So a job takes a
-lease: a lock of the operating system on a file named after the board. A process that is killed
+Snakemake's local executor counts GPUs but does not tell a job which one is its own. So a job takes
+a lease: a lock of the operating system on a file named after the board. A process that is killed
 loses its locks with it, so nothing is ever left to clean up.
 
 Training and measuring both take their board alone (`exclusive=True`): each reports times, and a
@@ -39,7 +39,7 @@ POLL_SECONDS = 0.5
 SAY_SECONDS = 60.0
 
 WHOLE_MACHINE = "all"
-"""The lease where the boards cannot be told apart: one job at a time."""
+"""The lease where the boards cannot be distinguished: one job at a time."""
 
 _held: list[str] = []
 """What this process has leased: nothing or one board."""
@@ -70,7 +70,7 @@ def enumerate_gpus(library: Any = pynvml) -> list[str]:
     """The boards that this process may use, by UUID; CUDA_VISIBLE_DEVICES is respected.
 
     Does not start CUDA, which would make a later choice of the board impossible. Where NVML cannot
-    tell the boards apart the answer is `[WHOLE_MACHINE]`; where there is no GPU it is empty.
+    distinguish the boards the answer is `[WHOLE_MACHINE]`; where there is no GPU it is empty.
     """
     if visible_entries() == []:
         return []

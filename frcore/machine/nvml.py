@@ -1,6 +1,6 @@
 """The NVML library (`nvidia-ml-py`): which boards there are.
 
-Importing this module needs no NVIDIA library; `Nvml.available()` tells whether there is one.
+Importing this module needs no NVIDIA library; `Nvml.available()` is whether there is one.
 """
 
 from __future__ import annotations

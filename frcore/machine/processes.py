@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Owner(NamedTuple):
-    """One process, told from every other one.
+    """One process, distinct from every other.
 
     Attributes:
         host: eight hexadecimal digits, of this boot of a machine as its processes see it.
@@ -26,7 +26,7 @@ class Owner(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is a process of this machine, so that `lives` can tell."""
+        """Whether it is a process of this machine, so that `lives` is known."""
         return self.host == this_host()
 
     @property
@@ -45,7 +45,7 @@ class Owner(NamedTuple):
 def this_host() -> str:
     """The machine since it was switched on; a container is a machine of its own.
 
-    Two with one name are told apart by their boot, two containers of one machine by their
+    Two with one name are distinguished by their boot, two containers of one machine by their
     namespace of processes: a process that this one cannot see is never taken for dead.
     """
     parts = [platform.node()]

@@ -1,4 +1,4 @@
-"""Which board is torch's `cuda:<i>`, and what a result says of it.
+"""Which board is torch's `cuda:<i>`, and the facts that a result records about it.
 
 CUDA and NVML number the boards differently: CUDA counts the boards of CUDA_VISIBLE_DEVICES, the
 fastest first; NVML counts all of them along the PCI bus. Only the UUID is common to both.
@@ -97,9 +97,9 @@ def board_of(
 
 
 def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
-    """What a result says about torch's `device`, such as 'cuda' or 'cuda:1', that made it.
+    """What a result records about the GPU that made it, torch's `device`: 'cuda' or 'cuda:1'.
 
-    Values that NVML cannot tell are None and `note` says why; it never raises for a missing GPU,
+    Values that NVML does not have are None and `note` says why; it never raises for a missing GPU,
     because provenance must not stop a run.
     """
     found: dict[str, Any] = dict.fromkeys(

@@ -53,7 +53,7 @@ def cool_down(
         sleep: waits; another one only in tests.
 
     Returns:
-        The seconds waited; None where the board does not tell its temperature.
+        The seconds waited; None where the board reports no temperature.
     """
     start = clock()
     seen: list[int] = []
@@ -124,7 +124,7 @@ def until_clean(
         sleep: waits; another one only in tests.
 
     Returns:
-        The row that stands, with `attempts`, and the others. It is the first clean one; where none
+        The row to report, with `attempts`, and the others. It is the first clean one; where none
         is, the least disturbed by what was seen around it. Its own times never decide: the fastest
         of several would be too fast.
     """

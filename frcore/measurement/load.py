@@ -59,13 +59,13 @@ class HostWatch:
         Returns:
             `others_cores`: processor time of all other programs, over the time. `waited_percent`:
             time that this process's threads were ready to run and did not, over the time and the
-            threads. None: the system does not tell.
+            threads. None: the system does not report it.
         """
         seconds, own = self.seconds(), time.process_time() - self._own
         busy, everything = _processor_seconds()
         busy, everything = busy - self._busy, everything - self._all
         others = percent = None
-        # Some containers show processors that stand still: not even this process's work is theirs.
+        # Some containers show idle processors: not even this process's own work is counted.
         if everything > 0 and busy >= own / 2:
             others = max(0.0, busy - own) / seconds
         waited = _waited_seconds()

@@ -55,7 +55,7 @@ def measure(spec: MeasurementSpec, out: Path) -> dict[str, Any]:
 
 
 def _rows(spec: MeasurementSpec) -> tuple[list[Columns], list[Columns]]:
-    """The rows that stand, and the attempts that do not."""
+    """The rows to report, and the attempts that were discarded."""
     method: Method = "forkserver"
     if spec.measurement.device == "cuda" or method not in multiprocessing.get_all_start_methods():
         method = "spawn"
@@ -88,7 +88,7 @@ def _row_of_a_child(spec: MeasurementSpec, identities: int, method: Method) -> C
     row = new_row(spec, identities)
     row.status = "oom" if outcome.out_of_memory else "failed"
     row.error = outcome.error
-    # A kill that was meant for the whole job, or for another, must not stand as a result.
+    # A kill that was meant for the whole job, or for another, must not count as a result.
     row.disturbed = outcome.error if outcome.from_outside else None
     log.warning("%s, %d identities: %s", spec.id, identities, outcome.error)
     return row.model_dump()

@@ -125,7 +125,7 @@ def time_steps(
         energy_seconds: length of the energy's window.
 
     Returns:
-        Columns of a row; what cannot be told is None.
+        Columns of a row; None where it is not known.
     """
     host = HostWatch()
     if step.device.type != "cuda":
@@ -135,7 +135,7 @@ def time_steps(
             step()
         load = host.load(threads)
         return {**times, **load, "disturbed": "; ".join(host_disturbances(**load)) or None}
-    # The host only queues the work: what others do there is told, and disturbs nothing.
+    # The host only queues the work: what others do there is reported and disturbs nothing.
     if board is None:
         return {**time_on_cuda(step, count, step.device), **host.load(threads)}
     watch = BoardWatch(board)
@@ -161,7 +161,7 @@ def board_memory(reading: Reading, board: Board, reserved_mib: float | None) -> 
 
 
 def why_missing(board: Board) -> list[str]:
-    """Which counters the board did not tell, and why."""
+    """Which counters the board lacks, and why."""
     return [f"{key}: {why}" for key, why in sorted(board.missing.items())]
 
 

@@ -48,7 +48,7 @@ def peak_rss_bytes() -> int:
 
 
 def reset_peak() -> bool:
-    """Start the kernel's peak of resident memory anew; False where it does not do that."""
+    """Start the kernel's peak of resident memory anew; False where it cannot."""
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
         return _status_bytes("VmHWM") <= _status_bytes("VmRSS") + TOLERANCE_BYTES
@@ -140,7 +140,7 @@ def volunteer_for_the_oom_killer() -> None:
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel has ended for memory since boot; None where it is not told."""
+    """How many processes the kernel has ended for memory since boot; None where that is unknown."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

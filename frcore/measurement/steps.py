@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ TARGET_COSINE = 0.6
 """Between an embedding and its class direction; of the order of a trained network's."""
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
+RATES: dict[str, Any] = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
 """The usual recipe of the field; only the momentum's buffer matters for the cost."""
 
 
@@ -116,18 +118,11 @@ class TrainingStep:
         return backbone.to(self.device).train(), int(backbone.dim)  # type: ignore[arg-type]
 
     def _build_optimizers(self) -> list[torch.optim.Optimizer]:
-        centers = CentersSGD(
-            self.classifier, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
-        )
         others = list(self.classifier.head.parameters())
         if self.backbone is not None:
             others += self.backbone.parameters()
-        if not others:
-            return [centers]
-        rest = torch.optim.SGD(
-            others, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
-        )
-        return [centers, rest]
+        centers = CentersSGD(self.classifier, **RATES)
+        return [centers, torch.optim.SGD(others, **RATES)] if others else [centers]
 
     def _make_batches(self, spec: MeasurementSpec, seed: int) -> list[Batch]:
         rows = spec.measurement.batch_size

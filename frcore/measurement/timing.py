@@ -89,7 +89,7 @@ def observe_window(
 ) -> Columns:
     """Run steps back to back for at least `seconds` and take the energy from end to end.
 
-    The board is read while steps are queued, so that what it says is of the work. Energy is the
+    The board is read while steps are queued, so that the readings are of the work. Energy is the
     whole board's, idle power included; the mean power is energy over time where there is an energy
     counter, and otherwise the mean of the readings.
     """

@@ -53,74 +53,52 @@ def read_onnx(path: Path) -> tuple[bytes, list[Path]]:
     # Almost any short file is a protocol buffer of unknown fields.
     if not model.opset_import or not model.graph.node:
         raise UserError(f"{path} has no ONNX graph; {EXPORT}")
-    _refuse_operators(path, model)
-    return content, _external_files(path, model)
-
-
-EXPORT = "give a model that was exported with torch.onnx.export or the like"
-
-
-def _graphs(model: Any) -> Iterator[Any]:
-    """The graph, the graphs inside its nodes, and the model's own functions."""
-    waiting = [model.graph, *model.functions]
-    while waiting:
-        graph = waiting.pop()
-        yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-
-
-def _refuse_operators(path: Path, model: Any) -> None:
     own = {function.domain for function in model.functions}
-    for graph in _graphs(model):
-        for node in graph.node:
-            foreign = node.domain not in STANDARD_DOMAINS | own
-            if foreign or node.op_type in OPAQUE_OPERATORS:
-                name = f"{node.domain or 'ai.onnx'}::{node.op_type}"
-                raise UserError(
-                    f"{path} has the operator {name}, which only code from elsewhere implements; "
-                    f"allowed are the operators of {', '.join(sorted(STANDARD_DOMAINS - {''}))}: "
-                    "export the model without custom operators"
-                )
-            if any(a.name == "training_mode" and a.i for a in node.attribute):
-                raise UserError(
-                    f"{path} was exported in training mode ({node.op_type} takes the statistics of "
-                    "each batch); export the model again after `model.eval()`"
-                )
-
-
-def _tensors(model: Any) -> Iterator[Any]:
-    for graph in _graphs(model):
-        yield from getattr(graph, "initializer", ())
-        for sparse in getattr(graph, "sparse_initializer", ()):
-            yield from (sparse.values, sparse.indices)
-        for node in graph.node:
-            for attribute in node.attribute:
-                yield from attribute.tensors
-                yield from [attribute.t] if attribute.HasField("t") else []
-                sparse_tensors = [*attribute.sparse_tensors]
-                if attribute.HasField("sparse_tensor"):
-                    sparse_tensors.append(attribute.sparse_tensor)
-                for sparse in sparse_tensors:
-                    yield from (sparse.values, sparse.indices)
-
-
-def _external_files(path: Path, model: Any) -> list[Path]:
-    """The files beside `path` that hold tensors, each once."""
-    found: dict[Path, None] = {}
-    for tensor in _tensors(model):
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        # ORT looks at the entries only where the tensor says EXTERNAL; here any entry counts.
-        if entries or tensor.data_location == tensor.EXTERNAL:
-            found[_external_file(path, entries.get("location", ""))] = None
-    total = sum(file.stat().st_size for file in found)
+    beside: dict[Path, None] = {}  # a set in the order of the file: signatures depend on it
+    for message in _messages(model):
+        if message.DESCRIPTOR.name == "NodeProto":
+            _refuse_operator(path, message, own)
+        elif message.DESCRIPTOR.name == "TensorProto":
+            entries = {entry.key: entry.value for entry in message.external_data}
+            # ORT looks at the entries only where the tensor says EXTERNAL; here any entry counts.
+            if entries or message.data_location == message.EXTERNAL:
+                beside[_external_file(path, entries.get("location", ""))] = None
+    total = sum(file.stat().st_size for file in beside)
     if total > LARGEST_EXTERNAL:
         raise UserError(
             f"the files beside {path} that hold its tensors have {total:,} bytes; up to "
             f"{LARGEST_EXTERNAL:,} are read: give a smaller model"
         )
-    return list(found)
+    return content, list(beside)
+
+
+EXPORT = "give a model that was exported with torch.onnx.export or the like"
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """A message of the file and every one inside it, wherever that is; a tensor as a whole."""
+    yield message
+    if message.DESCRIPTOR.name == "TensorProto":
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from _messages(inner)
+
+
+def _refuse_operator(path: Path, node: Any, own: set[str]) -> None:
+    if node.domain not in STANDARD_DOMAINS | own or node.op_type in OPAQUE_OPERATORS:
+        name = f"{node.domain or 'ai.onnx'}::{node.op_type}"
+        raise UserError(
+            f"{path} has the operator {name}, which only code from elsewhere implements; "
+            f"allowed are the operators of {', '.join(sorted(STANDARD_DOMAINS - {''}))}: "
+            "export the model without custom operators"
+        )
+    if any(a.name == "training_mode" and a.i for a in node.attribute):
+        raise UserError(
+            f"{path} was exported in training mode ({node.op_type} takes the statistics of each "
+            "batch); export the model again after `model.eval()`"
+        )
 
 
 def _external_file(path: Path, location: str) -> Path:

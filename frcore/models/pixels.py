@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,29 +15,21 @@ from frcore.study.models import NetworkModel
 Layout = Literal["NCHW", "NHWC"]
 
 
-@dataclass(frozen=True)
 class Pixels:
     """Colour order, normalisation and layout of a model's input.
 
-    Attributes:
-        colour: order of the channels.
-        mean, std: input = (pixel - mean) / std, of pixel values 0 to 255, per channel in the order
-            of `colour`, float32 (3,).
+    The input is (pixel - mean) / std, of pixel values 0 to 255, float32.
+
+    Args:
+        model: its `colour`, and its `mean` and `std`, also per channel in the order of `colour`.
         layout: NCHW or NHWC.
     """
 
-    colour: Literal["RGB", "BGR"]
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    layout: Layout = "NCHW"
-
-    @classmethod
-    def of(cls, model: NetworkModel, layout: Layout = "NCHW") -> Pixels:
-        """As the study says."""
-        mean, std = (
+    def __init__(self, model: NetworkModel, layout: Layout = "NCHW"):
+        self.colour, self.layout = model.colour, layout
+        self.mean, self.std = (
             np.broadcast_to(np.asarray(value, np.float32), 3) for value in (model.mean, model.std)
         )
-        return cls(model.colour, mean, std, layout)
 
     def __call__(self, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Images uint8 (B, H, W, 3), RGB, as float32 (B, 3, H, W) or (B, H, W, 3)."""
@@ -56,6 +46,9 @@ class Pixels:
         )
         return f"{self.colour}, (pixel - mean) / std with mean {mean} and std {std} of 0 to 255"
 
+
+LONGEST = 65_536
+"""Numbers of an embedding; the field's have 128 to 1,024."""
 
 AGAIN = "check `image.size` of the study, or export the model again, for any number of images"
 
@@ -87,21 +80,36 @@ class Network(ABC):
         check_size(str(self.path), self.size, images)
         values = self._prepared(images)
         try:
-            return embeddings_of(self._checked, values, self.batch)
+            return self._embeddings(values, self.batch or len(values))
         except UserError as refused:
             if self.batch is not None or len(images) == 1:
                 raise
             # Many graphs say that they take any number and have a batch of one in a constant.
             try:
-                out = embeddings_of(self._checked, values, 1)
+                out = self._embeddings(values, 1)
             except UserError:
                 raise refused from None
         self.batch = 1
         self.about += f"; one image at a time, since {len(images)} at once cannot be run"
         return out
 
-    def _checked(self, values: Any) -> NDArray[np.float32]:
-        return check_embeddings(str(self.path), self._run(values), len(values))
+    def _embeddings(self, values: Any, batch: int) -> NDArray[np.float32]:
+        """Those of any number of inputs, `batch` at a time; the last part is filled up with zeros,
+        whose embeddings are dropped.
+        """
+        parts = []
+        for part in (values[at : at + batch] for at in range(0, len(values), batch)):
+            if missing := batch - len(part):
+                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+            out = self._run(part)
+            if out.ndim != 2 or len(out) != batch or not 2 <= out.shape[1] <= LONGEST:
+                raise UserError(
+                    f"{self.path} gave an output of shape {out.shape} for {batch} images; an "
+                    f"embedding model gives ({batch}, D) with D from 2 to {LONGEST:,}: name the "
+                    "output that is the embedding, or export the model with that output alone"
+                )
+            parts.append(np.asarray(out, np.float32)[: batch - missing])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @abstractmethod
     def _prepared(self, images: NDArray[np.uint8]) -> Any:
@@ -110,32 +118,6 @@ class Network(ABC):
     @abstractmethod
     def _run(self, values: Any) -> NDArray[np.floating]:
         """The model's output for an input (B, ...)."""
-
-
-def embeddings_of(
-    run: Callable[[NDArray[np.float32]], NDArray[np.floating]],
-    values: NDArray[np.float32],
-    batch: int | None,
-) -> NDArray[np.float32]:
-    """What `run` makes of a batch of any size, for a model that takes `batch` images at a time.
-
-    The last part is filled up with zeros, whose embeddings are dropped.
-
-    Args:
-        run: a model: float32 (b, ...) to (b, D).
-        values: (B, ...).
-        batch: images that the model takes at once; None: any number.
-    """
-    if batch is None:
-        return np.asarray(run(values), np.float32)
-    parts = []
-    for start in range(0, len(values), batch):
-        part = values[start : start + batch]
-        missing = batch - len(part)
-        if missing:
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
-        parts.append(np.asarray(run(part), np.float32)[: batch - missing])
-    return np.concatenate(parts)
 
 
 def check_size(where: str, size: int | None, images: NDArray[np.uint8]) -> None:
@@ -150,22 +132,3 @@ def check_size(where: str, size: int | None, images: NDArray[np.uint8]) -> None:
             f"{where} takes images of {size} pixels, but the benchmark has {height}; set "
             f"`image.size: {size}` in the study (models of another size need a study of their own)"
         )
-
-
-def check_embeddings(where: str, out: NDArray[np.floating], count: int) -> NDArray[np.float32]:
-    """The output of a model as float32 (B, D), at most 65,536 long.
-
-    Raises:
-        UserError: it is anything else.
-    """
-    if out.ndim != 2 or len(out) != count or not 2 <= out.shape[1] <= LONGEST:
-        raise UserError(
-            f"{where} gave an output of shape {out.shape} for {count} images; an embedding model "
-            f"gives ({count}, D) with D from 2 to {LONGEST:,}: name the output that is the "
-            "embedding, or export the model with that output alone"
-        )
-    return np.asarray(out, np.float32)
-
-
-LONGEST = 65_536
-"""Numbers of an embedding; the field's have 128 to 1,024."""

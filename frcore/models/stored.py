@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.pixels.images import refuse
+from frcore.data.refusal import refuse
 from frcore.errors import UserError, first_line
 from frcore.models.pixels import LONGEST
 from frcore.study.models import StoredEmbeddings
@@ -99,7 +99,7 @@ def _rows_by_name(
         )
     place = pd.Series(np.arange(len(lines)), index=pd.Index(lines, dtype="str"))
     twice = place.index[place.index.duplicated()].unique()
-    refuse(f"names stand twice in {listed}", list(twice), "give each image one row")
+    refuse(f"duplicate names in {listed}", list(twice), "give each image one row")
     found = place.reindex(names.iloc[rows].astype("str")).to_numpy(np.float64)
     absent = names.iloc[rows[np.isnan(found)]].tolist()
     refuse(

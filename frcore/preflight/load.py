@@ -18,7 +18,7 @@ import yaml
 
 from frcore.backbones import BACKBONES
 from frcore.components.catalogue import Catalogue
-from frcore.data.signatures import needed
+from frcore.data.source import open_source
 from frcore.errors import UserError, listed, unknown_name
 from frcore.heads import HEADS
 from frcore.preflight.rules import study_problems
@@ -201,7 +201,7 @@ def _check_files(study: Study) -> None:
     sections: dict[str, Any] = {f"benchmarks.{k}": v for k, v in study.benchmarks.items()}
     if study.train is not None:
         sections = {"train": study.train, **sections}
-    wanted = {place: needed(data) for place, data in sections.items()}
+    wanted = {place: open_source(data).needed() for place, data in sections.items()}
     for index, model in enumerate(study.models):
         wanted[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
     for place, paths in wanted.items():

@@ -24,7 +24,6 @@ counts in any case; this is about two of them that change places."""
 
 APART = {
     "frcore.provenance.stages:run_code": "it is this fingerprint",
-    "frcore.data.source_files": "it lists the files of a source for its signature",
     "frcore.components.description": "it describes components to a person",
     "frcore.machine.leases:lease_gpu": "it decides which GPU a job has, and when",
     "frcore.provenance.environment:environment": "no result depends on it",

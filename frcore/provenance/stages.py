@@ -59,7 +59,7 @@ def opened_places(kind: str, *, in_place: bool) -> list[str]:
     """What opens the images of prepared data of a kind, where they were not copied."""
     if not in_place:
         return []
-    kinds = catalogue_at("frcore.data.source:KINDS")
+    kinds = catalogue_at("frcore.data.contents:KINDS")
     return [
         catalogue_at("frcore.data.prepared.folder:OPENED")["in_place"],
         catalogue_at("frcore.data.prepared.folder:COMPARED")["in_place"],
@@ -78,7 +78,7 @@ def _opened(*sections: TrainData | Benchmark | None) -> list[str]:
 
 def preparing(spec: expansion.TrainDataSpec | expansion.BenchmarkSpec) -> list[str]:
     """What prepares one data set: its own reader and no other."""
-    writer = catalogue_at("frcore.data.prepare:WRITERS")[spec.data.kind]
+    writer = catalogue_at("frcore.data.source:SOURCES")[spec.data.kind]
     section = f"{type(spec.data).__module__}:{type(spec.data).__name__}"
     return ["frcore.data.prepare:prepare", section, writer, *_opened(spec.data)]
 

@@ -21,7 +21,9 @@ MOST = 2**53
 Number = Annotated[float, Field(ge=-MOST, le=MOST)] | None
 """Neither NaN nor infinite: what could not be measured is null."""
 
-Count = Annotated[int, Field(ge=-MOST, le=MOST)] | None
+Whole = Annotated[int, Field(ge=-MOST, le=MOST)]
+
+Count = Whole | None
 
 Counts = list[Annotated[int, Field(ge=0, le=MOST)]]
 

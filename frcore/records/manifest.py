@@ -22,7 +22,8 @@ class Skipped(BaseModel):
 
 
 class Manifest(Record):
-    """`manifest.json`, written last, and the same to the letter where the content is."""
+    """`manifest.json`, written last, and the same to the letter where the content is, because
+    trainings depend on it."""
 
     # Lists of JSON become tuples, which nobody changes.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
@@ -38,7 +39,7 @@ class Manifest(Record):
     tables: tuple[str, ...] = ()
     """the protocol tables that there are"""
     spec: dict[str, Any]
-    """its paths empty"""
+    """the section, its paths empty"""
     spec_hash: str
     """of the section"""
     images: int

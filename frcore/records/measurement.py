@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from frcore.records.base import Count, Environment, Number, Record, Text
+from frcore.records.base import Count, Environment, Number, Record, Text, Whole
 
 
 class MeasuredRow(Record):
@@ -16,7 +16,7 @@ class MeasuredRow(Record):
     """`ok`, `oom`, `failed`"""
     error: Text = None
     """of a row that is not `ok`"""
-    identities: Count
+    identities: Whole
     """class centres, C"""
     device: Text = None
     """`cpu` or `cuda`"""
@@ -59,7 +59,7 @@ class MeasuredRow(Record):
     others_cores: Number = None
     """processor time of other programs per time"""
     waited_percent: Number = None
-    """of the time, in which the process was ready and no core was free"""
+    """share of the time in which the process was ready to run and had no core"""
     rss_peak_mib: Number = None
     """resident memory at its peak"""
     rss_extra_mib: Number = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from frcore.records.base import Count, Counts, Number, Record, Text
+from frcore.records.base import Count, Counts, Number, Record, Text, Whole
 from frcore.records.diagnostics import CenterAngles
 
 Logged = float | None
@@ -45,7 +45,7 @@ class StepEvent(Event):
 
     kind: ClassVar[str] = "step"
 
-    step: Count
+    step: Whole
     """optimiser steps so far"""
     epoch: Number = None
     """the same in epochs"""
@@ -70,7 +70,7 @@ class EpochEvent(Event):
 
     kind: ClassVar[str] = "epoch"
 
-    epoch: Number
+    epoch: Whole
     """epochs that have ended"""
     loss: Logged = None
     """mean over the epoch's images"""

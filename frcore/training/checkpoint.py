@@ -16,6 +16,9 @@ from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile
 from frcore.training.tensor_file import own, read_tensors, write_tensors
 
+POSITION = ("epoch", "step", "seconds", "last_loss", "epoch_loss", "backend_name")
+"""What is plain values of a `Trainer`."""
+
 
 def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str) -> None:
     """Write all that `load_checkpoint` needs to go on as if nothing had happened.
@@ -26,17 +29,12 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
     device = trainer.device
     state = {
         "key": key,
-        "epoch": trainer.epoch,
-        "step": trainer.step,
-        "seconds": trainer.seconds,
-        "last_loss": trainer.last_loss,
-        "epoch_loss": trainer.epoch_loss,
-        "backend_name": trainer.backend_name,
+        **{name: getattr(trainer, name) for name in POSITION},
         "metrics": metrics.lines(),
         "backbone": trainer.backbone.state_dict(),
         "classifier": trainer.classifier.state_dict(),
-        "touches": trainer.touches.state(),
-        "last_angles": trainer.last_angles.state() if trainer.is_finished else None,
+        "touches": trainer.touches.state_dict(),
+        "last_angles": trainer.last_angles.state_dict() if trainer.is_finished else None,
         "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -69,15 +67,14 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
     # Parameters and buffers are copied where they are; heads and samplers keep what else they get.
     classifier = {k: v if isinstance(v, Tensor) else own(v) for k, v in state["classifier"].items()}
     trainer.classifier.load_state_dict(classifier)
-    trainer.touches.load(state["touches"])
+    trainer.touches.load_state_dict(state["touches"])
     for optimizer, saved in zip(trainer.optimizers, state["optimizers"], strict=True):
         # torch's optimisers keep the tensors that they are given.
         optimizer.load_state_dict(saved if isinstance(optimizer, CentersSGD) else own(saved))
-    trainer.epoch, trainer.step = state["epoch"], state["step"]
-    trainer.seconds, trainer.last_loss = state["seconds"], state["last_loss"]
-    trainer.epoch_loss, trainer.backend_name = state["epoch_loss"], state["backend_name"]
+    for name in POSITION:
+        setattr(trainer, name, state[name])
     if state["last_angles"] is not None:
-        trainer.last_angles.load(state["last_angles"])
+        trainer.last_angles.load_state_dict(state["last_angles"])
     torch.set_rng_state(state["rng"])
     if state["rng_cuda"] is not None:
         torch.cuda.set_rng_state(state["rng_cuda"], trainer.device)

@@ -27,7 +27,7 @@ from frcore.records.diagnostics import (
     Group,
 )
 from frcore.training.center_search import CenterSearch, search_centers
-from frcore.training.touches import CenterTouches
+from frcore.training.class_counts import CenterTouches
 
 CONFLICT_COSINES = (0.3, 0.4, 0.5, 0.6)
 """Thresholds above which two centres are suspected to be one person."""
@@ -200,7 +200,7 @@ def _groups(
     angle_C: Tensor | None,
 ) -> list[Group]:
     """Means per class of each frequency group."""
-    count_C = {name: count.cpu().numpy() for name, count in touches.state().items()}
+    count_C = {name: count.cpu().numpy() for name, count in touches.state_dict().items()}
     images_C = classes.images
     rows = []
     for name, mask_C in frequency_groups(images_C).items():

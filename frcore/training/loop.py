@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,11 +19,10 @@ from frcore.optimizer import build_centers_optimizer
 from frcore.records.metrics import EpochEvent, StepEvent
 from frcore.samplers import build_sampler
 from frcore.study.expansion import RunSpec
-from frcore.training.class_angles import ClassAngles
+from frcore.training.class_counts import CenterTouches, ClassAngles
 from frcore.training.diagnostics import center_angles
-from frcore.training.metrics import AngleStatistics, MetricsFile, head_state
+from frcore.training.metrics import EpochFigures, MetricsFile, head_state
 from frcore.training.schedule import learning_rate_factor
-from frcore.training.touches import CenterTouches
 
 LOGS_PER_EPOCH = 10
 
@@ -58,47 +55,6 @@ def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier
     return backbone, classifier
 
 
-class _EpochLog:
-    """The running figures of one epoch."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.angles = AngleStatistics()
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.images = self.images_logged = 0
-        self.scale = math.nan
-        self.started = self.logged_at = time.perf_counter()
-
-    def add(self, output: LossOutput) -> None:
-        """Take in one step, without waiting for the device."""
-        self.images += len(output.row_loss_N)
-        self.loss_sum += output.row_loss_N.sum()
-
-    def step_figures(self, output: LossOutput, negative_angle: Tensor) -> dict[str, Any]:
-        """Of a logged step; the throughput is since the one before."""
-        target, negative = self.angles.add(output.target_cosine_N, negative_angle)
-        now = time.perf_counter()
-        throughput = (self.images - self.images_logged) / (now - self.logged_at)
-        self.logged_at, self.images_logged = now, self.images
-        self.scale = output.scale.item()
-        return {
-            "images_per_second": throughput,
-            "scale": self.scale,
-            "target_angle": target,
-            "negative_angle": negative,
-        }
-
-    def epoch_figures(self) -> dict[str, Any]:
-        """Of the whole epoch."""
-        seconds = time.perf_counter() - self.started
-        return {
-            "loss": self.loss_sum.item() / self.images,
-            "seconds": seconds,
-            "images_per_second": self.images / seconds,
-            "scale": self.scale,
-            **self.angles.figures(),
-        }
-
-
 class Trainer:
     """Models, optimisers and position of a run."""
 
@@ -113,19 +69,16 @@ class Trainer:
         self.touches = CenterTouches(num_classes, self.device)
         self.classifier.backend = self.touches.around(self.classifier.backend)
         self.last_angles = ClassAngles(num_classes, self.device)
+        rates: dict[str, Any] = {
+            "lr": training.learning_rate,
+            "momentum": training.momentum,
+            "weight_decay": training.weight_decay,
+        }
         self.backbone_optimizer = torch.optim.SGD(
-            [*self.backbone.parameters(), *self.classifier.head.parameters()],
-            lr=training.learning_rate,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
+            [*self.backbone.parameters(), *self.classifier.head.parameters()], **rates
         )
         self.centers_optimizer = build_centers_optimizer(
-            training.center_optimizer,
-            self.classifier,
-            lr=training.learning_rate,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            seed=spec.seed,
+            training.center_optimizer, self.classifier, seed=spec.seed, **rates
         )
         self.epoch = 0
         self.step = 0
@@ -146,11 +99,9 @@ class Trainer:
     def set_learning_rate(self) -> float:
         """Set and return the rate of the present step."""
         training = self.spec.training
+        steps, schedule = len(self.batches), training.schedule
         rate = training.learning_rate * learning_rate_factor(
-            training.schedule,
-            self.step,
-            steps_per_epoch=len(self.batches),
-            epochs=training.epochs,
+            schedule, self.step, steps_per_epoch=steps, epochs=training.epochs
         )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -166,21 +117,12 @@ class Trainer:
             embedding_ND = self.backbone(images)
         # The logits stay in fp32: at scale 64 a bf16 logit is off by up to 0.25.
         output = self.classifier(embedding_ND.float(), label_N)
-        if not self.classifier.head.normalizes_centers:
-            # What such a head takes for the cosine has the centre's norm in it, and is no angle.
-            output = replace(output, target_cosine_N=self.target_cosines(embedding_ND, label_N))
         output.loss.backward()
         if self.spec.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.backbone.parameters(), self.spec.training.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
         return output, embedding_ND.detach()
-
-    @torch.no_grad()
-    def target_cosines(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
-        """cos θ between each row and its own centre, both normalised, (N,)."""
-        center_ND = self.classifier.table.read(label_N)  # up to date: the step's own columns
-        return nn.functional.cosine_similarity(embedding_ND.to(center_ND.dtype), center_ND)
 
     def train_epoch(
         self, metrics: MetricsFile, progress: Callable[[StepEvent], None] | None = None
@@ -189,7 +131,7 @@ class Trainer:
 
         `progress` is called with each logged step's.
         """
-        log = _EpochLog(self.device)
+        log = EpochFigures(self.device)
         every = max(1, len(self.batches) // LOGS_PER_EPOCH)
         for k, (images, label_N) in enumerate(self.batches.epoch(self.epoch)):
             rate = self.set_learning_rate()
@@ -213,14 +155,14 @@ class Trainer:
                     epoch=self.step / len(self.batches),
                     loss=self.last_loss,
                     learning_rate=rate,
-                    **log.step_figures(output, negative_angle),
+                    **log.of_step(output, negative_angle),
                     **head_state(self.classifier.head),
                 )
                 metrics.write(event)
                 if progress is not None:
                     progress(event)
         self.epoch += 1
-        figures = log.epoch_figures()
+        figures = log.of_epoch()
         self.seconds += figures["seconds"]
         self.epoch_loss = figures["loss"]
         self.backend_name = self.classifier.backend_name  # of "auto" what it picked

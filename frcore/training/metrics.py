@@ -1,10 +1,11 @@
-"""What a run tells about itself: JSON lines, and the distributions of the angles."""
+"""The course of a training: the lines of `metrics.jsonl`, and the figures in them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from frcore.errors import UserError
 from frcore.heads.base import Head
+from frcore.loss import LossOutput
 from frcore.machine.faults import refusals_told
 from frcore.records.metrics import Event
 
@@ -82,36 +84,55 @@ def head_state(head: Head) -> dict[str, Any]:
     return {"head": {name: float(value) for name, value in state.items()}} if state else {}
 
 
-class AngleStatistics:
-    """Means and histograms of target and negative angles over an epoch, in degrees."""
+class EpochFigures:
+    """The running figures of one epoch, in degrees, seconds and images."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         bins = len(ANGLE_EDGES_DEGREES) - 1
-        self.target_histogram = np.zeros(bins, dtype=np.int64)
-        self.negative_histogram = np.zeros(bins, dtype=np.int64)
-        self._sums = np.zeros((2, 2))  # (target, negative) × (sum, count)
+        self._histograms = {name: np.zeros(bins, dtype=np.int64) for name in ("target", "negative")}
+        self._sums = dict.fromkeys(self._histograms, (0.0, 0))
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._images = self._images_logged = 0
+        self._scale = math.nan
+        self._started = self._logged_at = time.perf_counter()
 
-    def add(self, target_cosine_N: Tensor, negative_angle: Tensor) -> tuple[float, float]:
-        """Take in one batch; gives its mean target and negative angle in degrees."""
-        target = torch.rad2deg(target_cosine_N.float().clamp(-1, 1).arccos()).cpu().numpy()
-        negative = torch.rad2deg(negative_angle.float()).cpu().numpy()
-        means = []
-        for k, (angles, histogram) in enumerate(
-            [(target, self.target_histogram), (negative, self.negative_histogram)]
-        ):
-            histogram += np.histogram(angles, ANGLE_EDGES_DEGREES)[0]
-            self._sums[k] += angles.sum(dtype=np.float64), angles.size
-            means.append(float(angles.mean()) if angles.size else math.nan)
-        return means[0], means[1]
+    def add(self, output: LossOutput) -> None:
+        """Take in one step, without waiting for the device."""
+        self._images += len(output.row_loss_N)
+        self._loss_sum += output.row_loss_N.sum()
 
-    def figures(self) -> dict[str, Any]:
-        """The epoch's, for its line."""
-        (target, negative) = (
-            float(total / count) if count else math.nan for total, count in self._sums
-        )
+    def of_step(self, output: LossOutput, negative_angle: Tensor) -> dict[str, Any]:
+        """Of a logged step; the throughput is since the one before."""
+        target = self._take("target", output.target_cosine_N.float().clamp(-1, 1).arccos())
+        negative = self._take("negative", negative_angle.float())
+        now = time.perf_counter()
+        throughput = (self._images - self._images_logged) / (now - self._logged_at)
+        self._logged_at, self._images_logged = now, self._images
+        self._scale = output.scale.item()
         return {
+            "images_per_second": throughput,
+            "scale": self._scale,
             "target_angle": target,
             "negative_angle": negative,
-            "target_histogram": self.target_histogram.tolist(),
-            "negative_histogram": self.negative_histogram.tolist(),
         }
+
+    def _take(self, name: str, radians: Tensor) -> float:
+        """Take in angles; gives their mean."""
+        angles = torch.rad2deg(radians).cpu().numpy()
+        self._histograms[name] += np.histogram(angles, ANGLE_EDGES_DEGREES)[0]
+        total, count = self._sums[name]
+        self._sums[name] = (total + angles.sum(dtype=np.float64), count + angles.size)
+        return float(angles.mean()) if angles.size else math.nan
+
+    def of_epoch(self) -> dict[str, Any]:
+        """Of the whole epoch; angles over its logged steps."""
+        seconds = time.perf_counter() - self._started
+        return {
+            "loss": self._loss_sum.item() / self._images,
+            "seconds": seconds,
+            "images_per_second": self._images / seconds,
+            "scale": self._scale,
+            **{f"{name}_angle": float(total / count) if count else math.nan
+               for name, (total, count) in self._sums.items()},
+            **{f"{name}_histogram": counts.tolist() for name, counts in self._histograms.items()},
+        }  # fmt: skip

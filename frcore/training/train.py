@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from frcore.data.loader import Batches
@@ -16,6 +17,7 @@ from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError, check_classes, listed
 from frcore.files import refuse_overlap, sha256_of_json
 from frcore.machine.faults import RefusedError, refusal
+from frcore.machine.leases import lease_gpu
 from frcore.machine.lifetime import Stopped
 from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
@@ -24,12 +26,7 @@ from frcore.records.base import Environment
 from frcore.records.metrics import StartEvent, StepEvent
 from frcore.records.run import FailureRecord, ResultRecord, RunRecord, TrainingData
 from frcore.study.expansion import RunSpec
-from frcore.training.checkpoint import (
-    read_checkpoint,
-    restore,
-    save_checkpoint,
-    save_model,
-)
+from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
@@ -82,7 +79,7 @@ def _train_alone(
     (out / FAILURE).unlink(missing_ok=True)
     try:
         training = spec.training
-        with _device(spec), reproducible(spec.seed, training.threads, training.device):
+        with _leased(training.device), reproducible(spec.seed, training.threads, training.device):
             return _train(spec, Prepared.open(data, place=place), out, lock)
     except BusyError:
         raise  # the folder is another's now, and so is what is told in it
@@ -259,17 +256,10 @@ def _check_data(spec: RunSpec, prepared: Prepared) -> None:
 
 
 @contextlib.contextmanager
-def _device(spec: RunSpec) -> Iterator[None]:
+def _leased(device: str) -> Iterator[None]:
     """The device of the run: for a GPU, a lease of one that nobody else uses."""
-    if spec.training.device == "cpu":
-        yield
-        return
-    from frcore.machine.leases import lease_gpu
-
-    with lease_gpu(exclusive=True):
-        import torch
-
-        if not torch.cuda.is_available():
+    with lease_gpu(device, exclusive=True):
+        if device != "cpu" and not torch.cuda.is_available():
             raise UserError(
                 "training.device is 'cuda' but torch sees no GPU; run `frcore doctor`, or set "
                 "training.device to 'cpu'"

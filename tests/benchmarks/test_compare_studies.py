@@ -26,6 +26,7 @@ def first(tmp_path_factory):
     return written(tmp_path_factory.mktemp("first") / "toy")
 
 
+@pytest.mark.slow
 def test_a_study_does_not_differ_from_itself(first):
     frame = compare(first, first)
     # Of the templates' FARs 1e-4 has no value, and 1e-2 two false accepts, too few to compare.
@@ -39,6 +40,7 @@ def test_a_study_does_not_differ_from_itself(first):
     assert (frame["between_seeds"] > 0).any()
 
 
+@pytest.mark.slow
 def test_differences_are_those_of_the_rows_paired_by_seed(first, tmp_path):
     worse = written(tmp_path / "worse", skill={"arcface": 0.05, "softmax": 0.05})
     frame = compare(first, worse)
@@ -67,6 +69,7 @@ def test_differences_are_those_of_the_rows_paired_by_seed(first, tmp_path):
         assert found["low"] <= found["difference"] <= found["high"]
 
 
+@pytest.mark.slow
 def test_nothing_in_common_and_other_pairs_are_refused(first, tmp_path):
     other = written(tmp_path / "other", seeds=[7])
     with pytest.raises(UserError, match="no number in common"):

@@ -28,11 +28,13 @@ def consistent(row: pd.Series) -> bool:
     return bool(stats.binomtest(int(row["held"]), int(row["repetitions"]), 0.95).pvalue > 1e-3)
 
 
+@pytest.mark.slow
 def test_the_fewest_false_accepts_with_an_interval_are_enough(small: pd.DataFrame):
     assert small.loc[MIN_FALSE_ACCEPTS, "given"]
     assert consistent(small.loc[MIN_FALSE_ACCEPTS])
 
 
+@pytest.mark.slow
 def test_at_one_false_accept_an_interval_would_be_wrong_and_the_value_too_high(small: pd.DataFrame):
     assert not small.loc[1, "given"]
     assert not consistent(small.loc[1])

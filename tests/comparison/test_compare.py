@@ -56,6 +56,7 @@ def call(tree: Tree, monkeypatch, capsys, *options: object) -> tuple[int, str, s
     return int(stopped.value.code or 0), captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_a_regression_exits_with_3_and_is_written(tree, monkeypatch, capsys):
     pair = ("--candidate", "arcface", "--baseline", "softmax")
     code, out, _ = call(tree, monkeypatch, capsys, *pair)
@@ -95,6 +96,7 @@ def test_equal_heads_pass_unless_a_proof_is_asked_for(tree, monkeypatch, capsys)
     assert call(tree, monkeypatch, capsys, *pair, "--max-slowdown", "0.5")[0] == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_no_pass(tree, monkeypatch, capsys):
     tree.fail("tiny-cosface-full-s1", error="loss is NaN at step 7")
     pair = ("--candidate", "cosface", "--baseline", "softmax")
@@ -107,6 +109,7 @@ def test_a_run_that_failed_is_no_pass(tree, monkeypatch, capsys):
     assert {number["verdict"] for number in record["numbers"]} == {"not told apart"}
 
 
+@pytest.mark.slow
 def test_mistakes_exit_with_2(tree, monkeypatch, capsys, tmp_path):
     for options, expected in (
         (["--candidate", "arcfase", "--baseline", "softmax"], "did you mean 'arcface'"),
@@ -150,6 +153,7 @@ def test_kept_rows_find_what_became_worse(tree, monkeypatch, capsys, tmp_path):
     assert call(tree, monkeypatch, capsys, *against, "--candidate", "magface")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_studys_report_is_not_disturbed(tree):
     study = tree.study.model_copy(update={"heads": tree.study.heads[:2]})
     assert collect(study, tree.root).strays, "a run that nobody asked for is told"
@@ -167,6 +171,7 @@ def test_a_broken_file_is_not_judged(tree, content):
         read(spec, tree.root)
 
 
+@pytest.mark.slow
 def test_texts_of_strangers_are_only_text(tree):
     hostile = "</script><script>alert(1)</script> | [x](javascript:1) [bold]"
     tree.fail("tiny-cosface-full-s1", error=hostile)

@@ -12,8 +12,11 @@ import pydantic
 import pytest
 
 from frcore.data import signatures
-from frcore.data.signatures import READ, needed, sign
+from frcore.data.signatures import sign
+from frcore.data.source import SOURCES as KINDS
+from frcore.data.source import open_source
 from frcore.errors import UserError
+from frcore.models.files import sign_model
 from frcore.study.data import Benchmark, TrainData
 from frcore.study.models import Model
 from tests.data.sources import SOURCES, Source, moved
@@ -27,7 +30,8 @@ def source(request, tmp_path) -> tuple[Path, Source]:
 
 
 def signature(section: dict[str, Any], by: str = "content") -> str:
-    return str(sign(SECTION.validate_python(section), by, benchmark="lfw"))
+    found = SECTION.validate_python(section)
+    return str(sign(found, by) if found.kind in KINDS else sign_model(found, "lfw", by))
 
 
 def or_refused(section: dict[str, Any]) -> str:
@@ -46,11 +50,11 @@ def change_a_byte(path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def test_every_kind_is_tried():
-    tried = {"torchscript": "checkpoint"}
-    made = {SOURCES[name].__name__ for name in SOURCES}
-    assert len(made) == 16
-    assert set(tried.values()) < set(READ), "a checkpoint is one file, as a TorchScript archive"
+def test_every_kind_is_tried(tmp_path):
+    made = {make(tmp_path / name).section["kind"] for name, make in SOURCES.items()}
+    drawn = {"synthetic", "synthetic_pairs", "synthetic_templates"}
+    # A checkpoint is one file, as a TorchScript archive.
+    assert made == set(KINDS) - drawn | {"onnx", "torchscript", "embeddings"}
 
 
 def test_a_changed_byte_of_any_file_that_is_read_is_noticed(source):
@@ -130,9 +134,9 @@ def test_what_a_section_names_is_looked_for_by_its_key(source):
     if "label" in found.section:
         return
     section = SECTION.validate_python(found.section)
-    assert all(path.exists() for _, path in needed(section))
+    assert all(path.exists() for _, path in open_source(section).needed())
     shutil.rmtree(root)
-    assert not any(path.exists() for _, path in needed(section))
+    assert not any(path.exists() for _, path in open_source(section).needed())
 
 
 def test_auto_goes_by_size(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def test_the_precision_settings_are_put_back(faces):
 def test_a_useless_embedding_is_refused_by_name(faces, poison):
     faces[4] = 255
     names = [f"person/{row}.jpg" for row in range(11)]
-    with pytest.raises(UserError, match=r"image 4 \(person/4.jpg\) is zero or not finite.* 1 of 2"):
+    with pytest.raises(UserError, match=r"image 4 \(person/4.jpg\) is (zero|not finite) .1 of 2"):
         embed(Probe(poison).eval(), faces, [1, 4], flip="none", names=names)
 
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
+from frcore.data.contents import Contents
 from frcore.data.loader import to_network
 from frcore.data.prepare import prepare
-from frcore.data.prepared.draft import written
 from frcore.data.prepared.folder import Prepared
+from frcore.data.prepared.writing import write
 from frcore.errors import UserError
 from frcore.evaluation.evaluate import evaluate
 from frcore.evaluation.intervals.uncertainty import Accuracy, interval_of_mean
@@ -82,6 +83,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", ["none", "sum"])
 def test_pairs_are_scored_and_judged_as_by_hand(synthetic, tmp_path, flip):
     out = tmp_path / "pairs.json"
@@ -121,6 +123,7 @@ def packed_without_names(pairs: Path, into: Path) -> InsightFaceBin:
     return InsightFaceBin(kind="insightface_bin", path=str(path))
 
 
+@pytest.mark.slow
 def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
     packed = packed_without_names(synthetic / "pairs", tmp_path)
     prepare(BenchmarkSpec(name="packed", image=IMAGE, data=packed), tmp_path / "packed")
@@ -146,6 +149,7 @@ def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
     assert "None of the" not in notes
 
 
+@pytest.mark.slow
 def test_the_report_gets_the_same_accuracy_from_scores_and_thresholds(synthetic, tmp_path):
     out = tmp_path / "pairs.json"
     paths = (synthetic / "run", synthetic / "pairs", synthetic / "train")
@@ -242,16 +246,17 @@ def write_people(
     )
     rng = np.random.default_rng(5)
     about = {"kind": "test", "spec": {}, "spec_hash": "0", "alignment": "none"}
-    with written(
-        out, count=who.size, size=24, protocol=protocol, synthetic=synthetic, **about
-    ) as draft:
+
+    def draw(path: Path, _workers: int | None) -> None:
+        images = np.load(path, mmap_mode="r+")
         for row, person in enumerate(who):
             colour = np.random.default_rng(person).integers(0, 256, 3)
             noisy = colour + rng.normal(0, 60, (24, 24, 3))
-            draft.images[row] = np.clip(noisy, 0, 255).astype(np.uint8)
-        draft.tables["index"] = index
-        if protocol == "pairs":
-            draft.tables["pairs"] = neighbours(who.size, split)
+            images[row] = np.clip(noisy, 0, 255).astype(np.uint8)
+
+    tables = {"pairs": neighbours(who.size, split)} if protocol == "pairs" else {}
+    contents = Contents(protocol, None, index, tables, draw=draw)
+    write(out, contents, Image(size=24, alignment="none"), synthetic=synthetic, **about)
 
 
 def neighbours(images: int, split: bool) -> pd.DataFrame:
@@ -284,6 +289,7 @@ def judge(root: Path, benchmark: str, out: Path) -> dict:
     return evaluate(evaluation_spec(), root / "run", root / benchmark, root / "train", out)
 
 
+@pytest.mark.slow
 def test_people_of_the_training_set_are_counted_and_left_out_beside_all(crossed, tmp_path):
     result = judge(crossed, "pairs", tmp_path / "x.json")
     stored, data = np.load(tmp_path / "x.npz"), Prepared.open(crossed / "pairs")
@@ -309,6 +315,7 @@ def test_people_of_the_training_set_are_counted_and_left_out_beside_all(crossed,
     assert unseen["value"] == judged.accuracy
 
 
+@pytest.mark.slow
 def test_a_wrong_label_in_training_does_not_hide_a_person(crossed, tmp_path):
     """Person 4 was trained on under another name; `true_identity` tells."""
     result = judge(crossed, "relabelled", tmp_path / "x.json")

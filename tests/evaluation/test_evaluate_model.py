@@ -51,6 +51,7 @@ def embeddings_model(**settings) -> ModelSpec:
     return ModelSpec.model_validate({"model": {"label": "e", "kind": "embeddings", **settings}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", ["none", "sum"])
 def test_a_network_is_judged_as_by_hand(root, tmp_path, flip):
     out = tmp_path / "pairs.json"
@@ -72,6 +73,7 @@ def test_a_network_is_judged_as_by_hand(root, tmp_path, flip):
     assert result["rows"][0]["value"] == judged.accuracy
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_model_is_told_and_what_is_not_is_null(root, tmp_path):
     model = onnx_model(root, trained_on="nobody", source="a test", licence="none")
     result = evaluate_model(evaluation_spec(), model, root / "templates", tmp_path / "t.json")
@@ -102,6 +104,7 @@ def test_torchscript_and_onnx_of_one_model_agree(root, tmp_path):
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_its_embeddings_have_the_numbers_of_its_run(root, tmp_path):
     faces = SyntheticFaces(kind="synthetic", identities=8, images=4, difficulty=0.3)
     prepare(TrainDataSpec(image=IMAGE, data=faces), tmp_path / "train", workers=1)

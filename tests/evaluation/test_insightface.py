@@ -71,6 +71,7 @@ def test_docstrings():
     assert doctest.testmod(frcore.evaluation.insightface).failed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_accuracy_is_theirs(seed):
     (one, two), same = embeddings(np.random.default_rng(seed), pairs=120)
@@ -81,6 +82,7 @@ def test_accuracy_is_theirs(seed):
     assert 0.6 < mean < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [1e-3, 0.01, 0.05, 0.2])
 @pytest.mark.parametrize("seed", range(3))
 def test_val_is_theirs(seed, target):
@@ -153,6 +155,7 @@ def test_lfw_as_measured_elsewhere(shared_data):
     assert (round(found.mean, 4), round(found.std, 4)) == (0.9955, 0.0021)
 
 
+@pytest.mark.slow
 def test_lfw_val(shared_data):
     one, two, same = lfw_sides(shared_data)
     found = insightface_val((one * two).sum(1), same)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frcore.data.prepared.draft import written_absent
+from frcore.data.contents import Contents
+from frcore.data.prepared import writing
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.identification import (
@@ -20,6 +21,7 @@ from frcore.evaluation.intervals.uncertainty import RankShare, intervals_of_sear
 from frcore.evaluation.judge import all_search_rows
 from frcore.evaluation.protocol import rows_needed
 from frcore.evaluation.templates import normalise
+from frcore.study.data import Image
 from frcore.study.parts import Evaluation
 
 PEOPLE, DIM = 24, 16
@@ -34,28 +36,30 @@ def write(folder, rng, *, enrol_probe=False):
     embeddings = rng.normal(size=(PEOPLE, DIM))[person[images]]
     embeddings += 1.5 * rng.normal(size=embeddings.shape)
     about = {"kind": "test", "spec": {}, "spec_hash": "0" * 64, "alignment": "none"}
-    with written_absent(folder, size=112, protocol="templates", synthetic=True, **about) as draft:
-        shown = names[person[images]]
-        draft.tables["index"] = pd.DataFrame(
-            {"name": [f"{row}.jpg" for row in range(images.size)], "identity": shown,
-             "label": person[images], "medium": 0, "true_identity": shown}
-        )  # fmt: skip
-        draft.tables["templates"] = pd.DataFrame(
-            {"template": ids[images], "image": np.arange(images.size), "medium": 0,
-             "identity": shown, "weight": rng.uniform(0.5, 1, images.size)}
-        )  # fmt: skip
-        probes = np.arange(PEOPLE, person.size)
-        draft.tables["template_pairs"] = pd.DataFrame(
-            {"a": ids[person[probes]], "b": ids[probes], "same": True}
-        )
-        enrolled = np.arange(PEOPLE)
-        draft.tables["galleries"] = pd.DataFrame(
-            {"gallery": 1 + enrolled % 2, "template": ids[enrolled], "identity": names}
-        )
-        searched = np.r_[0, probes] if enrol_probe else probes
-        draft.tables["probes"] = pd.DataFrame(
-            {"template": ids[searched], "identity": names[person[searched]]}
-        )
+    shown = names[person[images]]
+    tables = {}
+    index = pd.DataFrame(
+        {"name": [f"{row}.jpg" for row in range(images.size)], "identity": shown,
+         "label": person[images], "medium": 0, "true_identity": shown}
+    )  # fmt: skip
+    tables["templates"] = pd.DataFrame(
+        {"template": ids[images], "image": np.arange(images.size), "medium": 0,
+         "identity": shown, "weight": rng.uniform(0.5, 1, images.size)}
+    )  # fmt: skip
+    probes = np.arange(PEOPLE, person.size)
+    tables["template_pairs"] = pd.DataFrame(
+        {"a": ids[person[probes]], "b": ids[probes], "same": True}
+    )
+    enrolled = np.arange(PEOPLE)
+    tables["galleries"] = pd.DataFrame(
+        {"gallery": 1 + enrolled % 2, "template": ids[enrolled], "identity": names}
+    )
+    searched = np.r_[0, probes] if enrol_probe else probes
+    tables["probes"] = pd.DataFrame(
+        {"template": ids[searched], "identity": names[person[searched]]}
+    )
+    contents = Contents("templates", None, index, tables)
+    writing.write(folder, contents, Image(size=112, alignment="none"), synthetic=True, **about)
     return Prepared.open(folder), embeddings.astype(np.float32), person
 
 

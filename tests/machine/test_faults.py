@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
+from frcore.data.contents import EncodedFiles
 from frcore.data.pixels.images import read_image
-from frcore.data.prepared.draft import PREPARED
-from frcore.data.prepared.encoded import EncodedFiles
+from frcore.data.prepared.writing import PREPARED
 from frcore.data.synthetic.rendering import over_cores
 from frcore.errors import UserError
 from frcore.files import atomic_directory, atomic_file, write_json
@@ -146,6 +146,7 @@ def test_no_inode_is_left(small_disk):
     assert "can hold no more files (all its 8 inodes are in use)" in told
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_changes_no_exit_code():
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "frcore.cli", "heads", "arcfase"]
@@ -234,6 +235,7 @@ def test_a_limit_on_memory_is_told_as_that(tmp_path):
     assert "prepare" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told():
     with pytest.raises(UserError, match=r"ended from outside.*want of memory"):
         over_cores(os._exit, [(1,), (1,)], 2, 2)

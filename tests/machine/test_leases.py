@@ -77,6 +77,7 @@ def take(tmp_path, **options):
     return lease_gpu(gpus=lambda: list(BOARDS), folder=tmp_path, **options)
 
 
+@pytest.mark.slow
 def test_two_processes_get_two_boards_and_a_killed_one_gives_its_board_back(hold, tmp_path):
     first, second = hold(), hold()
     held = [first.board(), second.board()]
@@ -98,6 +99,7 @@ def test_waiting_is_said_with_who_holds_the_boards(hold, tmp_path, caplog, monke
     assert f"GPU-a by process {holder.process.pid}" in caplog.text
 
 
+@pytest.mark.slow
 def test_shared_leases_share_a_board_that_an_exclusive_one_may_not_have(hold):
     one, two = (hold(boards=["GPU-a"], kind="shared") for _ in range(2))
     assert {one.board(), two.board()} == {"GPU-a"}

@@ -38,6 +38,7 @@ def seconds_of(pids: list[int]) -> float:
     return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_real_load_is_seen_for_what_it_is():
     many = 2 * len(os.sched_getaffinity(0))
@@ -54,6 +55,7 @@ def test_real_load_is_seen_for_what_it_is():
     assert theirs - 0.2 < others < cores()  # there may be others than the spinners
 
 
+@pytest.mark.slow
 def test_own_work_is_not_others():
     """Every processor second that is this process's own is left out, in threads too."""
     watch = HostWatch()

@@ -69,6 +69,7 @@ def change(**values):
     return apply
 
 
+@pytest.mark.slow
 def test_an_undisturbed_row_says_so_and_what_was_read(timed):
     columns = timed(SimulatedBoard(processes=[process(600 * MIB)], clock_events=0x5))
     assert columns["disturbed"] is None
@@ -85,6 +86,7 @@ def test_an_undisturbed_row_says_so_and_what_was_read(timed):
     assert columns["step_ms"] == 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "told"),
     [(0x8, "hw_slowdown"), (0x20, "sw_thermal_slowdown"), (0x40, "hw_thermal_slowdown"),
@@ -97,6 +99,7 @@ def test_clocks_held_back_only_while_steps_were_timed_are_seen(timed, bits, told
     assert told in columns["throttle_reasons"]
 
 
+@pytest.mark.slow
 def test_heat_between_two_looks_is_seen_by_its_counter(timed):
     board = SimulatedBoard(processes=[process(GIB)], thermal_ns=7_000_000)
     columns = timed(board, after=change(thermal_ns=9_500_000))
@@ -105,6 +108,7 @@ def test_heat_between_two_looks_is_seen_by_its_counter(timed):
     assert columns["throttle_reasons"] == "none"
 
 
+@pytest.mark.slow
 def test_a_process_that_came_and_went_is_seen(timed):
     mine, theirs = process(GIB), process(GIB, pid=1)
     board = SimulatedBoard(processes=[mine])
@@ -113,6 +117,7 @@ def test_a_process_that_came_and_went_is_seen(timed):
     assert columns["disturbed"] == "1 other process on the board"
 
 
+@pytest.mark.slow
 def test_the_hottest_look_counts(timed):
     board = SimulatedBoard(temperature=55)
     columns = timed(board, change(temperature=84), change(temperature=70))
@@ -120,6 +125,7 @@ def test_the_hottest_look_counts(timed):
     assert columns["temperature_celsius"] == 84
 
 
+@pytest.mark.slow
 def test_what_a_board_does_not_tell_is_none_and_disturbs_nothing(timed):
     deaf = dict.fromkeys(
         ("energy", "power", "power_limit", "utilisation", "clock", "temperature", "clock_events",

@@ -95,6 +95,7 @@ def cuda_spec(**changes) -> MeasurementSpec:
     return make_spec(device="cuda", **changes)
 
 
+@pytest.mark.slow
 def test_a_whole_row_of_a_gpu(board):
     row = measure_row(cuda_spec(warmup=2), 40).model_dump()
     missing = {name for name, value in row.items() if value is None}
@@ -107,6 +108,7 @@ def test_a_whole_row_of_a_gpu(board):
     assert json.loads(json.dumps(row)) == row
 
 
+@pytest.mark.slow
 def test_a_hot_row_of_a_gpu_says_so(board):
     board.clock_events = 0x40
     row = measure_row(cuda_spec(cooldown=0), 40)

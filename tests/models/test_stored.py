@@ -65,7 +65,7 @@ def test_another_number_of_rows_is_refused(tmp_path, vectors):
 @pytest.mark.parametrize(
     ("lines", "part"),
     [
-        (["a"] * 6, "stand twice"),
+        (["a"] * 6, "duplicate names"),
         ([f"p{i}/{i}.jpg" for i in (0, 1, 2, 5, 7, 8)], "p3/3.jpg"),
         (["a"], "1 names"),
     ],

@@ -216,6 +216,7 @@ def test_a_component_of_the_users_own_fails_before_any_job(tmp_path, monkeypatch
         load_study(path)
 
 
+@pytest.mark.slow
 def test_a_run_is_refused_by_the_same_rules_before_its_first_epoch(tmp_path):
     study = load_study(write_study(tmp_path))
     prepare(expansion.train_data(study), tmp_path / "data")

@@ -526,6 +526,7 @@ def test_another_head_in_the_catalogue_repeats_nothing():
     assert modules == {"frcore.heads.base", "frcore.heads.cosface"}
 
 
+@pytest.mark.slow
 def test_listings_and_pages_repeat_nothing():
     reached = CODE.reached(EVERYTHING)
     assert ("frcore.heads.uniface", "UniFace") in reached

@@ -14,8 +14,9 @@ import pytest
 
 from frcore.components.catalogue import at_place
 from frcore.data import loader
-from frcore.data.prepare import WRITERS, prepare
-from frcore.data.prepared.encoded import KINDS
+from frcore.data.contents import KINDS
+from frcore.data.prepare import prepare
+from frcore.data.source import SOURCES, Source
 from frcore.evaluation.evaluate import evaluate
 from frcore.evaluation.evaluate_model import evaluate_model
 from frcore.measurement.child import run_in_child
@@ -186,5 +187,5 @@ def test_reporting(tmp_path: Path):
 
 
 def test_every_kind_of_data_has_a_reader_that_exists():
-    assert all(callable(at_place(place)) for place in WRITERS.values())
+    assert all(issubclass(at_place(place), Source) for place in SOURCES.values())
     assert all(at_place(place).kind == kind for kind, place in KINDS.items())

@@ -52,6 +52,7 @@ def summary_of(found: Made) -> Summary:
     return Summary(found.study, found.rows, Scores(found.root, found.rows))
 
 
+@pytest.mark.slow
 def test_every_file_is_written(alone, both):
     for found in (alone, both):
         for name, path in paths(found.root).items():
@@ -79,6 +80,7 @@ def test_a_page_of_models_alone_speaks_of_no_training(alone):
     assert "trained on: a million people; licence: MIT" in alone.page
 
 
+@pytest.mark.slow
 def test_beside_trained_ones_models_have_rows_and_no_rank(both):
     summary = summary_of(both)
     accuracy = all_tables(summary, both.root)["accuracy"]
@@ -94,6 +96,7 @@ def test_beside_trained_ones_models_have_rows_and_no_rank(both):
     assert compared == set(summary.trained)
 
 
+@pytest.mark.slow
 def test_models_change_nothing_about_the_trained_ones(both, tmp_path):
     without = make_study()
     tree = Tree(without, tmp_path / "toy", skill={"arcface": 0.5, "softmax": 0.05}).everything()

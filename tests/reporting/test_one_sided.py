@@ -43,6 +43,7 @@ class OneSided(Tree):
         np.savez(path.with_suffix(".npz"), **arrays | {"threshold": np.full(nobody.size, np.nan)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("genuine", "reason"), [(True, "no impostor pairs"),
                                                  (False, "no genuine pairs")])  # fmt: skip
 def test_every_output_says_why_there_is_no_number(tmp_path, genuine, reason):

@@ -6,6 +6,7 @@ from frcore.reporting.report import report
 from tests.reporting.tree import Tree, make_study
 
 
+@pytest.mark.slow
 def test_a_study_that_never_ran_has_a_report(tmp_path):
     study = make_study(measurement=None)
     page = report(study, tmp_path / "toy").read_text(encoding="utf-8")

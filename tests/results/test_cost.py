@@ -58,6 +58,7 @@ def test_conditions(row, told):
     assert is_disturbed(pd.Series(row, dtype=object)) == ("disturbed" in told[0])
 
 
+@pytest.mark.slow
 def test_the_table_says_which_rows_are_disturbed(complete: Made, disturbed: Rows):
     clean = cost_table(complete.study, complete.rows)
     assert "conditions" not in [heading.text for heading in clean.headings]
@@ -71,6 +72,7 @@ def test_the_table_says_which_rows_are_disturbed(complete: Made, disturbed: Rows
     assert any(note.startswith(f"1 of {len(table.rows)} rows were taken") for note in table.notes)
 
 
+@pytest.mark.slow
 def test_disturbed_points_are_ringed(complete: Made, disturbed: Rows, summary: Summary):
     frame = disturbed.measurement
     [row] = frame[frame["disturbed"].notna()].to_dict("records")
@@ -102,6 +104,7 @@ def test_the_first_table_marks_disturbed_times(complete: Made, disturbed: Rows, 
     assert "disturbed" not in str(clean.rows)
 
 
+@pytest.mark.slow
 def test_a_figure_says_what_was_asked_where_memory_ended(broken: Made):
     texts = [text.get_text() for ax in memory(broken.study, broken.rows).axes for text in ax.texts]
     assert texts == ["OOM at C = 10,000\n(9,663,676,416 bytes asked)"]

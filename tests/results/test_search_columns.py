@@ -55,6 +55,7 @@ def searched(tmp_path):
     return Summary(study, rows, Scores(tree.root, rows)), found
 
 
+@pytest.mark.slow
 def test_the_table_has_the_mean_over_galleries(searched):
     summary, _ = searched
     table = accuracy_table(summary, summary.scores.root)
@@ -91,6 +92,7 @@ def test_intervals_and_differences_are_those_of_the_stored_searches(searched, co
     )
 
 
+@pytest.mark.slow
 def test_where_the_uncertainty_comes_from_stands_in_the_table(searched):
     summary, _ = searched
     table = accuracy_table(summary, summary.scores.root)

@@ -175,3 +175,11 @@ def test_the_inner_sampler_takes_part(size):
     rows = sampler.rows(table(torch.ones(6, 2)))
     assert rows.label_Q.tolist() == ([5, 0] if size else [0])
     assert rows.embedding_QD.shape == (len(rows.label_Q), 2)
+
+
+def test_a_loss_without_gradient_needs_none():
+    classifier = Classifier(6, 2, head="cosface", sampler=build_sampler("broadface", size=4))
+    x, labels = torch.randn(3, 2, requires_grad=True), torch.tensor([0, 1, 2])
+    for _ in range(2):  # the second with a queue
+        with torch.no_grad():
+            assert classifier(x, labels).loss.isfinite()

@@ -233,6 +233,7 @@ def test_of_many_mistakes_the_first_are_shown_and_a_long_key_is_cut(tmp_path):
     assert len(message) < 2000
 
 
+@pytest.mark.slow
 def test_values_are_counted_with_aliases_written_out(tmp_path, monkeypatch):
     counted = 0
     value = yaml.ScalarNode.__init__
@@ -289,6 +290,7 @@ def answer(read: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
         return None, str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.one_of(st.lists(st.sampled_from(TOKENS), max_size=40).map("".join), st.text()))
 def test_any_text_is_a_mapping_or_refused(tmp_path, text):
@@ -321,6 +323,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(key=st.sampled_from(sorted(TINY)), value=JSON, inner=st.booleans())
 def test_any_value_makes_a_study_or_a_refusal(tmp_path, key, value, inner):

@@ -39,6 +39,7 @@ def test_the_committed_schema_is_in_step(repository, schema):
     assert committed == json.loads(json.dumps(schema)), f"frcore schema --out {SCHEMA_FILE}"
 
 
+@pytest.mark.slow
 def test_the_schema_is_a_schema(schema):
     jsonschema.Draft202012Validator.check_schema(schema)
 

@@ -38,6 +38,7 @@ def steps(trainer: Trainer, epoch: int) -> list[float]:
     return [trainer.train_step(images, label_N)[0].loss.item() for images, label_N in pairs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restored_run_goes_on_alike_without_its_file(kind: str, tiny_data: Path, tmp_path: Path):
     file = tmp_path / "checkpoint.pt"

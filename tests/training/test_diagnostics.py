@@ -19,10 +19,9 @@ from frcore.heads.base import Head
 from frcore.study.data import SyntheticFaces
 from frcore.study.expansion import TrainDataSpec
 from frcore.training import diagnostics
-from frcore.training.class_angles import ClassAngles
+from frcore.training.class_counts import CenterTouches, ClassAngles
 from frcore.training.diagnostics import TrainingClasses, diagnose_run, frequency_groups
 from frcore.training.metrics import head_state
-from frcore.training.touches import CenterTouches
 from frcore.training.train import train
 from tests.training.conftest import IMAGE, leave_one_epoch, run_spec
 
@@ -137,6 +136,7 @@ def split_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_on_split_people_finds_them(split_data: Path, tmp_path: Path):
     # Gently: given time, the softmax tells even two labels of one person apart.
     train(run_spec(learning_rate=0.02), split_data, tmp_path)
@@ -187,6 +187,7 @@ def test_class_angles_are_means_over_rows():
     assert group.target_angle_mean == pytest.approx((0 + 70 + 180) / 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", ["sparse", "lazy"])
 def test_a_resumed_run_gives_the_same_file(
     update: str, split_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

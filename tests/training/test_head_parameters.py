@@ -35,6 +35,7 @@ def test_the_bias_is_trained_with_the_backbone_s_rate_momentum_and_decay(head, t
         trainer.step += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["sphereface2", "uniface"])
 def test_a_run_learns_and_logs_its_bias(head, tiny_data: Path, tmp_path: Path):
     spec = run_spec(head, epochs=6)

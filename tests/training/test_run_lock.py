@@ -82,6 +82,7 @@ def test_who_comes_second_is_refused_and_changes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_processes_take_turns(tmp_path: Path):
     (tmp_path / "counter").write_text("0")
     command = [sys.executable, "-c", TAKES_TURNS, str(tmp_path)]

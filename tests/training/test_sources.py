@@ -85,6 +85,7 @@ def files(people: Path) -> list[Path]:
     return sorted(people.glob("*/*.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", [as_folder, as_list, as_parquet, as_tar])
 def test_every_format_gives_the_same_run(
     people: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Any
@@ -97,6 +98,7 @@ def test_every_format_gives_the_same_run(
     assert_same_run(tmp_path / "run", copied)
 
 
+@pytest.mark.slow
 def test_a_source_that_changes_during_a_training_is_refused_and_moved_ones_are_followed(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -36,6 +36,7 @@ def training(spec: RunSpec, data: Path, out: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "by"),
     [
@@ -67,6 +68,7 @@ def test_a_training_that_is_stopped_says_what_is_kept(tiny_data, tmp_path, numbe
     assert f"resuming after epoch {kept} of 100000" in lines[1]
 
 
+@pytest.mark.slow
 def test_before_the_first_epoch_nothing_is_kept(tiny_data, tmp_path):
     process = training(run_spec(epochs=3), tiny_data, tmp_path / "run")
     assert process.stderr is not None

@@ -80,6 +80,7 @@ def test_target_cosines_are_cosines_whatever_the_head_makes_of_them(head: str, t
         assert output.target_cosine_N[k].item() == pytest.approx(cosine, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_two_runs_are_identical_and_two_seeds_are_not(tiny_data: Path, tmp_path: Path):
     spec = run_spec("adacos", EVERYTHING, epochs=2)
     train(spec, tiny_data, tmp_path / "a")
@@ -93,6 +94,7 @@ def test_two_runs_are_identical_and_two_seeds_are_not(tiny_data: Path, tmp_path:
     assert lines(tmp_path / "d") != lines(tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "sampler", "augment"),
     [
@@ -181,6 +183,7 @@ def epochs_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_or_other_code_is_not_used(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -206,6 +209,7 @@ class Mine(CosFace):
 """
 
 
+@pytest.mark.slow
 def test_the_helper_of_an_own_head_belongs_to_the_code_of_a_checkpoint(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -225,6 +229,7 @@ def test_the_helper_of_an_own_head_belongs_to_the_code_of_a_checkpoint(
         assert seen == epochs
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_starts_afresh(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

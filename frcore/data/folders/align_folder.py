@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.folders.folder import NamesOnDisk, normalised
+from frcore.data.names import NamesOnDisk, normalised
 from frcore.data.pixels.align import align_face
-from frcore.data.pixels.images import each_image, read_image, refuse
+from frcore.data.pixels.images import each_image, read_image
 from frcore.data.pixels.picture_kinds import is_picture, without_suffix
+from frcore.data.refusal import refuse
 from frcore.data.text_table import POINT_COLUMNS, Kind, TextTable, landmarks_of, unsafe_names
 from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap

@@ -18,20 +18,20 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.folders.folder import NamesOnDisk
-from frcore.data.pixels.images import refuse
+from frcore.data.contents import Contents, EncodedFiles
+from frcore.data.labels import labelled, of_texts
+from frcore.data.names import NamesOnDisk
 from frcore.data.pixels.picture_kinds import SUFFIXES
-from frcore.data.prepared.encoded import EncodedFiles
-from frcore.data.prepared.labels import of_texts, write_labelled
+from frcore.data.refusal import refuse
+from frcore.data.source import File, Source, below
 from frcore.data.text_table import is_number
 from frcore.errors import UserError
-from frcore.study.data import Image, ImageList
 
 _BLOCK_BYTES = 2**24
 """Of lines that are taken apart at once."""
@@ -52,21 +52,35 @@ class Entries(NamedTuple):
     """(N,): line numbers from 1."""
 
 
-def write_list(spec: ImageList, image: Image, out: Path, about: dict[str, Any],
-               workers: int | None) -> None:  # fmt: skip
-    """Write a training set from a list of images to the folder `out`."""
-    root = Path(spec.root)
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder; give the one that the list's paths start from")
-    path = root / spec.list if (root / spec.list).is_file() else Path(spec.list)
-    entries = found_on_disk(root, path, read_list(path))
+class ListSource(Source):
+    """A training set from a list of images."""
 
-    def where(row: int) -> str:
-        return f"{path}:{entries.lines[row]}"
+    def read(self) -> Contents:
+        root, path = Path(self.section.root), below(self.section.root, self.section.list)
+        if not root.is_dir():
+            raise UserError(
+                f"{root} is not a folder; give the one that the list's paths start from"
+            )
+        entries = found_on_disk(root, path, read_list(path))
 
-    labels = of_texts(entries.labels, spec, where, f"list/{path.stem}")
-    source = EncodedFiles(root, entries.paths)
-    write_labelled(source, labels, spec, image, out, about, workers)
+        def where(row: int) -> str:
+            return f"{path}:{entries.lines[row]}"
+
+        labels = of_texts(entries.labels, self.section, where, f"list/{path.stem}")
+        return labelled(EncodedFiles(root, entries.paths), labels)
+
+    def files(self) -> Iterator[File]:
+        root, path = self.section.root, below(self.section.root, self.section.list)
+        yield f"list {path.name}", path
+        on_disk = NamesOnDisk(Path(root).resolve())
+        for name in read_list(path).paths:
+            place = f"{root}/{name}"
+            if not name.isascii() and not Path(place).exists():
+                place = f"{root}/{on_disk.find(name) or name}"
+            yield name, place
+
+    def needed(self) -> list[tuple[str, Path]]:
+        return [*super().needed(), ("list", below(self.section.root, self.section.list))]
 
 
 def read_list(path: Path) -> Entries:

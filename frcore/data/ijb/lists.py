@@ -27,7 +27,7 @@ from frcore.data.ijb.layout import (
     enrolment_files,
     meta_file,
 )
-from frcore.data.pixels.images import refuse_rows
+from frcore.data.refusal import refuse_rows
 from frcore.data.text_table import (
     Kind,
     TextTable,

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from frcore.data.ijb.layout import Ids
 from frcore.data.ijb.lists import IJBLists, rows_of
-from frcore.data.pixels.images import refuse, refuse_rows
+from frcore.data.refusal import refuse, refuse_rows
 
 _REMEDY = "Take all lists from one release, or correct these lines"
 

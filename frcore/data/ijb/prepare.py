@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frcore.data.ijb.layout import find_crops
+from frcore.data.contents import Contents, EncodedFiles
+from frcore.data.ijb.layout import (
+    IMAGE_COLUMNS,
+    SYNTHETIC_MARK,
+    find_crops,
+    list_files,
+    meta_file,
+)
 from frcore.data.ijb.lists import IJBLists, read_lists
 from frcore.data.ijb.people import People, people_of
-from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.draft import BareDraft, written_absent, written_in_place
-from frcore.data.prepared.encoded import EncodedFiles
-from frcore.data.prepared.in_place import InPlaceImages
-from frcore.study.data import IJB, Image
-
-_ALIGNMENT = "arcface-112"
+from frcore.data.refusal import refuse_rows
+from frcore.data.source import File, Source
+from frcore.data.text_table import TextTable
 
 
-def write_ijb(spec: IJB, image: Image, out: Path, about: dict[str, Any],
-              workers: int | None) -> None:  # fmt: skip
-    """Write the benchmark to the folder `out`.
+class IJBSource(Source):
+    """The benchmark; images stay where they are and are aligned when they are used."""
 
-    Raises:
-        UserError: a list is wrong (see `read_lists`), or an image is missing.
-    """
-    lists = read_lists(spec.root, spec.name, keep_repeated_pairs=spec.repeated_pairs == "keep")
-    people = people_of(lists, spec.name)
-    about = {**about, "alignment": _ALIGNMENT, "people": "numbered", "protocol": "templates"}
-    writing: AbstractContextManager[BareDraft]
-    if spec.images:
-        source = EncodedFiles(find_crops(Path(spec.root), spec.name),
-                              lists.names.to_pandas().astype("str"))  # fmt: skip
-        _refuse_missing(source)
-        images = InPlaceImages(source, image, landmarks=lists.landmarks, threads=workers)
-        writing = written_in_place(out, images, **about)
-    else:
-        writing = written_absent(out, size=image.size, **about)
-    with writing as draft:
-        draft.warnings += [*lists.warnings, *people.warnings]
-        if image.alignment != _ALIGNMENT:
-            draft.warnings.append(f"image.alignment is '{image.alignment}', but these faces are "
-                                  "aligned to the ArcFace template by their landmarks")  # fmt: skip
-        if image.crop is not None:
-            draft.warnings.append("image.crop has no meaning for faces aligned by landmarks; not "
-                                  "applied")  # fmt: skip
-        draft.tables |= _tables(lists, people)
+    def read(self) -> Contents:
+        spec = self.section
+        lists = read_lists(spec.root, spec.name, keep_repeated_pairs=spec.repeated_pairs == "keep")
+        people = people_of(lists, spec.name)
+        tables, images = _tables(lists, people), None
+        if spec.images:
+            images = EncodedFiles(find_crops(Path(spec.root), spec.name), tables["index"]["name"])
+            _refuse_missing(images)
+        return Contents(
+            "templates",
+            images,
+            tables.pop("index"),
+            tables,
+            landmarks=lists.landmarks if spec.images else None,
+            decode=False,
+            about={"alignment": "arcface-112", "people": "numbered"},
+            warnings=[*lists.warnings, *people.warnings],
+        )
+
+    def files(self) -> Iterator[File]:
+        root, name = Path(self.section.root), self.section.name
+        for path in (root / SYNTHETIC_MARK, *list_files(root, name)):
+            if path.is_file():
+                yield f"list {path.name}", path
+        if self.section.images:
+            crops, images = find_crops(root, name), meta_file(root, name, "face_tid_mid.txt")
+            table = TextTable(images, IMAGE_COLUMNS, "Take the list as it was released")
+            for image in table.texts("image").to_pylist():
+                yield image, f"{crops}/{image}"
 
 
 def _refuse_missing(source: EncodedFiles) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,12 +12,24 @@ from numpy.typing import NDArray
 
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.progress import progress_bar
-from frcore.errors import UserError
 from frcore.machine.faults import raise_refusal
 from frcore.study.data import Image
 
-_SHOWN = 10
 _PART = 4096
+
+
+def read_file(path: Path) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        BadImageError: it is missing, or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if not isinstance(error, PermissionError):
+            raise_refusal(error)
+        raise BadImageError(error.strerror or str(error)) from error
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -26,13 +38,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         BadImageError: the file is missing, or cannot be used.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        if not isinstance(error, PermissionError):
-            raise_refusal(error)
-        raise BadImageError(error.strerror or str(error)) from error
-    return decode_rgb(content)
+    return decode_rgb(read_file(path))
 
 
 def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
@@ -59,21 +65,6 @@ def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
 
 
-def read_all(
-    paths: Sequence[Path], wanted: Image, into: NDArray[np.uint8], *, workers: int | None = None
-) -> dict[int, str]:
-    """Read the files `paths` into the rows of `into`, uint8 (N, size, size, 3).
-
-    Returns:
-        the reason for each row that could not be read.
-    """
-
-    def read(row: int) -> None:
-        into[row] = fit(read_image(paths[row]), wanted)
-
-    return each_image(read, len(paths), "reading images", workers)
-
-
 def each_image(
     work: Callable[[int], None], count: int, what: str, threads: int | None
 ) -> dict[int, str]:
@@ -97,33 +88,3 @@ def each_image(
             for _ in pool.map(attempt, range(start, min(start + _PART, count))):
                 progress.advance(bar)
     return dict(sorted(problems.items()))
-
-
-def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None = None) -> None:
-    """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
-
-    Args:
-        what: they are, such as "images cannot be used".
-        problems: one text each.
-        remedy: what the user can do.
-        total: how many there are, where `problems` are only the first of them.
-
-    >>> refuse("images cannot be used", [], "repair them")
-    """
-    if not problems:
-        return
-    count = len(problems) if total is None else total
-    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
-    more = count - min(len(problems), _SHOWN)
-    rest = f"\n  … and {more} more" if more > 0 else ""
-    raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
-
-
-def refuse_rows(
-    what: str,
-    rows: Sequence[int] | NDArray[np.int64],
-    problem: Callable[[int], str],
-    remedy: str,
-) -> None:
-    """As `refuse`, where only the first ten of perhaps millions of problems are put into words."""
-    refuse(what, [problem(int(row)) for row in rows[:_SHOWN]], remedy, total=len(rows))

@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow
 from numpy.typing import NDArray
 
+from frcore.data.contents import EncodedImages
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.encoded import EncodedImages
 from frcore.data.recordio.container import RecordError, RecordFile
 from frcore.data.recordio.layout import EXACT, find_images, split_header
+from frcore.data.refusal import refuse_rows
 from frcore.errors import UserError
 
 PROPERTY = "property"

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.pixels.images import refuse_rows
 from frcore.data.recordio.container import RecordError, RecordFile, aligned, read_idx
+from frcore.data.refusal import refuse_rows
 from frcore.errors import UserError
 
 _HEADER = struct.Struct("<IfQQ")

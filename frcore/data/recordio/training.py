@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow
 
+from frcore.data.contents import Contents
+from frcore.data.labels import Labels, labelled
 from frcore.data.names import normalised
-from frcore.data.pixels.images import refuse, refuse_rows
-from frcore.data.prepared.bridge import write_source
-from frcore.data.prepared.labels import Labels, labelled
 from frcore.data.recordio.container import read_tabs
 from frcore.data.recordio.dataset import PROPERTY, RecordIODataset, find_rec
-from frcore.data.source import Contents, File, Source, below
+from frcore.data.refusal import refuse, refuse_rows
+from frcore.data.source import File, Source, below
 from frcore.errors import UserError
 from frcore.study.data import RecordIO
 
@@ -38,6 +37,11 @@ class RecordIOSource(Source):
         if self.section.names is not None:
             names = below(rec.parent, self.section.names)
             yield f"names {names.name}", names
+
+    def needed(self) -> list[tuple[str, Path]]:
+        root, names = Path(self.section.root), self.section.names
+        beside = root if root.is_dir() else root.parent
+        return [*super().needed(), *([] if names is None else [("names", below(beside, names))])]
 
     def read(self) -> Contents:
         spec = self.section
@@ -117,8 +121,3 @@ def identity_names(path: Path, label: int = 0) -> pd.Series:
             "`names` out, then identities are numbers",
         )
     return found.set_index("label")["folder"].sort_index()
-
-
-def write_recordio(spec: Any, *rest: Any) -> None:
-    """Write a training set; until `prepare` takes sources themselves."""
-    write_source(RecordIOSource(spec), *rest)

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from frcore.data.source import EncodedImages, File, Source
+from frcore.data.contents import EncodedImages
+from frcore.data.source import File, Source
 from frcore.errors import UserError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")

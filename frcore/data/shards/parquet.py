@@ -14,20 +14,18 @@ import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from frcore.data.contents import Contents
+from frcore.data.labels import LONGEST, Labels, by_name, by_number, labelled, of_texts
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.bridge import write_source
-from frcore.data.prepared.labels import LONGEST, Labels, by_name, by_number, labelled, of_texts
+from frcore.data.refusal import refuse_rows
 from frcore.data.shards.columnar import Columns, open_columns, type_of
 from frcore.data.shards.files import ShardImages, ShardSource, shard_names
-from frcore.data.source import Contents
 from frcore.errors import UserError
 from frcore.study.data import ParquetImages
 
@@ -39,32 +37,25 @@ class ColumnImages(ShardImages):
 
     Args:
         paths: the files.
-        table: of each image its `file` (a place in `paths`) and `row`.
+        table: of each image its `file` (a place in `paths`) and `row`; None: all that there are.
         image: the column.
     """
 
     kind = "parquet"
     file_column = "file"
 
-    def __init__(self, paths: list[Path], table: pd.DataFrame, image: str):
-        super().__init__(paths, table, image=image)
+    def __init__(self, paths: list[Path], table: pd.DataFrame | None, image: str):
         self.columns: list[Columns] = [open_columns(path, image) for path in paths]
+        if table is None:
+            counts = [len(columns) for columns in self.columns]
+            file = np.repeat(np.arange(len(paths), dtype=np.int32), counts)
+            row = np.concatenate([np.arange(count) for count in counts])
+            table = pd.DataFrame({"file": file, "row": row})
+        super().__init__(paths, table, image=image)
         self._row = table["row"].to_numpy(np.int64)
         self._groups: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
-
-    @classmethod
-    def of(cls, paths: list[Path], image: str) -> Self:
-        """All images of the files."""
-        counts = [int(open_columns(path, image).starts[-1]) for path in paths]
-        table = pd.DataFrame(
-            {
-                "file": np.repeat(np.arange(len(paths), dtype=np.int32), counts),
-                "row": np.concatenate([np.arange(count) for count in counts]),
-            }
-        )
-        return cls(paths, table, image)
 
     def encoded(self, row: int) -> memoryview:
         at, place = int(self.file[row]), int(self._row[row])
@@ -108,7 +99,7 @@ class ParquetSource(ShardSource):
 
     def read(self) -> Contents:
         paths = self.paths()
-        images = ColumnImages.of(paths, self.section.image)
+        images = ColumnImages(paths, None, self.section.image)
         if not len(images):
             raise UserError(
                 f"{self.section.root}: the {len(paths)} files have no rows; check `pattern`"
@@ -194,8 +185,3 @@ def class_names(schema: pa.Schema, label: str) -> list[str]:
         isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
     )
     return names if fine and len(set(names)) == len(names) else []
-
-
-def write_parquet(spec: Any, *rest: Any) -> None:
-    """Write a training set; until `prepare` takes sources themselves."""
-    write_source(ParquetSource(spec), *rest)

@@ -8,18 +8,19 @@ under flips and conflicts, and which pairs are drawn, belong to the data set as 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.prepared.draft import written
+from frcore.data.contents import Contents
+from frcore.data.source import Source
 from frcore.data.synthetic import pairing
 from frcore.data.synthetic.faces.streams import stream
 from frcore.data.synthetic.rendering import Shots, render_all
 from frcore.errors import UserError
-from frcore.study.data import Image, SyntheticFaces, SyntheticPairs, SyntheticTemplates
+from frcore.records.manifest import Protocol
+from frcore.study.data import SyntheticFaces, SyntheticPairs, SyntheticTemplates
 
 VIDEO_FRAMES = 4
 """Frames of a video in a training set; in templates a video may be longer."""
@@ -27,88 +28,71 @@ VIDEO_FRAMES = 4
 _IMAGES_PER_TEMPLATE = 10_000
 """Numbers set aside for a template's pictures, so that templates do not depend on one another."""
 
-CROP_WARNING = "image.crop has no meaning for synthetic faces, which are drawn aligned; not applied"
+
+def identity_name(split: str, seed: int, index: int) -> str:
+    """A name that is unique over all synthetic data sets."""
+    return f"synthetic/{split}/{seed}/{index:05d}"
 
 
-def write_faces(spec: SyntheticFaces, image: Image, out: Path, about: dict[str, Any],
-                workers: int | None) -> None:  # fmt: skip
-    """Write a synthetic training set to the folder `out`."""
-    check_synthetic(spec)
-    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    who = np.repeat(np.arange(spec.identities), counts)
-    number = np.concatenate([np.arange(count) for count in counts])
-    people = _names("train", spec.seed, spec.identities)
-    labels, names = _disturbed_labels(spec, who, counts, people)
-    about = {**about, "protocol": "train"}
-    _write(_training_shots(spec, who, number), people, labels, names[labels], {}, image, out, about,
-           workers)  # fmt: skip
+class Faces(Source):
+    """A synthetic training set."""
+
+    def read(self) -> Contents:
+        spec: SyntheticFaces = self.section
+        check_synthetic(spec)
+        counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
+        who = np.repeat(np.arange(spec.identities), counts)
+        number = np.concatenate([np.arange(count) for count in counts])
+        shots = _training_shots(spec, who, number)
+        true = _names("train", spec.seed, spec.identities)
+        labels, names = _disturbed_labels(spec, who, counts, true)
+        return _drawn("train", shots, _index(shots, labels, names[labels], true[who]))
 
 
-def write_pairs(spec: SyntheticPairs, image: Image, out: Path, about: dict[str, Any],
-                workers: int | None) -> None:  # fmt: skip
-    """Write a synthetic verification benchmark to the folder `out`."""
-    check_synthetic(spec)
-    who = np.repeat(np.arange(spec.identities), spec.images)
-    number = np.tile(np.arange(spec.images), spec.identities)
-    stills = np.zeros(len(who), bool)
-    shots = Shots(spec.seed, spec.kind, spec.difficulty, who, number, number, stills)
-    people = _names(spec.kind, spec.seed, spec.identities)
-    about = {**about, "protocol": "pairs"}
-    tables = {"pairs": _verification_pairs(spec)}
-    _write(shots, people, who, people[who], tables, image, out, about, workers)
+class Pairs(Source):
+    """A synthetic verification benchmark."""
+
+    def read(self) -> Contents:
+        spec: SyntheticPairs = self.section
+        check_synthetic(spec)
+        who = np.repeat(np.arange(spec.identities), spec.images)
+        number = np.tile(np.arange(spec.images), spec.identities)
+        shots = Shots(spec.seed, spec.kind, spec.difficulty, who, number, number,
+                      np.zeros(len(who), bool))  # fmt: skip
+        names = _names(spec.kind, spec.seed, spec.identities)
+        index = _index(shots, who, names[who], names[who])
+        return _drawn("pairs", shots, index, pairs=_verification_pairs(spec))
 
 
-def write_templates(spec: SyntheticTemplates, image: Image, out: Path, about: dict[str, Any],
-                    workers: int | None) -> None:  # fmt: skip
-    """Write a synthetic template benchmark to the folder `out`."""
-    check_synthetic(spec)
-    shots, template = _template_shots(spec)
-    people = _names(spec.kind, spec.seed, spec.identities)
-    identity = people[shots.identity]
-    templates = pd.DataFrame({"template": template, "image": np.arange(len(shots)),
-                              "medium": _media(shots), "identity": identity,
-                              "weight": np.float32(1)})  # fmt: skip
-    about = {**about, "protocol": "templates"}
-    tables = {"templates": templates, "template_pairs": _template_pairs(spec)}
-    _write(shots, people, shots.identity, identity, tables, image, out, about, workers)
+class Templates(Source):
+    """A synthetic template benchmark."""
+
+    def read(self) -> Contents:
+        spec: SyntheticTemplates = self.section
+        check_synthetic(spec)
+        shots, template = _template_shots(spec)
+        names = _names(spec.kind, spec.seed, spec.identities)
+        index = _index(shots, shots.identity, names[shots.identity], names[shots.identity])
+        templates = pd.DataFrame(
+            {
+                "template": template,
+                "image": np.arange(len(shots)),
+                "medium": index["medium"],
+                "identity": index["identity"],
+                "weight": np.float32(1),
+            }
+        )
+        pairs = _template_pairs(spec)
+        return _drawn("templates", shots, index, templates=templates, template_pairs=pairs)
 
 
-def _names(split: str, seed: int, identities: int) -> NDArray[np.object_]:
-    """Names that are unique over all synthetic data sets."""
-    return np.array(
-        [f"synthetic/{split}/{seed}/{index:05d}" for index in range(identities)], object
-    )
+def _drawn(
+    protocol: Protocol, shots: Shots, index: pd.DataFrame, **tables: pd.DataFrame
+) -> Contents:
+    def draw(images: Path, workers: int | None) -> None:
+        render_all(shots, images, workers=workers)
 
-
-def _media(shots: Shots) -> NDArray[np.int64]:
-    """Numbers of the media, as they first occur, over all people."""
-    keys = pd.MultiIndex.from_arrays([shots.identity, shots.medium])
-    return pd.factorize(keys)[0].astype(np.int64)
-
-
-def _write(
-    shots: Shots,
-    people: NDArray[np.object_],
-    labels: NDArray[np.int64],
-    identity: NDArray[np.object_],
-    tables: dict[str, pd.DataFrame],
-    image: Image,
-    out: Path,
-    about: dict[str, Any],
-    workers: int | None,
-) -> None:
-    """Render `shots` of `people`, labelled as `identity` (N,), and write them with their tables."""
-    true = people[shots.identity]
-    names = [f"{who}/{number:04d}" for who, number in zip(true, shots.image, strict=True)]
-    with written(out, count=len(shots), size=image.size, **about) as draft:
-        draft.tables |= tables
-        draft.tables["index"] = pd.DataFrame({
-            "name": names, "identity": identity, "label": labels, "medium": _media(shots),
-            "true_identity": true,
-        })  # fmt: skip
-        if image.crop is not None:
-            draft.warnings.append(CROP_WARNING)
-        render_all(shots, draft.images_path, workers=workers)
+    return Contents(protocol, None, index, tables, draw=draw)
 
 
 def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) -> None:
@@ -293,3 +277,15 @@ def _composition(rng: np.random.Generator, mean: int) -> list[tuple[int, int, bo
         pictures += [(medium, len(pictures) + frame, video) for frame in range(frames)]
         medium += 1
     return pictures
+
+
+def _names(split: str, seed: int, identities: int) -> NDArray[np.object_]:
+    return np.array([identity_name(split, seed, i) for i in range(identities)], object)
+
+
+def _index(shots: Shots, labels: NDArray[np.int64], given: NDArray[np.object_],
+           true: NDArray[np.object_]) -> pd.DataFrame:  # fmt: skip
+    media, _ = pd.factorize(pd.MultiIndex.from_arrays([shots.identity, shots.medium]))
+    names = [f"{who}/{number:04d}" for who, number in zip(true, shots.image, strict=True)]
+    return pd.DataFrame({"name": names, "identity": given, "label": labels,
+                         "medium": media, "true_identity": true})  # fmt: skip

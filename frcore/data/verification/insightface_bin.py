@@ -13,7 +13,7 @@ indexed here (offset and length of each image) and images are read where they li
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -22,11 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from frcore.data.contents import Contents, EncodedImages, index_of
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.pixels.images import refuse
-from frcore.data.prepared.draft import written_in_place
-from frcore.data.prepared.encoded import EncodedImages
-from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.source import File, Source
 from frcore.data.verification.pickles import (
     Array,
     Blob,
@@ -36,7 +34,6 @@ from frcore.data.verification.pickles import (
     RefusedPickleError,
 )
 from frcore.errors import UserError
-from frcore.study.data import Image, InsightFaceBin
 
 FOLDS = 10
 
@@ -81,15 +78,9 @@ class BinImages(EncodedImages):
             raise UserError(f"{path} is shorter than its images; run `frcore prepare` again")
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self._table)
 
     def encoded(self, row: int) -> Buffer:
-        """Image `row` as it was encoded: a view of the file, unless the file quotes its bytes.
-
-        Raises:
-            BadImageError: it is written in a way that does not read back as bytes.
-        """
         blob = Blob(int(self._offset[row]), int(self._length[row]), self._codec[row])
         try:
             return blob.read(self._buffer)
@@ -98,20 +89,16 @@ class BinImages(EncodedImages):
 
     @property
     def names(self) -> pd.Series:
-        """The file's name and the number of the image in it, from 0."""
         return self.path.name + "#" + self._table["image"].astype("str")
 
     def files(self) -> list[Path]:
-        """The one file."""
         return [self.path]
 
     def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        """The path, and where each image lies."""
         return {"path": str(self.path)}, self._table
 
     @classmethod
     def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        """The reader of the images in `table`; the pickle is not read again."""
         path = Path(settings["path"])
         return cls(path, _mapped(path), table)
 
@@ -132,11 +119,15 @@ class VerificationBin:
         self.path = Path(path)
         self._buffer = _mapped(self.path)
         try:
-            value = PickleReader(self._buffer).read()
+            value = PickleReader(self._buffer).load()
         except RefusedPickleError as refused:
             raise self._error(str(refused), refused.fault) from refused
-        images, labels = self._parts(value)
-        self._blobs = self._images(images)
+        if type(value) not in (tuple, list) or len(value) != 2:
+            raise self._error(f"its content is a {_kind(value)}, not two lists")
+        images, labels = value
+        if type(images) not in (list, tuple):
+            raise self._error(f"the images are a {_kind(images)}, not a list")
+        self._blobs = [self._image(row, image) for row, image in enumerate(images)]
         try:
             self.same = self._labels(labels)
         except (ValueError, KeyError) as error:
@@ -167,9 +158,6 @@ class VerificationBin:
         It has no names. Two images show one person if they are the same file or a genuine pair;
         what is linked so gets one code. People of different codes may still be one. Where links
         contradict an impostor pair (a wrong label), only genuine pairs are linked.
-
-        Raises:
-            BadImageError: an image is not written as bytes.
         """
         images, genuine = self.images, 2 * np.flatnonzero(self.same)
         links = [(row, row + 1) for row in genuine.tolist()]
@@ -178,22 +166,15 @@ class VerificationBin:
         for row, blob in enumerate(self._blobs):
             # A pickle can name one image many times.
             if blob not in hashes:
-                hashes[blob] = sha256(images.encoded(row)).digest()
+                try:
+                    hashes[blob] = sha256(images.encoded(row)).digest()
+                except BadImageError:  # It is named where images are decoded.
+                    hashes[blob] = repr(blob).encode()
             links.append((row, first.setdefault(hashes[blob], row)))
         linked = _components(len(self), links)
         if (linked[::2] == linked[1::2])[~self.same].any():
             return _components(len(self), links[: len(genuine)])
         return linked
-
-    def _parts(self, value: Any) -> tuple[Any, Any]:
-        if type(value) not in (tuple, list) or len(value) != 2:
-            raise self._error(f"its content is a {_kind(value)}, not two lists")
-        return value[0], value[1]
-
-    def _images(self, images: Any) -> list[Blob]:
-        if type(images) not in (list, tuple):
-            raise self._error(f"the images are a {_kind(images)}, not a list")
-        return [self._image(row, image) for row, image in enumerate(images)]
 
     def _image(self, row: int, image: Any) -> Blob:
         if type(image) is Blob:
@@ -209,51 +190,46 @@ class VerificationBin:
 
     def _labels(self, labels: Any) -> NDArray[np.bool_]:
         if type(labels) is Array and labels.data is not None and len(labels.shape) == 1:
-            values: list[Any] = list(bytes(labels.data.read(self._buffer)))
-        elif type(labels) in (list, tuple):
-            values = [self._scalar(label) for label in labels]
-        else:
+            labels = list(bytes(labels.data.read(self._buffer)))
+        if type(labels) not in (list, tuple):
             raise self._error(f"the labels are a {_kind(labels)}, not a list")
-        wrong = [row for row, value in enumerate(values) if value not in (0, 1)]
-        if wrong:
-            raise self._error(f"label {wrong[0]} is {_kind(labels[wrong[0]])}, not a bool")
+        values = [self._scalar(label) for label in labels]
+        for row, value in enumerate(values):
+            if value not in (0, 1):
+                raise self._error(f"label {row} is {_kind(labels[row])}, not a bool")
         return np.array(values, dtype=np.bool_)
 
     def _scalar(self, label: Any) -> int | None:
         if type(label) in (bool, int):
             return int(label)
         if type(label) is Array and label.data is not None and label.shape == ():
-            stored = bytes(label.data.read(self._buffer))
-            return stored[0] if len(stored) == 1 else None
+            return int.from_bytes(bytes(label.data.read(self._buffer)), "little")
         return None
 
     def _error(self, problem: str, fault: Fault = "damaged") -> UserError:
         return UserError(f"{self.path}: {_WHY[fault].format(problem)}")
 
 
-def write_bin(spec: InsightFaceBin, image: Image, out: Path, about: dict[str, Any],
-              workers: int | None) -> None:  # fmt: skip
-    """Write the pairs of a `.bin` file as a benchmark to the folder `out`; images stay in it."""
-    found = VerificationBin(spec.path)
-    images = InPlaceImages(found.images, image, threads=workers)
-    names = images.source.names
-    problems = [f"{names[row]}: {why}" for row, why in images.problems().items()]
-    images.close()
-    refuse(f"images of {found.path} cannot be used", problems,
-           "Check the download, and `image.crop` and `size` of the study")  # fmt: skip
-    people = found.people
-    about = about | {"people": "linked"}
-    with written_in_place(out, images, protocol="pairs", **about) as draft:
-        draft.warnings.append(unnamed_people(np.unique(people).size))
-        who = found.path.name + "/" + pd.Series(people).astype("str")
-        rows = np.arange(len(found))
-        draft.tables["index"] = pd.DataFrame(
-            {"name": names, "identity": who, "label": people, "medium": rows, "true_identity": who}
+class BinSource(Source):
+    """The pairs of a `.bin` file as a benchmark; its images stay in it."""
+
+    def read(self) -> Contents:
+        found = VerificationBin(self.section.path)
+        people, rows = found.people, np.arange(len(found))
+        who = [f"{found.path.name}/{code}" for code in range(int(people.max()) + 1)]
+        table = {"a": rows[::2], "b": rows[1::2], "same": found.same, "fold": found.fold}
+        return Contents(
+            "pairs",
+            found.images,
+            index_of(found.images.names, people, who),
+            {"pairs": pd.DataFrame(table | {"split": "test"})},
+            about={"people": "linked"},
+            warnings=[unnamed_people(len(who))],
         )
-        draft.tables["pairs"] = pd.DataFrame(
-            {"a": rows[::2], "b": rows[1::2], "same": found.same, "fold": found.fold,
-             "split": "test"}
-        )  # fmt: skip
+
+    def files(self) -> Iterator[File]:
+        path = Path(self.section.path)
+        yield path.name, path
 
 
 def unnamed_people(count: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from frcore.data.folders.folder import normalised
+from frcore.data.names import normalised
 from frcore.errors import UserError
 
 

@@ -20,23 +20,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from frcore.data.folders.folder import normalised
-from frcore.data.pixels.images import refuse
+from frcore.data.contents import Contents, EncodedFiles
+from frcore.data.names import normalised
 from frcore.data.pixels.picture_kinds import is_picture
-from frcore.data.prepared.draft import written_in_place
-from frcore.data.prepared.encoded import EncodedFiles
-from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.source import File
 from frcore.data.verification.lfw_lists import Lines
+from frcore.data.verification.pairs import ListedSource, Pair, pair_contents
 from frcore.errors import UserError
-from frcore.study.data import Image, PairList
 
 FOLDS = 10
 
@@ -44,65 +40,37 @@ _CFP_IMAGE = re.compile(r"(?:.*/)?((\d{3})/(?:frontal|profile)/\d{2}\.jpg)")
 _LFW_IMAGE = re.compile(r"([^/\\]+)_(\d+)\.jpg")
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """One image of a pair: its path below the folder of images, and who is on it."""
 
     path: str
     identity: str
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A pair of a list.
-
-    Attributes:
-        a, b: its images.
-        same: as the list says; the identities of `a` and `b` agree with it.
-        fold: from 0.
-        where: file and line, for messages.
-    """
-
-    a: Side
-    b: Side
-    same: bool
-    fold: int
-    where: str
-
-
 # --- CFP -----------------------------------------------------------------------------------------
 
 
-def read_cfp(protocol: Path, against: Literal["F", "P"]) -> list[Listed]:
+def read_cfp(protocol: Path, against: str) -> list[Pair]:
     """The pairs of CFP-FF (`against` F) or CFP-FP (P) from the folder `Protocol`.
 
     Raises:
         UserError: a file is missing, or a line is malformed.
     """
-    frontal, *others = (_numbered(path) for path in _cfp_images(protocol, against))
-    other = others[0] if others else frontal
-    pairs = []
-    for fold, path in _cfp_splits(protocol, against):
-        lines = Lines(path)
-        pairs += [
-            _cfp_pair(lines, at, frontal, other, fold) for at in range(1, len(lines.texts) + 1)
-        ]
-    return pairs
+    images = [_numbered(path) for path in _cfp_images(protocol, against)]
+    return [
+        _cfp_pair(lines, at, images[0], images[-1], fold)
+        for fold, path in _cfp_splits(protocol, against)
+        for lines in (Lines(path),)
+        for at in range(1, len(lines.texts) + 1)
+    ]
 
 
-def cfp_files(protocol: Path, form: Literal["cfp_fp", "cfp_ff"]) -> list[Path]:
-    """The lists of a form of CFP in the folder `Protocol`."""
-    against: Literal["F", "P"] = "P" if form == "cfp_fp" else "F"
-    splits = [path for _, path in _cfp_splits(protocol, against)]
-    return [*_cfp_images(protocol, against), *splits]
-
-
-def _cfp_images(protocol: Path, against: Literal["F", "P"]) -> list[Path]:
+def _cfp_images(protocol: Path, against: str) -> list[Path]:
     """The numbered lists of images: frontal, and those that they are paired with if others."""
     return [protocol / f"Pair_list_{side}.txt" for side in dict.fromkeys(("F", against))]
 
 
-def _cfp_splits(protocol: Path, against: Literal["F", "P"]) -> list[tuple[int, Path]]:
+def _cfp_splits(protocol: Path, against: str) -> list[tuple[int, Path]]:
     """Fold and list of all lists of pairs."""
     return [
         (fold, protocol / "Split" / f"F{against}" / f"{fold + 1:02d}" / name)
@@ -125,7 +93,7 @@ def _numbered(path: Path) -> list[Side]:
     return sides
 
 
-def _cfp_pair(lines: Lines, at: int, first: list[Side], second: list[Side], fold: int) -> Listed:
+def _cfp_pair(lines: Lines, at: int, first: list[Side], second: list[Side], fold: int) -> Pair:
     fields = lines.texts[at - 1].replace(",", " ").split()
     if len(fields) != 2:
         raise lines.error(at, "a pair is two numbers of images, separated by a comma")
@@ -141,7 +109,7 @@ def _cfp_pair(lines: Lines, at: int, first: list[Side], second: list[Side], fold
 # --- CALFW, CPLFW --------------------------------------------------------------------------------
 
 
-def read_two_lines(path: Path, *, folds_in_token: bool) -> list[Listed]:
+def read_two_lines(path: Path, *, folds_in_token: bool) -> list[Pair]:
     """The pairs of CALFW (tokens are folds) or CPLFW (they are 1 for genuine pairs).
 
     Raises:
@@ -193,16 +161,16 @@ def _lfw_side(lines: Lines, at: int) -> Side:
 # --- both ----------------------------------------------------------------------------------------
 
 
-def _listed(lines: Lines, at: int, a: Side, b: Side, same: bool, fold: int) -> Listed:
+def _listed(lines: Lines, at: int, a: Side, b: Side, same: bool, fold: int) -> Pair:
     if a.path == b.path:
         raise lines.error(at, "a pair needs two different images")
     if (a.identity == b.identity) != same:
         kind = "a genuine" if same else "an impostor"
         raise lines.error(at, f"{kind} pair shows {a.identity} and {b.identity}")
-    return Listed(a, b, same, fold, f"{lines.path}:{at}")
+    return Pair(a, b, same, fold, f"{lines.path}:{at}")
 
 
-READERS: Mapping[str, Callable[[Path], list[Listed]]] = {
+READERS: Mapping[str, Callable[[Path], list[Pair]]] = {
     "cfp_fp": lambda path: read_cfp(path, "P"),
     "cfp_ff": lambda path: read_cfp(path, "F"),
     "calfw": lambda path: read_two_lines(path, folds_in_token=True),
@@ -211,7 +179,7 @@ READERS: Mapping[str, Callable[[Path], list[Listed]]] = {
 """The reader of each format: from the list (for CFP the folder `Protocol`) to its pairs."""
 
 
-def find_images(root: Path, pairs: list[Listed]) -> tuple[dict[Side, str], list[str]]:
+def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[str]]:
     """Where below `root` the different images of the pairs are, sorted by their listed paths.
 
     The listed name is taken where there is such a file; else the one picture of that name with
@@ -252,59 +220,31 @@ def _by_stem(folder: Path) -> dict[str, list[str]]:
     return stems
 
 
-def write_pair_list(spec: PairList, image: Image, out: Path, about: dict[str, Any],
-                    workers: int | None) -> None:  # fmt: skip
-    """Write the pairs of an official list as a benchmark to `out`; images stay where they are."""
-    root = Path(spec.images)
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder; `images` must hold the aligned images")
-    pairs = READERS[spec.format](Path(spec.pairs))
-    found, problems = find_images(root, pairs)
-    refuse("images of the list are missing", problems, f"Complete {root}, or correct `images`")
-    images = InPlaceImages(EncodedFiles(root, list(found.values())), image, threads=workers)
-    bad = images.problems()
-    images.close()
-    names = list(found.values())
-    unusable = [f"{root / names[row]}: {why}" for row, why in bad.items()]
-    refuse("images cannot be used", unusable, "Replace them")
-    numbered = spec.format.startswith("cfp")
-    about = about | {"people": "numbered" if numbered else "named"}
-    with written_in_place(out, images, protocol="pairs", **about) as draft:
-        draft.warnings += _shared_people(pairs)
-        draft.tables["index"], draft.tables["pairs"] = _tables(pairs, found)
+class PairListSource(ListedSource):
+    """The pairs of an official list; images stay where they are."""
 
+    def lists(self) -> Iterator[File]:
+        listed = Path(self.section.pairs)
+        if self.section.format not in ("cfp_fp", "cfp_ff"):
+            yield f"list {listed.name}", listed
+            return
+        against = self.section.format[-1].upper()
+        splits = [path for _, path in _cfp_splits(listed, against)]
+        for path in (*_cfp_images(listed, against), *splits):
+            yield f"list {path.relative_to(listed).as_posix()}", path
 
-def _tables(pairs: list[Listed], found: dict[Side, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    row = {side: number for number, side in enumerate(found)}
-    who = pd.Series([side.identity for side in found], dtype="str")
-    index = pd.DataFrame(
-        {
-            "name": list(found.values()),
-            "identity": who,
-            "label": np.unique(who, return_inverse=True)[1],
-            "medium": range(len(found)),
-            "true_identity": who,
-        }
-    )
-    table = pd.DataFrame(
-        {
-            "a": [row[pair.a] for pair in pairs],
-            "b": [row[pair.b] for pair in pairs],
-            "same": [pair.same for pair in pairs],
-            "fold": [pair.fold for pair in pairs],
-            "split": "test",
-        }
-    )
-    return index, table.sort_values("fold", kind="stable", ignore_index=True)
+    def read(self) -> Contents:
+        root = Path(self.section.images)
+        if not root.is_dir():
+            raise UserError(f"{root} is not a folder; `images` must hold the aligned images")
+        pairs = READERS[self.section.format](Path(self.section.pairs))
+        found, problems = find_images(root, pairs)
+        rows = {side: row for row, side in enumerate(found)}
+        in_order = sorted(pairs, key=lambda pair: pair.fold)
+        contents = pair_contents(in_order, rows, EncodedFiles(root, list(found.values())), problems)
+        is_named = not self.section.format.startswith("cfp")
+        contents.about = {"people": "named" if is_named else "numbered"}
+        return contents
 
-
-def _shared_people(pairs: list[Listed]) -> list[str]:
-    """A warning when folds share people, because their accuracies are then not independent."""
-    folds: dict[str, set[int]] = {}
-    for pair in pairs:
-        for side in (pair.a, pair.b):
-            folds.setdefault(side.identity, set()).add(pair.fold)
-    shared = sorted(name for name, where in folds.items() if len(where) > 1)
-    if not shared:
-        return []
-    return [f"{len(shared)} people are in more than one fold, the first is {shared[0]!r}"]
+    def needed(self) -> list[tuple[str, Path]]:
+        return [*super().needed(), ("pairs", Path(self.section.pairs))]

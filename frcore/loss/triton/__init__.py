@@ -65,7 +65,7 @@ def supports(head: Head) -> bool:
 
 
 def unsuited(head: Head, center_CD: Tensor) -> str:
-    """Why the kernels do not do for these; empty if they do."""
+    """Why the kernels do not suit these; empty if they do."""
     if not supports(head):
         return "its rule for the other columns is not one that the kernels know"
     if center_CD.dtype not in (torch.float32, torch.bfloat16):

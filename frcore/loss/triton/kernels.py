@@ -242,7 +242,8 @@ def center_kernel(
         g = tl.where(present, p * g_row[None, :] * slope, 0.0)
         g = tl.where(is_own, g_own[None, :], g)
         if NORMALIZES:
-            # Of the entries that the product with x̂ has too: dw then stands on w to the last bit.
+            # Of the entries that the product with x̂ has too: dw is then orthogonal to w to the last
+            # bit.
             along += tl.sum(g * entry, 1)
         g = g.to(operand)
         added = ()

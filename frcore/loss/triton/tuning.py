@@ -4,7 +4,7 @@ FRCORE_TUNE says which: `off` (as without it) is the static table of `tiles`, `o
 candidates of each new kind of launch and keeps the fastest in Triton's cache ($TRITON_CACHE_DIR),
 `cached` takes what is kept there and times nothing. Tiles decide the order of sums, and with it the
 last digits of a result: a run must not depend on a race or on what another run keeps, so nothing is
-tuned unless asked. Triton's own autotuner does not do: it would time pass 2, whose step is in
+tuned unless asked. Triton's own autotuner is no alternative: it would time pass 2, whose step is in
 place, on the very centres or on a copy of them all.
 """
 

@@ -1,4 +1,4 @@
-"""docs/heads.md, docs/heads.svg and the tables of docs/samplers.md, written from the code.
+"""docs/heads.md, its figure and the tables of samplers.md and formats.md, written from the code.
 
 What is said of a component stands once, in its class; the pages' prose stands in
 `docs/templates/`. A head has its docstring's text, or a note `docs/templates/heads/<name>.md`.
@@ -16,6 +16,7 @@ from frcore.errors import UserError
 from frcore.files import write_text
 from frcore.heads import HEADS
 from frcore.heads.adacos_fixed import fixed_scale
+from frcore.records.document import with_tables
 from frcore.reporting.figures.canvas import look, save
 from frcore.reporting.figures.head_curves import NORM, NUM_CLASSES
 from frcore.reporting.figures.heads import REFERENCE_SCALE, plot_heads
@@ -38,6 +39,8 @@ def write_docs(folder: Path) -> None:
         raise UserError(f"{folder} has no templates/heads.md.j2; give the docs/ of a checkout")
     samplers = folder / "samplers.md"
     text = with_region(samplers.read_text(encoding="utf-8"), samplers_region(folder))
+    formats = folder / "formats.md"
+    write_text(formats, with_tables(formats.read_text(encoding="utf-8")))
     write_text(folder / "heads.md", heads_page(folder))
     write_text(samplers, text)
     with look():

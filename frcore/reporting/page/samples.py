@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from frcore.data.prepared.folder import Prepared
-from frcore.data.signatures import place_of
+from frcore.data.source import place_of
 from frcore.errors import UserError
 from frcore.study.config import Study
 

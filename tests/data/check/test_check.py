@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from frcore.cli import app
-from frcore.data.check.folders import CHECKERS
+from frcore.data.check.formats import FORMATS
 from frcore.data.ijb.simulate import write_synthetic
 from frcore.files import read_json, write_json
 from frcore.study.data import Image
@@ -126,6 +126,7 @@ def test_lists_of_two_lines(tmp_path, form):
     assert benchmarks_of(report)["pairs"]["format"] == form
 
 
+@pytest.mark.slow
 def test_cfp_with_its_images(cfp):
     for path in (cfp, cfp / "Protocol"):
         report = one(path)
@@ -170,6 +171,7 @@ def readable(report: dict, out: Path) -> None:
     assert (made.manifest.images, made.manifest.identities) == (9, 3)
 
 
+@pytest.mark.slow
 def test_recordio(tmp_path, people):
     labels = [0, 0, 0, 1, 1, 2, 2, 2, 2]
     content = [path.read_bytes() for path in people]
@@ -194,6 +196,7 @@ def test_recordio(tmp_path, people):
     assert one(rec, code=1)["wrong"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["list.csv", "list.lst"])
 def test_lists_of_images(tmp_path, people, name):
     lines = []
@@ -226,6 +229,7 @@ def test_parquet(tmp_path, people, labels):
     assert "0.parquet" in one(tmp_path / "shards", code=1)["problems"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["cls", "folder"])
 def test_tar(tmp_path, people, place):
     (tmp_path / "shards").mkdir()
@@ -355,7 +359,7 @@ def with_right_hash(folder: Path) -> None:
         (edit("pairs", lambda frame: frame.__setitem__("b", frame["b"] + 90)),
          "pairs.parquet row 0: image"),
         (edit("index", lambda frame: frame.__setitem__("name", "x")),
-         "index.parquet: the name 'x' stands more than once"),
+         "index.parquet: the name 'x' is a duplicate"),
         (edit("index", lambda frame: frame.__setitem__("label", -1)), "label -1 of image 0"),
     ],
 )  # fmt: skip
@@ -387,7 +391,7 @@ def test_what_is_not_known_is_refused(tmp_path, capsys):
 
 
 def test_every_format_is_documented(repository):
-    assert len({checker.name for checker in CHECKERS}) == len(CHECKERS)
+    assert len({checker.name for checker in FORMATS}) == len(FORMATS)
     page = (repository / "docs" / "data.md").read_text()
     assert "frcore prepare --check PATH" in page
 

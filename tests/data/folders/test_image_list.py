@@ -204,6 +204,7 @@ def test_damaged_images_are_refused_or_skipped(tmp_path, people):
         unchecked.images[[0, 1]]
 
 
+@pytest.mark.slow
 def test_a_long_list_is_read_in_blocks(tmp_path, monkeypatch):
     lines = [f"{k // 7}/{k}.jpg {k // 7}" for k in range(5000)]
     path = write(tmp_path / "list.txt", lines, end="\r\n", begin=b"\xef\xbb\xbf")

@@ -60,6 +60,7 @@ def test_images_are_aligned_when_they_are_used(tmp_path, root):
     assert not (tmp_path / "out" / "images.npy").exists()
 
 
+@pytest.mark.slow
 def test_a_changed_list_changes_the_hash(tmp_path, root):
     first = prepared(tmp_path / "a", root).manifest.content_sha256
     assert prepared(tmp_path / "b", root).manifest.content_sha256 == first

@@ -27,6 +27,7 @@ def results(tmp_path, monkeypatch, repository):
     return json.loads(found.read_text()), np.load(found.with_suffix(".npz")), tmp_path / "folder"
 
 
+@pytest.mark.slow
 def test_scores_are_those_made_by_hand(results):
     """As InsightFace's scripts do it, but for the detector's scores: a loop over templates."""
     evaluation, stored, folder = results

@@ -51,6 +51,7 @@ def faces(count=50, seed=0):
     return np.concatenate([points.real, points.imag], axis=2) + noise
 
 
+@pytest.mark.slow
 def test_similarities_are_umeyamas():
     landmarks = faces()
     found = similarities(landmarks)
@@ -167,6 +168,7 @@ def test_an_image_too_large_to_warp_is_refused():
         align_face(np.zeros((1, 40_000, 3), np.uint8), TEMPLATE_112)
 
 
+@pytest.mark.slow
 def test_real_faces_are_those_of_others(shared_data):
     """Aligned by another program (OpenCV 5's warp) and stored as JPEG of quality 88, 4:2:0."""
     root = shared_data / "lfw"

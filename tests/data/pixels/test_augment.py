@@ -100,6 +100,7 @@ def test_the_input_is_kept_and_rows_that_are_not_chosen_are_too():
     )
 
 
+@pytest.mark.slow
 def test_images_do_not_depend_on_their_batch():
     images = torch.from_numpy(faces(30, 24))
     choices = draw(EVERYTHING, 30, 24, np.random.default_rng(0))

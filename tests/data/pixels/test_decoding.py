@@ -114,6 +114,7 @@ def test_too_many_scans_are_refused():
         read_jpeg(large[:scan] + body * 25 + end)
 
 
+@pytest.mark.slow
 def test_long_texts_in_a_png_are_no_bomb():
     about = PngImagePlugin.PngInfo()
     about.add_text("text", "a" * 30_000_000, zip=True)
@@ -178,6 +179,7 @@ def segment(marker, body):
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
 
 
+@pytest.mark.slow
 def test_pillow_gets_one_exif_segment_and_no_other_metadata(monkeypatch):
     """It joins all EXIF segments, copying n² bytes: 800 of them took 15 seconds, 3,000 minutes."""
     exif = Pillow.Exif()
@@ -215,6 +217,7 @@ def test_comments_of_text_pictures_are_not_cut_out_one_by_one(content, monkeypat
         decode_rgb(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_damaged_bytes_never_do_more_than_be_refused(data):

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image as Pillow
 
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.pixels.images import fit, read_image, refuse
+from frcore.data.pixels.images import fit, read_image
+from frcore.data.refusal import refuse
 from frcore.errors import UserError
 from frcore.study.data import Image
 from tests.data.making import pixels

@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
+from frcore.data.contents import Contents, EncodedFiles, open_encoded
 from frcore.data.pixels.align import template
 from frcore.data.pixels.decoding import decode_rgb
 from frcore.data.pixels.images import fit, read_image
 from frcore.data.prepare import prepare
-from frcore.data.prepared.draft import written_absent, written_in_place
-from frcore.data.prepared.encoded import EncodedFiles, open_encoded
 from frcore.data.prepared.folder import Prepared
 from frcore.data.prepared.in_place import InPlaceImages
-from frcore.data.signatures import place_of, sign
+from frcore.data.prepared.writing import write
+from frcore.data.signatures import sign
+from frcore.data.source import place_of
 from frcore.errors import UserError
 from frcore.study.data import Image
 from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
@@ -42,9 +43,8 @@ def index_of(names):
 @pytest.fixture
 def folder(files, tmp_path):
     source = EncodedFiles(*files)
-    with written_in_place(tmp_path / "train", InPlaceImages(source, IMAGE), protocol="train",
-                          **ABOUT) as draft:  # fmt: skip
-        draft.tables["index"] = index_of(files[1])
+    contents = Contents("train", source, index_of(files[1]))
+    write(tmp_path / "train", contents, IMAGE, in_place=True, **ABOUT)
     return tmp_path / "train"
 
 
@@ -168,8 +168,9 @@ def test_images_are_aligned_by_their_landmarks(files, tmp_path):
     size = Image(size=112, alignment="arcface-112")
     images = InPlaceImages(EncodedFiles(root, ["a.png", "b.png"]), size, landmarks=landmarks)
     np.testing.assert_allclose(images[0].astype(int), picture[6:230:2, 4:228:2], atol=1)
-    with written_in_place(tmp_path / "aligned", images, protocol="train", **ABOUT) as draft:
-        draft.tables["index"] = index_of(["a/a.png", "b/b.png"])
+    index = index_of(["a/a.png", "b/b.png"])
+    contents = Contents("train", images.source, index, landmarks=landmarks)
+    write(tmp_path / "aligned", contents, images.image, in_place=True, **ABOUT)
     data = Prepared.open(tmp_path / "aligned")
     np.testing.assert_array_equal(data.images[:], images[:])
     data.verify()
@@ -179,8 +180,8 @@ def test_images_are_aligned_by_their_landmarks(files, tmp_path):
 
 
 def test_without_images_all_but_images_works(tmp_path):
-    with written_absent(tmp_path / "out", size=16, protocol="train", **ABOUT) as draft:
-        draft.tables["index"] = index_of(["Ada/1.jpg", "Bea/1.jpg"])
+    contents = Contents("train", None, index_of(["Ada/1.jpg", "Bea/1.jpg"]))
+    write(tmp_path / "out", contents, IMAGE, **ABOUT)
     data = Prepared.open(tmp_path / "out")
     assert (data.manifest.images, data.num_classes) == (2, 2)
     data.verify()
@@ -284,9 +285,9 @@ def test_a_source_that_changes_after_it_was_planned_or_while_it_is_read_is_refus
 
     decode = InPlaceImages.problems
 
-    def while_read(images):
+    def while_read(images, *into):
         path.write_bytes(content + b"\0")
-        return decode(images)
+        return decode(images, *into)
 
     monkeypatch.setattr(InPlaceImages, "problems", while_read)
     with pytest.raises(UserError, match="was changed after it began to be read"):

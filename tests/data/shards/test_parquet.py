@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from frcore.data.contents import open_encoded
 from frcore.data.pixels.decoding import BadImageError
 from frcore.data.prepare import prepare
-from frcore.data.prepared.encoded import open_encoded
 from frcore.data.prepared.folder import Prepared
 from frcore.data.shards import columnar, parquet
 from frcore.data.shards.parquet import ColumnImages
@@ -126,7 +126,7 @@ def test_opened_again_and_in_another_order(people, table, tmp_path):
     for name, write in WRITERS.items():
         write(table, tmp_path / "data" / name)
     paths = [tmp_path / "data" / name for name in WRITERS]
-    source = ColumnImages.of(paths, "image")
+    source = ColumnImages(paths, None, "image")
     chosen = source.take(np.array([26, 3, 12]))
     settings, rows = chosen.describe()
     again = open_encoded("parquet", json.loads(json.dumps(settings)), rows)
@@ -142,7 +142,7 @@ def test_opened_again_and_in_another_order(people, table, tmp_path):
 
 def test_what_is_kept_is_bounded_and_used_last(people, table, tmp_path, monkeypatch):
     write_parquet(table, tmp_path / "a.parquet", row_group_size=2)
-    source = ColumnImages.of([tmp_path / "a.parquet"], "image")
+    source = ColumnImages([tmp_path / "a.parquet"], None, "image")
     read = []
     images = columnar._Parquet.images
 
@@ -168,7 +168,7 @@ def test_what_is_kept_is_bounded_and_used_last(people, table, tmp_path, monkeypa
 def test_many_threads_read_the_same_content(people, table, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "CACHE_BYTES", 2000)
     write_parquet(table, tmp_path / "a.parquet", row_group_size=1)
-    source = ColumnImages.of([tmp_path / "a.parquet"], "image")
+    source = ColumnImages([tmp_path / "a.parquet"], None, "image")
     wrong = []
 
     def work(seed):
@@ -238,6 +238,7 @@ def test_columns_that_cannot_be_used(tmp_path, columns, message, write):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_damaged_files_end_in_errors(tmp_path, table, name):
     """Cut anywhere, or with bytes overwritten, a file is refused or gives what it holds."""
@@ -259,7 +260,7 @@ def test_damaged_files_end_in_errors(tmp_path, table, name):
             damaged[at : at + 4] = generator.bytes(4) if trial % 4 == 2 else b"\xff\xff\xff\x7f"
         path.write_bytes(damaged)
         try:
-            source = ColumnImages.of([path], "image")
+            source = ColumnImages([path], None, "image")
             parquet._stored(source.columns[0], "label")
             for row in range(len(source)):
                 source.encoded(row)
@@ -291,6 +292,7 @@ def test_compressed_arrow(tmp_path, table, write):
         prepared(tmp_path)
 
 
+@pytest.mark.slow
 def test_bombs(tmp_path, people, table, monkeypatch):
     """Little on disk, much in memory: by compression, and by a dictionary."""
     monkeypatch.setattr(columnar, "LARGEST_GROUP", 2**20)

@@ -5,8 +5,8 @@ import tarfile
 import numpy as np
 import pytest
 
+from frcore.data.contents import open_encoded
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.prepared.encoded import open_encoded
 from frcore.data.prepared.folder import Prepared
 from frcore.data.shards import tar as tar_shards
 from frcore.data.shards.tar import MemberImages, key_of

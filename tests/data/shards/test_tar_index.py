@@ -55,6 +55,7 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("tar") / "a.tar"
 
 
+@pytest.mark.slow
 @given(files=FILES, form=st.sampled_from(sorted(FORMATS)))
 @settings(deadline=None, max_examples=150)
 def test_members_are_where_tarfile_finds_them(file, files, form):
@@ -254,6 +255,7 @@ def test_hostile_names(file):
             read(file, header + bytes(2**21 + 1024))
 
 
+@pytest.mark.slow
 @given(
     content=st.one_of(
         st.binary(max_size=3000),

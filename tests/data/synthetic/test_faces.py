@@ -41,6 +41,7 @@ def test_identities_differ_by_seed_split_and_index():
     assert identity(0, "train", 0) == people[0]
 
 
+@pytest.mark.slow
 def test_a_picture_is_the_same_in_another_process():
     code = (
         "import hashlib; from tests.data.synthetic.test_faces import picture;"

@@ -16,6 +16,7 @@ def rendered(path, count, workers):
     return np.load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [3])
 def test_pixels_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch, workers):
     monkeypatch.setattr(rendering, "_CHUNK", 7)

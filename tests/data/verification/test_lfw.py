@@ -37,7 +37,7 @@ def test_people_of_a_list(tmp_path, root):
     assert data.index["name"].tolist() == ["Ada/Ada_0001.jpg", "Ada/Ada_0002.jpg",
                                            "Cyd/Cyd_0001.jpg"]  # fmt: skip
     assert data.labels.tolist() == [0, 0, 1]
-    with pytest.raises(UserError, match=r"peopleDevTrain.txt: a training set of 1 class"):
+    with pytest.raises(UserError, match=r"lfw: a training set of 1 class"):
         train(tmp_path / "one", image=PLAIN, kind="lfw", root=str(root), min_images=2)
     (root / "protocol/peopleDevTrain.txt").write_text("3\nAda\t2\nBea\t3\nCyd\t1\n")
     fewer = train(tmp_path / "few", image=PLAIN, kind="lfw", root=str(root), min_images=2)

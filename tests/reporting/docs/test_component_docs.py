@@ -46,6 +46,7 @@ def test_the_page_of_the_samplers_is_in_step(repository):
     assert committed == with_region(committed, samplers_region(repository / "docs")), RENEW
 
 
+@pytest.mark.slow
 def test_the_figure_is_in_step(repository, docs):
     """Text and shape are the same; coordinates to a twentieth of a point, for other machines."""
     committed, fresh = ((folder / "heads.svg").read_text(encoding="utf-8")

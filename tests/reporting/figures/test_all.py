@@ -60,6 +60,7 @@ def colours(figure: Figure) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_head_has_one_colour_in_all_figures(complete: Made, drawn: dict[str, Figure]):
     palette = Palette(complete.study)
     expected = {(head, palette.heads[head]) for head in HEADS}

@@ -84,6 +84,7 @@ def test_there_is_a_row_for_each_number(complete: Made):
     assert np.isnan(value("precision", cosine=0.6))
 
 
+@pytest.mark.slow
 def test_a_run_from_before_the_diagnostics_is_reported(small: tuple[Study, Path]):
     study, root = small
     for path in root.glob("runs/*/diagnostics.json"):
@@ -96,6 +97,7 @@ def test_a_run_from_before_the_diagnostics_is_reported(small: tuple[Study, Path]
     assert (root / "tables/conflicts.csv").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_stale_or_failed_run_has_no_numbers(broken: Made):
     frame = broken.rows.diagnostics.set_index("run")
     assert frame.loc["tiny-arcface-full-s0", "status"] == "failed"
@@ -124,6 +126,7 @@ def test_conflicts_are_means_over_seeds(small: tuple[Study, Path]):
     assert "3.57 %" in table.notes[0]
 
 
+@pytest.mark.slow
 def test_conflicts_that_cannot_be_judged_are_not(small: tuple[Study, Path]):
     change(small[1], lambda record: record["conflicts"].update(split_pairs=None))
     table = tables_of(*small)["conflicts"]
@@ -225,6 +228,7 @@ def test_distributions_cover_every_epoch(complete: Made):
     assert median[1] == pytest.approx(90, abs=1.5)
 
 
+@pytest.mark.slow
 def test_a_real_study_with_split_people_has_its_conflicts_in_the_tables(tmp_path: Path):
     study = make_study(
         heads=["normface"], samplers=[{"name": "partial_fc", "rate": 0.5}], seeds=[0],

@@ -35,6 +35,7 @@ def test_each_panel_shows_its_heads_curve_and_the_reference():
     assert "s = 13.1" in panels[1].texts[0].get_text()
 
 
+@pytest.mark.slow
 def test_the_same_heads_give_the_same_bytes(tmp_path):
     for name in ("a.svg", "b.svg"):
         with look():

@@ -84,6 +84,7 @@ def test_planned_throughput_is_that_of_frcore_plan(tmp_path):
     assert labels(figure).count("planned") == 1
 
 
+@pytest.mark.slow
 def test_a_cpu_has_its_memory_planned_and_no_time(tmp_path):
     study, rows = measured(tmp_path, {"backend": "dense"})
     [(identities, values)] = drawn(memory(study, rows), 0, "planned")
@@ -105,6 +106,7 @@ def test_what_the_plan_does_not_know_has_no_line(told, settings, tmp_path):
     assert drawn(throughput(study, rows), 0, "planned") == []
 
 
+@pytest.mark.slow
 def test_published_points_stand_beside_a_gpu_at_their_rate_only(tmp_path):
     gpu = {"gpu_name": "NVIDIA H200", "backend": "triton"}
     figure = throughput(*measured(tmp_path / "gpu", gpu))

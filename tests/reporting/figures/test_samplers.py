@@ -61,6 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, str]:
     return Summary(study, rows, Scores(root, rows)), page
 
 
+@pytest.mark.slow
 def test_the_figure_holds_the_numbers_of_the_table(made: tuple[Summary, str]):
     summary, _ = made
     figure = sampler_curves(summary.study, summary)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frcore.data.prepared.labels import by_name, by_number, whole_numbers
+from frcore.data.labels import by_name, by_number, whole_numbers
 from frcore.errors import UserError
 
 
@@ -25,6 +25,7 @@ def test_numbers_keep_their_order_and_their_meaning(stored):
     assert not found.are_named
 
 
+@pytest.mark.slow
 @given(st.lists(st.text("abcXYZ é", min_size=1, max_size=4), min_size=1, max_size=40))
 def test_names_are_numbered_in_sorted_order(stored):
     found = by_name(pd.Series(stored, dtype="str"), None, where, "set")

@@ -12,8 +12,8 @@ import torch
 from frcore.classifier import Classifier
 from frcore.heads import build_head
 from frcore.samplers import build_sampler
+from frcore.training.class_counts import CenterTouches
 from frcore.training.loop import Trainer
-from frcore.training.touches import CenterTouches
 from frcore.training.train import train
 from tests.training.conftest import run_spec
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.folders.folder import normalised
-from frcore.data.pixels.images import refuse_rows
-from frcore.data.prepared.encoded import EncodedImages
-from frcore.data.prepared.training_set import write_training_in_place
-from frcore.data.source import Contents, index_of
+from frcore.data.contents import Contents, EncodedImages, index_of
+from frcore.data.names import normalised
+from frcore.data.refusal import refuse_rows
 from frcore.errors import UserError
-from frcore.study.data import Image, LabelledImages
+from frcore.study.data import LabelledImages
 
 LONGEST = 1000
 """Characters of an identity's name."""
 
-_NUMBERED = (
+NUMBERED = (
     "identities have numbers and no names, so people of a benchmark who are also trained on are "
     "not noticed"
 )
@@ -151,31 +148,19 @@ def of_texts(
     return by_number(whole_numbers(stored, where), spec.identities, where, prefix)
 
 
-def write_labelled(
-    source: EncodedImages,
-    labels: Labels,
-    spec: LabelledImages,
-    image: Image,
-    out: Path,
-    about: dict[str, Any],
-    workers: int | None,
-    warnings: Sequence[str] = (),
-) -> None:
-    """`write_training_in_place` with the settings that data with labels share."""
-    if not labels.are_named:
-        about = about | {"people": "numbered"}
-        warnings = [*warnings, _NUMBERED]
-    write_training_in_place(
-        source, labels.codes, labels.identities, image, out, about,
-        min_images=spec.min_images, check=spec.check, skip=spec.on_bad_image == "skip",
-        workers=workers, warnings=warnings,
-    )  # fmt: skip
+def labelled(
+    images: EncodedImages, labels: Labels, *, warnings: Sequence[str] = (), **more: Any
+) -> Contents:
+    """The contents of a training set that stores a label with each image.
 
-
-def labelled(images: EncodedImages, labels: Labels, **more: Any) -> Contents:
-    """The contents of a training set of images with labels; `more` are entries of `Contents`."""
+    Args:
+        images: N of them.
+        labels: of each.
+        warnings: of the source.
+        more: fields of `Contents`.
+    """
     if not labels.are_named:
-        more["about"] = {"people": "numbered"}
-        more["warnings"] = [*more.get("warnings", []), _NUMBERED]
+        more["about"] = {"people": "numbered", **more.get("about", {})}
+        warnings = [*warnings, NUMBERED]
     index = index_of(images.names, labels.codes, labels.identities)
-    return Contents("train", images, index, **more)
+    return Contents("train", images, index, warnings=list(warnings), **more)

@@ -1,21 +1,50 @@
-"""How often each class centre was pulled towards its own rows, and how often only pushed away."""
+"""What is counted per class over a training; nothing is read back from the device meanwhile.
+
+The counts are buffers, so a checkpoint holds them as the state of any module.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frcore.loss import LossOutput
 from frcore.loss.base import LossBackend
 from frcore.loss.inputs import ExtraRows
 
-NAMES = ("positive_C", "queue_C", "passive_C")
+
+class ClassAngles(nn.Module):
+    """The mean angle between each class's embeddings and its centre, over an epoch.
+
+    Args:
+        num_classes: C.
+        device: where the cosines will be.
+    """
+
+    sum_C: Tensor
+    rows_C: Tensor
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        super().__init__()
+        sums = torch.zeros(num_classes, dtype=torch.float64, device=device)
+        self.register_buffer("sum_C", sums)
+        self.register_buffer("rows_C", torch.zeros_like(sums, dtype=torch.int64))
+
+    def add(self, target_cosine_N: Tensor, label_N: Tensor) -> None:
+        """Take in one batch: cos θ of each row to its own centre."""
+        angle_N = target_cosine_N.detach().double().clamp(-1, 1).arccos().rad2deg()
+        self.sum_C.index_add_(0, label_N, angle_N)
+        _count(self.rows_C, label_N)
+
+    def mean(self) -> Tensor:
+        """Degrees, float64 (C,) on the CPU; NaN where a class had no row."""
+        return (self.sum_C / self.rows_C).cpu()
 
 
-class CenterTouches:
-    """Counts per class over the training forwards of a run; nothing is read back from the device.
+class CenterTouches(nn.Module):
+    """How often each class centre was pulled towards its own rows, and how often only pushed away.
 
     "Passive" is what An et al. 2021 (arXiv 2010.05222) call the passive update of a tail class's
     centre: a step pushes it away from other people's embeddings and nothing pulls it.
@@ -31,11 +60,15 @@ class CenterTouches:
             was of it.
     """
 
-    def __init__(self, num_classes: int, device: torch.device) -> None:
-        def zeros() -> Tensor:
-            return torch.zeros(num_classes, dtype=torch.int64, device=device)
+    positive_C: Tensor
+    queue_C: Tensor
+    passive_C: Tensor
 
-        self.positive_C, self.queue_C, self.passive_C = zeros(), zeros(), zeros()
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        super().__init__()
+        for name in ("positive_C", "queue_C", "passive_C"):
+            zeros = torch.zeros(num_classes, dtype=torch.int64, device=device)
+            self.register_buffer(name, zeros)
 
     def around(self, backend: LossBackend) -> LossBackend:
         """`backend` with each of its calls counted.
@@ -65,15 +98,6 @@ class CenterTouches:
             self.passive_C[active] += 1
         # A class that has rows is put back. One that occurs twice writes the same value twice.
         self.passive_C[label_M] = before_M
-
-    def state(self) -> dict[str, Tensor]:
-        """What `load` needs to go on counting."""
-        return {name: getattr(self, name) for name in NAMES}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from `state`."""
-        for name in NAMES:
-            getattr(self, name).copy_(state[name])
 
 
 def _count(count_C: Tensor, label_N: Tensor) -> None:

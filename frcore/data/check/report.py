@@ -1,0 +1,147 @@
+"""What was found in a file or folder, and how it is printed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+
+from frcore.data.contents import EncodedImages
+from frcore.data.pixels.decoding import BadImageError, decode_rgb
+from frcore.data.progress import progress_bar
+from frcore.files import sha256_of_file
+
+SHOWN = 10
+"""Problems that are named; the others are counted."""
+
+_PART = 1024
+
+
+@dataclass
+class Report:
+    """What was found in `path`."""
+
+    path: Path
+    what: str
+    counts: dict[str, int] = field(default_factory=dict)
+    study: str = ""
+    """The lines of a study that use it."""
+    sha256: str = ""
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """The first ten."""
+    wrong: int = 0
+    """How many problems there are."""
+
+    def add(self, problems: Iterable[object]) -> None:
+        """Add problems, which name file and record."""
+        for problem in problems:
+            self.wrong += 1
+            if len(self.problems) < SHOWN:
+                self.problems.append(str(problem))
+
+    def file_hash(self, path: Path) -> None:
+        """Take the sha256 of one file, as `sha256sum` gives it."""
+        self.sha256 = sha256_of_file(path)
+
+    def images(self, source: EncodedImages, who: NDArray[np.str_] | None = None) -> None:
+        """Read and decode every image of `source`, with a progress bar.
+
+        Without a hash so far, that over the names and contents of all is taken.
+
+        Args:
+            source: the images; those that cannot be used become problems.
+            who: the identity of each (N,): a picture of several of them is noted.
+        """
+        names, total = source.names.to_numpy(str), len(source)
+        digests, over_all = np.zeros(total, np.uint64), hashlib.sha256()
+        sizes: Counter[tuple[int, ...]] = Counter()
+
+        def one(row: int) -> tuple[bytes, str, tuple[int, ...]]:
+            content = b""
+            try:
+                encoded = source.encoded(row)
+                content = hashlib.sha256(encoded).digest()
+                return content, "", decode_rgb(encoded).shape[1::-1]
+            except BadImageError as error:
+                return content, f"{self.path}: {names[row]}: {error}", ()
+
+        with progress_bar() as progress, ThreadPoolExecutor() as pool:
+            task = progress.add_task(f"images of {self.path.name}", total=total)
+            for start in range(0, total, _PART):
+                rows = range(start, min(start + _PART, total))
+                for row, (content, problem, size) in zip(rows, pool.map(one, rows), strict=True):
+                    self.add([problem] if problem else [])
+                    sizes[size] += 1
+                    digests[row] = int.from_bytes(content[:8], "little")
+                    over_all.update(str(names[row]).encode() + b"\0" + content)
+                progress.advance(task, len(rows))
+        self.sha256 = self.sha256 or over_all.hexdigest()
+        self.counts["images"] = total
+        self._note_sizes(sizes)
+        if who is not None:
+            self._note_shared(digests, who, names)
+
+    def _note_sizes(self, sizes: Counter[tuple[int, ...]]) -> None:
+        del sizes[()]
+        if not sizes:
+            return
+        (width, height), count = sizes.most_common(1)[0]
+        others = sizes.total() - count
+        rest = f", {others:,} have other sizes" if others else ""
+        self.notes.append(f"images are {width}×{height} pixels{rest}")
+        odd = sum(number for (width, height), number in sizes.items() if width != height)
+        if odd:
+            self.notes.append(
+                f"{odd:,} images are not square: a study needs `image: {{crop: ...}}`"
+            )
+
+    def _note_shared(
+        self, digests: NDArray[np.uint64], who: NDArray[np.str_], names: NDArray[np.str_]
+    ) -> None:
+        """Where one picture is of several people, at least one label is wrong."""
+        order = np.argsort(digests, kind="stable")
+        same = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] > 0)
+        differs = np.flatnonzero(same & (who[order][1:] != who[order][:-1]))
+        if len(differs):
+            first, second = names[order[differs[0]]], names[order[differs[0] + 1]]
+            self.notes.append(
+                f"{len(differs)} pictures are under two identities, byte for byte; the first is "
+                f"{first} and {second}: one of them has a wrong label"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**vars(self), "path": str(self.path), "ok": not self.wrong}
+
+    def print(self, console: Console) -> None:
+        """For people."""
+        lines = [f"[bold]{escape(str(self.path))}[/]: {escape(self.what)}"]
+        if self.counts:
+            lines.append(
+                "  " + ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+            )
+        lines += [f"  sha256 {self.sha256}"] if self.sha256 else []
+        lines += [f"  note: {escape(note)}" for note in self.notes]
+        lines += [f"  [bold red]problem:[/] {escape(problem)}" for problem in self.problems]
+        if self.wrong > len(self.problems):
+            lines.append(f"  … and {self.wrong - len(self.problems):,} problems more")
+        if self.study:
+            lines += [
+                "  in a study:",
+                *(f"    {escape(one)}" for one in self.study.splitlines()),
+                "",
+            ]
+        lines.append(
+            f"  [bold red]{self.wrong:,} problems[/]" if self.wrong else "  [green]whole[/]"
+        )
+        console.print("\n".join(lines))

@@ -1,0 +1,241 @@
+"""What a source holds, and the images that it leaves in place.
+
+Images that stay in place are `EncodedImages`: opened by the source for preparation, and again for
+training from what they said of themselves: settings that are JSON, and a table with one row per
+image. Both are in the prepared folder, so nothing is searched or parsed twice.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frcore.components.catalogue import at_place
+from frcore.data.names import normalised
+from frcore.data.pixels.decoding import Encoded
+from frcore.data.pixels.images import read_file
+from frcore.errors import UserError, unknown_name
+from frcore.records.manifest import Protocol
+
+KINDS = {
+    "files": "frcore.data.contents:EncodedFiles",
+    "insightface_bin": "frcore.data.verification.insightface_bin:BinImages",
+    "recordio": "frcore.data.recordio.dataset:RecordIOImages",
+    "parquet": "frcore.data.shards.parquet:ColumnImages",
+    "tar": "frcore.data.shards.tar:MemberImages",
+}
+"""Kind of encoded images -> the place of its class."""
+
+
+class EncodedImages(ABC):
+    """Encoded image files (JPEG, PNG, ...) of a data set, numbered 0 to N − 1."""
+
+    kind: ClassVar[str]
+    """Its name in `KINDS`."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images, N."""
+
+    @abstractmethod
+    def encoded(self, row: int) -> Encoded:
+        """The content of image `row`, which must not be changed. Safe to call from threads.
+
+        Raises:
+            BadImageError: it cannot be read.
+        """
+
+    @property
+    @abstractmethod
+    def names(self) -> pd.Series:
+        """A name of each image (N,), unique, for messages and `index.parquet`."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """The files that the images are read from; they must not change after preparation."""
+
+    @abstractmethod
+    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
+        """What `opened` needs: settings that are JSON, and a table with one row per image.
+
+        Paths in it are absolute. A table with fewer rows, or in another order, is a valid one.
+        """
+
+    @classmethod
+    @abstractmethod
+    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
+        """The reader of the images in `table`, without searching or scanning anything.
+
+        Raises:
+            UserError: the source is gone, or is not what the settings say.
+        """
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """A reader of the images `rows` only, in that order."""
+        settings, table = self.describe()
+        return type(self).opened(settings, table.iloc[rows].reset_index(drop=True))
+
+
+class EncodedFiles(EncodedImages):
+    """One file per image, below a folder.
+
+    Args:
+        root: the folder.
+        names: path of each file relative to `root`, with `/` on every system.
+
+    Raises:
+        UserError: a name leads out of the folder, or is not UTF-8.
+    """
+
+    kind = "files"
+
+    def __init__(self, root: str | Path, names: Sequence[str] | pd.Series):
+        self.root = Path(root).resolve()
+        try:
+            self._names = pd.Series(names, dtype="str").reset_index(drop=True)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"the file name {error.object!a} below {self.root} is not UTF-8, so no table can "
+                "hold it; rename the file (convmv does it for whole folders)"
+            ) from error
+        outside = self._names[self._names.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]")]
+        if len(outside):
+            raise UserError(
+                f"the image name {outside.iloc[0]!r} leads out of {self.root}; give names below it"
+            )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def encoded(self, row: int) -> bytes:
+        return read_file(self.root / self._names.array[row])
+
+    @property
+    def names(self) -> pd.Series:
+        return self._names
+
+    def files(self) -> list[Path]:
+        return [self.root / name for name in self._names]
+
+    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
+        return {"root": str(self.root)}, pd.DataFrame({"path": self._names})
+
+    @classmethod
+    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
+        return cls(settings["root"], table["path"])
+
+
+class CopiedFiles(EncodedFiles):
+    """Files whose names in tables are composed (NFC), whatever they are on disk; for copying.
+
+    Args:
+        root: the folder.
+        paths: of the files below it.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[Path]):
+        self.root, self._paths = root, paths
+        relative = (path.relative_to(root).as_posix() for path in paths)
+        self._names = pd.Series([normalised(name) for name in relative], dtype="str")
+
+    def encoded(self, row: int) -> bytes:
+        return read_file(self._paths[row])
+
+    def files(self) -> list[Path]:
+        return list(self._paths)
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        return type(self)(self.root, [self._paths[row] for row in rows])
+
+
+def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> EncodedImages:
+    """The reader that once described itself by `settings` and `table`.
+
+    Raises:
+        UserError: no such kind, the settings are not its own, or its source is gone.
+    """
+    if kind not in KINDS:
+        raise unknown_name("kind of encoded images", kind, KINDS)
+    reader: type[EncodedImages] = at_place(KINDS[kind])
+    try:
+        return reader.opened(settings, table)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the source of encoded images ({kind}) cannot be opened again: {error!r}; "
+            "run `frcore prepare` again"
+        ) from error
+
+
+@dataclass
+class Contents:
+    """What a source holds.
+
+    A source with something wrong in it that leaves other images usable says so in `problems`; what
+    makes all of it unusable it raises as a `UserError`.
+    """
+
+    protocol: Protocol
+    images: EncodedImages | None
+    """N of them; None where only names are there (protocol templates), or `draw` makes them."""
+    index: pd.DataFrame
+    """One row per image, see `index_of`. Identities of a training set may still have too few."""
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Those of the protocol (`frcore.data.prepared.tables`): pairs, templates, ..."""
+    landmarks: NDArray[np.float32] | None = None
+    """(N, 5, 2): images are aligned by these, and not cropped."""
+    draw: Callable[[Path, int | None], None] | None = None
+    """Fills the file of pixels, `.npy` of uint8 (N, size, size, 3), with so many processes."""
+    decode: bool = True
+    """Whether every image is decoded once before it is taken for usable."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Entries of the manifest that the source knows better: `people`, `alignment`."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """Files that are not among the images, and why; `on_bad_image: refuse` refuses them."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with lists and labels, one text each; nothing is prepared until it is right."""
+    wrong: str = "entries of the source cannot be used"
+    """What `problems` are."""
+    remedy: str = "Correct the source"
+    """What to do about them."""
+    warnings: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    """What else `frcore prepare --check` counts, such as shards."""
+
+
+def index_of(
+    names: pd.Series | Sequence[str],
+    codes: NDArray[np.int64],
+    identities: pd.Series | Sequence[str],
+    medium: Any = None,
+) -> pd.DataFrame:
+    """The index of N images.
+
+    Args:
+        names: of the images (N,).
+        codes: which of `identities` each shows (N,).
+        identities: their names (C,), unique, in the order of the class centres.
+        medium: the still or video of each image (N,); absent: each is one of its own.
+    """
+    who = pd.Series(identities, dtype="str").iloc[codes].reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "name": pd.Series(names, dtype="str").reset_index(drop=True),
+            "identity": who,
+            "label": codes,
+            "medium": np.arange(len(codes)) if medium is None else medium,
+            "true_identity": who,
+        }
+    )
+
+
+def index_by_name(names: pd.Series, who: Sequence[str]) -> pd.DataFrame:
+    """The index of N images that show `who` (N,), whose classes follow the sorted names."""
+    codes, identities = pd.factorize(pd.Series(who, dtype="str"), sort=True)
+    return index_of(names, codes.astype(np.int64), pd.Series(identities))

@@ -1,0 +1,256 @@
+"""Writing a prepared data set: the contents of a source are validated, numbered and written.
+
+A folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from frcore.data.contents import Contents
+from frcore.data.origin import ORIGIN, Origin
+from frcore.data.pixels.decoding import BadImageError
+from frcore.data.prepared.folder import (
+    IMAGES,
+    MANIFEST,
+    image_content,
+)
+from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.prepared.stored_source import LANDMARKS, SOURCE, STAMPS, TABLE, write_source
+from frcore.data.prepared.tables import (
+    COLUMNS,
+    OPTIONAL,
+    TABLES,
+    Images,
+    content_sha256,
+    one_sided,
+    typed,
+)
+from frcore.data.refusal import refuse, refuse_rows
+from frcore.errors import UserError, check_classes
+from frcore.files import FolderKind, atomic_directory, write_json
+from frcore.machine.faults import reserve
+from frcore.records.manifest import Manifest, Skipped, Storage
+from frcore.study.data import Image
+
+PREPARED = FolderKind(
+    "a prepared data set",
+    "index.parquet",  # not the manifest: Snakemake deletes that before it prepares again
+    (IMAGES, MANIFEST, SOURCE, TABLE, STAMPS, LANDMARKS, ORIGIN,
+     *(f"{name}.parquet" for name in COLUMNS)),
+)  # fmt: skip
+
+
+def write(
+    out: str | Path,
+    contents: Contents,
+    image: Image,
+    *,
+    place: Path | None = None,
+    in_place: bool = False,
+    min_images: int = 1,
+    skip: bool = False,
+    decode: bool = True,
+    workers: int | None = None,
+    origin: Origin | None = None,
+    **about: Any,
+) -> None:
+    """Write the prepared data set of `contents` to the folder `out`.
+
+    Args:
+        out: the folder; an older prepared data set is replaced, and nothing else.
+        contents: of a source. Labels of a training set are numbered again without gaps.
+        image: size and crop.
+        place: where the images come from, for messages.
+        in_place: leave the images where they are, instead of copying their pixels.
+        min_images: identities of a training set with fewer images are left out.
+        skip: leave damaged images out and record them, instead of refusing.
+        decode: every image that stays in place once now; a damaged one else stops training.
+        workers: that decode or draw; all cores when absent. They never change the result.
+        origin: of the data where they come from files.
+        about: `kind`, `spec`, `spec_hash`, `alignment` and `synthetic` of the manifest.
+
+    Raises:
+        UserError: the contents are not in order, or too few images are left.
+    """
+    refuse(contents.wrong, contents.problems, contents.remedy)
+    rows = enough(contents, np.arange(len(contents.index)), min_images, place)
+    warnings = [*contents.warnings, *_about_image(contents, image)]
+    skipped = [Skipped(file=file, reason=reason) for file, reason in contents.skipped]
+    if in_place and contents.decode and not decode:
+        warnings.append("images were not decoded when they were prepared (check: none)")
+    with atomic_directory(out, PREPARED) as folder:
+        images, bad = _stored(folder, contents, rows, image, in_place, decode, workers)
+        if bad:
+            found = contents.index["name"].iloc[rows[list(bad)]]
+            named = list(zip(found, bad.values(), strict=True))
+            if not skip:
+                refuse_rows(
+                    "images cannot be used", range(len(named)),
+                    lambda at: ": ".join(named[at]),
+                    f"Repair or replace them in {place}, or check `image.crop` and `size`; some "
+                    "training sets can also be told on_bad_image: skip",
+                )  # fmt: skip
+            skipped += [Skipped(file=file, reason=reason) for file, reason in named]
+            good = np.delete(rows, list(bad))
+            kept = enough(contents, good, min_images, place)
+            images = _keep(folder, images, np.flatnonzero(np.isin(rows, kept)))
+            rows = kept
+        index, few = _numbered(contents, rows)
+        if few:
+            warnings.append(f"{few} identities with fewer than {min_images} images were left out")
+        if skipped:
+            warnings.append(f"{len(skipped)} bad images were skipped; see `skipped`")
+        tables = _write_tables(folder, contents, index)
+        for name in ("pairs", "template_pairs"):
+            warnings += one_sided(tables[name]) if name in tables else []
+        if isinstance(images, InPlaceImages):
+            write_source(folder, images, origin)
+        try:
+            content = content_sha256(image_content(images), tables)
+        except BadImageError as problem:
+            raise UserError(f"an image cannot be read: {problem}; repair the source") from problem
+        if origin is not None:
+            origin.refuse_changed()
+            write_json(folder / ORIGIN, origin.as_record())
+        manifest = Manifest(
+            protocol=contents.protocol,
+            storage=_storage(images),
+            tables=tuple(tables)[1:],
+            images=len(index),
+            identities=int(index["identity"].nunique()),
+            image_size=image.size,
+            label_range=(int(index["label"].min()), int(index["label"].max())),
+            content_sha256=content,
+            skipped=tuple(skipped),
+            warnings=tuple(warnings),
+            **{**about, **contents.about},
+        )
+        # The manifest last: nothing but the content changes it.
+        manifest.write(folder / MANIFEST)
+
+
+def _about_image(contents: Contents, image: Image) -> list[str]:
+    """What of the study's `image` the source does not follow."""
+    said, alignment = [], contents.about.get("alignment")
+    if alignment not in (None, image.alignment):
+        said.append(f"image.alignment is '{image.alignment}', but these faces are aligned by their "
+                    f"landmarks ({alignment})")  # fmt: skip
+    if image.crop is not None and (alignment or contents.draw):
+        said.append("image.crop has no meaning for faces that are drawn or aligned here; not "
+                    "applied")  # fmt: skip
+    return said
+
+
+def in_place_images(
+    contents: Contents, rows: NDArray[np.int64], image: Image, workers: int | None = None
+) -> InPlaceImages:
+    """The images `rows` of contents that have images, decoded where they lie."""
+    source, landmarks = contents.images, contents.landmarks
+    assert source is not None, "asked for where there are images"
+    if len(rows) < len(source):
+        source = source.take(rows)
+        landmarks = None if landmarks is None else landmarks[rows]
+    return InPlaceImages(source, image, landmarks=landmarks, threads=workers)
+
+
+def _stored(
+    folder: Path,
+    contents: Contents,
+    rows: NDArray[np.int64],
+    image: Image,
+    in_place: bool,
+    decode: bool,
+    workers: int | None,
+) -> tuple[Images | InPlaceImages | None, dict[int, str]]:
+    """The images as they are kept, and why some of these rows cannot be used."""
+    if contents.draw is None and contents.images is None:
+        return None, {}
+    if contents.draw is None:
+        source = in_place_images(contents, rows, image, workers)
+        if in_place:
+            return source, source.problems() if contents.decode and decode else {}
+    pixels = _new_images(folder / IMAGES, (len(rows), image.size, image.size, 3))
+    if contents.draw is not None:
+        contents.draw(folder / IMAGES, workers)
+        return pixels, {}
+    return pixels, source.problems(pixels)
+
+
+def _new_images(path: Path, shape: tuple[int, ...]) -> Images:
+    """A memory map of a new `.npy` file with all its room on the disk."""
+    images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    reserve(path, path.stat().st_size)
+    return images
+
+
+def _keep(
+    folder: Path, images: Images | InPlaceImages | None, rows: NDArray[np.int64]
+) -> Images | InPlaceImages | None:
+    """Those of the stored images that are left."""
+    if isinstance(images, InPlaceImages):
+        return InPlaceImages(images.source.take(rows), images.image, threads=images.threads)
+    if images is None or len(rows) == len(images):
+        return images
+    target = _new_images(folder / "kept.npy", (len(rows), *images.shape[1:]))
+    for start in range(0, len(rows), 1024):
+        target[start : start + 1024] = images[rows[start : start + 1024]]
+    (folder / "kept.npy").replace(folder / IMAGES)
+    return target
+
+
+def _storage(images: Images | InPlaceImages | None) -> Storage:
+    if images is None:
+        return "absent"
+    return "in_place" if isinstance(images, InPlaceImages) else "copied"
+
+
+def enough(
+    contents: Contents, rows: NDArray[np.int64], min_images: int, place: Path | None
+) -> NDArray[np.int64]:
+    """Those of `rows` whose identity has `min_images` of them.
+
+    Raises:
+        UserError: none is left, or of a training set but one identity.
+    """
+    labels = contents.index["label"].to_numpy(np.int64)
+    if min_images > 1 and len(rows):
+        counts = np.bincount(labels[rows])
+        rows = rows[counts[labels[rows]] >= min_images]
+    if not len(rows):
+        raise UserError(
+            f"{place}: no identity of {len(np.unique(labels))} has {min_images} usable images; "
+            "lower `min_images`, or check the source"
+        )
+    if contents.protocol == "train":
+        check_classes(len(np.unique(labels[rows])), f"{place}: a training set")
+    return rows
+
+
+def _numbered(contents: Contents, rows: NDArray[np.int64]) -> tuple[pd.DataFrame, int]:
+    """The index of `rows`, labels without gaps; and how many identities have none of them."""
+    index = contents.index
+    if contents.protocol != "train":
+        return index, 0
+    before = index["label"].nunique()
+    if len(rows) < len(index):
+        index = index.iloc[rows].reset_index(drop=True)
+        index["medium"] = pd.factorize(index["medium"])[0]
+    kept, labels = np.unique(index["label"], return_inverse=True)
+    return index.assign(label=labels), before - len(kept)
+
+
+def _write_tables(folder: Path, contents: Contents, index: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    given = contents.tables | {"index": index}
+    optional = [name for name in OPTIONAL.get(contents.protocol, ()) if name in given]
+    names = ("index", *TABLES[contents.protocol], *optional)
+    tables = {name: typed(name, given[name], narrow=True) for name in names}
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+    return tables

@@ -1,0 +1,44 @@
+"""Refusing what has many things wrong with it: the first of them are named, all are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SHOWN = 10
+
+
+def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None = None) -> None:
+    """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
+
+    Args:
+        what: they are, such as "images cannot be used".
+        problems: one text each.
+        remedy: what the user can do.
+        total: how many there are, where `problems` are only the first of them.
+
+    >>> refuse("images cannot be used", [], "repair them")
+    """
+    if not problems:
+        return
+    count = len(problems) if total is None else total
+    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+    more = count - min(len(problems), _SHOWN)
+    rest = f"\n  … and {more} more" if more > 0 else ""
+    raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
+
+
+def refuse_rows(
+    what: str,
+    rows: Sequence[int] | NDArray[np.int64],
+    problem: Callable[[int], str],
+    remedy: str,
+) -> None:
+    """As `refuse`, where only the first ten of perhaps millions of problems are put into words."""
+    refuse(what, [problem(int(row)) for row in rows[:_SHOWN]], remedy, total=len(rows))
