@@ -47,6 +47,7 @@ def test_equals_the_best_of_all_thresholds(genuine, impostor, far):
     assert point.far == point.false_accepts / len(impostor)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, far=fars)
 def test_a_growing_transform_of_the_scores_changes_nothing_but_the_threshold(

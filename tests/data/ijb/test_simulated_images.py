@@ -41,6 +41,7 @@ def shots(difficulty, count=12):
     return Shots(0, SPLIT, difficulty, number, number, number, np.zeros(count, bool))
 
 
+@pytest.mark.slow
 def test_aligning_a_loose_crop_gives_the_aligned_picture():
     """The two are drawn apart: all they share is where the landmarks should come to lie."""
     plain = shots(0.0)
