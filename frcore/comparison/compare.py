@@ -48,7 +48,7 @@ def compare(spec: ComparisonSpec, root: Path) -> Comparison:
     """
     rows = collect(spec.study, root)
     # Other heads of the same folder belong to the study, which is not what is reported here.
-    rows = replace(rows, files=replace(rows.files, strays=()))
+    rows = replace(rows, found=replace(rows.found, strays=()))
     if rows.usable("evaluation").empty:
         sides = ("candidate", "baseline", "against")
         wanted = " ".join(f"{s}={label}" for s in sides if (label := getattr(spec, s)) is not None)

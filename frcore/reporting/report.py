@@ -80,7 +80,7 @@ def _refuse_other_root(root: Path) -> None:
 
 
 def _tables(summary: Summary, root: Path) -> dict[str, Table]:
-    tables = all_tables(summary)
+    tables = all_tables(summary, root)
     for table in tables.values():
         write_table(table, root)
     return tables

@@ -44,15 +44,20 @@ class Rows:
         training: one row per run.
         measurement: one row per head × sampler × number of identities.
         diagnostics: one row per run × number about its class centres.
-        files: what was read; nothing where rows were kept.
+        found: what was read; nothing where rows were kept.
     """
 
     evaluation: pd.DataFrame
     training: pd.DataFrame
     measurement: pd.DataFrame
     diagnostics: pd.DataFrame
-    files: StudyFiles = field(default_factory=StudyFiles, repr=False)
+    found: StudyFiles = field(default_factory=StudyFiles, repr=False)
     _usable: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def strays(self) -> tuple[str, ...]:
+        """Runs and measurements on disk that are not part of the study, and not used."""
+        return self.found.strays
 
     def usable(self, name: str) -> pd.DataFrame:
         """The rows of table `name` that hold results; one table for all who ask, not to change."""
@@ -71,7 +76,7 @@ def collect(study: Study, root: str | Path) -> Rows:
         training=_training(files, names),
         measurement=_measurement(study, files),
         diagnostics=diagnostics_rows(files, names),
-        files=files,
+        found=files,
     )
 
 

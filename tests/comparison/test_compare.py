@@ -156,9 +156,9 @@ def test_kept_rows_find_what_became_worse(tree, monkeypatch, capsys, tmp_path):
 @pytest.mark.slow
 def test_the_studys_report_is_not_disturbed(tree):
     study = tree.study.model_copy(update={"heads": tree.study.heads[:2]})
-    assert collect(study, tree.root).files.strays, "a run that nobody asked for is told"
+    assert collect(study, tree.root).strays, "a run that nobody asked for is told"
     compare(spec_of(tree.study, candidate="cosface", baseline="arcface"), tree.root)
-    assert not collect(study, tree.root).files.strays, "those of a comparison are its own"
+    assert not collect(study, tree.root).strays, "those of a comparison are its own"
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "{", '{"spec_hash": "x"}'])

@@ -15,7 +15,7 @@ def test_one_row_per_number_run_and_measured_point(complete: Made):
     rows = complete.rows
     # 8 runs × (1 accuracy + 3 FARs); 8 runs; 4 measurements × 3 numbers of identities.
     assert (len(rows.evaluation), len(rows.training), len(rows.measurement)) == (32, 8, 12)
-    assert not rows.files.strays
+    assert not rows.strays
 
 
 def test_numbers_are_those_of_the_files(complete: Made):
@@ -77,7 +77,7 @@ def test_missing_parts_are_rows_with_a_reason(broken: Made):
     assert unreadable["status"] == "unreadable"
     failed = evaluation.loc[[("tiny-arcface-full-s0", "pairs")]].iloc[0]
     assert (failed["status"], pd.isna(failed["value"])) == ("failed", True)
-    assert broken.rows.files.strays == ("runs/tiny-old-full-s0",)
+    assert broken.rows.strays == ("runs/tiny-old-full-s0",)
 
 
 def test_memory_that_ran_out_is_a_row(broken: Made):

@@ -47,8 +47,8 @@ def figure_jobs(
     fewer, fewer_note = selection(summary, all_methods=True)
     notes = dict.fromkeys(outputs.FIGURES, note) | dict.fromkeys(EVERY_METHOD, fewer_note)
     few = some.study
-    curves = plot_training.read_curves(few, rows)
-    center_pairs = classes.read_center_pairs(few, rows)
+    curves = plot_training.read_curves(few, root, rows)
+    center_pairs = classes.read_center_pairs(few, root, rows)
     rates = {name: curves for name, curves in rates.items() if curves}
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: cost.accuracy_cost(study, rows, fewer),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.reporting.figures.angles import method_grid
 from frcore.reporting.figures.canvas import (
     Message,
@@ -25,6 +27,7 @@ from frcore.reporting.figures.canvas import (
 )
 from frcore.reporting.figures.palette import INK, Palette
 from frcore.reporting.figures.ticks import plain_ticks
+from frcore.results.reading import read
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -104,11 +107,16 @@ class CenterPairs:
     same: NDArray[np.int64] | None
 
 
-def read_center_pairs(study: Study, rows: Rows) -> Mapping[tuple[str, str], CenterPairs]:
+def read_center_pairs(
+    study: Study, root: Path, rows: Rows
+) -> Mapping[tuple[str, str], CenterPairs]:
     """(head, sampler) -> its histograms, of the runs whose diagnostics count."""
     found: dict[tuple[str, str], CenterPairs] = {}
+    counted = set(rows.usable("diagnostics")["run"])
     for name, spec in expansion.runs(study).items():
-        record = rows.files.diagnostics[name].usable
+        if name not in counted:
+            continue
+        record = read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord).record
         histogram = record and record.conflicts and record.conflicts.histogram
         if not histogram:
             continue

@@ -24,7 +24,7 @@ from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import SECTIONS, shown
 from frcore.reporting.tables.table import Table
-from frcore.results.reading import Finding
+from frcore.results.reading import read
 from frcore.results.summary import Summary
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -76,7 +76,7 @@ def write_page(
         "figures": {name: Markup(inline(svg, name, captions.FIGURES[name][0]))
                     for name, svg in svgs.items()},
         "samples": samples(study, root),
-        "facts": _facts(study, summary.rows.files.data),
+        "facts": _facts(study, root),
         "environment": _environment(rows, "Training data" if study.trains else "Benchmarks"),
         "commit": _commit(rows),
         "yaml": study_to_yaml(study),
@@ -104,11 +104,11 @@ def _absent(study: Study, absent: Mapping[tuple[str, str], str]) -> Facts:
     return found
 
 
-def _facts(study: Study, data: Mapping[str, Finding[Manifest]]) -> Facts:
+def _facts(study: Study, root: Path) -> Facts:
     """What was trained on what: lines of the protocol section."""
     facts = [
         ("Study", f"{study.name}, spec {sha256_of_json(study.model_dump(mode='json'))[:12]}"),
-        *((f"Benchmark {name}", _data_fact(data[name], spec.hash))
+        *((f"Benchmark {name}", _data_fact(root / "data" / name, spec.hash))
           for name, spec in expansion.benchmarks(study).items()),
     ]  # fmt: skip
     for model in study.models:
@@ -123,7 +123,7 @@ def _facts(study: Study, data: Mapping[str, Finding[Manifest]]) -> Facts:
     schedule = training.schedule
     return [
         *facts,
-        ("Training data", _data_fact(data["train"], expansion.train_data(study).hash)),
+        ("Training data", _data_fact(root / "data" / "train", expansion.train_data(study).hash)),
         ("Backbones", ", ".join(map(described, study.backbones))),
         ("Heads", ", ".join(map(described, study.heads))),
         ("Samplers", ", ".join(map(described, study.samplers))),
@@ -135,7 +135,8 @@ def _facts(study: Study, data: Mapping[str, Finding[Manifest]]) -> Facts:
     ]  # fmt: skip
 
 
-def _data_fact(found: Finding[Manifest], spec_hash: str) -> str:
+def _data_fact(folder: Path, spec_hash: str) -> str:
+    found = read(folder / "manifest.json", Manifest)
     if not (manifest := found.usable):
         return "not prepared" if found.status == "not run" else found.reason
     text = (

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from frcore.records.evaluation import EvaluationRecord
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
 from frcore.reporting.tables.table import Column as TableColumn
-from frcore.results.frames import Row
+from frcore.results.reading import read
+from frcore.results.records import Record
 from frcore.results.rows import NONE
 from frcore.results.summary import Column, Difference, Method, Number, Summary
 from frcore.study.config import Study
@@ -88,7 +91,7 @@ def number_columns(
     return [(Heading(f"{one.text} [%]", one.benchmark), of(one)) for one in columns]
 
 
-def accuracy_table(summary: Summary) -> Table:
+def accuracy_table(summary: Summary, root: Path) -> Table:
     """Methods down, benchmark metrics across: percent with its interval, the best marked."""
     shown = [column for column in summary.columns if summary.has_numbers(column)]
     notes = [
@@ -96,7 +99,7 @@ def accuracy_table(summary: Summary) -> Table:
         SPREAD,
         *unresolved(summary),
         *unmarked(summary, summary.columns),
-        *protocol_notes(summary),
+        *protocol_notes(summary, root),
     ]
     return Table.of(
         "accuracy", "Accuracy with 95 % intervals",
@@ -118,9 +121,9 @@ def _number_cell(summary: Summary, method: Method, column: Column, brief: bool) 
     return Cell(percent(number.value), detail.strip(), summary.marked(method, column))
 
 
-def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Row:
+def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Record:
     """A method's numbers in `columns`, for machines."""
-    record: Row = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
+    record: Record = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
     for column in columns:
         number = summary.cell(method, column)
         own = {name: getattr(number, name) for name in FOR_MACHINES}
@@ -186,13 +189,14 @@ def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
     return notes
 
 
-def protocol_notes(summary: Summary) -> list[str]:
+def protocol_notes(summary: Summary, root: Path) -> list[str]:
     """What the evaluations say about their protocol, benchmark by benchmark."""
     usable = summary.rows.usable("evaluation")
     notes: dict[str, dict[str, None]] = {}
     for benchmark in summary.study.benchmarks:
         for run in usable[usable["benchmark"] == benchmark]["run"].unique():
-            record = summary.rows.files.evaluations[str(run), benchmark].record
+            file = root / "evaluation" / str(run) / f"{benchmark}.json"
+            record = read(file, EvaluationRecord).record
             for note in record.notes if record else ():
                 # The report's intervals also cover the seeds, and have a note of their own.
                 if not note.startswith("Intervals:"):
@@ -250,7 +254,7 @@ def _difference_cell(difference: Difference) -> Cell:
     return Cell(percent(estimate.value), interval_text(estimate))
 
 
-def _difference_record(column: Column, difference: Difference, number: Number) -> Row:
+def _difference_record(column: Column, difference: Difference, number: Number) -> Record:
     estimate = difference.estimate
     found = {"best_minus_this": estimate.value, "low": estimate.low, "high": estimate.high,
              "level": estimate.level} if estimate else {}  # fmt: skip

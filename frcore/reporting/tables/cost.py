@@ -9,7 +9,7 @@ import pandas as pd
 from frcore.reporting.tables.accuracy import unique
 from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_column
 from frcore.results.cost import conditions, is_disturbed, optional_columns, out_of_memory
-from frcore.results.frames import Row
+from frcore.results.records import Record
 from frcore.results.rows import NONE, Rows
 from frcore.study.config import Study
 
@@ -126,7 +126,7 @@ def missing_table(rows: Rows) -> Table:
         *_missing(rows.measurement, "measurement", ["measurement", "identities"]),
         *({"what": "not part of the study", "name": name, "status": "not used",
            "reason": "lies in the results folder but is not in the study"}
-          for name in rows.files.strays),
+          for name in rows.strays),
     ]  # fmt: skip
     titles = ("what", "name", "status", "reason")
     data = pd.DataFrame(records, columns=list(titles))
@@ -141,7 +141,7 @@ def missing_table(rows: Rows) -> Table:
     return Table("missing", "What failed or is missing", headings, items, notes, data)
 
 
-def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Row]:
+def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Record]:
     absent = frame[frame["status"] != "ok"].drop_duplicates(keys)
     return [
         {"what": what, "name": " · ".join(str(row[key]) for key in keys), "status": row["status"],

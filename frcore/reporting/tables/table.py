@@ -14,7 +14,7 @@ import pandas as pd
 
 from frcore.reporting.tables import escape
 from frcore.results.column import Mark
-from frcore.results.frames import csv_text
+from frcore.results.rows import csv_text
 
 Item = TypeVar("Item")
 

@@ -24,10 +24,10 @@ HEADS = ("arcface", "softmax")
 @pytest.fixture(scope="module")
 def drawn(complete: Made, summary: Summary) -> dict[str, Figure]:
     """The figures of a study that ran as a whole, laid out."""
-    study, rows = complete.study, complete.rows
-    curves = plot_training.read_curves(study, rows)
+    study, rows, root = complete.study, complete.rows, complete.root
+    curves = plot_training.read_curves(study, root, rows)
     rates = {name: job() for name, job in curve_jobs(summary).items()}
-    pairs = classes.read_center_pairs(study, rows)
+    pairs = classes.read_center_pairs(study, root, rows)
     with look():
         figures = {
             "accuracy_cost": plot_cost.accuracy_cost(study, rows, summary),
