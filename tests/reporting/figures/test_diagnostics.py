@@ -19,8 +19,8 @@ from frcore.reporting.figures.canvas import look
 from frcore.reporting.report import report
 from frcore.reporting.tables.all import all_tables
 from frcore.reporting.tables.table import Table
+from frcore.results.reading import ABSENT
 from frcore.results.rows import collect
-from frcore.results.rows_diagnostics import ABSENT
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study import expansion
