@@ -122,9 +122,9 @@ def test_leaving_an_epoch_early_ends_its_thread(data, monkeypatch):
     monkeypatch.setattr(loader, "HELD_IN_MEMORY", 0)
     batches = iter(Batches(data, 2, seed=0).epoch(0))
     next(batches)
-    assert any(thread.name == "batches" for thread in threading.enumerate())
+    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
     batches.close()
-    assert not any(thread.name == "batches" for thread in threading.enumerate())
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
 def test_an_error_while_reading_ahead_reaches_the_user(data, monkeypatch):

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.contents import Contents, Protocol
+from frcore.data.contents import Contents
 from frcore.data.source import Source
 from frcore.data.synthetic import pairing
 from frcore.data.synthetic.faces.streams import stream
 from frcore.data.synthetic.rendering import Shots, render_all
 from frcore.errors import UserError
+from frcore.records.manifest import Protocol
 from frcore.study.data import SyntheticFaces, SyntheticPairs, SyntheticTemplates
 
 VIDEO_FRAMES = 4

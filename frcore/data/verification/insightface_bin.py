@@ -158,9 +158,6 @@ class VerificationBin:
         It has no names. Two images show one person if they are the same file or a genuine pair;
         what is linked so gets one code. People of different codes may still be one. Where links
         contradict an impostor pair (a wrong label), only genuine pairs are linked.
-
-        Raises:
-            BadImageError: an image is not written as bytes.
         """
         images, genuine = self.images, 2 * np.flatnonzero(self.same)
         links = [(row, row + 1) for row in genuine.tolist()]
@@ -169,7 +166,10 @@ class VerificationBin:
         for row, blob in enumerate(self._blobs):
             # A pickle can name one image many times.
             if blob not in hashes:
-                hashes[blob] = sha256(images.encoded(row)).digest()
+                try:
+                    hashes[blob] = sha256(images.encoded(row)).digest()
+                except BadImageError:  # It is named where images are decoded.
+                    hashes[blob] = repr(blob).encode()
             links.append((row, first.setdefault(hashes[blob], row)))
         linked = _components(len(self), links)
         if (linked[::2] == linked[1::2])[~self.same].any():
