@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Callable, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 
 from frcore.reporting.tables.table import Cell, Table
 from frcore.text import one_line
@@ -19,11 +18,14 @@ from frcore.text import one_line
 LINE = 75
 """Digits of \\small Computer Modern (4.6 pt) in a line of the standard classes (345 pt)."""
 
+ROOM = 1.4 * LINE
+"""What may stand beside each other: it is made smaller to fit, by no more than can be read."""
+
 GAP = 2.7
 """Digits that the space between two columns (12 pt) is wide."""
 
 LONG = 40
-"""Lines of a table; longer ones break over pages (longtable)."""
+"""Lines of a page; a longer table goes on in the next `table`."""
 
 PROSE = 30
 """Columns with longer text have a width of their own, in which it breaks."""
@@ -88,174 +90,109 @@ def _letter(letter: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table as a `table`, or as a `longtable` where it is longer than a page.
+    """The table as one `table`, or as several where it is longer than a page.
 
-    Best is bold, statistically tied underlined. Intervals stand below their numbers where there is
-    no room beside them; a table that is still too wide goes on below with its first columns again.
+    Best is bold, statistically tied underlined. Where there is no room beside their numbers,
+    intervals stand below them; what is still too wide goes on below, with the first columns again.
     """
     layout = _Layout(table)
-    long = len(table.rows) * (1 + layout.stacked) * len(layout.panels) > LONG
-    packages = "booktabs,array" + (",longtable" if long else "")
-    source = [
-        f"% {one_line(line)}".encode("ascii", "backslashreplace").decode() for line in table.source
-    ]
-    notes = [rf"\par\noindent {escape(note)}" for note in table.notes]
-    if notes:
-        notes = [r"\par\medskip", r"\begingroup\footnotesize\raggedright", *notes,
-                 r"\par\endgroup"]  # fmt: skip
-    return "\n".join([
-        rf"% \usepackage{{{packages}}} goes into the preamble.",
-        *([] if long else ["% In two columns: table* instead of table, on both its lines."]),
-        *source,
+    count = max(LONG // layout.height, 1)
+    pages = [table.rows[i : i + count] for i in range(0, max(len(table.rows), 1), count)]
+    parts = [layout.tabular(panel, rows) for panel in layout.panels for rows in pages]
+    long = len(table.rows) * layout.height * len(layout.panels) > LONG
+    lines = [
+        r"% \usepackage{booktabs,array,graphicx} goes into the preamble.",
+        "% In two columns: table* instead of table, on both its lines.",
+        *(f"% {one_line(line)}".encode("ascii", "backslashreplace").decode()
+          for line in table.source),
         r"\providecommand{\codepoint}[1]{[U+#1]}",
-        *(_long(table, layout, notes) if long else _floating(table, layout, notes)),
-        "",
-    ])  # fmt: skip
-
-
-def _floating(table: Table, layout: _Layout, notes: Sequence[str]) -> list[str]:
-    lines = [r"\begin{table}", r"\centering", r"\small", *_caption(table), r"\par\medskip"]
-    for place, panel in enumerate(layout.panels):
-        lines += [
-            *([r"\par\bigskip"] if place else []),
-            rf"\begin{{tabular}}{{{layout.kinds(panel)}}}",
-            r"\toprule", *layout.head(panel), r"\midrule",
-            *layout.rows(panel), r"\bottomrule", r"\end{tabular}",
-        ]  # fmt: skip
-    return [*lines, *notes, r"\end{table}"]
-
-
-def _long(table: Table, layout: _Layout, notes: Sequence[str]) -> list[str]:
-    lines = [r"\begingroup", r"\small"]
-    again = rf"\caption[]{{{escape(table.title)} (continued)}}"
-    for place, panel in enumerate(layout.panels):
-        head = [r"\toprule", *layout.head(panel), r"\midrule"]
-        lines += [
-            rf"\begin{{longtable}}{{{layout.kinds(panel)}}}",
-            (again if place else " ".join(_caption(table))) + r"\\", *head, r"\endfirsthead",
-            *head, r"\endhead", r"\bottomrule", r"\endlastfoot",
-            *layout.rows(panel), r"\end{longtable}",
-            *([r"\addtocounter{table}{-1}"] if panel is not layout.panels[-1] else []),
-        ]  # fmt: skip
-    return [*lines, *notes, r"\par", r"\endgroup"]
-
-
-def _caption(table: Table) -> list[str]:
-    return [rf"\caption{{{escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
+        r"\begin{table}", r"\centering", r"\small",
+        rf"\caption{{{escape(table.title)}}}", rf"\label{{tab:{table.name}}}", r"\par\medskip",
+        *parts[0],
+    ]  # fmt: skip
+    again = [
+        r"\end{table}", r"\addtocounter{table}{-1}", r"\begin{table}", r"\centering", r"\small",
+        rf"\caption[]{{{escape(table.title)} (continued)}}",
+    ]  # fmt: skip
+    for part in parts[1:]:
+        lines += [*(again if long else []), r"\par\medskip", *part]
+    if table.notes:
+        notes = [rf"\par\noindent {escape(note)}" for note in table.notes]
+        lines += [r"\par\medskip", r"\begingroup\footnotesize\raggedright", *notes,
+                  r"\par\endgroup"]  # fmt: skip
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
 class _Layout:
     """How a table fits into a line.
 
     Attributes:
-        stacked: whether details stand below their texts, in lines of their own.
+        height: lines of a row.
         panels: indices of the columns of each tabular, one below the other.
     """
 
     def __init__(self, table: Table):
         self._table = table
-        cells = list(zip(*table.rows, strict=True)) or [()] * len(table.headings)
-        self._prose = [any(map(_is_prose, column)) for column in cells]
-        beside = [_width(column, lambda cell: [cell.detail and f"{cell.detail} "], wide=sum)
-                  for column in cells]  # fmt: skip
-        detailed = any(cell.detail for row in table.rows for cell in row)
-        self.stacked = detailed and _total(beside) > LINE and not any(self._prose)
-        widths = [_width(column, _detail_lines, wide=max) for column in cells]
-        widths = widths if self.stacked else beside
+        columns = [[row[i] for row in table.rows] for i in range(len(table.headings))]
+        self._prose = [any(map(_is_prose, cells)) for cells in columns]
+        # Details are in \scriptsize, four letters of it as wide as three of \small.
+        beside = [max((len(c.text) + 0.75 * len(f" {c.detail}".rstrip()) for c in cells), default=1)
+                  for cells in columns]  # fmt: skip
+        stacked = sum(beside) + GAP * len(beside) > LINE and not any(self._prose)
+        self._cell = _stacked if stacked else _beside
+        self.height = max((len(_lines(cell)) for row in table.rows for cell in row if stacked),
+                          default=1)  # fmt: skip
+        below = [max((len(line) * (1 if line is cell.text else 0.75)
+                      for cell in cells for line in _lines(cell)), default=1)
+                 for cells in columns]  # fmt: skip
+        widths = below if stacked else beside
         self._titles = [_broken(h.text, w) for h, w in zip(table.headings, widths, strict=True)]
-        self._widths = [
-            max(width, *map(len, title)) for width, title in zip(widths, self._titles, strict=True)
-        ]
-        self._broken = [False] * len(cells)
-        if _total(self._widths) > LINE and not any(self._prose):
-            halves = [_half(column) for column in cells]
-            self._broken = [h < w for h, w in zip(halves, self._widths, strict=True)]
-            self._widths = list(map(min, halves, self._widths))
+        self._widths = [GAP + max(width, *map(len, title))
+                        for width, title in zip(widths, self._titles, strict=True)]  # fmt: skip
         self.panels = self._split()
 
     def _split(self) -> list[list[int]]:
-        """All columns in one panel if they fit; else the first ones in each, and some others."""
+        """All columns if they fit; else the first ones in each panel, and some others."""
         every = list(range(len(self._widths)))
-        if any(self._prose) or _total(self._widths) <= LINE:
+        if sum(self._widths) <= ROOM or any(self._prose):
             return [every]
         names = ([tuple(cell.text for cell in row[:count]) for row in self._table.rows]
                  for count in every[1:])  # fmt: skip
         fixed = next((n for n, found in enumerate(names, 1) if len({*found}) == len(found)), 1)
         panels: list[list[int]] = [[]]
-        for i in every[fixed:]:
-            panel = [*every[:fixed], *panels[-1], i]
-            if panels[-1] and _total([self._widths[j] for j in panel]) > LINE:
+        for column in every[fixed:]:
+            shown = [*every[:fixed], *panels[-1], column]
+            if panels[-1] and sum(self._widths[i] for i in shown) > ROOM:
                 panels.append([])
-            panels[-1].append(i)
+            panels[-1].append(column)
         return [[*every[:fixed], *panel] for panel in panels]
 
-    def kinds(self, panel: Sequence[int]) -> str:
-        """The column types of a tabular; columns of prose share what the others leave."""
-        prose = sum(self._prose[i] for i in panel)
-        left = LINE - _total([0.0 if self._prose[i] else self._widths[i] for i in panel])
-        share = max(left / max(prose, 1), 15.0) / LINE
-        kinds = []
-        for i in panel:
-            width = share if self._prose[i] else self._widths[i] / LINE
-            wide = rf">{{\raggedright\arraybackslash}}p{{{width:.2f}\linewidth}}"
-            plain = "r" if self._table.headings[i].numeric else "l"
-            kinds.append(wide if self._prose[i] or self._broken[i] else plain)
-        return rf"@{{}}{''.join(kinds)}@{{}}"
-
-    def head(self, panel: Sequence[int]) -> list[str]:
-        """The headings, with those of groups above them."""
+    def tabular(self, panel: Sequence[int], rows: Sequence[Sequence[Cell]]) -> list[str]:
+        """Some columns of some rows."""
+        headings = [self._table.headings[i] for i in panel]
+        sides = ["r" if heading.numeric else "l" for heading in headings]
+        prose = [self._prose[i] for i in panel]
+        rest = sum(GAP if self._prose[i] else self._widths[i] for i in panel)
+        # Columns of prose share what the others leave.
+        share = max((LINE - rest) / max(sum(prose), 1), 15.0) / LINE
+        wide = rf">{{\raggedright\arraybackslash}}p{{{share:.2f}\linewidth}}"
+        kinds = "".join(wide if long else side for side, long in zip(sides, prose, strict=True))
         groups = []
-        if any(self._table.headings[i].group for i in panel):
-            found = self._table.spans(panel)
-            spans = [rf"\multicolumn{{{last - first + 1}}}{{c}}{{{escape(group)}}}"
-                     for group, first, last in found]  # fmt: skip
-            rules = [rf"\cmidrule(lr){{{first}-{last}}}" for group, first, last in found if group]
-            groups = [" & ".join(spans) + r" \\", "".join(rules)]
-        return [*groups, " & ".join(map(self._title, panel)) + r" \\"]
-
-    def _title(self, column: int) -> str:
-        lines = [_start(escape(line)) for line in self._titles[column]]
-        if len(lines) == 1:
-            return lines[0]
-        # A stack is as high as its letters, and would touch the rule above it.
-        side, stack = "r" if self._table.headings[column].numeric else "l", r"\\".join(lines)
-        return rf"\shortstack[{side}]{{\rule{{0pt}}{{2.4ex}}{stack}}}"
-
-    def rows(self, panel: Sequence[int]) -> list[str]:
-        """The body; a stacked row has several lines that no page break parts."""
-        lines = []
-        for row in self._table.rows:
-            cells = [row[i] for i in panel]
-            if self.stacked:
-                details = zip_longest(*map(_detail_lines, cells), fillvalue="")
-                parts = [list(map(_text, cells)), *([*map(_small, one)] for one in details)]
-            else:
-                parts = [[f"{_text(cell)} {_small(cell.detail)}".rstrip() for cell in cells]]
-            rest = r" \\*" + "\n"
-            lines.append(rest.join(_start(" & ".join(part)) for part in parts) + r" \\")
-            lines[-1] += "[2pt]" if self.stacked else ""
-        return lines
-
-
-def _total(widths: Sequence[float]) -> float:
-    return sum(widths) + GAP * (len(widths) - 1)
-
-
-def _width(
-    cells: Sequence[Cell], details: Callable[[Cell], list[str]], *, wide: Callable[..., float]
-) -> float:
-    """The width of a column, where four letters of a detail are as wide as three of a text."""
-    text = max((len(cell.text) for cell in cells), default=1)
-    detail = max((len(line) for cell in cells for line in details(cell)), default=0)
-    return wide((text, 0.75 * detail))
-
-
-def _half(cells: Sequence[Cell]) -> float:
-    """The width of a column of texts, each in two lines; infinite where they do not break."""
-    longest = max((len(cell.text) for cell in cells), default=0)
-    word = max((len(word) for cell in cells for word in cell.text.split()), default=0)
-    breaks = longest > max(15, word) and not any(cell.detail for cell in cells)
-    return max(word, longest / 2) + 3 if breaks else float("inf")
+        if any(heading.group for heading in headings):
+            spans = self._table.spans(panel)
+            texts = [rf"\multicolumn{{{last - first + 1}}}{{c}}{{{escape(group)}}}"
+                     for group, first, last in spans]  # fmt: skip
+            rules = [rf"\cmidrule(lr){{{first}-{last}}}" for group, first, last in spans if group]
+            groups = [" & ".join(texts) + r" \\", "".join(rules)]
+        titles = [_stack(self._titles[i], side) for i, side in zip(panel, sides, strict=True)]
+        body = [[self._cell(row[i], side) for i, side in zip(panel, sides, strict=True)]
+                for row in rows]  # fmt: skip
+        return [
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
+            r"\toprule", *groups, _row(titles), r"\midrule", *map(_row, body), r"\bottomrule",
+            r"\end{tabular}}",
+        ]  # fmt: skip
 
 
 def _is_prose(cell: Cell) -> bool:
@@ -266,18 +203,27 @@ def _is_prose(cell: Cell) -> bool:
     )
 
 
-def _detail_lines(cell: Cell) -> list[str]:
-    """A detail as it stands below its text: the interval, then where it comes from."""
-    return re.split(r" (?=[±(])", cell.detail) if cell.detail else []
+def _lines(cell: Cell) -> list[str]:
+    """A cell in lines: the text, the interval, then where it comes from."""
+    return [cell.text, *(re.split(r" (?=[±(])", cell.detail) if cell.detail else [])]
 
 
 def _broken(text: str, width: float) -> list[str]:
     """A heading in lines that are hardly wider than what is below it; a unit is not parted."""
-    lines = textwrap.wrap(
-        text.replace(" [", "\u00a0["), int(max(width, 9)), break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
-    return lines or [""]
+    unparted = text.replace(" [", "\u00a0[")
+    return textwrap.wrap(unparted, int(max(width, 9)), break_long_words=False,
+                         break_on_hyphens=False) or [""]  # fmt: skip
+
+
+def _stack(lines: Sequence[str], side: str) -> str:
+    """A heading of several lines."""
+    # A stack is as high as its letters, and would touch the rule above it.
+    stack = r"\\".join(_start(escape(line)) for line in lines)
+    return rf"\shortstack[{side}]{{\rule{{0pt}}{{2.4ex}}{stack}}}" if len(lines) > 1 else stack
+
+
+def _row(cells: Sequence[str]) -> str:
+    return _start(" & ".join(cells)) + r" \\"
 
 
 def _start(text: str) -> str:
@@ -288,9 +234,14 @@ def _start(text: str) -> str:
 _AROUND = {"": "{}", "best": r"\textbf{{{}}}", "tied": r"\underline{{{}}}"}
 
 
-def _text(cell: Cell) -> str:
-    return _AROUND[cell.mark].format(escape(cell.text))
+def _stacked(cell: Cell, side: str) -> str:
+    first, *details = _lines(cell)
+    below = [rf"{{\scriptsize {escape(detail)}}}" for detail in details]
+    lines = r"\\".join([_AROUND[cell.mark].format(escape(first)), *below])
+    # Beside it the other cells of the row stand at the height of the text.
+    return rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}{lines}\end{{tabular}}" if below else lines
 
 
-def _small(text: str) -> str:
-    return rf"{{\scriptsize {escape(text)}}}" if text else ""
+def _beside(cell: Cell, side: str) -> str:
+    detail = rf" {{\scriptsize {escape(cell.detail)}}}" if cell.detail else ""
+    return _AROUND[cell.mark].format(escape(cell.text)) + detail

@@ -71,6 +71,7 @@ def test_names_with_spaces_and_in_decomposed_form(listed):
         (2, "/etc/Ada\t1\t2", "not the name"),
         (2, "C:\\Ada\t1\t2", "not the name"),
         (2, "C:Ada\t1\t2", "not the name"),
+        (2, "..\\Ada\t1\t2", "not the name"),
         (2, "\t1\t2", "not the name"),
         (4, "Ada\t1\t../Bea\t2", "not the name"),
         (2, "A\x00da\t1\t2", "not the name"),

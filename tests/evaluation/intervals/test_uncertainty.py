@@ -248,6 +248,7 @@ def make_many(pairs, people, rng):
     return rng.normal(2.0 * (a == b)).astype(np.float32), a == b, a, b
 
 
+@pytest.mark.slow
 def test_the_interval_of_many_pairs_is_quick(rng):
     given = make_many(1_000_000, 4_000, rng)
     start = time.process_time()
