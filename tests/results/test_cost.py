@@ -7,9 +7,9 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from frcore.reporting.figures.canvas import RING
 from frcore.reporting.figures.cost import accuracy_cost
 from frcore.reporting.figures.identities import memory, throughput
+from frcore.reporting.figures.marks import RING
 from frcore.reporting.page.answer import answer
 from frcore.reporting.tables.cost import cost_table
 from frcore.reporting.tables.overview import overview_table
