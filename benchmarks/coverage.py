@@ -114,7 +114,7 @@ def designs() -> list[Design]:
     """The benchmarks of the quick study, one of LFW's form, and an easy one of few people."""
     quick = SyntheticPairs(kind="synthetic_pairs", identities=120, images=7, pairs=1200)
     sparse = SyntheticPairs(kind="synthetic_pairs", identities=1500, images=3, pairs=3000)
-    all_couples = SyntheticTemplates(
+    every_two = SyntheticTemplates(
         kind="synthetic_templates", identities=100, images=1, impostor_pairs=10_000
     )
     few = SyntheticTemplates(
@@ -122,7 +122,7 @@ def designs() -> list[Design]:
     )
     return [
         Design("pairs", "as in the quick study", _verification_pairs(quick), 7, 0.9),
-        Design("templates", "as in the quick study", _template_pairs(all_couples), 2, 0.8),
+        Design("templates", "as in the quick study", _template_pairs(every_two), 2, 0.8),
         Design(
             "sparse",
             "as LFW: few pairs a person",

@@ -6,9 +6,9 @@ one of (seed, epoch, step). Neither depends on the device, nor on where an epoch
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -166,42 +166,14 @@ class Batches:
         return np.random.default_rng([self.seed, purpose, epoch, step])
 
 
-class _Failure:
-    def __init__(self, error: BaseException):
-        self.error = error
-
-
 def _ahead(items: Iterator[T]) -> Iterator[T]:
     """Yield `items`, made by another thread a few ahead of their use."""
-    ready: queue.Queue[T | _Failure | None] = queue.Queue(_PREFETCHED)
-    stopped = threading.Event()
-
-    def put(item: T | _Failure | None) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(None)
-        except BaseException as error:
-            put(_Failure(error))
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, _Failure):
-                raise item.error
+        waiting = deque(pool.submit(next, items, None) for _ in range(_PREFETCHED))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
             yield item
     finally:
         # Also when the user of the epoch leaves it early.
-        stopped.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)

@@ -8,6 +8,7 @@ them with the reason. Lines end in LF or CRLF, and a byte-order mark is allowed.
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -114,11 +115,13 @@ class TextTable:
             return
         wanted = {row for row, _ in found}
         texts = {row: text for row, text in enumerate(self._lines()) if row in wanted}
-        problems = []
-        for row, place in found:
-            problem = checks[place][1]
-            why = problem if isinstance(problem, str) else problem(row)
-            problems.append(self._at(row, f"{why}, got {_short(texts[row])!r}"))
+        reasons = [checks[place][1] for _, place in found]
+        problems = [
+            self._at(
+                row, f"{why if isinstance(why, str) else why(row)}, got {_short(texts[row])!r}"
+            )
+            for (row, _), why in zip(found, reasons, strict=True)
+        ]
         total = sum(int(np.count_nonzero(wrong)) for wrong, _ in checks)
         refuse("lines are wrong", problems, self.remedy, total=total)
 
@@ -131,9 +134,8 @@ class TextTable:
             again = pd.Series(keys).duplicated().to_numpy()
 
         def problem(row: int) -> str:
-            return (
-                f"{what} is a duplicate of line {(keys == keys[row]).argmax() + 1 + self._header}"
-            )
+            first = int((keys == keys[row]).argmax())
+            return f"{what} is a duplicate of line {first + 1 + self._header}"
 
         return again, problem
 
@@ -177,18 +179,12 @@ class TextTable:
                 yield line.removesuffix("\n")
 
     def _refuse_lines(self, reason: str) -> None:
-        found: list[str] = []
-        total = 0
-        for row, text in enumerate(self._lines()):
-            problem = self._problem(text, row)
-            if problem is not None:
-                total += 1
-                if len(found) < _SHOWN:
-                    found.append(self._at(row, f"{problem}, got {_short(text)!r}"))
-            if total == _ENOUGH:
-                break
-        what = "lines are wrong" if total < _ENOUGH else "lines or more are wrong"
-        refuse(what, found, self.remedy, total=total)
+        problems = (self._at(row, f"{problem}, got {_short(text)!r}")
+                    for row, text in enumerate(self._lines())
+                    if (problem := self._problem(text, row)))  # fmt: skip
+        found = list(itertools.islice(problems, _ENOUGH))
+        what = "lines are wrong" if len(found) < _ENOUGH else "lines or more are wrong"
+        refuse(what, found, self.remedy)
         raise UserError(f"{self.path} cannot be read: {reason}. {self.remedy}")
 
     def _problem(self, text: str, row: int) -> str | None:

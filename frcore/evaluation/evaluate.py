@@ -252,22 +252,18 @@ def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
 
 def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap) -> Judged:
     """Rows of all pairs and, where people were trained on, of pairs without them."""
-    fars = _fars(test, pairs)
-    judged = _judge_subset(test, pairs, "all", fars)
-    if not overlap.seen_people:
-        return judged
-    # The pairs that choose a threshold are kept: the subset is about who is judged.
-    unseen = pairs.take(pairs.unseen | ~pairs.tested)
-    rows = _judge_subset(test, unseen, "unseen", fars).rows
-    return Judged(judged.rows + rows, judged.threshold)
-
-
-def _judge_subset(test: Prepared, pairs: ScoredPairs, subset: str, fars: list[float]) -> Judged:
-    tar: list[Row] = tar_rows(pairs, subset, fars)
-    if test.manifest.protocol == "templates":
-        return Judged(tar, None)
-    judged = accuracy_rows(pairs, subset)
-    return Judged(judged.rows + tar, judged.threshold)
+    fars, subsets = _fars(test, pairs), {"all": pairs}
+    if overlap.seen_people:
+        # The pairs that choose a threshold are kept: the subset is about who is judged.
+        subsets["unseen"] = pairs.take(pairs.unseen | ~pairs.tested)
+    found = Judged([], None)
+    for subset, part in subsets.items():
+        if test.manifest.protocol != "templates":
+            accuracy = accuracy_rows(part, subset)
+            threshold = accuracy.threshold if subset == "all" else found.threshold
+            found = Judged(found.rows + accuracy.rows, threshold)
+        found.rows.extend(tar_rows(part, subset, fars))
+    return found
 
 
 def _with_caveat(row: Row, test: Prepared) -> Row:
@@ -296,12 +292,8 @@ def _write_scores(
     }
     if judged.threshold is not None:
         arrays |= {"fold": tested.fold, "threshold": judged.threshold}
-    _savez(path, arrays | searches)
-
-
-def _savez(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """As `numpy.savez_compressed`, but quick: digits of scores hardly compress at any level."""
+    # As `numpy.savez_compressed`, but quick: digits of scores hardly compress at any level.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, array in arrays.items():
+        for name, array in (arrays | searches).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)

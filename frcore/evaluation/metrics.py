@@ -77,13 +77,6 @@ def allowed_false_accepts(
     return allowed
 
 
-def _largest(scores: FloatArray, count: int) -> FloatArray:
-    """The `count` largest scores, ascending; only they are sorted, which is what scales."""
-    if count < scores.size:
-        scores = np.partition(scores, scores.size - count)[scores.size - count :]
-    return np.sort(scores)
-
-
 def points_of_highest(
     genuine: FloatArray,
     highest: FloatArray,
@@ -104,9 +97,11 @@ def points_of_highest(
         fars: false accept rates, each in (0, 1].
         allowed: `allowed_false_accepts` of each.
     """
-    genuine, most = np.sort(genuine), max(allowed)
-    # One more than may be accepted: the first that may not, and it can have ties below it.
-    top = _largest(highest, min(most + 1, highest.size))
+    genuine = np.sort(genuine)
+    # One more than may be accepted: the first that may not, and it can have ties below it. Only
+    # they are sorted, which is what scales.
+    count = min(max(allowed) + 1, highest.size)
+    top = np.sort(np.partition(highest, -count)[-count:])
     points = []
     for far, count in zip(fars, allowed, strict=True):
         first_genuine = first_impostor = 0

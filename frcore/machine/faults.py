@@ -138,10 +138,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 _NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "failed to map segment from shared object")
-"""As torch, C++ and the loader of libraries say it, the last in an ImportError."""
-
 _NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
-"""As Python and pyarrow say it."""
+"""Texts of torch, C++ and the loader of libraries (an ImportError); and of Python and pyarrow."""
 
 
 def bytes_asked(message: str) -> int | None:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, Literal
@@ -84,14 +84,13 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, method: Method) 
 def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
     process.volunteer_for_the_oom_killer()
-    outcome: dict[str, Any]
     try:
-        outcome = {"value": function(*arguments)}
+        outcome = Outcome(value=function(*arguments))
     except UserError as error:
-        outcome = {"error": str(error), "user_error": True}
+        outcome = Outcome(error=str(error), user_error=True)
     except Exception as error:
-        outcome = {"error": f"{type(error).__name__}: {error}"}
-    sender.send_bytes(json.dumps(outcome).encode())
+        outcome = Outcome(error=f"{type(error).__name__}: {error}")
+    sender.send_bytes(json.dumps(asdict(outcome)).encode())
     sender.close()
 
 
@@ -104,19 +103,12 @@ def _die_with_the_parent() -> None:
 
 
 def _cause_of_death(code: int | None, kills_before: int | None) -> Outcome:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        kills_after = process.oom_kills()
-        for_memory = (
-            name == "SIGKILL"
-            and kills_before is not None
-            and kills_after is not None
-            and kills_after > kills_before
-        )
-        if for_memory:
-            return Outcome(error="killed by the system for lack of memory", out_of_memory=True)
-        return Outcome(
-            error=f"the measuring process was ended by {name}",
-            from_outside=name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"),
-        )
-    return Outcome(error=f"the measuring process ended with exit code {code} and no result")
+    if code is None or code >= 0:
+        return Outcome(error=f"the measuring process ended with exit code {code} and no result")
+    name, kills = signal.Signals(-code).name, process.oom_kills()
+    if name == "SIGKILL" and None not in (kills_before, kills) and kills != kills_before:
+        return Outcome(error="killed by the system for lack of memory", out_of_memory=True)
+    return Outcome(
+        error=f"the measuring process was ended by {name}",
+        from_outside=name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"),
+    )

@@ -40,7 +40,7 @@ class TorchScriptNetwork(Network):
         self._module = module.eval()
         kinds = (weight.dtype for weight in module.parameters() if weight.is_floating_point())
         self._dtype: torch.dtype = next(kinds, torch.float32)
-        self._pixels = Pixels.of(model)
+        self._pixels = Pixels(model)
         kind = str(self._dtype).removeprefix("torch.")
         self.about = f"{self._pixels}, NCHW, {kind}; TorchScript in torch {torch.__version__}"
 

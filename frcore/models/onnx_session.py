@@ -39,7 +39,7 @@ class OnnxSession(Network):
         layout, self.size = _layout(shape, self.path)
         self.batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
         self._output = _output(self._session, model.output, self.path)
-        self._pixels = Pixels.of(model, layout)
+        self._pixels = Pixels(model, layout)
         provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.about = f"{self._pixels}, {layout}; onnxruntime on {provider}"
 

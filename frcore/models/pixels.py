@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,29 +15,21 @@ from frcore.study.models import NetworkModel
 Layout = Literal["NCHW", "NHWC"]
 
 
-@dataclass(frozen=True)
 class Pixels:
     """Colour order, normalisation and layout of a model's input.
 
-    Attributes:
-        colour: order of the channels.
-        mean, std: input = (pixel - mean) / std, of pixel values 0 to 255, per channel in the order
-            of `colour`, float32 (3,).
+    The input is (pixel - mean) / std, of pixel values 0 to 255, float32.
+
+    Args:
+        model: its `colour`, and its `mean` and `std`, also per channel in the order of `colour`.
         layout: NCHW or NHWC.
     """
 
-    colour: Literal["RGB", "BGR"]
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    layout: Layout = "NCHW"
-
-    @classmethod
-    def of(cls, model: NetworkModel, layout: Layout = "NCHW") -> Pixels:
-        """As the study says."""
-        mean, std = (
+    def __init__(self, model: NetworkModel, layout: Layout = "NCHW"):
+        self.colour, self.layout = model.colour, layout
+        self.mean, self.std = (
             np.broadcast_to(np.asarray(value, np.float32), 3) for value in (model.mean, model.std)
         )
-        return cls(model.colour, mean, std, layout)
 
     def __call__(self, images_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Images uint8 (B, H, W, 3), RGB, as float32 (B, 3, H, W) or (B, H, W, 3)."""

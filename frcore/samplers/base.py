@@ -18,8 +18,8 @@ Update = Literal["lazy", "sparse", "dense"]
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a training run gives its sampler to do.
+class RunSize:
+    """The size of a training run.
 
     Attributes:
         classes: C.
@@ -66,7 +66,7 @@ class Sampler(nn.Module):
         """Whether a step's columns may be fewer than the classes."""
         return type(self).columns is not Sampler.columns
 
-    def no_effect(self, work: Work) -> str:
+    def no_effect(self, run: RunSize) -> str:
         """Why a parameter would change nothing in such a run, and what to do; "" where it does."""
         return ""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frcore.heads.base import Source
 from frcore.loss.inputs import ExtraRows
-from frcore.samplers.base import Centers, Sampler, Work
+from frcore.samplers.base import Centers, RunSize, Sampler
 from frcore.samplers.over import SamplerOver
 
 
@@ -59,12 +59,12 @@ class BroadFace(SamplerOver):
         full = self._filled == self.size and self._steps >= self.warmup
         return full and super().settled
 
-    def no_effect(self, work: Work) -> str:
+    def no_effect(self, run: RunSize) -> str:
         """The queue is never used, or never full."""
-        images = work.steps * work.batch_size
-        if self.size and self.warmup >= work.steps:
+        images = run.steps * run.batch_size
+        if self.size and self.warmup >= run.steps:
             return (
-                f"warmup = {self.warmup} steps, but the run has {work.steps}, so that the queue "
+                f"warmup = {self.warmup} steps, but the run has {run.steps}, so that the queue "
                 "would never be used; lower warmup, or train for longer"
             )
         if self.size > images:
@@ -72,7 +72,7 @@ class BroadFace(SamplerOver):
                 f"size = {self.size}, but the run sees {images} images in all, so that the queue "
                 f"would never be full; give at most {images}, or train for longer"
             )
-        return super().no_effect(work)
+        return super().no_effect(run)
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         """Allocates the queue."""

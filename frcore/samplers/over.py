@@ -9,7 +9,7 @@ from torch import Tensor
 from frcore.errors import UserError
 from frcore.loss.inputs import EntryFilter, ExtraRows
 from frcore.samplers import build_sampler
-from frcore.samplers.base import Centers, Sampler, Update, Work
+from frcore.samplers.base import Centers, RunSize, Sampler, Update
 
 
 class SamplerOver(Sampler):
@@ -40,8 +40,8 @@ class SamplerOver(Sampler):
     def settled(self) -> bool:
         return self.over.settled
 
-    def no_effect(self, work: Work) -> str:
-        return self.over.no_effect(work)
+    def no_effect(self, run: RunSize) -> str:
+        return self.over.no_effect(run)
 
     def attach(self, num_classes: int, dim: int, *, seed: int = 0, shard: int = 0) -> None:
         super().attach(num_classes, dim, seed=seed, shard=shard)

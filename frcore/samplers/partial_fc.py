@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frcore.components.random_stream import OwnGenerator
 from frcore.heads.base import Source
-from frcore.samplers.base import Centers, Sampler, Update, Work
+from frcore.samplers.base import Centers, RunSize, Sampler, Update
 from frcore.samplers.neighbours import nearest_centers
 
 
@@ -62,15 +62,15 @@ class PartialFC(Sampler):
         """Unless the budget is every centre."""
         return int(self.rate * self.num_classes) < self.num_classes
 
-    def no_effect(self, work: Work) -> str:
+    def no_effect(self, run: RunSize) -> str:
         """Every batch has more classes of its own than the budget."""
-        budget, fewest = int(self.rate * work.classes), -(-work.batch_size // work.largest)
+        budget, fewest = int(self.rate * run.classes), -(-run.batch_size // run.largest)
         if self.rate == 0 or budget > fewest:
             return ""
         return (
-            f"rate = {self.rate:g} of {work.classes} classes is {budget}, but each batch of "
-            f"{work.batch_size} images has at least {fewest} classes of its own, so that no "
-            f"negative would ever be drawn; raise it above {fewest / work.classes:.3g}, or give 0, "
+            f"rate = {self.rate:g} of {run.classes} classes is {budget}, but each batch of "
+            f"{run.batch_size} images has at least {fewest} classes of its own, so that no "
+            f"negative would ever be drawn; raise it above {fewest / run.classes:.3g}, or give 0, "
             "which means the positives alone"
         )
 

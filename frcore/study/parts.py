@@ -175,7 +175,10 @@ class Evaluation(Section):
     detector_score: bool = Field(
         False, description="Weigh each image of a template with its detector score."
     )
-    bootstrap: int = Field(1000, ge=100, description="Bootstrap replicates of the intervals.")
+    bootstrap: int = Field(
+        1000, ge=100, description="Without effect: intervals are in closed form. Earlier studies "
+        "have it in their hashes."
+    )  # fmt: skip
     insightface: bool = Field(
         False, description="Also accuracy and VAL at FAR 0.001 by InsightFace's rules, on "
         "benchmarks with folds: to compare with published tables."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frcore.data.prepared.folder import Prepared
-from frcore.samplers.base import Sampler, Work
+from frcore.samplers.base import RunSize, Sampler
 from frcore.study.parts import Training
 
 
@@ -46,6 +46,6 @@ def problems(training: Training, sampler: Sampler, size: TrainingSize) -> dict[s
             f"{size.images} images; give at most {size.images}"
         }
     steps = training.epochs * (size.images // training.batch_size)
-    work = Work(size.classes, training.batch_size, steps, size.largest)
-    said = sampler.no_effect(work)
-    return {"sampler": said} if said else {}
+    run = RunSize(size.classes, training.batch_size, steps, size.largest)
+    problem = sampler.no_effect(run)
+    return {"sampler": problem} if problem else {}

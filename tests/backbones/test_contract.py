@@ -57,6 +57,7 @@ def test_maps_faces_to_embeddings_and_trains_every_parameter(name: str) -> None:
             assert gradient.abs().max() > 0, parameter_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_one_image_at_a_time_gives_the_same_embedding_as_a_batch(name: str) -> None:
     backbone = settle(build(name))
@@ -85,6 +86,7 @@ def test_the_seed_decides_the_initial_weights_and_a_state_dict_restores_them(nam
         assert torch.equal(other.eval()(images), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_autocast_keeps_the_embedding_in_float32_and_close(name: str) -> None:
     backbone = settle(build(name))

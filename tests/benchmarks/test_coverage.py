@@ -34,6 +34,7 @@ def test_the_fewest_false_accepts_with_an_interval_are_enough(small: pd.DataFram
     assert consistent(small.loc[MIN_FALSE_ACCEPTS])
 
 
+@pytest.mark.slow
 def test_at_one_false_accept_an_interval_would_be_wrong_and_the_value_too_high(small: pd.DataFrame):
     assert not small.loc[1, "given"]
     assert not consistent(small.loc[1])

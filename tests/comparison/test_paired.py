@@ -33,6 +33,7 @@ def right(root: Path, run: str) -> np.ndarray:
         return (arrays["scores"] >= arrays["threshold"]) == arrays["same"]
 
 
+@pytest.mark.slow
 def test_accuracy_against_a_variance_over_dyads(tmp_path):
     """The interval's width from another theory: Fafchamps and Gubert's (2007) sum over all pairs of
     pairs with a person in common, and the spread over seeds by hand."""
@@ -60,6 +61,7 @@ def test_accuracy_against_a_variance_over_dyads(tmp_path):
     assert number.low == pytest.approx(number.difference + low, abs=0.2 * (high - low))
 
 
+@pytest.mark.slow
 def test_the_mean_over_samplers_is_one_more_number(tmp_path):
     study = {"samplers": ["full", "partial_fc"]}
     three = compared(tmp_path, metrics=["pairs.accuracy"], study=study)
@@ -102,6 +104,7 @@ def test_a_planted_loss_is_a_regression_and_a_gain_is_better(tmp_path):
         assert {n.verdict for n in found} <= {verdict, "not told apart"}
 
 
+@pytest.mark.slow
 def test_a_tolerated_loss_is_none(tmp_path):
     skill = {"arcface": 0.4, "softmax": 0.5}
     (number,) = compared(tmp_path, skill=skill, metrics=["pairs.accuracy"], tolerance=90)

@@ -58,6 +58,7 @@ def test_nothing_changed_is_no_difference(rows, tmp_path):
     assert {number.verdict for number in found} == {"not told apart"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [(), ("se_test", "rank", "fpir", "gallery", "n_unit")])
 def test_rows_of_earlier_versions_are_read(rows, tmp_path, drop):
     then = read_reference(keep(rows, tmp_path, drop))
@@ -66,6 +67,7 @@ def test_rows_of_earlier_versions_are_read(rows, tmp_path, drop):
     assert verdicts == {"arcface": "regression", "softmax": "not told apart"}
 
 
+@pytest.mark.slow
 def test_the_width_is_that_of_a_pooled_t_test(rows, tmp_path):
     then = read_reference(keep(rows, tmp_path))
     generator = np.random.default_rng(0)
@@ -93,6 +95,7 @@ def test_other_test_people_widen_it(rows, tmp_path):
         assert "test people" in other.method
 
 
+@pytest.mark.slow
 def test_a_head_without_kept_rows_has_no_verdict(rows, tmp_path):
     frame = rows.evaluation
     then = replace(rows, evaluation=frame[frame["head"] == "softmax"])
@@ -103,6 +106,7 @@ def test_a_head_without_kept_rows_has_no_verdict(rows, tmp_path):
     assert [n.level for n in found if n.level] == pytest.approx([1 - 0.05 / 2] * 2)
 
 
+@pytest.mark.slow
 def test_a_far_of_few_false_accepts_has_no_verdict(rows, tmp_path):
     then = read_reference(keep(rows, tmp_path))
     kept = then.evaluation[then.evaluation["far"] == 0.01]
@@ -160,6 +164,7 @@ def test_what_is_no_kept_row_is_refused(rows, tmp_path, spoil, expected):
         read_reference(tmp_path)
 
 
+@pytest.mark.slow
 def test_text_where_a_number_belongs_is_no_number(rows, tmp_path):
     keep(rows, tmp_path)
     path = tmp_path / "evaluation.csv"
@@ -170,6 +175,7 @@ def test_text_where_a_number_belongs_is_no_number(rows, tmp_path):
     assert {n.why for n in found if n.head == "arcface"} == {"no value in the reference"}
 
 
+@pytest.mark.slow
 def test_the_committed_rows_can_be_read(repository):
     for path in sorted((repository / "results/reference/cpu").glob("*/evaluation.csv")):
         then = read_reference(path.parent)

@@ -51,6 +51,7 @@ GOOD = st.tuples(
 ).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(GOOD, GOOD, GOOD, LINE), min_size=1, max_size=6),
        st.sampled_from(["\n", "\r\n"]), st.booleans())  # fmt: skip

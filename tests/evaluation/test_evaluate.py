@@ -149,6 +149,7 @@ def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
     assert "None of the" not in notes
 
 
+@pytest.mark.slow
 def test_the_report_gets_the_same_accuracy_from_scores_and_thresholds(synthetic, tmp_path):
     out = tmp_path / "pairs.json"
     paths = (synthetic / "run", synthetic / "pairs", synthetic / "train")
@@ -314,6 +315,7 @@ def test_people_of_the_training_set_are_counted_and_left_out_beside_all(crossed,
     assert unseen["value"] == judged.accuracy
 
 
+@pytest.mark.slow
 def test_a_wrong_label_in_training_does_not_hide_a_person(crossed, tmp_path):
     """Person 4 was trained on under another name; `true_identity` tells."""
     result = judge(crossed, "relabelled", tmp_path / "x.json")

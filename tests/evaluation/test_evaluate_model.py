@@ -73,6 +73,7 @@ def test_a_network_is_judged_as_by_hand(root, tmp_path, flip):
     assert result["rows"][0]["value"] == judged.accuracy
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_model_is_told_and_what_is_not_is_null(root, tmp_path):
     model = onnx_model(root, trained_on="nobody", source="a test", licence="none")
     result = evaluate_model(evaluation_spec(), model, root / "templates", tmp_path / "t.json")

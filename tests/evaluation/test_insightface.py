@@ -82,6 +82,7 @@ def test_accuracy_is_theirs(seed):
     assert 0.6 < mean < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [1e-3, 0.01, 0.05, 0.2])
 @pytest.mark.parametrize("seed", range(3))
 def test_val_is_theirs(seed, target):

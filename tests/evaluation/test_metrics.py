@@ -47,6 +47,7 @@ def test_equals_the_best_of_all_thresholds(genuine, impostor, far):
     assert point.far == point.false_accepts / len(impostor)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(genuine=tied_scores, impostor=tied_scores, far=fars)
 def test_a_growing_transform_of_the_scores_changes_nothing_but_the_threshold(
@@ -74,6 +75,13 @@ def test_allowed_false_accepts_is_the_largest_count_within_the_far(far, impostor
     else:
         assert allowed / impostors <= far
         assert allowed == impostors or (allowed + 1) / impostors > far
+
+
+def test_a_far_that_is_a_share_of_the_impostors_allows_that_many():
+    """0.29 × 100 is below 29 in floating point, 0.07 × 100 above 7."""
+    for impostors in (7, 100, 193):
+        for count in range(1, impostors + 1):
+            assert allowed_false_accepts(count / impostors, impostors) == count
 
 
 def test_ties_at_the_threshold_are_rejected_together():

@@ -235,6 +235,7 @@ def test_a_limit_on_memory_is_told_as_that(tmp_path):
     assert "prepare" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told():
     with pytest.raises(UserError, match=r"ended from outside.*want of memory"):
         over_cores(os._exit, [(1,), (1,)], 2, 2)

@@ -43,6 +43,7 @@ def test_jobs_see_what_is_in_memory_and_leave_it_alone():
     assert seen == [1]
 
 
+@pytest.mark.slow
 @forks
 def test_large_results_come_back_whole():
     found = parallel.compute({i: partial(bytes, 5_000_000 + i) for i in range(5)}, 2)

@@ -41,6 +41,12 @@ def published(cosine, labels, threshold):
     return logits * 64
 
 
+def test_a_threshold_of_1_is_no_filter():
+    """A cosine that rounds above 1 stays."""
+    assert build_sampler("interclass_filter", threshold=1.0).entry_filter is None
+    assert build_sampler("interclass_filter", threshold=0.999).entry_filter is not None
+
+
 @pytest.mark.parametrize("threshold", [0.2, 0.4, 0.9])
 def test_zero_is_the_published_code(threshold):
     classifier, x, labels = make({"name": "interclass_filter", "threshold": threshold})

@@ -152,6 +152,7 @@ def test_another_margin_repeats_that_head_alone(place):
     }  # fmt: skip
 
 
+@pytest.mark.grid
 def test_another_seed_trains_the_new_runs_only(place):
     new = [run.replace("s0", "s1") for run in RUNS]
     trained = {f"train_backbone {run}" for run in new}
@@ -159,6 +160,7 @@ def test_another_seed_trains_the_new_runs_only(place):
     assert place.planned("--config", "seeds=[0, 1]") == {"report_study", *trained, *evaluated}
 
 
+@pytest.mark.grid
 def test_a_formula_repeats_its_head_alone(place):
     place.edit("heads/adacos.py", "quantile(0.5)", "quantile(0.6)")
     assert place.planned() == {
@@ -169,10 +171,11 @@ def test_a_formula_repeats_its_head_alone(place):
 
 
 def test_the_reports_code_repeats_the_report_alone(place):
-    place.edit("reporting/planned.py", "POINTS = 60", "POINTS = 61")
+    place.edit("reporting/figures/planned.py", "POINTS = 60", "POINTS = 61")
     assert place.planned() == {"report_study"}
 
 
+@pytest.mark.grid
 def test_another_bootstrap_evaluates_again_without_training(place):
     write_study(place.folder, evaluation={"flip": "none", "bootstrap": 200})
     assert place.planned() == {"report_study", *(f"evaluate_run {run}" for run in RUNS)}
@@ -200,6 +203,7 @@ def test_snakemakes_own_report_holds_page_figures_and_tables(place):
     assert 'href="javascript' not in page
 
 
+@pytest.mark.grid
 def test_one_broken_head_leaves_the_others_and_a_report(place):
     (place.folder / "broken_head.py").write_text(BROKEN)
     heads = [ARCFACE, ADACOS, {"name": "broken_head:Broken", "label": "broken"}]
@@ -228,8 +232,10 @@ def test_one_broken_head_leaves_the_others_and_a_report(place):
 
 
 @pytest.mark.parametrize(
-    ("number", "whom"), [(signal.SIGINT, "all"), (signal.SIGTERM, "job"), (signal.SIGKILL, "job")],
-    ids=["Ctrl-C", "scancel", "kill -9"],
+    ("number", "whom"),
+    [pytest.param(signal.SIGINT, "all", id="Ctrl-C"),
+     pytest.param(signal.SIGTERM, "job", id="scancel", marks=pytest.mark.grid),
+     pytest.param(signal.SIGKILL, "job", id="kill -9", marks=pytest.mark.grid)],
 )  # fmt: skip
 def test_what_is_stopped_is_not_called_a_failure(tmp_path, number, whom):
     copy_source(REPOSITORY, tmp_path / "source")
@@ -276,6 +282,7 @@ class Mine(ArcFace):
 AGAINST_ARCFACE = ("compare", "--config", "baseline=arcface")
 
 
+@pytest.mark.grid
 def test_a_comparison_trains_the_candidate_alone(place):
     (place.folder / "my_heads.py").write_text(MINE)
     mine = "candidate={name: my_heads:Mine, scale: 16, margin: 0.1}"
@@ -316,6 +323,7 @@ def test_a_comparison_that_fails_is_written_and_fails_again_until_it_passes(plac
     assert place.planned(*given, "tolerance=99") == set()
 
 
+@pytest.mark.grid
 def test_a_changed_candidate_is_trained_again(place):
     (place.folder / "my_heads.py").write_text(MINE)
     given = (*AGAINST_ARCFACE, "candidate=my_heads:Mine", "samplers=[full]", "measurement=")

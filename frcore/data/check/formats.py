@@ -171,12 +171,7 @@ def _pairs_or_people(path: Path, report: Report) -> None:
     if head[0] and head[0][0].lower().endswith(tuple(SUFFIXES)):
         kind = "calfw" if "calfw" in path.name.lower() else "cplfw"
         report.what, pairs = f"{kind.upper()}'s pairs", READERS[kind](path)
-        section = {
-            "kind": "pair_list",
-            "format": kind,
-            "images": "...",
-            "pairs": str(path),
-        }
+        section = {"kind": "pair_list", "format": kind, "images": "...", "pairs": str(path)}
     elif len(head[1]) in (1, 2) and len(head[0]) == 1:
         report.what, people = "a list of people in LFW's format", read_people(path)
         report.counts |= {"people": len(people), "images": sum(one.images for one in people)}
@@ -200,7 +195,7 @@ def _list(path: Path, report: Report) -> None:
     if any((root / name).is_file() or on_disk.find(name) for name in entries.paths):
         _labelled(section, report)
         return
-    report.notes.append("its images do not lie beside it; they are looked for below `root`")
+    report.notes.append("its images are not beside it; they are looked for below `root`")
     if not entries.labels.str.fullmatch(_NUMBER).all():
         section["labels"] = "name"
     report.study = _study(section)
@@ -222,13 +217,8 @@ def _cfp(path: Path, report: Report) -> None:
         read = READERS[form](protocol)
         report.counts[f"{form} pairs"] = len(read)
         pairs += read
-        section: Section = {
-            "kind": "pair_list",
-            "format": form,
-            "images": "...",
-            "pairs": str(protocol),
-        }
-        report.study += _study(section, form).removeprefix("benchmarks:\n" if pairs != read else "")
+        section = {"kind": "pair_list", "format": form, "images": "...", "pairs": str(protocol)}
+        report.study += _study(section, form).removeprefix("benchmarks:\n" if report.study else "")
     if images.is_dir():
         found, problems = find_images(images, pairs)
         report.add(problems)
@@ -251,28 +241,23 @@ def _bin(path: Path, report: Report) -> None:
 def _recordio(path: Path, report: Report) -> None:
     section: Section = {"kind": "recordio", "root": str(path)}
     names = path.with_suffix(".lst")
-    try:
-        if not names.is_file():
-            raise UserError("")
-        contents = _read(section | {"names": names.name})
-        section["names"] = names.name
-    except UserError as error:
-        contents = _read(section)
-        report.notes += (
-            [f"{names.name} does not name its identities: {error}"] if str(error) else []
-        )
+    contents = None
+    if names.is_file():
+        try:
+            contents = _read(section | {"names": names.name})
+            section["names"] = names.name
+        except UserError as error:
+            report.notes.append(f"{names.name} does not name the identities: {error}")
     report.study = _study(section)
-    _report(contents, report)
+    _report(contents or _read(section), report)
 
 
 def _tar(path: Path, report: Report) -> None:
     shards = find_shards(path, TarImages.model_fields["pattern"].default, "a .tar file")
     kinds = Counter(key_of(member.name)[1] for shard in shards for member in members(shard))
     label = next((kind for kind in ("cls", "json") if kinds[kind]), "folder")
-    section: Section = {"kind": "tar", "root": str(path)} | (
-        {"label": label} if label != "cls" else {}
-    )
-    _labelled(section, report)
+    other = {"label": label} if label != "cls" else {}
+    _labelled({"kind": "tar", "root": str(path), **other}, report)
 
 
 def _columns(path: Path, report: Report) -> None:
@@ -334,35 +319,33 @@ def _ijb_name(path: Path) -> str:
     )
 
 
+def _is_lfw(path: Path) -> bool:
+    return (path / IMAGES).is_dir() and (path / PROTOCOL).is_dir()
+
+
+def _is_cfp(path: Path) -> bool:
+    return any((path / part / "Pair_list_F.txt").is_file() for part in ("", "Protocol"))
+
+
+def _is_columns(path: Path) -> bool:
+    return _is_or_holds(path, ("parquet", "arrow"))
+
+
 FORMATS: tuple[Format, ...] = (
     Format("a prepared data set", lambda path: (path / MANIFEST).is_file(), check_prepared),
-    Format(
-        f"LFW: {IMAGES}/ and {PROTOCOL}/",
-        lambda path: (path / IMAGES).is_dir() and (path / PROTOCOL).is_dir(),
-        _lfw,
-    ),
-    Format(
-        "CFP: its folder or Protocol/",
-        lambda path: any((path / part / "Pair_list_F.txt").is_file() for part in ("", "Protocol")),
-        _cfp,
-    ),
+    Format(f"LFW: {IMAGES}/ and {PROTOCOL}/", _is_lfw, _lfw),
+    Format("CFP: its folder or Protocol/", _is_cfp, _cfp),
     Format("IJB-B or IJB-C", lambda path: bool(_ijb_name(path)), _ijb),
     # A folder with a .rec is no format of its own: it often holds .bin files too.
     Format(
-        "RecordIO (.rec, with .idx and property)",
-        lambda path: path.is_file() and path.suffix == ".rec",
-        _recordio,
+        "RecordIO (.rec, with .idx and property)", lambda path: path.suffix == ".rec", _recordio
     ),
     Format("a verification set of InsightFace (.bin)", lambda path: path.suffix == ".bin", _bin),
     Format(
         "a list of pairs or people (.txt)", lambda path: path.suffix == ".txt", _pairs_or_people
     ),
     Format("tar shards in WebDataset's layout", lambda path: _is_or_holds(path, ("tar",)), _tar),
-    Format(
-        "Parquet or Arrow files of encoded images",
-        lambda path: _is_or_holds(path, ("parquet", "arrow")),
-        _columns,
-    ),
+    Format("Parquet or Arrow files of encoded images", _is_columns, _columns),
     Format("a list of images with labels (.lst, .csv, .tsv)", _is_list, _list),
     Format("a folder of images by identity", _has_images_by_identity, _folder),
 )

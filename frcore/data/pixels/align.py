@@ -57,8 +57,7 @@ def template(size: int = 112) -> Floats:
 def unusable_landmarks(landmarks_N52: ArrayLike) -> dict[int, str]:
     """The rows of `landmarks_N52` (N, 5, 2) that no face can be aligned with, and why."""
     points = _complex(landmarks_N52)
-    finite = np.isfinite(points).all(axis=1)
-    problems = {int(row): "a landmark is not a finite number" for row in np.flatnonzero(~finite)}
+    not_finite = np.logical_not(np.isfinite(points).all(axis=1))
     far = np.logical_not(np.all(np.abs(points) <= _FARTHEST, axis=1))
     points = np.where(far[:, None], 0, points)
     centred = points - points.mean(axis=1, keepdims=True)
@@ -69,11 +68,13 @@ def unusable_landmarks(landmarks_N52: ArrayLike) -> dict[int, str]:
     turn = np.abs((centred.conj() * (wanted - wanted.mean())).sum(axis=1))
     reach = np.sqrt(power) * np.linalg.norm(wanted - wanted.mean())
     reasons = (
+        (not_finite, "a landmark is not a finite number"),
         (far, f"a landmark is more than {_FARTHEST:,} pixels away"),
         (power <= 1e-12, "all five landmarks are one point"),
         (thin <= 2 * _FLAT**2 * power, "the five landmarks lie on one line"),
         (turn <= _FLAT * reach, "no rotation and scale brings the landmarks near a face's"),
     )
+    problems: dict[int, str] = {}
     for wrong, reason in reasons:
         for row in np.flatnonzero(wrong):
             problems.setdefault(int(row), reason)
@@ -112,9 +113,7 @@ def similarities(landmarks_N52: ArrayLike, size: int = 112) -> Floats:
 
 
 def align_face(
-    image: NDArray[np.uint8],
-    landmarks_52: ArrayLike,
-    size: int = 112,
+    image: NDArray[np.uint8], landmarks_52: ArrayLike, size: int = 112
 ) -> NDArray[np.uint8]:
     """Cut the face out, turned and scaled to the template: uint8 (size, size, C).
 

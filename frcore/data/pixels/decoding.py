@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from functools import cache
 from typing import NamedTuple
 
@@ -140,19 +141,16 @@ def read_jpeg(encoded: Encoded) -> Jpeg:
 
 
 def _without(encoded: Encoded, parts: tuple[slice, ...]) -> bytes:
-    begins = [0, *(part.stop for part in parts)]
-    ends = [*(part.start for part in parts), len(encoded)]
+    begins = (0, *(part.stop for part in parts))
+    ends = (*(part.start for part in parts), len(encoded))
     return b"".join(encoded[begin:end] for begin, end in zip(begins, ends, strict=True))
 
 
 def _frame(segment: Encoded, marker: int) -> Jpeg:
     if len(segment) < 6:
         raise BadImageError("a damaged JPEG: its frame header is too short")
-    bits, components = segment[0], segment[5]
-    height = int.from_bytes(segment[1:3], "big")
-    width = int.from_bytes(segment[3:5], "big")
-    is_plain = bits == 8 and marker in _BASELINE_EXTENDED_PROGRESSIVE
-    return Jpeg(height, width, components, is_plain)
+    bits, height, width, components = struct.unpack(">BHHB", segment[:6])
+    return Jpeg(height, width, components, bits == 8 and marker in _BASELINE_EXTENDED_PROGRESSIVE)
 
 
 def _refuse_large(width: int, height: int) -> None:

@@ -2,7 +2,7 @@
 
 The files and their columns are in `docs/formats.md`. `content_sha256` covers the values of images,
 index and protocol tables (not the Parquet encoding), so that two folders with the same hash give
-the same numbers. `frcore.data.prepared.draft` writes such folders.
+the same numbers. `frcore.data.prepared.writing` writes such folders.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from frcore.data.prepared.tables import (
     OPTIONAL,
     TABLES,
     Images,
+    again,
     content_sha256,
     pixels,
     read_column,
@@ -32,7 +33,6 @@ from frcore.data.prepared.tables import (
 from frcore.errors import UserError, first_line
 from frcore.files import read_json
 from frcore.records.manifest import Manifest
-from frcore.records.manifest import Skipped as Skipped
 
 if TYPE_CHECKING:
     from frcore.data.prepared.in_place import InPlaceImages
@@ -81,9 +81,9 @@ class Prepared:
         for name in ("index", *_tables(manifest)):
             rows = _row_count(folder / f"{name}.parquet", manifest.protocol)
             if name == "index" and rows != manifest.images:
-                raise UserError(
+                raise again(
                     f"{folder}: index.parquet has {rows} rows but manifest.json says "
-                    f"{manifest.images} images; the folder is damaged, run `frcore prepare` again"
+                    f"{manifest.images} images; the folder is damaged"
                 )
         return data
 
@@ -132,10 +132,8 @@ class Prepared:
         low, high = self.manifest.label_range
         wrong = np.flatnonzero((labels < max(0, low)) | (labels > high))
         if len(wrong):
-            raise UserError(
-                f"{self.folder}: label {labels[wrong[0]]} of image {wrong[0]} is outside "
-                f"{low}..{high} of manifest.json; run `frcore prepare` again"
-            )
+            raise again(f"{self.folder}: label {labels[wrong[0]]} of image {wrong[0]} is outside "
+                        f"{low}..{high} of manifest.json")  # fmt: skip
         return labels
 
     @property
@@ -191,10 +189,10 @@ class Prepared:
         tables = {name: self._table(name) for name in ("index", *_tables(self.manifest))}
         found = content_sha256(image_content(self.stored_images), tables)
         if found != self.manifest.content_sha256:
-            raise UserError(
+            raise again(
                 f"{self.folder}: the content's sha256 is {found[:12]}… but manifest.json says "
-                f"{self.manifest.content_sha256[:12]}…; the files were changed after they were "
-                "prepared, run `frcore prepare` again"
+                f"{self.manifest.content_sha256[:12]}…: the files were changed after they were "
+                "prepared"
             )
 
     def _table(self, name: str) -> pd.DataFrame:
@@ -216,14 +214,11 @@ def _tables(manifest: Manifest) -> tuple[str, ...]:
 
 def _row_count(path: Path, protocol: str) -> int:
     if not path.is_file():
-        raise UserError(
-            f"{path} is missing, which a prepared data set of protocol '{protocol}' has; "
-            "run `frcore prepare` again"
-        )
+        raise again(f"{path} is missing, which a prepared data set of protocol '{protocol}' has")
     try:
         return int(pyarrow.parquet.read_metadata(path).num_rows)
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
+        raise again(f"{path} cannot be read: {error}") from error
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -237,13 +232,10 @@ def _read_manifest(folder: Path) -> Manifest:
         content = read_json(path)
         given = content.get("format") if isinstance(content, dict) else None
         if given != FORMAT:
-            raise UserError(
-                f"{path}: format {given!r}, but this version reads format {FORMAT}; "
-                "run `frcore prepare` again"
-            )
+            raise again(f"{path}: format {given!r}, but this version reads format {FORMAT}")
         return Manifest.model_validate(content)
     except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}; run `frcore prepare` again") from error
+        raise again(f"{path} cannot be read: {error}") from error
 
 
 def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | memoryview]:
@@ -266,10 +258,8 @@ def _open_images(
     size = manifest.image_size
     expected = (manifest.images, size, size, 3)
     if images.shape != expected or images.dtype != np.uint8:
-        raise UserError(
-            f"the images of {folder} are {images.dtype} {images.shape} but manifest.json says "
-            f"uint8 {expected}; the folder is damaged, run `frcore prepare` again"
-        )
+        raise again(f"the images of {folder} are {images.dtype} {images.shape} but manifest.json "
+                    f"says uint8 {expected}; the folder is damaged")  # fmt: skip
     return images
 
 
@@ -277,6 +267,4 @@ def _mapped(path: Path) -> Images:
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read: {first_line(error)}; run `frcore prepare` again"
-        ) from error
+        raise again(f"{path} cannot be read: {first_line(error)}") from error

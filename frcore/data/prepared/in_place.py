@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,43 +13,12 @@ from frcore.data.contents import EncodedImages
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.pixels.images import each_image, fit
-from frcore.data.refusal import refuse
+from frcore.data.refusal import refuse_rows
 from frcore.errors import UserError
 from frcore.machine.parallel import available_cores
 from frcore.study.data import Image
 
 _PARTS_PER_THREAD = 4
-
-
-class Pending:
-    """Images (B, size, size, 3) that are being decoded."""
-
-    def __init__(self, source: EncodedImages, rows: NDArray[np.int64], into: NDArray[np.uint8],
-                 problems: dict[int, str], futures: list[Future[None]]):  # fmt: skip
-        self._source, self._rows, self._into = source, rows, into
-        self._problems, self._futures = problems, futures
-
-    def problems(self) -> dict[int, str]:
-        """Wait, and give the reason for each place of the batch whose image cannot be used."""
-        for future in self._futures:
-            future.result()
-        return dict(sorted(self._problems.items()))
-
-    def images(self) -> NDArray[np.uint8]:
-        """Wait for the images.
-
-        Raises:
-            UserError: some cannot be used; the first of them are named.
-        """
-        problems = self.problems()
-        names = self._source.names.iloc[self._rows[list(problems)]]
-        refuse(
-            "images cannot be used",
-            [f"{name}: {why}" for name, why in zip(names, problems.values(), strict=True)],
-            "They were usable when the data were prepared, or were not checked then; repair the "
-            "source and run `frcore prepare` again",
-        )
-        return self._into
 
 
 class InPlaceImages:
@@ -106,18 +75,34 @@ class InPlaceImages:
             UserError: an image is damaged or gone; the first of them is named.
         """
         chosen = self._rows(rows)
-        images = self.read(np.atleast_1d(chosen)).images()
+        images = self._start(np.atleast_1d(chosen))()
         return images if chosen.ndim else images[0]
 
-    def read(self, rows: NDArray[np.int64]) -> Pending:
-        """Start decoding `rows` (B,), each of 0 to N − 1, in the pool."""
+    def _start(self, rows: NDArray[np.int64]) -> Callable[[], NDArray[np.uint8]]:
+        """Start decoding `rows` (B,) in the pool; what is returned waits for the images."""
         into = np.empty((len(rows), *self.shape[1:]), np.uint8)
         problems: dict[int, str] = {}
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        parts = np.array_split(np.arange(len(rows)), min(len(rows), self._parts()) or 1)
-        futures = [self._pool.submit(self._decode, rows, part, into, problems) for part in parts]
-        return Pending(self.source, rows, into, problems, futures)
+        parts = 1 if self.threads == 1 else _PARTS_PER_THREAD * self.threads
+        futures = [
+            self._pool.submit(self._decode, rows, part, into, problems)
+            for part in np.array_split(np.arange(len(rows)), min(len(rows), parts) or 1)
+        ]
+
+        def images() -> NDArray[np.uint8]:
+            for future in futures:
+                future.result()
+            bad = sorted(problems)
+            refuse_rows(
+                "images cannot be used", bad,
+                lambda at: f"{self.source.names.iloc[rows[at]]}: {problems[at]}",
+                "They were usable when the data were prepared, or were not checked then; repair "
+                "the source and run `frcore prepare` again",
+            )  # fmt: skip
+            return into
+
+        return images
 
     def read_ahead(
         self, batches: Iterable[NDArray[np.int64]], ahead: int = 3
@@ -127,13 +112,13 @@ class InPlaceImages:
         Raises:
             UserError: an image is damaged or gone; the first of its batch are named.
         """
-        waiting: deque[Pending] = deque()
+        waiting: deque[Callable[[], NDArray[np.uint8]]] = deque()
         for rows in batches:
-            waiting.append(self.read(rows))
+            waiting.append(self._start(rows))
             if len(waiting) > ahead:
-                yield waiting.popleft().images()
+                yield waiting.popleft()()
         while waiting:
-            yield waiting.popleft().images()
+            yield waiting.popleft()()
 
     def use_threads(self, threads: int) -> None:
         """Decode with another number of threads."""
@@ -188,9 +173,6 @@ class InPlaceImages:
         if np.any(outside):
             raise IndexError(f"row {chosen[outside].flat[0]} of {len(self)} images")
         return np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
-
-    def _parts(self) -> int:
-        return self.threads if self.threads == 1 else _PARTS_PER_THREAD * self.threads
 
     def _decode(self, rows: NDArray[np.int64], part: NDArray[np.int64],
                 into: NDArray[np.uint8], problems: dict[int, str]) -> None:  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from frcore.data.contents import open_encoded
 from frcore.data.origin import Origin
 from frcore.data.prepared.in_place import InPlaceImages
+from frcore.data.prepared.tables import again
 from frcore.data.refusal import refuse
 from frcore.data.signatures import Hashes
 from frcore.errors import UserError, first_line
@@ -69,8 +71,8 @@ def open_source(
         if about["landmarks"]:
             landmarks = np.load(folder / LANDMARKS, mmap_mode="r", allow_pickle=False)
         kind, settings = str(about["kind"]), dict(about["settings"])
-        moved = _Moved.of(about.get("base"), place)
-        settings = {key: moved.all(value) for key, value in settings.items()}
+        moved = _moved(about.get("base"), place)
+        settings = {key: moved(value) for key, value in settings.items()}
     except _DAMAGED as error:
         raise _damaged(folder, error) from error
     refuse_changed_source(folder, place)
@@ -86,7 +88,7 @@ def refuse_changed_source(folder: Path, place: Path | None = None) -> None:
         UserError: one is gone or was changed, or the folder is damaged.
     """
     try:
-        moved = _Moved.of(read_json(folder / SOURCE).get("base"), place)
+        moved = _moved(read_json(folder / SOURCE).get("base"), place)
         problems = _changes(pd.read_parquet(folder / STAMPS), moved)
     except _DAMAGED as error:
         raise _damaged(folder, error) from error
@@ -98,35 +100,24 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{folder / SOURCE} and what belongs to it cannot be read: {first_line(error)}; run "
-        "`frcore prepare` again"
-    )
+    return again(f"{folder / SOURCE} and what belongs to it cannot be read: {first_line(error)}")
 
 
-class _Moved(NamedTuple):
-    """Paths below `old` are below `new` now."""
+def _moved(base: str | None, place: Path | None) -> Callable[[Any], Any]:
+    """A function from a path below `base`, or a setting with such paths, to that below `place`.
 
-    old: Path
-    new: Path
+    Folders that were prepared by an earlier version do not say what could be moved.
+    """
+    old, new = (base, str(place.resolve())) if base is not None and place is not None else ("", "")
 
-    @classmethod
-    def of(cls, base: str | None, place: Path | None) -> _Moved:
-        # Folders that were prepared by an earlier version do not say what could be moved.
-        here = Path(base) if base is not None and place is not None else Path()
-        return cls(here, place.resolve() if place is not None and base is not None else here)
-
-    def one(self, path: str) -> str:
-        """Where a file is now."""
-        if self.old == self.new or not Path(path).is_relative_to(self.old):
-            return path
-        return str(self.new / Path(path).relative_to(self.old))
-
-    def all(self, value: Any) -> Any:
-        """A reader's setting with its paths."""
+    def moved(value: Any) -> Any:
         if isinstance(value, list):
-            return [self.all(item) for item in value]
-        return self.one(value) if isinstance(value, str) and Path(value).is_absolute() else value
+            return [moved(item) for item in value]
+        if old == new or not (isinstance(value, str) and Path(value).is_relative_to(old)):
+            return value
+        return str(Path(new) / Path(value).relative_to(old))
+
+    return moved
 
 
 def _stamps(files: list[Path], hashed: Any = None) -> pd.DataFrame:
@@ -151,14 +142,14 @@ def _stamps(files: list[Path], hashed: Any = None) -> pd.DataFrame:
     )
 
 
-def _changes(stamps: pd.DataFrame, moved: _Moved) -> list[str]:
+def _changes(stamps: pd.DataFrame, moved: Callable[[Any], Any]) -> list[str]:
     """What differs from the `stamps` of preparation."""
     found = []
     known = stamps["sha256"] if "sha256" in stamps else itertools.repeat("")
     for path, size, mtime, sha256 in zip(
         stamps["path"], stamps["bytes"], stamps["mtime_ns"], known, strict=False
     ):
-        now = moved.one(path)
+        now = moved(path)
         try:
             stat = os.stat(now)  # noqa: PTH116  # a Path for each of a million files takes longer
             if stat.st_size != size:

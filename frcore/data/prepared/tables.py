@@ -53,6 +53,11 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 _CHUNK_BYTES = 32 * 2**20
 
 
+def again(problem: str) -> UserError:
+    """What is raised where a prepared folder is damaged, or was written by another version."""
+    return UserError(f"{problem}; run `frcore prepare` again")
+
+
 def content_sha256(
     content: Iterable[bytes | memoryview], tables: Mapping[str, pd.DataFrame]
 ) -> str:
@@ -104,10 +109,8 @@ def typed(name: str, table: pd.DataFrame, *, narrow: bool = False) -> pd.DataFra
     """
     columns = COLUMNS[name]
     if set(table.columns) != set(columns):
-        raise UserError(
-            f"{name}.parquet has the columns {sorted(table.columns)}, needed are "
-            f"{sorted(columns)}; run `frcore prepare` again"
-        )
+        raise again(f"{name}.parquet has the columns {sorted(table.columns)}, needed are "
+                    f"{sorted(columns)}")  # fmt: skip
 
     def is_right(values: pd.Series, kind: str) -> bool:
         return values.dtype == kind or (narrow and kind == "int64" and values.dtype == np.int32)
@@ -135,21 +138,16 @@ def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
         for batch in file.iter_batches(batch_size=2**20, columns=[name]):
             part = batch.column(name)
             if part.null_count:
-                raise UserError(f"{path}: the column {name} has gaps; run `frcore prepare` again")
+                raise again(f"{path}: the column {name} has gaps")
             found = part.to_numpy(zero_copy_only=False)
             if found.dtype.kind.replace("u", "i") != dtype.kind:
-                raise UserError(
-                    f"{path}: the column {name} holds {found.dtype}, needed is {kind}; run "
-                    "`frcore prepare` again"
-                )
-            if values.dtype == np.int32 and _too_wide(found):
+                raise again(f"{path}: the column {name} holds {found.dtype}, needed is {kind}")
+            if values.dtype == np.int32 and found.size and abs(found.astype(float)).max() >= 2**31:
                 values = values.astype(np.int64)
             values[start : start + found.size] = found
             start += found.size
     except (OSError, KeyError, pyarrow.ArrowException) as error:
-        raise UserError(
-            f"{path}: the column {name} cannot be read: {error}; run `frcore prepare` again"
-        ) from error
+        raise again(f"{path}: the column {name} cannot be read: {error}") from error
     return values
 
 
@@ -173,8 +171,3 @@ def one_sided(pairs: pd.DataFrame) -> list[str]:
                 "computed; give a list with both kinds"
             )
     return texts
-
-
-def _too_wide(values: NDArray[Any]) -> bool:
-    limits = np.iinfo(np.int32)
-    return bool(values.size) and bool(values.max() > limits.max or values.min() < limits.min)

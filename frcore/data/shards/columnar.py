@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 32
 """Few, because so many are in memory before their size can be looked at."""
 _LABELS_AT_ONCE = 1024
 _METADATA_BYTES = 2**26
-DAMAGED = (pa.ArrowException, OSError, EOFError, ValueError)
+_DAMAGED = (pa.ArrowException, OSError, EOFError, ValueError)
 """What pyarrow raises; ValueError is of names that are not UTF-8."""
 
 _PARQUET_MAGIC, _ARROW_FILE_MAGIC = b"PAR1", b"ARROW1"
@@ -81,7 +81,7 @@ class Columns(ABC):
             for values in self.parts(column):
                 values.validate(full=True)
                 yield values
-        except DAMAGED as error:
+        except _DAMAGED as error:
             raise UserError(f"{self.path} is damaged: {error}; copy it again") from error
 
 
@@ -101,7 +101,7 @@ def open_columns(path: Path, image: str | None) -> Columns:
         if magic[:4] == _PARQUET_MAGIC:
             return _Parquet(path, image)
         return _Arrow(path, image, is_stream=magic != _ARROW_FILE_MAGIC)
-    except DAMAGED as error:
+    except _DAMAGED as error:
         raise UserError(
             f"{path} is not a Parquet or Arrow file, or is damaged: {error}; copy it again"
         ) from error
@@ -180,7 +180,7 @@ class _Parquet(Columns):
                         "MiB of images; write the file again with groups of about 100 rows"
                     )
             return pa.concat_arrays(parts)
-        except DAMAGED as error:
+        except _DAMAGED as error:
             raise_refusal(error)
             raise BadImageError(
                 f"row group {group} of {self.path.name} is damaged: {error}"

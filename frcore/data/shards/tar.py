@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +32,8 @@ _LONGEST_LABEL = 2**16
 
 _IMAGES = frozenset(suffix[1:] for suffix in SUFFIXES)
 _KEY = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$")
+_WRONG = "samples of the shards cannot be used"
+_REMEDY = "Repair the shards, or set `label` to where they keep it"
 _COLUMNS = {"name": "str", "shard": "int64", "offset": "int64", "size": "int64", "label": "str"}
 
 
@@ -72,72 +73,44 @@ class MemberImages(ShardImages):
 
 
 class TarSource(ShardSource):
-    """Shards of tar."""
+    """Shards of tar.
+
+    The image of a sample is the member with the extension of a picture, else the only one whose
+    content is a picture.
+    """
 
     what = "a .tar file"
 
     def read(self) -> Contents:
-        paths, wrong = self.paths(), "samples of the shards cannot be used"
-        found = read_shards(paths, self.section.label, self.section.json_key)
-        remedy = "Repair the shards, or set `label` to where they keep it"
-        names = found.images.names
+        paths, parts, problems = self.paths(), [], list[str]()
+        counts: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        for shard, (path, short) in enumerate(zip(paths, shard_names(paths), strict=True)):
+            samples, wrong, ignored = _read_shard(path, self.section.label, self.section.json_key)
+            problems += [f"{short}/{problem}" for problem in wrong]
+            for why, member in ignored:
+                counts[why] += 1
+                first.setdefault(why, f"{short}/{member.name}")
+            rows = [(f"{short}/{image.name}", shard, image.offset, image.size, text)
+                    for image, text in samples]  # fmt: skip
+            # As columns an image takes a tenth of what it takes as Python objects.
+            parts.append(pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS))
+        table = pd.concat(parts, ignore_index=True)
+        names, stored = table["name"], table.pop("label")
         try:
-            if not len(names):
+            if not len(table):
                 raise UserError(f"{self.section.root}: the {len(paths)} shards hold no image with "
                                 "a label; check `pattern` and `label`")  # fmt: skip
-            labels = of_texts(found.labels, self.section, lambda row: str(names[row]), "tar")
+            labels = of_texts(stored, self.section, lambda row: str(names[row]), "tar")
         except UserError:
-            refuse(wrong, found.problems, remedy)  # They may be the reason.
+            refuse(_WRONG, problems, _REMEDY)  # They may be the reason.
             raise
-        return labelled(found.images, labels, problems=found.problems, wrong=wrong, remedy=remedy,
-                        warnings=found.unused, counts={"shards": len(paths)})  # fmt: skip
-
-
-class Shards(NamedTuple):
-    """What several shards hold."""
-
-    images: MemberImages
-    labels: pd.Series
-    """(N,), text."""
-    problems: list[str]
-    """One for each sample that cannot be used, which is not among the images."""
-    unused: list[str]
-    """What else there is, counted, with the first of each kind."""
-
-
-def read_shards(paths: list[Path], label: str, json_key: str) -> Shards:
-    """The samples of all shards, in the order of their images.
-
-    The image of a sample is the member with the extension of a picture, else the only one whose
-    content is a picture.
-
-    Args:
-        paths: the shards.
-        label: `cls`, `json` or `folder`; see `TarImages`.
-        json_key: key of the label in JSON.
-
-    Raises:
-        UserError: an archive cannot be used.
-    """
-    parts, problems = [], list[str]()
-    counts: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for shard, (path, short) in enumerate(zip(paths, shard_names(paths), strict=True)):
-        samples, wrong, ignored = _read_shard(path, label, json_key)
-        problems += [f"{short}/{problem}" for problem in wrong]
-        for why, member in ignored:
-            counts[why] += 1
-            first.setdefault(why, f"{short}/{member.name}")
-        rows = [(f"{short}/{image.name}", shard, image.offset, image.size, text)
-                for image, text in samples]  # fmt: skip
-        # As columns an image takes a tenth of what it takes as Python objects.
-        parts.append(pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS))
-    table = pd.concat(parts, ignore_index=True)
-    unused = [f"{count} members are {why} and were ignored, the first is {first[why]!r}"
-              for why, count in counts.items()]  # fmt: skip
-    return Shards(
-        MemberImages(paths, table.drop(columns="label")), table["label"], problems, unused
-    )
+        return labelled(
+            MemberImages(paths, table), labels,
+            problems=problems, wrong=_WRONG, remedy=_REMEDY, counts={"shards": len(paths)},
+            warnings=[f"{count} members are {why} and were ignored, the first is {first[why]!r}"
+                      for why, count in counts.items()],
+        )  # fmt: skip
 
 
 def _read_shard(

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.contents import Contents, Protocol
+from frcore.data.contents import Contents
 from frcore.data.source import Source
 from frcore.data.synthetic import pairing
 from frcore.data.synthetic.faces.streams import stream
 from frcore.data.synthetic.rendering import Shots, render_all
 from frcore.errors import UserError
+from frcore.records.manifest import Protocol
 from frcore.study.data import SyntheticFaces, SyntheticPairs, SyntheticTemplates
 
 VIDEO_FRAMES = 4
@@ -26,11 +27,6 @@ VIDEO_FRAMES = 4
 
 _IMAGES_PER_TEMPLATE = 10_000
 """Numbers set aside for a template's pictures, so that templates do not depend on one another."""
-
-
-def identity_name(split: str, seed: int, index: int) -> str:
-    """A name that is unique over all synthetic data sets."""
-    return f"synthetic/{split}/{seed}/{index:05d}"
 
 
 class Faces(Source):
@@ -72,15 +68,9 @@ class Templates(Source):
         shots, template = _template_shots(spec)
         names = _names(spec.kind, spec.seed, spec.identities)
         index = _index(shots, shots.identity, names[shots.identity], names[shots.identity])
-        templates = pd.DataFrame(
-            {
-                "template": template,
-                "image": np.arange(len(shots)),
-                "medium": index["medium"],
-                "identity": index["identity"],
-                "weight": np.float32(1),
-            }
-        )
+        templates = pd.DataFrame({"template": template, "image": np.arange(len(shots)),
+                                  "medium": index["medium"], "identity": index["identity"],
+                                  "weight": np.float32(1)})  # fmt: skip
         pairs = _template_pairs(spec)
         return _drawn("templates", shots, index, templates=templates, template_pairs=pairs)
 
@@ -279,7 +269,9 @@ def _composition(rng: np.random.Generator, mean: int) -> list[tuple[int, int, bo
 
 
 def _names(split: str, seed: int, identities: int) -> NDArray[np.object_]:
-    return np.array([identity_name(split, seed, i) for i in range(identities)], object)
+    """Names that are unique over all synthetic data sets."""
+    names = [f"synthetic/{split}/{seed}/{index:05d}" for index in range(identities)]
+    return np.array(names, object)
 
 
 def _index(shots: Shots, labels: NDArray[np.int64], given: NDArray[np.object_],

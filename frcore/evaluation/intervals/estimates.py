@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from frcore.errors import UserError
-from frcore.evaluation.intervals.people import Influence, Products
+from frcore.evaluation.intervals.people import Influence, People, Products
 from frcore.evaluation.verification import Interval, score_interval
 
 NO_ERROR = 1e-6
@@ -57,16 +58,8 @@ class Estimate:
         return value < self.low or value > self.high
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What was judged.
-
-    Attributes:
-        people: how many people there are.
-        carrying: how many of them have a trial that the metric is a share of (a genuine pair).
-        overlap: the share of combinations of two trials that have a person in common.
-        trials: pairs, or searches.
-    """
+class Sample(NamedTuple):
+    """Of `People`, what is kept: intervals travel between processes."""
 
     people: int
     carrying: int
@@ -118,7 +111,7 @@ class Intervals:
     Args:
         values: run -> the metric.
         influences: run -> its influence; of another metric for each run, if need be.
-        sample: what was judged.
+        people: who is in the trials.
         groups: runs that differ in nothing but the seed, group by group. With them the spread over
             seeds is estimated once from all groups (`SeedSpread`); without, each mean or difference
             has only its own few seeds for it, and two seeds say next to nothing (Student's t with
@@ -129,12 +122,12 @@ class Intervals:
         self,
         values: Mapping[str, float],
         influences: Mapping[str, Influence],
-        sample: Sample,
+        people: People,
         groups: Sequence[Sequence[str]] = (),
     ):
         self.values = dict(values)
         self.seed_spread = seed_spread([[self.values[run] for run in group] for group in groups])
-        self._sample = sample
+        self._sample = Sample(people.count, people.carrying, people.overlap, people.same.size)
         self._place = {run: place for place, run in enumerate(influences)}
         self._products = Products.of(list(influences.values()))
 

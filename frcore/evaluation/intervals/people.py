@@ -193,7 +193,7 @@ def people_of_pairs(same: ArrayLike, identity_a: ArrayLike, identity_b: ArrayLik
     """Check and recode the identities of pairs (P,), which can be any integers or strings.
 
     Raises:
-        UserError: labels that are none, other lengths, a genuine pair of two people or an impostor
+        UserError: unusable labels, other lengths, a genuine pair of two people or an impostor
             pair of one, fewer than `MIN_PEOPLE` people, or too few of them carry the benchmark.
     """
     same = as_labels(same, np.asarray(same).size)

@@ -17,7 +17,7 @@ from frcore.errors import UserError
 from frcore.evaluation.false_accepts import why_no_interval
 from frcore.evaluation.identification import Searches
 from frcore.evaluation.inputs import FloatArray, as_scores
-from frcore.evaluation.intervals.estimates import Estimate, Intervals, Sample
+from frcore.evaluation.intervals.estimates import Estimate, Intervals
 from frcore.evaluation.intervals.influences import (
     Accuracy,
     Metric,
@@ -182,7 +182,7 @@ def intervals_of_pairs(
         if refuse_few and (why := why_no_interval(far, impostors)):
             raise UserError(why)
     influences = {run: metrics[run].influence(one, people) for run, one in ranked.items()}
-    return Intervals(values, influences, _sample(people), groups)
+    return Intervals(values, influences, people, groups)
 
 
 def few_false_positives(galleries: Sequence[Searches], metric: SearchMetric) -> str:
@@ -227,7 +227,7 @@ def intervals_of_searches(
         values[run] = float(np.mean([metric.value(one) for one in galleries]))
         parts = [metric.influence(*both) for both in zip(galleries, people, strict=True)]
         influences[run] = Influence.of_people(np.mean([part.people for part in parts], axis=0))
-    return Intervals(values, influences, _sample(every), groups)
+    return Intervals(values, influences, every, groups)
 
 
 def _same_searches(one: Sequence[Searches], other: Sequence[Searches]) -> bool:
@@ -235,7 +235,3 @@ def _same_searches(one: Sequence[Searches], other: Sequence[Searches]) -> bool:
         np.array_equal(a.person, b.person) and np.array_equal(a.mated, b.mated)
         for a, b in zip(one, other, strict=True)
     )
-
-
-def _sample(people: People) -> Sample:
-    return Sample(people.count, people.carrying, people.overlap, people.same.size)

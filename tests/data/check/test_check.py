@@ -126,6 +126,7 @@ def test_lists_of_two_lines(tmp_path, form):
     assert benchmarks_of(report)["pairs"]["format"] == form
 
 
+@pytest.mark.slow
 def test_cfp_with_its_images(cfp):
     for path in (cfp, cfp / "Protocol"):
         report = one(path)
@@ -195,6 +196,7 @@ def test_recordio(tmp_path, people):
     assert one(rec, code=1)["wrong"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["list.csv", "list.lst"])
 def test_lists_of_images(tmp_path, people, name):
     lines = []
@@ -227,6 +229,7 @@ def test_parquet(tmp_path, people, labels):
     assert "0.parquet" in one(tmp_path / "shards", code=1)["problems"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["cls", "folder"])
 def test_tar(tmp_path, people, place):
     (tmp_path / "shards").mkdir()

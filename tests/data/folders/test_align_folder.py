@@ -160,6 +160,7 @@ def test_the_command(tmp_path, images, capsys, monkeypatch):
     assert "2 pictures in" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_real_faces(tmp_path, shared_data):
     root = shared_data / "lfw"
     there = {path.relative_to(root / "original-250").as_posix()

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from frcore.data.ijb.simulate import simulate, write_synthetic
+from frcore.data.ijb.protocol import simulate
+from frcore.data.ijb.simulate import write_synthetic
 from frcore.data.ijb.simulated_images import SPLIT, loose_crop
 from frcore.data.loader import to_network
 from frcore.data.pixels.align import align_face, similarities
@@ -41,6 +42,7 @@ def shots(difficulty, count=12):
     return Shots(0, SPLIT, difficulty, number, number, number, np.zeros(count, bool))
 
 
+@pytest.mark.slow
 def test_aligning_a_loose_crop_gives_the_aligned_picture():
     """The two are drawn apart: all they share is where the landmarks should come to lie."""
     plain = shots(0.0)

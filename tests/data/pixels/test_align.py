@@ -51,6 +51,7 @@ def faces(count=50, seed=0):
     return np.concatenate([points.real, points.imag], axis=2) + noise
 
 
+@pytest.mark.slow
 def test_similarities_are_umeyamas():
     landmarks = faces()
     found = similarities(landmarks)

@@ -114,6 +114,7 @@ def test_too_many_scans_are_refused():
         read_jpeg(large[:scan] + body * 25 + end)
 
 
+@pytest.mark.slow
 def test_long_texts_in_a_png_are_no_bomb():
     about = PngImagePlugin.PngInfo()
     about.add_text("text", "a" * 30_000_000, zip=True)

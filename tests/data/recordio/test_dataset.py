@@ -445,6 +445,7 @@ FUZZ = settings(max_examples=150, deadline=None,
                 suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 
 
+@pytest.mark.slow
 @FUZZ
 @given(rec=st.binary(max_size=200), idx=st.none() | st.binary(max_size=40), magic=st.booleans())
 def test_random_bytes(tmp_path, rec, idx, magic):
@@ -479,6 +480,7 @@ def test_valid_files_with_changes(tmp_path, valid, data):
 # --- written by mxnet ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_file_that_mxnet_wrote(shared_data):
     """All 5,985 images; labels as in the list it was made from; pixels as Pillow decodes them."""
     folder = shared_data / "lfw" / "recordio-min5"

@@ -238,6 +238,7 @@ def test_columns_that_cannot_be_used(tmp_path, columns, message, write):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_damaged_files_end_in_errors(tmp_path, table, name):
     """Cut anywhere, or with bytes overwritten, a file is refused or gives what it holds."""
@@ -291,6 +292,7 @@ def test_compressed_arrow(tmp_path, table, write):
         prepared(tmp_path)
 
 
+@pytest.mark.slow
 def test_bombs(tmp_path, people, table, monkeypatch):
     """Little on disk, much in memory: by compression, and by a dictionary."""
     monkeypatch.setattr(columnar, "LARGEST_GROUP", 2**20)

@@ -14,6 +14,7 @@ TEMPLATES = {"kind": "synthetic_templates", "identities": 20, "images": 3, "temp
              "impostor_pairs": 150}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_images_do_not_depend_on_how_many_others_exist(tmp_path):
     small = train(tmp_path / "a", **FACES, video=0.5)
     large = train(tmp_path / "b", **{**FACES, "identities": 7, "images": 6}, video=0.5)
@@ -48,6 +49,7 @@ def test_labels_without_disturbance(tmp_path):
     assert data.manifest.identities == 6
 
 
+@pytest.mark.slow
 def test_videos_group_images_into_media(tmp_path):
     data = train(tmp_path, kind="synthetic", identities=12, images=8, video=0.5)
     sizes = data.index.groupby("medium").size()
@@ -74,6 +76,7 @@ def test_long_tail_reaches_the_index(tmp_path):
     assert found[0] > found[-1]
 
 
+@pytest.mark.slow
 def test_flips_keep_the_truth(tmp_path):
     clean = train(tmp_path / "a", **FACES)
     flipped = train(tmp_path / "b", **FACES, label_flips=0.25)
@@ -115,6 +118,7 @@ def test_impossible_disturbances_are_refused(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_verification_pairs(tmp_path):
     data = benchmark(tmp_path, **PAIRS)
     pairs, who = data.pairs, data.index["identity"].to_numpy()
@@ -128,6 +132,7 @@ def test_verification_pairs(tmp_path):
     assert all(not a & b for a, b in itertools.combinations(folds, 2))
 
 
+@pytest.mark.slow
 def test_too_many_pairs_are_refused_with_the_largest_number(tmp_path):
     with pytest.raises(UserError, match="at most pairs = 60 is possible"):
         benchmark(tmp_path / "a", **{**PAIRS, "pairs": 61})

@@ -227,6 +227,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_bombs_end_quickly_and_small(name):
     data = BOMBS[name]

@@ -62,6 +62,7 @@ def weighted(scores, same, metric, weight):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [None, 3])
 def test_the_variance_is_the_sum_over_combinations_of_pairs_that_share_people(pairs, folds):
     scores, same, a, b = pairs
@@ -76,6 +77,7 @@ def test_the_variance_is_the_sum_over_combinations_of_pairs_that_share_people(pa
     assert influence.people == pytest.approx(np.array(by_person), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_of_a_difference_the_influences_are_subtracted(pairs, rng):
     scores, same, a, b = pairs
     people, metric = people_of_pairs(same, a, b), Accuracy(None, 0.6)

@@ -21,7 +21,7 @@ THRESHOLD = 1.0
 
 
 def dense_design(people, genuine=4):
-    """Every couple once, and `genuine` pairs of each person: everyone is in many pairs."""
+    """Every two people once, and `genuine` pairs of each person: everyone is in many pairs."""
     a, b = np.triu_indices(people, 1)
     own = np.repeat(np.arange(people), genuine)
     return np.r_[own, a], np.r_[own, b]
@@ -248,6 +248,7 @@ def make_many(pairs, people, rng):
     return rng.normal(2.0 * (a == b)).astype(np.float32), a == b, a, b
 
 
+@pytest.mark.slow
 def test_the_interval_of_many_pairs_is_quick(rng):
     given = make_many(1_000_000, 4_000, rng)
     start = time.process_time()

@@ -33,7 +33,7 @@ from tests.reporting.tree import Tree, make_study
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:
     rows = collect(study, root)
-    return all_tables(Summary(study, rows, Scores(root, rows)), root)
+    return all_tables(Summary(study, rows, Scores(root, rows)))
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -170,7 +170,7 @@ def test_passive_updates_by_group(small: tuple[Study, Path]):
 
 
 def drawn(made: Made, draw: Callable[..., Figure]) -> Figure:
-    curves = plot_training.read_curves(made.study, made.root, made.rows)
+    curves = made.rows.found.events
     with look():
         return draw(made.study, curves)
 
