@@ -38,7 +38,7 @@ CONDITIONS = {
 
 
 def compare(spec: ComparisonSpec, root: Path) -> Comparison:
-    """Compare what is there of a study, and write it; what is missing is told.
+    """Compare what is there of a study, and write it, with what is missing.
 
     Args:
         spec: what is compared, and what fails.

@@ -4,7 +4,7 @@ Of the earlier runs there are rows and no scores, so nothing is paired. What cou
 differently in a repetition depends on the benchmark:
 
 - Its content is the same: so are its people, and the question is whether the *training* has become
-  worse. If it has not, both sides are draws of seeds from one distribution, judged on the same
+  worse. If it has not, both sides are samples of seeds from one distribution, judged on the same
   people; the standard error is that of seeds alone, and test people add nothing to it.
 - Its content differs: the standard errors of test people on both sides are added to it.
 
@@ -84,7 +84,7 @@ class Side:
 
     Attributes:
         values: of its seeds.
-        se_test: standard error of one run from the choice of test people; None if not told.
+        se_test: standard error of one run from the choice of test people; None if not known.
         trials: that it is a proportion of.
     """
 

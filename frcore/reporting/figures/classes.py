@@ -27,6 +27,7 @@ from frcore.reporting.figures.canvas import (
 )
 from frcore.reporting.figures.palette import INK, Palette
 from frcore.reporting.figures.ticks import plain_ticks
+from frcore.reporting.tables.centers import seed_means
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -42,11 +43,8 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     """Angle to the own centre and passive updates against images per identity, by head."""
     frame = rows.usable("diagnostics")
     frame = frame[frame["group"].isin(UNEQUAL)]
-    plain = frame.astype({name: object for name in frame.columns if frame[name].dtype == "string"})
-    table = plain.pivot_table(
-        index=["head", "sampler", "group"], columns="quantity", values="value", aggfunc="mean"
-    )
-    table = table.reindex(columns=["images", *ANGLES, TOUCHES]).reset_index()
+    keys, columns = ["head", "sampler", "group"], ["images", *ANGLES, TOUCHES]
+    table = seed_means(frame, keys, columns).reset_index()
     if table.empty:
         return Message("Long tail: every identity trained on has as many images as the others.")
     heads, samplers = ([one.label for one in components if one.label in set(table[kind])]
