@@ -46,8 +46,9 @@ def compare(spec: ComparisonSpec, root: Path) -> Comparison:
         UserError: nothing of the study is there, kept rows cannot be read, or the rule names a
             number that there is none of.
     """
+    rows = collect(spec.study, root)
     # Other heads of the same folder belong to the study, which is not what is reported here.
-    rows = replace(collect(spec.study, root), strays=())
+    rows = replace(rows, found=replace(rows.found, strays=()))
     if rows.usable("evaluation").empty:
         sides = ("candidate", "baseline", "against")
         wanted = " ".join(f"{s}={label}" for s in sides if (label := getattr(spec, s)) is not None)

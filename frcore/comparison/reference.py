@@ -27,9 +27,9 @@ from frcore.comparison.rules import REFERENCE_FILES
 from frcore.comparison.spec import ComparisonSpec
 from frcore.errors import UserError
 from frcore.evaluation.intervals.estimates import SeedSpread, seed_spread
+from frcore.results.frames import TYPES
 from frcore.results.rows import (
     NUMBER_COLUMNS,
-    TYPES,
     Rows,
     why_few,
     without_unfounded_intervals,
@@ -57,9 +57,7 @@ def read_reference(folder: Path) -> Rows:
         if name not in evaluation:
             evaluation[name] = None
     frames["evaluation"] = without_unfounded_intervals(evaluation)
-    return Rows(
-        frames["evaluation"], frames["training"], frames["measurement"], pd.DataFrame(), strays=()
-    )
+    return Rows(frames["evaluation"], frames["training"], frames["measurement"], pd.DataFrame())
 
 
 def _read(path: Path) -> pd.DataFrame:

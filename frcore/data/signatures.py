@@ -30,8 +30,8 @@ MEMORY = Path(".snakemake/frcore")
 """What is remembered from call to call, beside Snakemake's own records."""
 
 CONTENT_BYTES, CONTENT_FILES = 2**30, 50_000
-"""Sources up to this size are told by content where `signature` is auto: reading them for the first
-time takes about as long as starting Snakemake."""
+"""Sources up to this size are compared by content where `signature` is auto: reading them for the
+first time takes about as long as starting Snakemake."""
 
 _SETTLED_NS = 2 * 10**9
 """A file that was changed so shortly ago can change again without another time of change."""

@@ -1,5 +1,5 @@
 """A row of a table, by column."""
 
-from typing import Any
+from frcore.results.frames import Row as Record
 
-Record = dict[str, Any]
+__all__ = ["Record"]

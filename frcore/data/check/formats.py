@@ -195,7 +195,7 @@ def _list(path: Path, report: Report) -> None:
     if any((root / name).is_file() or on_disk.find(name) for name in entries.paths):
         _labelled(section, report)
         return
-    report.notes.append("its images do not lie beside it; they are looked for below `root`")
+    report.notes.append("its images are not beside it; they are looked for below `root`")
     if not entries.labels.str.fullmatch(_NUMBER).all():
         section["labels"] = "name"
     report.study = _study(section)

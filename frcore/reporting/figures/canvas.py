@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
+from markupsafe import escape
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -48,35 +49,20 @@ def look() -> Iterator[None]:
         **sns.plotting_context("paper", font_scale=1.05),
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
-        "svg.fonttype": "none",
-        # Without a salt the ids in the file differ from run to run.
-        "svg.hashsalt": "frcore",
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": MUTED,
-        "axes.titlesize": "medium",
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
+        "svg.fonttype": "none", "svg.hashsalt": "frcore",  # without a salt ids differ each time
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"),
+                        INK),
+        **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+        "axes.titlesize": "medium", "axes.titleweight": "bold", "axes.titlelocation": "left",
         # Left to itself matplotlib looks, on each pass, for ticks that are in a title's way.
         "axes.titley": 1.0,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": GRID,
-        "grid.linewidth": 0.7,
-        "axes.axisbelow": True,
-        "axes.linewidth": 0.8,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "lines.linewidth": 1.6,
-        "lines.markersize": 5,
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+        "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.7,
+        "lines.linewidth": 1.6, "lines.markersize": 5,
+        "legend.frameon": False, "figure.constrained_layout.use": True,
         # Labels come from users; a dollar sign in one is not mathematics.
         "text.parse_math": False,
-    }
+    }  # fmt: skip
     with mpl.rc_context(settings):
         yield
 
@@ -292,8 +278,8 @@ def areas(
                 hover(outline, f"{counts.sum():,} {unit}{kind}")
 
 
-def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
-    """Write the files asked for; the same figure gives the same bytes."""
+def save(figure: Figure, svg: Path, png: Path | None = None) -> str:
+    """Write the files asked for, and return the SVG; the same figure gives the same bytes."""
     # Laying out is most of the work, and saving would do it again for each format, and draw the
     # whole figure once more to nowhere.
     engine = figure.get_layout_engine()
@@ -302,12 +288,14 @@ def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
     figure.set_layout_engine("none")
     with atomic_file(svg) as path:
         FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": "frcore"})
-        path.write_text(_with_titles(path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = _with_titles(path.read_text(encoding="utf-8"))
+        path.write_text(text, encoding="utf-8")
     if png is not None:
         figure.set_dpi(PNG_DPI)
         figure.set_facecolor("white")
         with atomic_file(png) as path:
             FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    return text
 
 
 _TITLE = "title:"
@@ -321,8 +309,6 @@ def hover(artist: Artist, text: str) -> None:
 
 def _with_titles(svg: str) -> str:
     """Turn the ids that `hover` made into numbered ones with a title inside."""
-    from markupsafe import escape
-
     counter = itertools.count()
 
     def titled(match: re.Match[str]) -> str:
@@ -339,8 +325,6 @@ def inline(svg: str, name: str, description: str) -> str:
     fall back to themselves, so that the page can change them in the dark; the image is described
     for those who do not see it.
     """
-    from markupsafe import escape
-
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,7 @@ from matplotlib.lines import Line2D
 
 from frcore.reporting.figures.canvas import Message, put_legend, same_range, small_multiples
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.results.reading import read_events
 from frcore.results.records import Record
-from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
 
@@ -27,16 +24,6 @@ CENTERS = ("nearest_angle_mean", "mean_angle", "target_angle")
 
 Curves = dict[str, list[Record]]
 """Run -> its events."""
-
-
-def read_curves(study: Study, root: Path, rows: Rows) -> Curves:
-    """The events of each finished run by its id."""
-    finished = set(rows.usable("training")["run"])
-    return {
-        name: read_events(root / "runs" / name / "metrics.jsonl")
-        for name in expansion.runs(study)
-        if name in finished
-    }
 
 
 def training(study: Study, curves: Curves) -> Figure:

@@ -12,7 +12,6 @@ from frcore.records.manifest import Manifest
 from frcore.reporting.tables.accuracy import interval_text, method_columns, percent
 from frcore.reporting.tables.published_figures import backbone_family, figures, official_benchmark
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
-from frcore.results.reading import read
 from frcore.results.records import Record
 from frcore.results.summary import Column, Method, Number, Summary
 from frcore.study.config import Study
@@ -29,14 +28,13 @@ SYNTHETIC = "synthetic"
 Beside = tuple[Method, Column, Number, Record]
 
 
-def published_table(summary: Summary, root: Path) -> Table:
+def published_table(summary: Summary) -> Table:
     """Each measured number of an official benchmark, with what others have published of it.
 
-    Args:
-        summary: the study's numbers.
-        root: `results/<study>`, whose prepared benchmarks say whether they are synthetic.
+    Prepared benchmarks say whether they are synthetic.
     """
-    official = {name: _official(name, data, root)
+    prepared = summary.rows.found.data if summary.rows.found else {}
+    official = {name: _official(name, data, prepared[name].record if name in prepared else None)
                 for name, data in summary.study.benchmarks.items()}  # fmt: skip
     found = [list(_beside(summary, method, column, official[column.benchmark]))
              for column in summary.columns if column.subset == "all"
@@ -62,12 +60,11 @@ def published_table(summary: Summary, root: Path) -> Table:
     )  # fmt: skip
 
 
-def _official(name: str, data: Any, root: Path) -> str | None:
+def _official(name: str, data: Any, manifest: Manifest | None) -> str | None:
     """The official benchmark's name, `SYNTHETIC`, or None where it is not known.
 
     A folder in IJB's layout may be a synthetic one: only the prepared data tell.
     """
-    manifest = read(root / "data" / name / "manifest.json", Manifest).record
     if data.kind.startswith("synthetic") or (manifest and manifest.synthetic):
         return SYNTHETIC
     return official_benchmark(name, data)
