@@ -15,18 +15,9 @@ from numpy.typing import NDArray
 
 from frcore.records.diagnostics import CosineHistogram
 from frcore.reporting.figures.angles import method_grid
-from frcore.reporting.figures.canvas import (
-    Message,
-    areas,
-    bare,
-    hover,
-    legend,
-    of_two_kinds,
-    same_range,
-    small_multiples,
-)
+from frcore.reporting.figures.canvas import Message, hover, legend, of_two_kinds, small_multiples
+from frcore.reporting.figures.marks import areas, bare, plain_ticks, same_range
 from frcore.reporting.figures.palette import INK, Palette
-from frcore.reporting.figures.ticks import plain_ticks
 from frcore.reporting.tables.centers import seed_means
 from frcore.results.rows import Rows
 from frcore.study import expansion

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.reporting.figures.canvas import Message, put_legend, same_range, small_multiples
+from frcore.reporting.figures.canvas import Message, put_legend, small_multiples
+from frcore.reporting.figures.marks import same_range
 from frcore.reporting.figures.palette import INK, MUTED, Palette
 from frcore.results.frames import Row
 from frcore.study import expansion
