@@ -13,7 +13,7 @@ from rich.text import Text
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import cost_table, forest, numbers_table, sentences, title
-from frcore.files import write_json, write_text
+from frcore.files import write_text
 from frcore.reporting.figures.canvas import look, save
 from frcore.reporting.figures.inlined import dark_variables, inline
 from frcore.reporting.page.pages import asset, described, template
@@ -35,7 +35,7 @@ def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
         svg = save(forest(comparison, spec), place)
     write_text(spec.file(root, "md"), markdown(comparison, spec))
     write_text(spec.file(root, "html"), page(comparison, spec, svg))
-    write_json(spec.file(root, "json"), comparison.as_record())
+    comparison.as_record().write(spec.file(root, "json"))
 
 
 def tables(comparison: Comparison, spec: ComparisonSpec) -> list[Table]:
@@ -93,14 +93,14 @@ def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
     }
     facts |= {"Kept rows": spec.against} if spec.against else {}
     slow = "not limited" if rule.max_slowdown is None else f"at most {rule.max_slowdown:g} times"
-    environment = comparison.facts.get("environment") or {}
+    environment = comparison.facts["environment"]
     return {
         **facts,
         "Study": f"{spec.study.name}, seeds {', '.join(map(str, spec.study.seeds))}",
         "Tolerance": f"{rule.tolerance:g} points{', strict' if rule.strict else ''}",
         "Time of a step": slow,
         "Numbers that count": ", ".join(rule.metrics) or "all",
-        "Compared with": f"frcore at commit {environment.get('commit') or 'unknown'}",
+        "Compared with": f"frcore at commit {environment.commit or 'unknown'}",
     }
 
 

@@ -14,7 +14,7 @@ The spread over seeds is pooled over all methods of both sides, as in the report
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -177,11 +177,11 @@ def _number(
     number = Number.of(method, column, now.mean, then.mean, seeds)
     if now.mean is None or then.mean is None:
         side = "now" if now.mean is None else "in the reference"
-        return replace(number, why=f"no value {side}")
+        return number.but(why=f"no value {side}")
     found = half_width(now, then, spread, level=level, same_people=same_people)
     if few or found is None:
         why = few or "one seed on each side, and rows without standard errors"
-        return replace(number, why=why)
+        return number.but(why=why)
     half, method_text = found
     difference = now.mean - then.mean
     ends = max(-1.0, difference - half), min(1.0, difference + half)

@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from frcore.machine.faults import raise_refusal
 from frcore.records.base import Environment, Record, first_problem
+from frcore.records.comparison import ComparisonRecord
 from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.records.evaluation import EvaluationRecord
 from frcore.records.manifest import Manifest
@@ -65,16 +66,6 @@ class Run:
 
     begun: RunRecord
     result: ResultRecord | None = None
-
-
-class ComparedRecord(Record):
-    """`comparison/*.json`, of which `frcore.comparison.results` reads the rest."""
-
-    model_config = ConfigDict(extra="allow")
-
-    spec_hash: str | None = None
-    runs: list[str] = Field(default_factory=list)
-    measurements: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -264,7 +255,7 @@ def _strays(study: Study, root: Path) -> tuple[str, ...]:
     }
     for path in (root / "comparison").glob("*.json"):
         # What `frcore compare` used has a report of its own.
-        if compared := read(path, ComparedRecord).record:
+        if compared := read(path, ComparisonRecord).record:
             expected["runs"].update(compared.runs)
             expected["measurement"].update(f"{name}.json" for name in compared.measurements)
     return tuple(

@@ -98,7 +98,7 @@ class CenterPairs:
 def center_pairs(study: Study, rows: Rows) -> Mapping[tuple[str, str], CenterPairs]:
     """(head, sampler) -> its histograms, of the runs whose diagnostics count."""
     own: dict[tuple[str, str], list[CosineHistogram]] = defaultdict(list)
-    diagnostics = rows.found.diagnostics if rows.found else {}
+    diagnostics = rows.found.diagnostics
     for name, spec in expansion.runs(study).items():
         record = diagnostics[name].usable if name in diagnostics else None
         if record and record.conflicts and record.conflicts.histogram:

@@ -10,7 +10,7 @@ import pandas as pd
 from frcore.reporting.tables.accuracy import method_columns, percent, unique
 from frcore.reporting.tables.cost import significant
 from frcore.reporting.tables.table import ABSENT, Cell, Heading, Table, text_column
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.rows_diagnostics import CONFLICT_UNITS, GROUP_UNITS
 from frcore.results.summary import Method, Summary
 
@@ -102,7 +102,7 @@ def conflicts_table(summary: Summary) -> Table:
     )  # fmt: skip
 
 
-def _conflict_cell(row: Record | None) -> Cell:
+def _conflict_cell(row: Row | None) -> Cell:
     if row is None:
         return Cell()
     shares = (row["precision"], row["recall"])
@@ -146,7 +146,7 @@ def seed_means(frame: pd.DataFrame, keys: list[str], quantities: Sequence[str]) 
     return table.reindex(columns=list(quantities))
 
 
-def _by_method(means: pd.DataFrame, key: str) -> dict[tuple[Method, Any], Record]:
+def _by_method(means: pd.DataFrame, key: str) -> dict[tuple[Method, Any], Row]:
     """Each row of `seed_means` by its method and `key`."""
     return {
         (Method(*map(str, index[:3])), index[3]): dict(zip(means.columns, row, strict=True))
