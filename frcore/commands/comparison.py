@@ -95,7 +95,7 @@ def compare(
 
     found = read(chosen, root) if judge else go(chosen, root)
     if as_json:
-        print_json(found.as_record())
+        print_json(found.as_record().model_dump(mode="json"))
     else:
         from frcore.comparison.output import render
 
