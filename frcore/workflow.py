@@ -237,11 +237,11 @@ class Workflow:
                 raise UserError(f"{where}: {error}") from error
         return str(self._signatures[files])
 
-    def places(self, *names: str) -> dict[str, str]:
+    def places(self, *names: str) -> dict[str, Path]:
         """Prepared set -> where its source is, of those of `names` that are read in place."""
         sections = ((name, self.data(name).data) for name in names)
         found = {name: place_of(data) for name, data in sections if expansion.stays_in_place(data)}
-        return {name: str(place) for name, place in found.items() if place is not None}
+        return {name: Path(place) for name, place in found.items() if place is not None}
 
     def source_options(self, *names: str) -> list[str]:
         """The options of `frcore train` and `evaluate` that say where sources are now."""

@@ -156,7 +156,7 @@ def train(
         chosen = arguments.pick("run", run, workflow.runs)
         data = data or workflow.root / "data/train"
         out = out or workflow.root / "runs" / chosen.id
-        places = {name: Path(place) for name, place in workflow.places("train").items()} | places
+        places = workflow.places("train") | places
 
     from frcore.training.train import train as go
 
@@ -220,8 +220,7 @@ def evaluate(
         train_data = train_data or workflow.root / "data/train"
         out = out or workflow.root / "evaluation" / (other.id if other else str(run))
         run = str(workflow.root / "runs" / str(run))
-        known = workflow.places(*(item.name for item in specs))
-        places = {name: Path(place) for name, place in known.items()} | places
+        places = workflow.places(*(item.name for item in specs)) | places
 
     from frcore.evaluation.evaluate import evaluate as evaluate_run
     from frcore.evaluation.evaluate_model import evaluate_model

@@ -54,9 +54,7 @@ class Code:
 
         The name "" of a module is what it does when it is imported.
         """
-        waiting: list[Key] = []
-        for place in places:
-            waiting += self._at(place)
+        waiting = [key for place in places for key in self._at(place)]
         reached: set[Key] = set()
         while waiting:
             key = waiting.pop()

@@ -75,7 +75,7 @@ class Module:
             for name in (*_bound_by(node), *self._globals_of(node)):
                 self.bound.setdefault(name, []).append(whole or node)
             # What depends on a condition is one definition with it, for each name within.
-            if (branches := list(_branches(node))) and not _is_script(node):
+            if (branches := _branches(node)) and not _is_script(node):
                 if not is_for_type_checkers(node) and whole is None:
                     self.loose.append(node)
                 for branch in branches:
@@ -125,17 +125,17 @@ def _bound_by(node: ast.stmt) -> Iterator[str]:
                 yield part.id
 
 
-def _branches(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+def _branches(node: ast.stmt) -> list[list[ast.stmt]]:
     """The blocks within a statement of a module that decides or repeats."""
     if isinstance(node, Definition):
-        return
-    if not is_for_type_checkers(node) and getattr(node, "body", None):
-        yield node.body  # type: ignore[attr-defined]
-    for name in ("orelse", "finalbody"):
-        if block := getattr(node, name, None):
-            yield block
-    for handler in getattr(node, "handlers", ()) or getattr(node, "cases", ()):
-        yield handler.body
+        return []
+    names = ("orelse", "finalbody") if is_for_type_checkers(node) else _BLOCKS
+    found = [getattr(node, name, None) for name in names]
+    found += [one.body for key in ("handlers", "cases") for one in getattr(node, key, ())]
+    return [block for block in found if block]
+
+
+_BLOCKS = ("body", "orelse", "finalbody")
 
 
 def is_for_type_checkers(node: ast.AST) -> bool:
@@ -224,16 +224,16 @@ class Modules:
         found = self.get(module)
         if found is None:
             return
-        known = name in found.bound or name in found.imports
         if name in found.bound:
             yield Own(module, name)
         for source in found.imports.get(name, ()):
             # A name that cannot be found may be any of its module.
             yield from self.target(source, module) or (Own(source[0]),)
-        if not known and found.is_package and self.get(f"{module}.{name}") is not None:
-            known = True
+        if name in found.bound or name in found.imports:
+            return
+        if found.is_package and self.get(f"{module}.{name}") is not None:
             yield Own(f"{module}.{name}")
-        if not known:
+        else:
             inner = (
                 self.attribute(star, name) for star in found.stars if self.is_own(star, module)
             )
