@@ -20,7 +20,7 @@ from typing import Any, Literal
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
 from frcore.components.catalogue import find_modules_here
-from frcore.data.signatures import MEMORY, By, Signature, sign
+from frcore.data.signatures import MEMORY, By, Signature, files_key, sign
 from frcore.data.source import place_of
 from frcore.errors import UserError
 from frcore.files import read_json, sha256_of_json, write_json, write_text
@@ -225,8 +225,8 @@ class Workflow:
     def _signed(
         self, where: str, section: Any, signed: Callable[[By], Signature], benchmark: str = ""
     ) -> str:
-        """Equal sections share one look at their files."""
-        files = section.model_dump_json() + benchmark
+        """Sections that are read from the same files share one look at them."""
+        files = files_key(section) + benchmark
         if files not in self._signatures:
             try:
                 self._signatures[files] = signed(self.study.signature)

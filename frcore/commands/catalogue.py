@@ -58,14 +58,19 @@ def docs(
     to: Annotated[
         Path, typer.Argument(help="The folder of the documentation, with its templates.")
     ] = Path("docs"),
+    captions: Annotated[
+        Path, typer.Option(help="The folder of the captions of Snakemake's report.")
+    ] = Path("workflow/report"),
 ) -> None:
-    """Write docs/heads.md, its figure and the tables of docs/samplers.md and formats.md.
+    """Write what is generated from the code: docs/heads.md, tables of other pages, captions.
 
     Example: frcore docs
     """
     from frcore.reporting.docs.component_docs import write_docs
+    from frcore.reporting.page.captions import write_captions
 
     write_docs(to)
+    write_captions(captions)
 
 
 def schema(

@@ -92,7 +92,8 @@ def compare(
 
     found = read(chosen, root) if judge else go(chosen, root)
     if as_json:
-        sys.stdout.write(json.dumps(found.as_record(), indent=2, ensure_ascii=False) + "\n")
+        record = found.as_record().model_dump(mode="json")
+        sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     else:
         from frcore.comparison.output import render
 

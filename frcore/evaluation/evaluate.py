@@ -292,12 +292,8 @@ def _write_scores(
     }
     if judged.threshold is not None:
         arrays |= {"fold": tested.fold, "threshold": judged.threshold}
-    _savez(path, arrays | searches)
-
-
-def _savez(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """As `numpy.savez_compressed`, but quick: digits of scores hardly compress at any level."""
+    # As `numpy.savez_compressed`, but quick: digits of scores hardly compress at any level.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, array in arrays.items():
+        for name, array in (arrays | searches).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)

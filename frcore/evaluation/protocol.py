@@ -109,16 +109,25 @@ def score_images(
     benchmark: Prepared, embeddings: NDArray[np.floating[Any]], rows: IntArray, seen: BoolArray
 ) -> ScoredPairs:
     """Score every pair of images of the benchmark; arguments as for `pooled_templates`."""
-    a, b = benchmark.column("pairs", "a"), benchmark.column("pairs", "b")
-    person = _codes(benchmark.index["identity"])
     unit = normalise(embeddings, names=_names(benchmark, rows))
-    place = np.zeros(benchmark.manifest.images, dtype=np.int32)
-    place[rows] = np.arange(rows.size)
+    sides = [np.searchsorted(rows, benchmark.column("pairs", side)) for side in ("a", "b")]
+    person = _codes(benchmark.index["identity"])[rows]
+    tested = (benchmark.pairs["split"] == "test").to_numpy(bool)
+    fold = benchmark.column("pairs", "fold")
+    return _scored(benchmark, "pairs", unit, sides, person, seen[rows], fold, tested)
+
+
+def _scored(
+    benchmark: Prepared, table: str, vectors: NDArray[np.float32], sides: Sequence[Codes],
+    person: Codes, seen: BoolArray, fold: Codes, tested: BoolArray,
+) -> ScoredPairs:  # fmt: skip
+    """The pairs of a table, the rows of `vectors`, `person` and `seen` on either of `sides`."""
+    a, b = sides
     return ScoredPairs(
-        scores=score_rows(unit, place[a], place[b]),
-        same=benchmark.column("pairs", "same"),
-        fold=benchmark.column("pairs", "fold"),
-        tested=(benchmark.pairs["split"] == "test").to_numpy(bool),
+        scores=score_rows(vectors, a, b),
+        same=benchmark.column(table, "same"),
+        fold=fold,
+        tested=tested,
         identity_a=person[a],
         identity_b=person[b],
         seen_a=seen[a],
@@ -186,20 +195,10 @@ def _let_go(embeddings: NDArray[np.floating[Any]]) -> None:
 def score_templates(benchmark: Prepared, pooled: PooledTemplates) -> ScoredPairs:
     """Score every pair of templates of the benchmark."""
     vectors, ids = pooled.templates
-    a, b = (
-        rows_of_templates(ids, benchmark.column("template_pairs", side), side)
-        for side in ("a", "b")
-    )
-    return ScoredPairs(
-        scores=score_rows(vectors, a, b),
-        same=benchmark.column("template_pairs", "same"),
-        fold=np.zeros(a.size, dtype=np.int8),
-        tested=np.ones(a.size, dtype=np.bool_),
-        identity_a=pooled.person[a],
-        identity_b=pooled.person[b],
-        seen_a=pooled.seen[a],
-        seen_b=pooled.seen[b],
-    )
+    table, size = "template_pairs", len(benchmark.column("template_pairs", "a"))
+    sides = [rows_of_templates(ids, benchmark.column(table, side), side) for side in ("a", "b")]
+    fold, tested = np.zeros(size, np.int8), np.ones(size, np.bool_)
+    return _scored(benchmark, table, vectors, sides, pooled.person, pooled.seen, fold, tested)
 
 
 def _people_of_templates(names: pd.Series, row: IntArray, ids: IntArray) -> NDArray[np.int32]:

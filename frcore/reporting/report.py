@@ -56,8 +56,7 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     figures = figure_jobs(summary, root, _of_kind("curves", done))
     jobs = {("figure", name): job for name, job in figures.items()}
     done = parallel.compute(jobs, processes)
-    absent = {name: why for name, why in _of_kind("figure", done).items() if why}
-    write_page(summary, tables, absent, root)
+    write_page(summary, tables, _of_kind("figure", done), root)
     return outputs.paths(root)["page"]
 
 
@@ -80,7 +79,7 @@ def _refuse_other_root(root: Path) -> None:
 
 
 def _tables(summary: Summary, root: Path) -> dict[str, Table]:
-    tables = all_tables(summary, root)
+    tables = all_tables(summary)
     for table in tables.values():
         write_table(table, root)
     return tables

@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from frcore.machine.faults import raise_refusal
 from frcore.records.base import Environment, Record, first_problem
+from frcore.records.comparison import ComparisonRecord
 from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.records.evaluation import EvaluationRecord
 from frcore.records.manifest import Manifest
@@ -28,6 +30,8 @@ from frcore.study.config import Study
 from frcore.study.expansion import RunSpec
 from frcore.text import visible
 from frcore.training.run_folder import FAILURE, RESULT, UNFINISHED
+
+ABSENT = "trained before runs told about their centres; train it again for diagnostics.json"
 
 USABLE = "ok"
 STATUSES = ("ok", "failed", "unfinished", "stale", "unreadable", "not run")
@@ -64,19 +68,11 @@ class Run:
     result: ResultRecord | None = None
 
 
-class ComparedRecord(Record):
-    """`comparison/*.json`, of which `frcore.comparison.results` reads the rest."""
-
-    model_config = ConfigDict(extra="allow")
-
-    spec_hash: str | None = None
-    runs: list[str] = Field(default_factory=list)
-    measurements: list[str] = Field(default_factory=list)
-
-
 @dataclass(frozen=True)
-class Found:
-    """All files of a study.
+class StudyFiles:
+    """All that a study's stages have left, each with the reason if it does not count.
+
+    An evaluation, or the diagnostics, of a run counts only if the run does.
 
     Attributes:
         data: by name of the data set; `train` is the training set.
@@ -88,37 +84,38 @@ class Found:
         strays: runs and measurements on disk that are not part of the study, and not used.
     """
 
-    data: Mapping[str, Finding[Manifest]]
-    runs: Mapping[str, Finding[Run]]
-    events: Mapping[str, list[Line]]
-    diagnostics: Mapping[str, Finding[DiagnosticsRecord]]
-    evaluations: Mapping[tuple[str, str], Finding[EvaluationRecord]]
-    measurements: Mapping[str, Finding[MeasurementRecord]]
-    strays: tuple[str, ...]
+    data: Mapping[str, Finding[Manifest]] = field(default_factory=dict)
+    runs: Mapping[str, Finding[Run]] = field(default_factory=dict)
+    events: Mapping[str, list[Line]] = field(default_factory=dict)
+    diagnostics: Mapping[str, Finding[DiagnosticsRecord]] = field(default_factory=dict)
+    evaluations: Mapping[tuple[str, str], Finding[EvaluationRecord]] = field(default_factory=dict)
+    measurements: Mapping[str, Finding[MeasurementRecord]] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()
 
 
-def read_study(study: Study, root: Path) -> Found:
+def read_study(study: Study, root: Path) -> StudyFiles:
     """Everything that `root` (`results/<study>`) has of the study's plan."""
     specs, models = expansion.runs(study), expansion.models(study)
     runs = {name: read_run(root / "runs" / name, spec) for name, spec in specs.items()}
     finished = [name for name, run in runs.items() if run.usable]
     sets = (*(["train"] if study.trains else []), *study.benchmarks)
-    judged = [(name, benchmark, spec.hash)
-              for name, spec in specs.items() for benchmark in study.benchmarks]  # fmt: skip
-    judged += [(label, benchmark, models[label].hash)
-               for label, benchmark in expansion.model_benchmarks(study)]  # fmt: skip
-    return Found(
+    hashes = {name: spec.hash for name, spec in (*specs.items(), *models.items())}
+    judged = [(name, benchmark) for name in specs for benchmark in study.benchmarks]
+    judged += expansion.model_benchmarks(study)
+    return StudyFiles(
         data={name: read(root / "data" / name / "manifest.json", Manifest) for name in sets},
         runs=runs,
         events={name: read_events(root / "runs" / name / "metrics.jsonl") for name in finished},
         diagnostics={
-            name: check_hash(read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord),
-                             specs[name].hash)
-            for name in finished
+            name: _of_run(run, partial(_read_diagnostics, root / "runs" / name, specs[name].hash))
+            for name, run in runs.items()
         },
         evaluations={
-            (name, benchmark): _read_evaluation(study, root, name, benchmark, spec_hash)
-            for name, benchmark, spec_hash in judged
+            (name, benchmark): _of_run(
+                runs.get(name),
+                partial(_read_evaluation, study, root, name, benchmark, hashes[name]),
+            )
+            for name, benchmark in judged
         },
         measurements={
             name: check_hash(read(root / "measurement" / f"{name}.json", MeasurementRecord),
@@ -226,6 +223,18 @@ def read_events(path: Path) -> list[Line]:
     return events
 
 
+def _of_run(run: Finding[Run] | None, then: Callable[[], Finding[Of]]) -> Finding[Of]:
+    """What `then` finds, if its run counts; a model trained elsewhere has none."""
+    if run and not run.usable:
+        return Finding(run.status, f"training: {run.reason}")
+    return then()
+
+
+def _read_diagnostics(folder: Path, spec_hash: str) -> Finding[DiagnosticsRecord]:
+    found = check_hash(read(folder / "diagnostics.json", DiagnosticsRecord), spec_hash)
+    return Finding("not run", ABSENT) if found.status == "not run" else found
+
+
 def _read_evaluation(
     study: Study, root: Path, name: str, benchmark: str, judged_hash: str
 ) -> Finding[EvaluationRecord]:
@@ -234,6 +243,8 @@ def _read_evaluation(
     found = check_hash(found, expansion.evaluation(study).hash)
     if found.record and found.record.run_spec_hash is not None:
         found = check_hash(found, judged_hash, "run_spec_hash")
+    if not found.usable:
+        return Finding(found.status, f"evaluation: {found.reason}", found.record)
     return found
 
 
@@ -244,7 +255,7 @@ def _strays(study: Study, root: Path) -> tuple[str, ...]:
     }
     for path in (root / "comparison").glob("*.json"):
         # What `frcore compare` used has a report of its own.
-        if compared := read(path, ComparedRecord).record:
+        if compared := read(path, ComparisonRecord).record:
             expected["runs"].update(compared.runs)
             expected["measurement"].update(f"{name}.json" for name in compared.measurements)
     return tuple(

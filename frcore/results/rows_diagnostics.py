@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
 from frcore.records.base import Record
 from frcore.records.diagnostics import CenterAngles, Conflicts, DiagnosticsRecord
-from frcore.results.reading import Finding, Found
+from frcore.results.frames import RUN_COLUMNS, Row, frame_of
+from frcore.results.reading import StudyFiles
 
-Row = dict[str, Any]
-
-RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 FIGURE_COLUMNS = ("quantity", "group", "cosine", "value", "unit", "note")
 
 CENTER_UNITS = {
@@ -43,34 +40,23 @@ CONFLICT_UNITS = {
     "recall": "proportion",
 }
 
-ABSENT = "trained before runs told about their centres; train it again for diagnostics.json"
 
-
-def diagnostics_rows(found: Found, names: Mapping[str, Row]) -> pd.DataFrame:
+def diagnostics_rows(files: StudyFiles, names: Mapping[str, Row]) -> pd.DataFrame:
     """One row per number of each run; one row with its reason for a run that has none.
 
     Provenance is that of `rows/training`, joined by `run`.
 
     Args:
-        found: what was read of the study.
+        files: of the study.
         names: each run's columns `run`, `backbone`, `head`, `sampler`, `seed`.
     """
     rows: list[Row] = []
     for name, common in names.items():
-        finding = _of_run(name, found)
+        finding = files.diagnostics[name]
         status = {**common, "status": finding.status, "reason": finding.reason}
         figures = list(_figures(finding.usable)) if finding.usable else [{}]
         rows += [{**status, **figure} for figure in figures]
-    return _typed(rows, [*RUN_COLUMNS, "status", "reason", *FIGURE_COLUMNS])
-
-
-def _of_run(name: str, found: Found) -> Finding[DiagnosticsRecord]:
-    """The record of a run that counts; else why there is none."""
-    run = found.runs[name]
-    if not run.usable:
-        return Finding(run.status, f"training: {run.reason}")
-    finding = found.diagnostics[name]
-    return Finding("not run", ABSENT) if finding.status == "not run" else finding
+    return frame_of(rows, [*RUN_COLUMNS, "status", "reason", *FIGURE_COLUMNS])
 
 
 def _figures(record: DiagnosticsRecord) -> Iterator[Row]:
@@ -94,15 +80,3 @@ def _figures(record: DiagnosticsRecord) -> Iterator[Row]:
 def _numbers(record: Record, units: Mapping[str, str], common: Row) -> Iterator[Row]:
     for name, unit in units.items():
         yield {**common, "quantity": name, "value": getattr(record, name), "unit": unit}
-
-
-def _typed(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(columns))
-    for name in columns:
-        if name == "seed":
-            frame[name] = frame[name].astype("Int64")
-        elif name in ("value", "cosine"):
-            frame[name] = pd.to_numeric(frame[name]).astype("float64")
-        else:
-            frame[name] = frame[name].astype("string")
-    return frame

@@ -1,5 +1,5 @@
 """From rows to what the tables say: one number with its interval per method and metric, and which
-methods are not told apart from the best.
+methods are statistically tied with the best.
 
 A method is backbone × head × sampler; its seeds are averaged. Intervals and differences come from
 the scores of the pairs (`frcore.evaluation.intervals.uncertainty`), so they cover both the choice
@@ -8,11 +8,10 @@ of test people and, with two or more seeds, the choice of seeds.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any, Literal
+from functools import cached_property, partial, wraps
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -48,7 +47,7 @@ class Number:
         why: why there is no value, or no interval.
         se_test: standard error from the choice of test people; None where it is not known.
         se_seed: standard error from the choice of seeds; None with one seed.
-        mark: best, tied (not told apart from the best), or nothing.
+        mark: best, tied (statistically, with the best), or nothing.
     """
 
     value: float | None
@@ -75,6 +74,23 @@ class Difference:
     why: str = ""
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _remembered(method: Function) -> Function:
+    """A method of `Summary` that computes once for each of its arguments."""
+    name = method.__name__
+
+    @wraps(method)
+    def found(self: Summary, *key: Any) -> Any:
+        memory = self._memory.setdefault(name, {})
+        if key not in memory:
+            memory[key] = method(self, *key)
+        return memory[key]
+
+    return cast(Function, found)
+
+
 @dataclass
 class Summary:
     """Numbers and differences of a study, computed once and used by tables, figures and text."""
@@ -82,11 +98,14 @@ class Summary:
     study: Study
     rows: Rows
     scores: Scores
-    _numbers: dict[tuple[Method, Column], Number] = field(default_factory=dict)
-    _differences: dict[Column, list[Difference]] = field(default_factory=dict)
-    _levels: dict[Column, float] = field(default_factory=dict, init=False)
-    _parts: dict[Column, dict[Method, list[Any]]] = field(default_factory=dict, init=False)
-    _unmarked: dict[Column, str] = field(default_factory=dict, init=False)
+    _memory: dict[str, dict[tuple[Any, ...], Any]] = field(default_factory=dict, init=False)
+    """What `_remembered` methods gave, by their name and arguments."""
+
+    def of_part(self, study: Study) -> Summary:
+        """The same numbers for a part of the study, whose differences are found anew."""
+        part = Summary(study, self.rows, self.scores)
+        part._memory["cell"] = self._memory.setdefault("cell", {})
+        return part
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -121,38 +140,23 @@ class Summary:
             part = usable[(usable["benchmark"] == benchmark) & usable["metric"].notna()]
             part = part[part["gallery"].isna()]
             keys = part[["metric", "far", "subset", "rank", "fpir"]].drop_duplicates()
-            for metric, far, subset, rank, fpir in keys.itertuples(index=False):
-                found.append(
-                    Column(
-                        benchmark,
-                        str(metric),
-                        None if pd.isna(far) else float(far),
-                        str(subset),
-                        None if pd.isna(rank) else int(rank),
-                        None if pd.isna(fpir) else float(fpir),
-                    )
-                )
+            for key in keys.astype(object).where(keys.notna(), None).itertuples(index=False):
+                found.append(Column(benchmark, *key))
         return found
 
     def compute(self, processes: int) -> None:
         """Compute all numbers and differences now, of several benchmarks at once."""
-        jobs = {
-            name: partial(
-                self._of_benchmark, name, [c for c in self.columns if c.benchmark == name]
-            )
-            for name in self.study.benchmarks
-        }
-        for numbers, differences, found in parallel.compute(jobs, processes).values():
-            self._numbers |= numbers
-            self._differences |= differences
+        jobs = {name: partial(self._of_benchmark, name) for name in self.study.benchmarks}
+        for cells, differences, found in parallel.compute(jobs, processes).values():
+            self._memory.setdefault("cell", {}).update(cells)
+            self._memory.setdefault("differences", {}).update(differences)
             self.scores.take(found)
 
-    def _of_benchmark(
-        self, name: str, own: Sequence[Column]
-    ) -> tuple[dict[tuple[Method, Column], Number], dict[Column, list[Difference]], Found]:
-        numbers = {(m, column): self.cell(m, column) for m in self.methods for column in own}
-        differences = {column: self.differences(column) for column in own}
-        return numbers, differences, self.scores.found(name)
+    def _of_benchmark(self, name: str) -> tuple[dict[Any, Number], dict[Any, Any], Found]:
+        own = [column for column in self.columns if column.benchmark == name]
+        cells = {(m, column): self.cell(m, column) for m in self.methods for column in own}
+        differences = {(column,): self.differences(column) for column in own}
+        return cells, differences, self.scores.found(name)
 
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
@@ -169,14 +173,12 @@ class Summary:
 
         return sorted(filter(self.has_numbers, own), key=place)
 
+    @_remembered
     def why_unmarked(self, column: Column) -> str:
         """Why a column's numbers have no interval, mark or verdict: its FAR allows too few false
         accepts. Empty where that is not so."""
-        if column not in self._unmarked:
-            frame = self.rows.usable("evaluation")
-            reasons = self._few[column.rows_in(frame)]
-            self._unmarked[column] = next(filter(None, reasons), "")
-        return self._unmarked[column]
+        reasons = self._few[column.rows_in(self.rows.usable("evaluation"))]
+        return next(filter(None, reasons), "")
 
     @cached_property
     def _few(self) -> pd.Series:
@@ -195,22 +197,18 @@ class Summary:
 
     def part(self, method: Method, column: Column) -> list[Any]:
         """The evaluation rows of a method in a column, one per seed, as named tuples."""
-        if column not in self._parts:
-            # Once for all methods: a table of a hundred asks for each many times.
-            frame = self.rows.usable("evaluation")
-            found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
-            parts: dict[Method, list[Any]] = defaultdict(list)
-            for row in found.itertuples(index=False):
-                parts[Method(str(row.backbone), str(row.head), str(row.sampler))].append(row)
-            self._parts[column] = dict(parts)
-        return self._parts[column].get(method, [])
+        return self._parts(column).get(method, [])
 
-    def cell(self, method: Method, column: Column) -> Number:
-        """The number of a method in a column."""
-        key = (method, column)
-        if key not in self._numbers:
-            self._numbers[key] = self._number(method, column)
-        return self._numbers[key]
+    @_remembered
+    def _parts(self, column: Column) -> dict[Method, list[Any]]:
+        """Once for all methods: a table of a hundred asks for each many times."""
+        frame = self.rows.usable("evaluation")
+        found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
+        parts: dict[Method, list[Any]] = {}
+        for row in found.itertuples(index=False):
+            method = Method(str(row.backbone), str(row.head), str(row.sampler))
+            parts.setdefault(method, []).append(row)
+        return parts
 
     def marked(self, method: Method, column: Column) -> Mark:
         """Best, tied with the best, or nothing."""
@@ -226,7 +224,9 @@ class Summary:
                 return marks.get(difference.verdict, "")
         return ""
 
-    def _number(self, method: Method, column: Column) -> Number:
+    @_remembered
+    def cell(self, method: Method, column: Column) -> Number:
+        """The number of a method in a column."""
         part = self.part(method, column)
         valued = [row for row in part if pd.notna(row.value)]
         if not valued:
@@ -264,20 +264,15 @@ class Summary:
         ]
         return str(missing["status"].iloc[0]) if len(missing) else "no value"
 
-    def differences(self, column: Column) -> list[Difference]:
-        """Every method against the best of the column, the best first, then by value."""
-        if column not in self._differences:
-            self._differences[column] = self._compare(column)
-        return self._differences[column]
-
+    @_remembered
     def comparison_level(self, column: Column) -> float:
         """The level of each difference: 95 % for all of a column together (Bonferroni)."""
-        if column not in self._levels:
-            others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
-            self._levels[column] = 1 - (1 - LEVEL) / max(others, 1)
-        return self._levels[column]
+        others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
+        return 1 - (1 - LEVEL) / max(others, 1)
 
-    def _compare(self, column: Column) -> list[Difference]:
+    @_remembered
+    def differences(self, column: Column) -> list[Difference]:
+        """Every method against the best of the column, the best first, then by value."""
         valued = [m for m in self.ranked if self.cell(m, column).value is not None]
         if not valued:
             return []

@@ -110,9 +110,9 @@ def test_mirroring(data):
             assert torch.equal(mirrored[row], expected)
 
 
-def test_half_of_the_images_are_mirrored_and_steps_differ(data):
+def test_half_of_the_images_are_mirrored_and_steps_and_epochs_differ(data):
     batches = Batches(data, 8, seed=3)
-    drawn = np.array([batches.mirrored(0, step) for step in range(500)])
+    drawn = np.array([batches.mirrored(step // 2, step % 2) for step in range(500)])
     # Four standard deviations of 4000 fair coins.
     assert abs(drawn.mean() - 0.5) < 4 * 0.5 / np.sqrt(4000)
     assert len({row.tobytes() for row in drawn}) > 200

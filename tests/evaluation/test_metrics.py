@@ -77,6 +77,13 @@ def test_allowed_false_accepts_is_the_largest_count_within_the_far(far, impostor
         assert allowed == impostors or (allowed + 1) / impostors > far
 
 
+def test_a_far_that_is_a_share_of_the_impostors_allows_that_many():
+    """0.29 × 100 is below 29 in floating point, 0.07 × 100 above 7."""
+    for impostors in (7, 100, 193):
+        for count in range(1, impostors + 1):
+            assert allowed_false_accepts(count / impostors, impostors) == count
+
+
 def test_ties_at_the_threshold_are_rejected_together():
     point = tar_at_far([0.9, 0.5, 0.5, 0.1], [0.5, 0.5, 0.5, 0.2], 0.5)
     # Accepting 0.5 would be 3 false accepts of 4.

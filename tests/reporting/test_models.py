@@ -62,7 +62,7 @@ def test_every_file_is_written(alone, both):
 def test_models_alone_are_ranked_among_themselves(alone):
     summary = summary_of(alone)
     assert summary.methods == [Method.of_model("other"), Method.of_model("third")]
-    tables = all_tables(summary, alone.root)
+    tables = all_tables(summary)
     accuracy = tables["accuracy"]
     assert accuracy.headings[0].text == "model"
     assert [row[0].text for row in accuracy.rows] == ["other", "third"]
@@ -83,7 +83,7 @@ def test_a_page_of_models_alone_speaks_of_no_training(alone):
 @pytest.mark.slow
 def test_beside_trained_ones_models_have_rows_and_no_rank(both):
     summary = summary_of(both)
-    accuracy = all_tables(summary, both.root)["accuracy"]
+    accuracy = all_tables(summary)["accuracy"]
     assert [h.text for h in accuracy.headings[:2]] == ["head, or model", "sampler"]
     last = accuracy.rows[-2]
     assert [cell.text for cell in last[:2]] == ["other", NONE]

@@ -172,7 +172,7 @@ def test_every_kind_of_absence_is_named_with_its_reason(tmp_path):
 
     rows = collect(study, root)
     summary = Summary(study, rows, Scores(root, rows))
-    missing = all_tables(summary, root)["missing"].data
+    missing = all_tables(summary)["missing"].data
     assert len(missing[missing["what"] == "training"]) == 7
     assert {"failed", "stale", "unfinished", "unreadable", "not run"} <= set(missing["status"])
     assert "5 of 12 training runs" in text

@@ -58,7 +58,7 @@ def searched(tmp_path):
 @pytest.mark.slow
 def test_the_table_has_the_mean_over_galleries(searched):
     summary, _ = searched
-    table = accuracy_table(summary, summary.scores.root)
+    table = accuracy_table(summary)
     named = [heading.text for heading in table.headings]
     for text in ("rank-1", "rank-5", "TPIR at FPIR 0.1"):
         assert sum(f"{text} [%]" == name for name in named) == 1
@@ -95,7 +95,7 @@ def test_intervals_and_differences_are_those_of_the_stored_searches(searched, co
 @pytest.mark.slow
 def test_where_the_uncertainty_comes_from_stands_in_the_table(searched):
     summary, _ = searched
-    table = accuracy_table(summary, summary.scores.root)
+    table = accuracy_table(summary)
     number = summary.cell(summary.methods[0], TPIR)
     place = [heading.text for heading in table.headings].index("TPIR at FPIR 0.1 [%]")
     text = f"± {100 * number.se_test:.2f} people, {100 * number.se_seed:.2f} seeds"

@@ -88,8 +88,6 @@ def _report(contents: Contents, report: Report) -> None:
     report.notes += contents.warnings
     if contents.protocol == "train":
         report.counts["identities"] = contents.index["identity"].nunique()
-        if not report.wrong:
-            enough(contents, np.arange(len(contents.index)), 1, report.path)
         return
     pairs = contents.tables["pairs" if contents.protocol == "pairs" else "template_pairs"]
     genuine = int(pairs["same"].sum())
@@ -195,7 +193,7 @@ def _list(path: Path, report: Report) -> None:
     if any((root / name).is_file() or on_disk.find(name) for name in entries.paths):
         _labelled(section, report)
         return
-    report.notes.append("its images do not lie beside it; they are looked for below `root`")
+    report.notes.append("its images are not beside it; they are looked for below `root`")
     if not entries.labels.str.fullmatch(_NUMBER).all():
         section["labels"] = "name"
     report.study = _study(section)
@@ -249,7 +247,9 @@ def _recordio(path: Path, report: Report) -> None:
         except UserError as error:
             report.notes.append(f"{names.name} does not name the identities: {error}")
     report.study = _study(section)
-    _report(contents or _read(section), report)
+    contents = contents or _read(section)
+    _report(contents, report)
+    enough(contents, np.arange(len(contents.index)), 1, path)
 
 
 def _tar(path: Path, report: Report) -> None:

@@ -192,7 +192,7 @@ def _unused(folder: ImageFolder, found: dict[str, Listing]) -> list[str]:
     return [
         f"{len(names)} {what}, the first is {names[0]!r}"
         for what, names in (
-            ("files lie beside the identities' folders and were ignored", folder.stray),
+            ("files are beside the identities' folders and were ignored", folder.stray),
             ("files are no pictures by name or content and were ignored", others),
             ("folders hold no image", empty),
         )

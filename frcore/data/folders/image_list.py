@@ -88,7 +88,7 @@ def read_list(path: Path) -> Entries:
 
     Raises:
         UserError: it is missing, empty, not UTF-8, a line is malformed, a path leads out of its
-            root, or stands twice.
+            root, or is a duplicate.
     """
     layout = _Layout.of(path)
     parts: list[pd.DataFrame] = []
@@ -200,7 +200,7 @@ def _why_outside(path: str) -> str | None:
     parts = path.removeprefix("./").replace("\\", "/").split("/")
     if ".." in parts:
         return "the path leads out of its folder"
-    # Otherwise one image could stand twice under two names.
+    # Otherwise one image could be listed under two names.
     return "the path has an empty part or a '.'" if "" in parts or "." in parts else None
 
 
@@ -240,9 +240,9 @@ def _refuse_twice(path: Path, entries: Entries) -> None:
     first = entries.paths[entries.paths.isin(set(of))].drop_duplicates()
     lines = dict(zip(first, entries.lines[first.index], strict=True))
     refuse(
-        "images stand twice in the list",
+        "images are duplicates in the list",
         [
-            f"{path}:{entries.lines[row]}: {name!r} stands already in line {lines[name]}"
+            f"{path}:{entries.lines[row]}: {name!r} is a duplicate of line {lines[name]}"
             for row, name in zip(again, of, strict=True)
         ],
         "Leave one line of each",

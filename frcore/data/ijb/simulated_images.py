@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from frcore.data.ijb.simulate import Protocol
+from frcore.data.ijb.protocol import Protocol
 from frcore.data.pixels.align import TEMPLATE_112
 from frcore.data.synthetic.faces.geometry import Placement, landmarks
 from frcore.data.synthetic.faces.nuisance import Nuisance

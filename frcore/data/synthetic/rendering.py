@@ -5,10 +5,11 @@ Kept free of torch and pandas, because every worker process imports this module 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,28 +111,26 @@ def over_cores(
     if workers is None:
         workers = available_cores() if pictures > _SERIAL else 1
     workers = min(workers, len(tasks))
-    with progress_bar() as progress:
+    call = functools.partial(_with_one_thread, work)
+    results: list[T] = []
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(progress_bar())
         bar = progress.add_task("rendering faces", total=pictures)
-        share = pictures / max(1, len(tasks))
-        if workers <= 1:
-            results = []
-            for task in tasks:
-                results.append(_with_one_thread(work, *task))
-                progress.advance(bar, share)
-            return results
-        # Spawned, not forked: a fork copies the locks of torch's and OpenCV's running threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures = [pool.submit(_with_one_thread, work, *task) for task in tasks]
-            for _ in as_completed(futures):
-                progress.advance(bar, share)
-            try:
-                return [future.result() for future in futures]
-            except BrokenProcessPool as error:
-                raise ended_worker() from error
+        done: Iterator[T] = map(call, tasks)
+        if workers > 1:
+            # Spawned, not forked: a fork copies the locks of torch's and OpenCV's running threads.
+            context = multiprocessing.get_context("spawn")
+            done = stack.enter_context(ProcessPoolExecutor(workers, context)).map(call, tasks)
+        try:
+            for result in done:
+                results.append(result)
+                progress.advance(bar, pictures / len(tasks))
+        except BrokenProcessPool as error:
+            raise ended_worker() from error
+    return results
 
 
-def _with_one_thread(work: Callable[..., T], *task: Any) -> T:
+def _with_one_thread(work: Callable[..., T], task: tuple[Any, ...]) -> T:
     """Pictures are small, and the processes use the cores."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

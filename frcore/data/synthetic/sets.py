@@ -29,11 +29,6 @@ _IMAGES_PER_TEMPLATE = 10_000
 """Numbers set aside for a template's pictures, so that templates do not depend on one another."""
 
 
-def identity_name(split: str, seed: int, index: int) -> str:
-    """A name that is unique over all synthetic data sets."""
-    return f"synthetic/{split}/{seed}/{index:05d}"
-
-
 class Faces(Source):
     """A synthetic training set."""
 
@@ -73,15 +68,9 @@ class Templates(Source):
         shots, template = _template_shots(spec)
         names = _names(spec.kind, spec.seed, spec.identities)
         index = _index(shots, shots.identity, names[shots.identity], names[shots.identity])
-        templates = pd.DataFrame(
-            {
-                "template": template,
-                "image": np.arange(len(shots)),
-                "medium": index["medium"],
-                "identity": index["identity"],
-                "weight": np.float32(1),
-            }
-        )
+        templates = pd.DataFrame({"template": template, "image": np.arange(len(shots)),
+                                  "medium": index["medium"], "identity": index["identity"],
+                                  "weight": np.float32(1)})  # fmt: skip
         pairs = _template_pairs(spec)
         return _drawn("templates", shots, index, templates=templates, template_pairs=pairs)
 
@@ -280,7 +269,9 @@ def _composition(rng: np.random.Generator, mean: int) -> list[tuple[int, int, bo
 
 
 def _names(split: str, seed: int, identities: int) -> NDArray[np.object_]:
-    return np.array([identity_name(split, seed, i) for i in range(identities)], object)
+    """Names that are unique over all synthetic data sets."""
+    names = [f"synthetic/{split}/{seed}/{index:05d}" for index in range(identities)]
+    return np.array(names, object)
 
 
 def _index(shots: Shots, labels: NDArray[np.int64], given: NDArray[np.object_],

@@ -153,7 +153,7 @@ class VerificationBin:
 
     @property
     def people(self) -> NDArray[np.int64]:
-        """A code for the person on each image (2P,), as far as the file tells who that is.
+        """A code for the person on each image (2P,), as far as the file says who that is.
 
         It has no names. Two images show one person if they are the same file or a genuine pair;
         what is linked so gets one code. People of different codes may still be one. Where links
@@ -184,7 +184,7 @@ class VerificationBin:
         if sum(side != 1 for side in image.shape) > 1:
             raise self._error(
                 f"image {row} is an array of shape {image.shape}: pixels, whose order of colours "
-                "nothing tells, not an encoded image"
+                "nothing says, not an encoded image"
             )
         return image.data
 
@@ -238,7 +238,7 @@ def unnamed_people(count: int) -> str:
         "the file has no names of people. Intervals are over pairs, or over groups of pairs where "
         f"the same picture shows that they share people ({count} such people); where pairs share "
         "people otherwise, intervals are narrower than the truth. Whether people are in the "
-        "training set too cannot be told"
+        "training set too is unknown"
     )
 
 

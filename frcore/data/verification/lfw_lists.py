@@ -62,12 +62,19 @@ class Lines:
         given = self.texts[line - 1][:100] if line <= len(self.texts) else "end of file"
         return UserError(f"{self.path}:{line}: {problem}, got {given!r}; correct this line")
 
-    def fields(self, line: int) -> list[str]:
-        """The fields of line number `line`, counted from 1."""
+    def fields(self, line: int, counts: tuple[int, ...], due: str) -> list[str]:
+        """The fields of line number `line`, counted from 1.
+
+        Raises:
+            UserError: there are not as many as one of `counts`; the message is `due`.
+        """
         if line > len(self.texts):
             raise self.error(line, "the list ends before what its header announces")
         text = self.texts[line - 1]
-        return [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
+        found = [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
+        if len(found) not in counts:
+            raise self.error(line, due)
+        return found
 
     def number(self, line: int, text: str, what: str) -> int:
         """A whole number from 1."""
@@ -92,23 +99,20 @@ def read_people(path: Path) -> list[Person]:
     """Read a list of people.
 
     Raises:
-        UserError: a line is malformed, or a name stands twice.
+        UserError: a line is malformed, or a name is a duplicate.
     """
     lines = Lines(path)
-    header = lines.fields(1)
-    if len(header) != 1:
-        raise lines.error(1, "the header must be one number")
-    first = lines.number(1, header[0], "the header")
-    has_folds = len(lines.texts) > 1 and len(lines.fields(2)) == 1
+    (header,) = lines.fields(1, (1,), "the header must be one number")
+    first = lines.number(1, header, "the header")
+    second = lines.texts[1] if len(lines.texts) > 1 else "\t"
+    has_folds = "\t" not in second and len(second.split()) == 1
     people: list[Person] = []
     line = 2
     for _ in range(first if has_folds else 1):
         count = first
         if has_folds:
-            fields = lines.fields(line)
-            if len(fields) != 1:
-                raise lines.error(line, "a fold must begin with its number of people")
-            count = lines.number(line, fields[0], "the number of people")
+            (number,) = lines.fields(line, (1,), "a fold must begin with its number of people")
+            count = lines.number(line, number, "the number of people")
             line += 1
         people += [_person(lines, at) for at in range(line, line + count)]
         line += count
@@ -118,23 +122,19 @@ def read_people(path: Path) -> list[Person]:
 
 
 def _person(lines: Lines, line: int) -> Person:
-    fields = lines.fields(line)
-    if len(fields) != 2:
-        raise lines.error(line, "a person is a name and a number of images, separated by a tab")
-    count = lines.number(line, fields[1], "the number of images")
-    return Person(lines.name(line, fields[0]), count, line)
+    due = "a person is a name and a number of images, separated by a tab"
+    name, images = lines.fields(line, (2,), due)
+    return Person(lines.name(line, name), lines.number(line, images, "the number of images"), line)
 
 
 def read_pairs(path: Path) -> list[Pair]:
     """Read a list of pairs.
 
     Raises:
-        UserError: a line is malformed or in the wrong block, or a pair stands twice.
+        UserError: a line is malformed or in the wrong block, or a pair is a duplicate.
     """
     lines = Lines(path)
-    header = lines.fields(1)
-    if len(header) not in (1, 2):
-        raise lines.error(1, "the header must be `pairs`, or `folds` and `pairs`")
+    header = lines.fields(1, (1, 2), "the header must be `pairs`, or `folds` and `pairs`")
     folds = lines.number(1, header[0], "the number of folds") if len(header) == 2 else 1
     count = lines.number(1, header[-1], "the number of pairs")
     pairs = []
@@ -149,11 +149,10 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def _pair(lines: Lines, line: int, fold: int, *, genuine: bool) -> Pair:
-    fields = lines.fields(line)
-    if len(fields) != (3 if genuine else 4):
-        form = "name, i, j" if genuine else "name, i, other name, j"
-        kind = "a genuine" if genuine else "an impostor"
-        raise lines.error(line, f"{kind} pair is due here, with the fields {form}")
+    form = "name, i, j" if genuine else "name, i, other name, j"
+    kind = "a genuine" if genuine else "an impostor"
+    fields = lines.fields(line, (3 if genuine else 4,),
+                          f"{kind} pair must be here, with the fields {form}")  # fmt: skip
     a = lines.name(line, fields[0])
     b = a if genuine else lines.name(line, fields[2])
     i = lines.number(line, fields[1], "an image's number")
@@ -170,4 +169,4 @@ def _refuse_repeats(lines: Lines, keys: list[tuple[object, int]], what: str) -> 
     for key, line in keys:
         earlier = seen.setdefault(key, line)
         if earlier != line:
-            raise lines.error(line, f"{what} stands already in line {earlier}")
+            raise lines.error(line, f"{what} is a duplicate of line {earlier}")

@@ -83,9 +83,10 @@ def _numbered(path: Path) -> list[Side]:
     """The images of a list of CFP, in the order of their numbers."""
     lines, sides = Lines(path), []
     for at in range(1, len(lines.texts) + 1):
-        fields = lines.fields(at)
-        if len(fields) != 2 or lines.number(at, fields[0], "the number") != at:
-            raise lines.error(at, f"line {at} must be the number {at} and an image")
+        due = f"line {at} must be the number {at} and an image"
+        fields = lines.fields(at, (2,), due)
+        if lines.number(at, fields[0], "the number") != at:
+            raise lines.error(at, due)
         match = _CFP_IMAGE.fullmatch(fields[1])
         if match is None:
             raise lines.error(at, "an image must be .../001/frontal/01.jpg")
@@ -141,17 +142,14 @@ def read_two_lines(path: Path, *, folds_in_token: bool) -> list[Pair]:
 
 def _token(lines: Lines, at: int) -> int:
     """The token that both lines of a pair have."""
-    one, two = (lines.fields(line) for line in (at, at + 1))
-    for line, fields in ((at, one), (at + 1, two)):
-        if len(fields) != 2:
-            raise lines.error(line, "a line is an image and a token")
+    one, two = (lines.fields(line, (2,), "a line is an image and a token") for line in (at, at + 1))
     if one[1] != two[1]:
         raise lines.error(at + 1, f"the token differs from that of line {at}, {one[1]!r}")
     return 0 if one[1] == "0" else lines.number(at, one[1], "the token")
 
 
 def _lfw_side(lines: Lines, at: int) -> Side:
-    name = lines.fields(at)[0]
+    name = lines.fields(at, (2,), "a line is an image and a token")[0]
     match = _LFW_IMAGE.fullmatch(name)
     if match is None:
         raise lines.error(at, "an image must be called like Some_Name_0001.jpg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from frcore.reporting.figures.curves import Curve, benchmark_curves
 from frcore.reporting.figures.palette import MUTED
 from frcore.reporting.figures.selection import selection
 from frcore.results.summary import Method, Summary
+from frcore.study import expansion
 
 EVERY_METHOD = ("accuracy_cost", "sampler_curves")
 """Figures with a point for each method, which leave none out."""
@@ -31,7 +33,7 @@ def curve_jobs(summary: Summary) -> dict[str, Callable[[], dict[Method, Curve]]]
 
 def figure_jobs(
     summary: Summary, root: Path, rates: plot_roc.Curves
-) -> dict[str, Callable[[], str]]:
+) -> dict[str, Callable[[], Drawn]]:
     """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG.
 
     Args:
@@ -40,15 +42,17 @@ def figure_jobs(
         rates: what `curve_jobs` computed.
 
     Returns:
-        By name; each returns why it has nothing to show, or nothing.
+        By name.
     """
     study, rows = summary.study, summary.rows
     some, note = selection(summary)
     fewer, fewer_note = selection(summary, all_methods=True)
     notes = dict.fromkeys(outputs.FIGURES, note) | dict.fromkeys(EVERY_METHOD, fewer_note)
     few = some.study
-    curves = plot_training.read_curves(few, root, rows)
-    center_pairs = classes.read_center_pairs(few, root, rows)
+    finished = expansion.runs(few)
+    events = rows.found.events
+    curves = {run: lines for run, lines in events.items() if run in finished}
+    center_pairs = classes.center_pairs(few, rows)
     rates = {name: curves for name, curves in rates.items() if curves}
     draw: dict[str, Callable[[], Figure]] = {
         "accuracy_cost": lambda: cost.accuracy_cost(study, rows, fewer),
@@ -69,12 +73,23 @@ def figure_jobs(
     return {name: partial(_write, name, draw[name], notes[name], root) for name in outputs.FIGURES}
 
 
-def _write(name: str, draw: Callable[[], Figure], note: str, root: Path) -> str:
-    """Draw one figure and write it; the reason if it has nothing to show."""
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as it was written.
+
+    Attributes:
+        svg: the file's text.
+        absent: why it has nothing to show; empty where it has.
+    """
+
+    svg: str
+    absent: str
+
+
+def _write(name: str, draw: Callable[[], Figure], note: str, root: Path) -> Drawn:
     with look():
         figure = draw()
         absent = figure.message if isinstance(figure, Message) else ""
         if note and not absent:
             figure.suptitle(note, x=0.01, ha="left", fontsize="small", color=MUTED)
-        save(figure, outputs.paths(root)[f"figure_{name}_svg"])
-    return absent
+        return Drawn(save(figure, outputs.paths(root)[f"figure_{name}_svg"]), absent)

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import seaborn as sns
+from markupsafe import escape
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from frcore.files import atomic_file
 from frcore.reporting.figures.palette import GRID, INK, MUTED, Palette
-from frcore.results.summary import Number
 
 WIDTH = 8.4
 """Inches; the page scales figures to its own width."""
@@ -48,35 +45,20 @@ def look() -> Iterator[None]:
         **sns.plotting_context("paper", font_scale=1.05),
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
-        "svg.fonttype": "none",
-        # Without a salt the ids in the file differ from run to run.
-        "svg.hashsalt": "frcore",
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": MUTED,
-        "axes.titlesize": "medium",
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
+        "svg.fonttype": "none", "svg.hashsalt": "frcore",  # without a salt ids differ each time
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"),
+                        INK),
+        **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+        "axes.titlesize": "medium", "axes.titleweight": "bold", "axes.titlelocation": "left",
         # Left to itself matplotlib looks, on each pass, for ticks that are in a title's way.
         "axes.titley": 1.0,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": GRID,
-        "grid.linewidth": 0.7,
-        "axes.axisbelow": True,
-        "axes.linewidth": 0.8,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "lines.linewidth": 1.6,
-        "lines.markersize": 5,
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+        "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.7,
+        "lines.linewidth": 1.6, "lines.markersize": 5,
+        "legend.frameon": False, "figure.constrained_layout.use": True,
         # Labels come from users; a dollar sign in one is not mathematics.
         "text.parse_math": False,
-    }
+    }  # fmt: skip
     with mpl.rc_context(settings):
         yield
 
@@ -134,21 +116,6 @@ def small_multiples(
         if ax not in grid.values():
             ax.set_axis_off()
     return figure, grid
-
-
-def same_range(axes: Iterable[Axes]) -> None:
-    """Give axes the vertical range that holds what all of them show."""
-    axes = list(axes)
-    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
-    for ax in axes:
-        ax.set_ylim(min(lows), max(highs))
-
-
-def bare(ax: Axes) -> None:
-    """Leave a panel its outlines alone: heights that are areas need no scale."""
-    ax.set_yticks([])
-    ax.grid(visible=False)
-    ax.spines["left"].set_visible(False)
 
 
 class Message(Figure):
@@ -234,66 +201,8 @@ def _filled(group: Sequence[Any], columns: int) -> list[Any]:
     return [*group, *(Line2D([], [], ls="", label=" ") for _ in range(blanks))]
 
 
-RING = 12
-"""Points: the size of a ring around a marker."""
-
-
-def ring(ax: Axes, x: float, y: float) -> Line2D:
-    """A ring around a point that is to be read with care."""
-    (around,) = ax.plot(x, y, marker="o", ms=RING, mfc="none", mec=INK, mew=0.7, ls="", alpha=0.8)
-    return around
-
-
-def bars(
-    ax: Axes, places: NDArray[np.float64], numbers: Sequence[Number], colour: str, **options: Any
-) -> ErrorbarContainer:
-    """Numbers in percent with their intervals, which may be missing.
-
-    Args:
-        ax: gets them.
-        places: across (N,), or with the ends of a span (N, 3).
-        numbers: up.
-        colour: of all.
-        options: of `Axes.errorbar`; points are drawn only with a `marker`.
-    """
-    across = places.reshape(len(numbers), -1)
-    middle, low, high = across.T if across.shape[1] == 3 else (across[:, 0],) * 3
-    ends = [[n.value if end is None else end for end in (n.value, n.low, n.high)] for n in numbers]
-    value, least, most = 100 * np.array(ends, dtype=float).T
-    return ax.errorbar(
-        middle, value, xerr=np.maximum([middle - low, high - middle], 0),
-        yerr=np.maximum([value - least, most - value], 0),
-        **{"color": colour, "fmt": "" if "marker" in options else "none", "elinewidth": 0.9}
-        | options,
-    )  # fmt: skip
-
-
-def areas(
-    ax: Axes, edges: NDArray[np.float64], own: NDArray[Any] | None, others: NDArray[Any],
-    colour: str, unit: str = "",
-) -> None:  # fmt: skip
-    """Two histograms scaled to the same area, since one counts far more than the other.
-
-    Args:
-        ax: gets them.
-        edges: of the bins.
-        own: counts in the head's `colour`; None where they are not known.
-        others: counts in grey.
-        colour: of the head.
-        unit: what is counted, shown while the pointer is over an outline.
-    """
-    for counts, tint, alpha in ((others, MUTED, 0.3), (own, colour, 0.55)):
-        if counts is not None and counts.any():
-            density = counts / (counts.sum() * np.diff(edges))
-            ax.stairs(density, edges, fill=True, color=tint, alpha=alpha, lw=0)
-            outline = ax.stairs(density, edges, color=tint, lw=1.1)
-            if unit:
-                kind = " of one person" if counts is own else ""
-                hover(outline, f"{counts.sum():,} {unit}{kind}")
-
-
-def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
-    """Write the files asked for; the same figure gives the same bytes."""
+def save(figure: Figure, svg: Path, png: Path | None = None) -> str:
+    """Write the files asked for, and return the SVG; the same figure gives the same bytes."""
     # Laying out is most of the work, and saving would do it again for each format, and draw the
     # whole figure once more to nowhere.
     engine = figure.get_layout_engine()
@@ -302,12 +211,14 @@ def save(figure: Figure, svg: Path, png: Path | None = None) -> None:
     figure.set_layout_engine("none")
     with atomic_file(svg) as path:
         FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": "frcore"})
-        path.write_text(_with_titles(path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = _with_titles(path.read_text(encoding="utf-8"))
+        path.write_text(text, encoding="utf-8")
     if png is not None:
         figure.set_dpi(PNG_DPI)
         figure.set_facecolor("white")
         with atomic_file(png) as path:
             FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    return text
 
 
 _TITLE = "title:"
@@ -321,8 +232,6 @@ def hover(artist: Artist, text: str) -> None:
 
 def _with_titles(svg: str) -> str:
     """Turn the ids that `hover` made into numbered ones with a title inside."""
-    from markupsafe import escape
-
     counter = itertools.count()
 
     def titled(match: re.Match[str]) -> str:
@@ -330,35 +239,3 @@ def _with_titles(svg: str) -> str:
         return f'<g id="hover-{next(counter)}"><title>{text}</title>'
 
     return re.sub(rf'<g id="{_TITLE}([0-9a-f]*)">', titled, svg)
-
-
-def inline(svg: str, name: str, description: str) -> str:
-    """An SVG file's text made part of an HTML page.
-
-    Ids get the figure's name, since two figures share theirs; colours become CSS variables that
-    fall back to themselves, so that the page can change them in the dark; the image is described
-    for those who do not see it.
-    """
-    from markupsafe import escape
-
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
-    body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)
-    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
-    body = re.sub(
-        r'style="([^"]*)"',
-        lambda match: f'style="{re.sub(COLOUR, _variable, match.group(1))}"',
-        body,
-    )
-    head, _, rest = body.partition(">")
-    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{escape(description)}">{rest}'
-
-
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
-
-
-def _variable(match: re.Match[str]) -> str:
-    colour = match.group(0).lower()
-    return f"var(--c{colour[1:]}, {colour})"

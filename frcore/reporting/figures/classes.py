@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,21 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from frcore.records.diagnostics import DiagnosticsRecord
+from frcore.records.diagnostics import CosineHistogram
 from frcore.reporting.figures.angles import method_grid
-from frcore.reporting.figures.canvas import (
-    Message,
-    areas,
-    bare,
-    hover,
-    legend,
-    of_two_kinds,
-    same_range,
-    small_multiples,
-)
+from frcore.reporting.figures.canvas import Message, hover, legend, of_two_kinds, small_multiples
+from frcore.reporting.figures.marks import areas, bare, plain_ticks, same_range
 from frcore.reporting.figures.palette import INK, Palette
-from frcore.reporting.figures.ticks import plain_ticks
-from frcore.results.reading import read
+from frcore.reporting.tables.centers import seed_means
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -43,11 +34,8 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     """Angle to the own centre and passive updates against images per identity, by head."""
     frame = rows.usable("diagnostics")
     frame = frame[frame["group"].isin(UNEQUAL)]
-    plain = frame.astype({name: object for name in frame.columns if frame[name].dtype == "string"})
-    table = plain.pivot_table(
-        index=["head", "sampler", "group"], columns="quantity", values="value", aggfunc="mean"
-    )
-    table = table.reindex(columns=["images", *ANGLES, TOUCHES]).reset_index()
+    keys, columns = ["head", "sampler", "group"], ["images", *ANGLES, TOUCHES]
+    table = seed_means(frame, keys, columns).reset_index()
     if table.empty:
         return Message("Long tail: every identity trained on has as many images as the others.")
     heads, samplers = ([one.label for one in components if one.label in set(table[kind])]
@@ -107,27 +95,21 @@ class CenterPairs:
     same: NDArray[np.int64] | None
 
 
-def read_center_pairs(
-    study: Study, root: Path, rows: Rows
-) -> Mapping[tuple[str, str], CenterPairs]:
+def center_pairs(study: Study, rows: Rows) -> Mapping[tuple[str, str], CenterPairs]:
     """(head, sampler) -> its histograms, of the runs whose diagnostics count."""
-    found: dict[tuple[str, str], CenterPairs] = {}
-    counted = set(rows.usable("diagnostics")["run"])
+    own: dict[tuple[str, str], list[CosineHistogram]] = defaultdict(list)
+    diagnostics = rows.found.diagnostics
     for name, spec in expansion.runs(study).items():
-        if name not in counted:
-            continue
-        record = read(root / "runs" / name / "diagnostics.json", DiagnosticsRecord).record
-        histogram = record and record.conflicts and record.conflicts.histogram
-        if not histogram:
-            continue
-        pairs = np.asarray(histogram.pairs)
-        same = None if histogram.same_person is None else np.asarray(histogram.same_person)
-        key = (spec.head.label, spec.sampler.label)
-        if key in found:
-            before = found[key]
-            pairs = pairs + before.pairs
-            same = None if same is None or before.same is None else same + before.same
-        found[key] = CenterPairs(np.asarray(histogram.edges, dtype=float), pairs, same)
+        record = diagnostics[name].usable if name in diagnostics else None
+        if record and record.conflicts and record.conflicts.histogram:
+            own[spec.head.label, spec.sampler.label].append(record.conflicts.histogram)
+    found = {}
+    for key, some in own.items():
+        same = [one.same_person for one in some if one.same_person is not None]
+        found[key] = CenterPairs(
+            np.asarray(some[0].edges, dtype=float), np.sum([one.pairs for one in some], axis=0),
+            np.sum(same, axis=0) if len(same) == len(some) else None,
+        )  # fmt: skip
     return found
 
 

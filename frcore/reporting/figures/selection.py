@@ -7,7 +7,6 @@ rows and the figures that put all methods into few panels keep everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,7 +49,7 @@ def selection(summary: Summary, *, all_methods: bool = False) -> tuple[Summary, 
     note = f"Shown: {', '.join(left_out)}, the best of them; the tables have all."
     if all_methods:
         note = f"Shown: {', '.join(left_out)}; the tables have all."
-    shown = replace(summary, study=study.model_copy(update=chosen), _differences={})
+    shown = summary.of_part(study.model_copy(update=chosen))
     return shown, note if left_out else ""
 
 

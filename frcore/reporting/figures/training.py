@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.reporting.figures.canvas import Message, put_legend, same_range, small_multiples
+from frcore.reporting.figures.canvas import Message, put_legend, small_multiples
+from frcore.reporting.figures.marks import same_range
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.results.reading import read_events
-from frcore.results.records import Record
-from frcore.results.rows import Rows
+from frcore.results.frames import Row
 from frcore.study import expansion
 from frcore.study.config import Study
 
@@ -25,18 +23,8 @@ MAX_STEPS = 120
 CURVES = ("scale", "target_angle", "negative_angle")
 CENTERS = ("nearest_angle_mean", "mean_angle", "target_angle")
 
-Curves = dict[str, list[Record]]
+Curves = dict[str, list[Row]]
 """Run -> its events."""
-
-
-def read_curves(study: Study, root: Path, rows: Rows) -> Curves:
-    """The events of each finished run by its id."""
-    finished = set(rows.usable("training")["run"])
-    return {
-        name: read_events(root / "runs" / name / "metrics.jsonl")
-        for name in expansion.runs(study)
-        if name in finished
-    }
 
 
 def training(study: Study, curves: Curves) -> Figure:
@@ -108,7 +96,7 @@ def center_angles(study: Study, curves: Curves) -> Figure:
 
 
 def _frame(
-    study: Study, curves: Curves, of: Callable[[list[Record]], Iterable[Record]],
+    study: Study, curves: Curves, of: Callable[[list[Row]], Iterable[Row]],
     quantities: Sequence[str],
 ) -> pd.DataFrame:  # fmt: skip
     """One row for each that `of` makes of a run's events, with its head, sampler and `run`."""
@@ -122,30 +110,30 @@ def _frame(
     return frame.astype({"step": float, **dict.fromkeys(quantities, float)})
 
 
-def _logged(events: list[Record]) -> list[Record]:
+def _logged(events: list[Row]) -> list[Row]:
     """Logged steps; epochs where a run logged none."""
     epochs = [{**event, "step": event.get("epoch")} for event in _of_kind(events, "epoch")]
     return _thinned(_of_kind(events, "step") or epochs)
 
 
-def _states(events: list[Record]) -> Iterable[Record]:
+def _states(events: list[Row]) -> Iterable[Row]:
     for event in _thinned([one for one in _of_kind(events, "step") if "step" in one]):
         for name, value in (event.get("head") or {}).items():
             yield {"step": event["step"], "name": name, "value": value}
 
 
-def _centers(events: list[Record]) -> Iterable[Record]:
+def _centers(events: list[Row]) -> Iterable[Row]:
     for event in _of_kind(events, "epoch"):
         if event.get("centers"):
             angle = event.get("target_angle")
             yield {"step": event["epoch"], "target_angle": angle, **event["centers"]}
 
 
-def _of_kind(events: list[Record], kind: str) -> list[Record]:
+def _of_kind(events: list[Row], kind: str) -> list[Row]:
     return [event for event in events if event.get("event") == kind]
 
 
-def _thinned(events: list[Record]) -> list[Record]:
+def _thinned(events: list[Row]) -> list[Row]:
     """At most `MAX_STEPS` of them, equally far apart."""
     if len(events) <= MAX_STEPS:
         return events

@@ -16,15 +16,15 @@ from frcore.files import sha256_of_json, write_text
 from frcore.preflight.load import study_to_yaml
 from frcore.records.manifest import Manifest
 from frcore.reporting import outputs
-from frcore.reporting.figures.canvas import inline
-from frcore.reporting.figures.dark import dark_variables
+from frcore.reporting.figures.all import Drawn
+from frcore.reporting.figures.inlined import dark_variables, inline
 from frcore.reporting.page import captions
 from frcore.reporting.page.answer import answer
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import SECTIONS, shown
 from frcore.reporting.tables.table import Table
-from frcore.results.reading import read
+from frcore.results.reading import Finding
 from frcore.results.summary import Summary
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -46,20 +46,19 @@ Facts = list[tuple[str, str]]
 
 
 def write_page(
-    summary: Summary, tables: Mapping[str, Table], no_figures: Mapping[str, str], root: Path
+    summary: Summary, tables: Mapping[str, Table], drawn: Mapping[str, Drawn], root: Path
 ) -> None:
-    """Write `report.html` under `root`; the figures must have been written before.
+    """Write `report.html` under `root`.
 
     Args:
         summary: the study's numbers.
         tables: by name.
-        no_figures: the figures with nothing to show, and why.
+        drawn: the figures by name.
         root: `results/<study>`.
     """
-    script, places = asset("report.js"), outputs.paths(root)
-    svgs = {name: places[f"figure_{name}_svg"].read_text(encoding="utf-8")
-            for name in outputs.FIGURES if name not in no_figures}  # fmt: skip
-    absent = {("figure", name): why for name, why in no_figures.items()}
+    script = asset("report.js")
+    svgs = {name: one.svg for name, one in drawn.items() if not one.absent}
+    absent = {("figure", name): one.absent for name, one in drawn.items() if one.absent}
     absent |= {("table", name): " ".join(table.notes) for name, table in tables.items()
                if not table.rows and name not in ALWAYS}  # fmt: skip
     sections = shown(absent.keys())
@@ -73,10 +72,10 @@ def write_page(
         "answer": answer(summary),
         "tables": tables,
         "captions": {"figure": captions.FIGURES, "table": captions.TABLES},
-        "figures": {name: Markup(inline(svg, name, captions.FIGURES[name][0]))
+        "figures": {name: inline(svg, name, captions.FIGURES[name][0])
                     for name, svg in svgs.items()},
         "samples": samples(study, root),
-        "facts": _facts(study, root),
+        "facts": _facts(study, summary.rows.found.data if summary.rows.found else {}),
         "environment": _environment(rows, "Training data" if study.trains else "Benchmarks"),
         "commit": _commit(rows),
         "yaml": study_to_yaml(study),
@@ -87,7 +86,7 @@ def write_page(
         "files": {name: quote(place) for name, place in outputs.OUTPUTS.items()},
         "rows": outputs.ROWS,
     }  # fmt: skip
-    write_text(places["page"], template("report.html.j2").render(context))
+    write_text(outputs.paths(root)["page"], template("report.html.j2").render(context))
 
 
 def _absent(study: Study, absent: Mapping[tuple[str, str], str]) -> Facts:
@@ -104,11 +103,11 @@ def _absent(study: Study, absent: Mapping[tuple[str, str], str]) -> Facts:
     return found
 
 
-def _facts(study: Study, root: Path) -> Facts:
+def _facts(study: Study, prepared: Mapping[str, Finding[Manifest]]) -> Facts:
     """What was trained on what: lines of the protocol section."""
     facts = [
         ("Study", f"{study.name}, spec {sha256_of_json(study.model_dump(mode='json'))[:12]}"),
-        *((f"Benchmark {name}", _data_fact(root / "data" / name, spec.hash))
+        *((f"Benchmark {name}", _data_fact(prepared[name], spec.hash))
           for name, spec in expansion.benchmarks(study).items()),
     ]  # fmt: skip
     for model in study.models:
@@ -123,7 +122,7 @@ def _facts(study: Study, root: Path) -> Facts:
     schedule = training.schedule
     return [
         *facts,
-        ("Training data", _data_fact(root / "data" / "train", expansion.train_data(study).hash)),
+        ("Training data", _data_fact(prepared["train"], expansion.train_data(study).hash)),
         ("Backbones", ", ".join(map(described, study.backbones))),
         ("Heads", ", ".join(map(described, study.heads))),
         ("Samplers", ", ".join(map(described, study.samplers))),
@@ -135,8 +134,7 @@ def _facts(study: Study, root: Path) -> Facts:
     ]  # fmt: skip
 
 
-def _data_fact(folder: Path, spec_hash: str) -> str:
-    found = read(folder / "manifest.json", Manifest)
+def _data_fact(found: Finding[Manifest], spec_hash: str) -> str:
     if not (manifest := found.usable):
         return "not prepared" if found.status == "not run" else found.reason
     text = (

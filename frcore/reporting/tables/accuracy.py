@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from frcore.records.evaluation import EvaluationRecord
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
 from frcore.reporting.tables.table import Column as TableColumn
-from frcore.results.reading import read
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.rows import NONE
 from frcore.results.summary import Column, Difference, Method, Number, Summary
 from frcore.study.config import Study
@@ -91,7 +88,7 @@ def number_columns(
     return [(Heading(f"{one.text} [%]", one.benchmark), of(one)) for one in columns]
 
 
-def accuracy_table(summary: Summary, root: Path) -> Table:
+def accuracy_table(summary: Summary) -> Table:
     """Methods down, benchmark metrics across: percent with its interval, the best marked."""
     shown = [column for column in summary.columns if summary.has_numbers(column)]
     notes = [
@@ -99,7 +96,7 @@ def accuracy_table(summary: Summary, root: Path) -> Table:
         SPREAD,
         *unresolved(summary),
         *unmarked(summary, summary.columns),
-        *protocol_notes(summary, root),
+        *protocol_notes(summary),
     ]
     return Table.of(
         "accuracy", "Accuracy with 95 % intervals",
@@ -121,9 +118,9 @@ def _number_cell(summary: Summary, method: Method, column: Column, brief: bool) 
     return Cell(percent(number.value), detail.strip(), summary.marked(method, column))
 
 
-def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Record:
+def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Row:
     """A method's numbers in `columns`, for machines."""
-    record: Record = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
+    record: Row = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
     for column in columns:
         number = summary.cell(method, column)
         own = {name: getattr(number, name) for name in FOR_MACHINES}
@@ -189,14 +186,14 @@ def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
     return notes
 
 
-def protocol_notes(summary: Summary, root: Path) -> list[str]:
+def protocol_notes(summary: Summary) -> list[str]:
     """What the evaluations say about their protocol, benchmark by benchmark."""
-    usable = summary.rows.usable("evaluation")
+    found = summary.rows.found
+    usable = summary.rows.usable("evaluation")[["benchmark", "run"]].drop_duplicates()
     notes: dict[str, dict[str, None]] = {}
     for benchmark in summary.study.benchmarks:
-        for run in usable[usable["benchmark"] == benchmark]["run"].unique():
-            file = root / "evaluation" / str(run) / f"{benchmark}.json"
-            record = read(file, EvaluationRecord).record
+        for run in usable[usable["benchmark"] == benchmark]["run"]:
+            record = found.evaluations[run, benchmark].record
             for note in record.notes if record else ():
                 # The report's intervals also cover the seeds, and have a note of their own.
                 if not note.startswith("Intervals:"):
@@ -254,7 +251,7 @@ def _difference_cell(difference: Difference) -> Cell:
     return Cell(percent(estimate.value), interval_text(estimate))
 
 
-def _difference_record(column: Column, difference: Difference, number: Number) -> Record:
+def _difference_record(column: Column, difference: Difference, number: Number) -> Row:
     estimate = difference.estimate
     found = {"best_minus_this": estimate.value, "low": estimate.low, "high": estimate.high,
              "level": estimate.level} if estimate else {}  # fmt: skip

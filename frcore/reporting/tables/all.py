@@ -17,18 +17,13 @@ from frcore.reporting.tables.table import Table, to_markdown
 from frcore.results.summary import Summary
 
 
-def all_tables(summary: Summary, root: Path) -> dict[str, Table]:
-    """The tables by name, as in `frcore.reporting.outputs.TABLES`.
-
-    Args:
-        summary: the study's numbers.
-        root: `results/<study>`, for the protocol notes of the evaluation files.
-    """
+def all_tables(summary: Summary) -> dict[str, Table]:
+    """The tables by name, as in `frcore.reporting.outputs.TABLES`."""
     tables = (
         overview_table(summary),
-        accuracy_table(summary, root),
+        accuracy_table(summary),
         differences_table(summary),
-        published_table(summary, root),
+        published_table(summary),
         cost_table(summary.study, summary.rows),
         passive_table(summary),
         conflicts_table(summary),

@@ -12,8 +12,7 @@ from frcore.records.manifest import Manifest
 from frcore.reporting.tables.accuracy import interval_text, method_columns, percent
 from frcore.reporting.tables.published_figures import backbone_family, figures, official_benchmark
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
-from frcore.results.reading import read
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.summary import Column, Method, Number, Summary
 from frcore.study.config import Study
 
@@ -26,17 +25,16 @@ COLUMNS = (
     "published_train_data", "source", "conditions",
 )  # fmt: skip
 SYNTHETIC = "synthetic"
-Beside = tuple[Method, Column, Number, Record]
+Beside = tuple[Method, Column, Number, Row]
 
 
-def published_table(summary: Summary, root: Path) -> Table:
+def published_table(summary: Summary) -> Table:
     """Each measured number of an official benchmark, with what others have published of it.
 
-    Args:
-        summary: the study's numbers.
-        root: `results/<study>`, whose prepared benchmarks say whether they are synthetic.
+    Prepared benchmarks say whether they are synthetic.
     """
-    official = {name: _official(name, data, root)
+    prepared = summary.rows.found.data
+    official = {name: _official(name, data, prepared[name].record if name in prepared else None)
                 for name, data in summary.study.benchmarks.items()}  # fmt: skip
     found = [list(_beside(summary, method, column, official[column.benchmark]))
              for column in summary.columns if column.subset == "all"
@@ -62,12 +60,11 @@ def published_table(summary: Summary, root: Path) -> Table:
     )  # fmt: skip
 
 
-def _official(name: str, data: Any, root: Path) -> str | None:
+def _official(name: str, data: Any, manifest: Manifest | None) -> str | None:
     """The official benchmark's name, `SYNTHETIC`, or None where it is not known.
 
     A folder in IJB's layout may be a synthetic one: only the prepared data tell.
     """
-    manifest = read(root / "data" / name / "manifest.json", Manifest).record
     if data.kind.startswith("synthetic") or (manifest and manifest.synthetic):
         return SYNTHETIC
     return official_benchmark(name, data)
@@ -89,7 +86,7 @@ def _beside(
     yield from ((method, column, number, measured | one) for one in found)
 
 
-def _others(study: Study, method: Method, column: Column, official: str | None) -> Iterator[Record]:
+def _others(study: Study, method: Method, column: Column, official: str | None) -> Iterator[Row]:
     if official in (None, SYNTHETIC):
         return
     head, sampler, backbone = (
@@ -110,7 +107,7 @@ def _others(study: Study, method: Method, column: Column, official: str | None) 
         }
 
 
-def _own(study: Study, method: Method, column: Column) -> Iterator[Record]:
+def _own(study: Study, method: Method, column: Column) -> Iterator[Row]:
     """What a model's own source publishes, as the study says."""
     model = next(one for one in study.models if one.label == method.backbone)
     if column.metric == "accuracy" and column.benchmark in model.published:
@@ -148,17 +145,17 @@ def _benchmark(column: Column, official: str | None) -> str:
     return column.title if known else f"{column.title} ({official})"
 
 
-def _value(row: Record) -> Cell:
+def _value(row: Row) -> Cell:
     exact = row["unit"] == "%"
     return Cell(f"{row['published']:.2f}", "" if exact else row["unit"].removeprefix("% "))
 
 
-def _where(row: Record) -> str:
+def _where(row: Row) -> str:
     where = ", ".join(part for part in (row["paper"], row["table"]) if part and part != "-")
     return f"{where}: {row['method']}" if where else row["source"] or "the model's own source"
 
 
-def _notes(official: Mapping[str, str | None], records: list[Record], hidden: int) -> list[str]:
+def _notes(official: Mapping[str, str | None], records: list[Row], hidden: int) -> list[str]:
     synthetic = [name for name, found in official.items() if found == SYNTHETIC]
     unknown = [name for name, found in official.items() if found is None]
     notes = {

@@ -117,6 +117,6 @@ def test_a_list(tmp_path, people):
     assert "train.lst:4: 'Bea/Bea_0001.png' cannot be read" in only(root / "train.lst").problems[0]
     alone = tmp_path / "alone.lst"
     alone.write_text("".join(lines))
-    assert "its images do not lie beside it" in only(alone).notes[0]
+    assert "its images are not beside it" in only(alone).notes[0]
     alone.write_text(lines[0] + lines[0])
-    assert "stands already in line 1" in only(alone).problems[0]
+    assert "is a duplicate of line 1" in only(alone).problems[0]

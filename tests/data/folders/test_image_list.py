@@ -138,7 +138,7 @@ def test_few_images_gaps_and_counts(tmp_path, people):
         (["Ada/Ada_0001.jpg;0"], "with a tab, a comma or a blank between them"),
         (["0\tAda/Ada_0001.jpg\t0"], r"not aligned \(the first field is not 1\)"),
         (["Ada/Ada_0001.jpg 0", "", "Ada/Ada_0002.jpg 0", "./Ada/Ada_0001.jpg 1"],
-         r"list.txt:4: 'Ada/Ada_0001.jpg' stands already in line 1"),
+         r"list.txt:4: 'Ada/Ada_0001.jpg' is a duplicate of line 1"),
         (["", "  "], "is empty"),
         ([], "is empty"),
     ],

@@ -9,7 +9,8 @@ import pytest
 from frcore.data.ijb.layout import PUBLISHED
 from frcore.data.ijb.lists import read_lists
 from frcore.data.ijb.people import people_of
-from frcore.data.ijb.simulate import simulate, sizes, write_synthetic
+from frcore.data.ijb.protocol import simulate, sizes
+from frcore.data.ijb.simulate import write_synthetic
 from frcore.errors import UserError
 from frcore.evaluation.templates import pool_templates, score_pairs
 

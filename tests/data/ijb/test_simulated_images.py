@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from frcore.data.ijb.simulate import simulate, write_synthetic
+from frcore.data.ijb.protocol import simulate
+from frcore.data.ijb.simulate import write_synthetic
 from frcore.data.ijb.simulated_images import SPLIT, loose_crop
 from frcore.data.loader import to_network
 from frcore.data.pixels.align import align_face, similarities

@@ -91,8 +91,14 @@ def test_sizes_of_gnu_and_pax(file, tmp_path):
         tar.addfile(
             info("a.jpg", 5, pax_headers={"size": "5", "comment": "x"}), io.BytesIO(b"12345")
         )
-    (member,) = read(file, buffer.getvalue())
-    assert buffer.getvalue()[member.offset :][: member.size] == b"12345"
+    content = bytearray(buffer.getvalue())
+    (member,) = read(file, content)
+    assert content[member.offset :][: member.size] == b"12345"
+    # The header cannot hold such a size, and then has none.
+    header = member.offset - 512
+    content[header + 124 : header + 136] = b"00000000000\0"
+    content[header:] = fixed_sum(content[header:])
+    assert read(file, content) == [member]
 
 
 def fixed_sum(content: bytearray, at: int = 0) -> bytes:

@@ -24,10 +24,10 @@ HEADS = ("arcface", "softmax")
 @pytest.fixture(scope="module")
 def drawn(complete: Made, summary: Summary) -> dict[str, Figure]:
     """The figures of a study that ran as a whole, laid out."""
-    study, rows, root = complete.study, complete.rows, complete.root
-    curves = plot_training.read_curves(study, root, rows)
+    study, rows = complete.study, complete.rows
+    curves = rows.found.events
     rates = {name: job() for name, job in curve_jobs(summary).items()}
-    pairs = classes.read_center_pairs(study, root, rows)
+    pairs = classes.center_pairs(study, rows)
     with look():
         figures = {
             "accuracy_cost": plot_cost.accuracy_cost(study, rows, summary),

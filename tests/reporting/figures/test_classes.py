@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from frcore.reporting.figures.canvas import Message, look
-from frcore.reporting.figures.classes import center_cosines, long_tail, read_center_pairs
+from frcore.reporting.figures.classes import center_cosines, center_pairs, long_tail
 from frcore.reporting.figures.palette import Palette
 from frcore.results.rows import Rows, collect
 from frcore.study import expansion
@@ -96,7 +96,7 @@ def outlines(ax: Axes) -> list[np.ndarray]:
 
 def test_cosines_of_one_person_stand_beside_those_of_all(tmp_path):
     study, rows = trained(tmp_path)
-    found = read_center_pairs(study, tmp_path, rows)
+    found = center_pairs(study, rows)
     assert set(found) == {(h, s) for h in ("arcface", "softmax") for s in ("full", "partial_fc")}
     figure = center_cosines(study, found)
     every, of_one = outlines(figure.axes[panel(figure, "arcface")])
@@ -110,7 +110,7 @@ def test_where_the_truth_is_not_known_all_pairs_stand_alone(tmp_path):
         record["conflicts"]["histogram"]["same_person"] = None
 
     study, rows = trained(tmp_path, unknown)
-    figure = center_cosines(study, read_center_pairs(study, tmp_path, rows))
+    figure = center_cosines(study, center_pairs(study, rows))
     assert len(outlines(figure.axes[0])) == 1
 
 
@@ -119,10 +119,8 @@ def test_a_study_without_conflicts_says_so(tmp_path):
         record["conflicts"]["histogram"]["same_person"] = [0, 0, 0, 0]
 
     study, rows = trained(tmp_path / "none", none)
-    figure = center_cosines(study, read_center_pairs(study, tmp_path / "none", rows))
+    figure = center_cosines(study, center_pairs(study, rows))
     assert isinstance(figure, Message)
     assert "no person" in figure.message
     study, rows = trained(tmp_path / "old", lambda record: record["conflicts"].pop("histogram"))
-    assert isinstance(
-        center_cosines(study, read_center_pairs(study, tmp_path / "old", rows)), Message
-    )
+    assert isinstance(center_cosines(study, center_pairs(study, rows)), Message)

@@ -19,8 +19,8 @@ from frcore.reporting.figures.canvas import look
 from frcore.reporting.report import report
 from frcore.reporting.tables.all import all_tables
 from frcore.reporting.tables.table import Table
+from frcore.results.reading import ABSENT
 from frcore.results.rows import collect
-from frcore.results.rows_diagnostics import ABSENT
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study import expansion
@@ -33,7 +33,7 @@ from tests.reporting.tree import Tree, make_study
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:
     rows = collect(study, root)
-    return all_tables(Summary(study, rows, Scores(root, rows)), root)
+    return all_tables(Summary(study, rows, Scores(root, rows)))
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -170,7 +170,7 @@ def test_passive_updates_by_group(small: tuple[Study, Path]):
 
 
 def drawn(made: Made, draw: Callable[..., Figure]) -> Figure:
-    curves = plot_training.read_curves(made.study, made.root, made.rows)
+    curves = made.rows.found.events
     with look():
         return draw(made.study, curves)
 

@@ -18,7 +18,7 @@ def column(table, text: str) -> int:
 
 
 def test_accuracy_table_prints_the_means(complete: Made, summary: Summary):
-    table = all_tables(summary, complete.root)["accuracy"]
+    table = all_tables(summary)["accuracy"]
     assert [heading.text for heading in table.headings] == [
         "head", "sampler", "accuracy [%]", "TAR at FAR 0.1 [%]", "TAR at FAR 0.01 [%]"
     ]  # fmt: skip
@@ -33,7 +33,7 @@ def test_accuracy_table_prints_the_means(complete: Made, summary: Summary):
 
 
 def test_the_headline_is_the_lowest_far_with_an_interval(complete: Made, summary: Summary):
-    tables = all_tables(summary, complete.root)
+    tables = all_tables(summary)
     assert [heading.text for heading in tables["overview"].headings][2:4] == [
         "accuracy [%]", "TAR at FAR 0.1 [%]"
     ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_accuracy_csv_has_full_precision(complete: Made, summary: Summary):
 
 
 def test_accuracy_notes_state_protocol_n_interval_and_seeds(complete: Made, summary: Summary):
-    notes = "\n".join(all_tables(summary, complete.root)["accuracy"].notes)
+    notes = "\n".join(all_tables(summary)["accuracy"].notes)
     assert "400 pairs (pairs); 200 genuine pairs (templates)" in notes
     assert "Mean over seeds 0, 1" in notes
     assert "clustered by" in notes
@@ -64,14 +64,14 @@ def test_accuracy_notes_state_protocol_n_interval_and_seeds(complete: Made, summ
 
 
 def test_one_seed_is_said_to_be_one_seed(broken: Made, broken_summary: Summary):
-    notes = "\n".join(all_tables(broken_summary, broken.root)["accuracy"].notes)
+    notes = "\n".join(all_tables(broken_summary)["accuracy"].notes)
     assert "One seed per method" in notes
     assert HOSTILE in notes
     assert "one seed each" in answer(broken_summary).sentences[-1]
 
 
 def test_cost_table_shows_medians_with_spread(complete: Made, summary: Summary):
-    table = all_tables(summary, complete.root)["cost"]
+    table = all_tables(summary)["cost"]
     first = table.rows[0]
     step = (1.0 + 0.3 + 0.1 * 7 / 10) * 2.1  # as in tree.measure for arcface, full, 100
     assert [cell.text for cell in first[:4]] == ["arcface", "full", "100", f"{step:.2f}"]
@@ -83,21 +83,21 @@ def test_cost_table_shows_medians_with_spread(complete: Made, summary: Summary):
 
 
 def test_cost_notes_name_an_unusual_format_of_the_centres(complete: Made, summary: Summary):
-    assert "format" not in " ".join(all_tables(summary, complete.root)["cost"].notes)
+    assert "format" not in " ".join(all_tables(summary)["cost"].notes)
     frame = complete.rows.measurement.assign(center_format="split")
     rows = dataclasses.replace(complete.rows, measurement=frame)
     assert "format `split`" in " ".join(cost_table(complete.study, rows).notes)
 
 
 def test_out_of_memory_is_shown_as_such(broken: Made, broken_summary: Summary):
-    table = all_tables(broken_summary, broken.root)["cost"]
+    table = all_tables(broken_summary)["cost"]
     [row] = [r for r in table.rows if [c.text for c in r[:3]] == ["arcface", "full", "10,000"]]
     assert row[3].text == "OOM at C = 10,000"
     assert row[3].detail == "(9,663,676,416 bytes asked)"
 
 
 def test_missing_table_lists_each_gap_once(broken: Made, broken_summary: Summary):
-    table = all_tables(broken_summary, broken.root)["missing"]
+    table = all_tables(broken_summary)["missing"]
     found = {(row["what"], row["name"]): row["status"] for _, row in table.data.iterrows()}
     together = [row[1].text for row in table.rows if row[2].text == "not run"]
     assert together == ["softmax-full · 100, softmax-full · 1000, softmax-full · 10000"]
@@ -114,7 +114,7 @@ def test_missing_table_lists_each_gap_once(broken: Made, broken_summary: Summary
 
 
 def test_missing_table_of_a_complete_study_is_empty(complete: Made, summary: Summary):
-    table = all_tables(summary, complete.root)["missing"]
+    table = all_tables(summary)["missing"]
     assert (list(table.rows), table.notes) == ([], ["Nothing is missing."])
 
 

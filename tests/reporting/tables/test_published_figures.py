@@ -40,7 +40,7 @@ def table_of(root: Path, **changes) -> tuple[Study, Table]:
     for label, benchmark in expansion.model_benchmarks(study):
         tree.evaluate(label, benchmark)
     rows = collect(study, root)
-    return study, published_table(Summary(study, rows, Scores(root, rows)), root)
+    return study, published_table(Summary(study, rows, Scores(root, rows)))
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_a_synthetic_folder_in_ijbs_layout_has_no_published_figures(tmp_path, sy
     record["rows"] = [{**row, "value": 0.5} for row in record["rows"] if row["far"] == 1e-4]
     path.write_text(json.dumps(record))
     rows = collect(study, tmp_path)
-    table = published_table(Summary(study, rows, Scores(tmp_path, rows)), tmp_path)
+    table = published_table(Summary(study, rows, Scores(tmp_path, rows)))
     assert (len(table.data) == 0) == synthetic
     assert any("ijbc: synthetic" in note for note in table.notes) == synthetic
     if not synthetic:
