@@ -203,7 +203,7 @@ class _Reader:
             return node.value if node.tag == _TEXT else self._plain(node, place)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             tag = one_line(node.tag.replace("tag:yaml.org,2002:", "!!"), 60)
-            told = f"the tag {tag} given; a study has no tags: write the value alone"
+            told = f"the tag {tag} given; studies have no tags: write only the value"
             return self._say(node, place, told)
         self._open.append(node)
         try:
