@@ -252,23 +252,20 @@ def _make_room(folder: Path) -> None:
             owner = Owner(found["host"], int(found["pid"]), int(found["started"]))
             with contextlib.suppress(OSError):  # another writer may do the same just now
                 path = folder / found[0]
-                if not (owner.lives if owner.is_here else _age(path) < ABANDONED_SECONDS):
-                    _remove(path)
+                if owner.lives if owner.is_here else _age(path) < ABANDONED_SECONDS:
+                    continue
+                if not path.is_dir():
+                    path.unlink(missing_ok=True)
+                elif path.suffix == _ASIDE:
+                    _give_back(path)
+                else:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _age(path: Path) -> float:
     """Seconds since a file, or a folder or something directly in it, was changed."""
     inside = list(path.iterdir()) if path.is_dir() else []
     return time.time() - max(file.lstat().st_mtime for file in (path, *inside))
-
-
-def _remove(path: Path) -> None:
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif path.suffix == _ASIDE:
-        _give_back(path)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _give_back(aside: Path) -> None:

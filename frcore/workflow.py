@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,10 @@ def _file_of(spec: Section) -> Path:
     if not path.is_file():
         write_text(path, text + "\n")
     return path
+
+
+def _versions(*more: str) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions(*more).items())
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class Workflow:
     @cached_property
     def versions(self) -> str:
         """Installed versions of what can move a number."""
-        return ", ".join(f"{name} {version}" for name, version in versions().items())
+        return _versions()
 
     @cached_property
     def runs(self) -> dict[str, expansion.RunSpec]:
@@ -177,10 +182,8 @@ class Workflow:
     @cached_property
     def evaluations(self) -> list[str]:
         """`<run or model>/<benchmark>` of every evaluation of the study."""
-        of_runs = [f"{run}/{name}" for run in self.runs for name in self.benchmarks]
-        return of_runs + [
-            f"{model}/{name}" for model, name in expansion.model_benchmarks(self.study)
-        ]
+        of_runs = list(product(self.runs, self.benchmarks))
+        return list(map("/".join, of_runs + expansion.model_benchmarks(self.study)))
 
     @cached_property
     def benchmarks(self) -> dict[str, expansion.BenchmarkSpec]:
@@ -212,7 +215,7 @@ class Workflow:
     def data_signature(self, name: str) -> str:
         """What the source of the training set (`train`) or of a benchmark contains."""
         data = self.data(name).data
-        where = f"benchmarks.{name}" if name != "train" else name
+        where = name if name == "train" else f"benchmarks.{name}"
         return self._signed(where, data, lambda by: sign(data, by))
 
     def model_signature(self, model: str, benchmark: str) -> str:
@@ -234,12 +237,11 @@ class Workflow:
                 raise UserError(f"{where}: {error}") from error
         return str(self._signatures[files])
 
-    def places(self, *names: str) -> dict[str, str]:
+    def places(self, *names: str) -> dict[str, Path]:
         """Prepared set -> where its source is, of those of `names` that are read in place."""
-        sections = {name: self.data(name).data for name in names}
-        found = {name: place_of(data) for name, data in sections.items()
-                 if expansion.stays_in_place(data)}  # fmt: skip
-        return {name: str(place) for name, place in found.items() if place is not None}
+        sections = ((name, self.data(name).data) for name in names)
+        found = {name: place_of(data) for name, data in sections if expansion.stays_in_place(data)}
+        return {name: Path(place) for name, place in found.items() if place is not None}
 
     def source_options(self, *names: str) -> list[str]:
         """The options of `frcore train` and `evaluate` that say where sources are now."""
@@ -306,8 +308,7 @@ class Workflow:
     @cached_property
     def model_versions(self) -> str:
         """As `versions`, and of what runs models trained elsewhere."""
-        found = versions(*RUNTIMES)
-        return ", ".join(f"{name} {version}" for name, version in found.items())
+        return _versions(*RUNTIMES)
 
     def measurement_code(self, measurement: str) -> str:
         """Of one measurement."""

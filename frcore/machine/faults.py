@@ -252,12 +252,15 @@ def _full(path: Path | None, size: int | None = None) -> str:
     )
 
 
+def existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def _mount(path: Path) -> Path:
     """Where the file system of `path`, which need not exist, is mounted."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    path = path.resolve()
+    path = existing(path).resolve()
     while not path.is_mount():
         path = path.parent
     return path
