@@ -222,7 +222,7 @@ def evaluate(
         run = str(workflow.root / "runs" / str(run))
         places = workflow.places(*(item.name for item in specs)) | places
 
-    from frcore.evaluation.evaluate import evaluate as evaluate_run
+    from frcore.evaluation.evaluate import evaluate as go
     from frcore.evaluation.evaluate_model import evaluate_model
     from frcore.machine.leases import lease_gpu
 
@@ -234,9 +234,7 @@ def evaluate(
             if other is not None:
                 evaluate_model(chosen, other, folder, file, place=place)
             else:
-                evaluate_run(
-                    chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place
-                )
+                go(chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place)
 
 
 def measure(
