@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -101,7 +100,7 @@ def _check(path: Path, as_json: bool) -> None:
     else:
         render(reports, Console(soft_wrap=True))
     if any(report.wrong for report in reports):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def simulate_ijb(
