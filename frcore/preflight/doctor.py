@@ -1,6 +1,6 @@
 """`frcore doctor`: what this machine has, and for each study whether it can run here.
 
-Every finding that is not in order comes with what to do about it, as a command where there is one.
+Every problem comes with what to do about it, as a command where there is one.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         what: its name.
         verdict: "ok"; "note", something optional is not there; "wrong", something needed is not.
-        found: what is there, in words.
-        fix: what to do, where something is to be done.
+        found: what was found, as text.
+        fix: what to do, if anything.
     """
 
     what: str
@@ -64,7 +64,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing that the default study needs."""
+        """Whether everything that the default study needs is there."""
         return all(finding.verdict != "wrong" for finding in (*self.machine, *self.studies))
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,11 +73,11 @@ class Report:
 
 
 def diagnose(study_files: Iterable[Path], *, results: Path = Path("results")) -> Report:
-    """Look at this machine and at every study.
+    """Check this machine and every study.
 
     Args:
-        study_files: YAML files; that the one called `DEFAULT_STUDY` can run here is needed, the
-            others are told.
+        study_files: YAML files; the one called `DEFAULT_STUDY` must be able to run here, the
+            others are only reported.
         results: where studies write; need not exist yet.
     """
     gpu = _gpu()
@@ -113,7 +113,7 @@ def _python() -> Finding:
 
 
 def _libraries() -> list[Finding]:
-    """One finding for all that are in order, and one for each that is not."""
+    """One finding for all that are fine, and one for each that is not."""
     found, wrong = [], []
     for requirement in map(Requirement, importlib.metadata.requires("frcore") or ()):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -159,7 +159,7 @@ def _snakemake() -> Finding:
 def _git() -> Finding:
     if revision := commit():
         return Finding("git", "ok", f"commit {revision}")
-    return Finding("git", "note", "frcore is not in a git checkout: results bear no commit")
+    return Finding("git", "note", "frcore is not in a git checkout: results record no commit")
 
 
 def _slurm() -> Finding:
@@ -176,7 +176,7 @@ def _browser() -> Finding:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     if command := next(filter(None, map(shutil.which, names)), None):
         return Finding("chromium", "ok", command)
-    return Finding("chromium", "note", "none; only for pictures of the report's page")
+    return Finding("chromium", "note", "none; only for screenshots of the report's page")
 
 
 # --- hardware ------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def _gpu() -> Finding:
     if cuda is None:
         fix = "install a CUDA build of torch: https://pytorch.org/get-started/locally"
         return Finding("gpu", "note", f"{', '.join(names)}, but this torch is for CPU only", fix)
-    fix = "update the driver, or see whether CUDA_VISIBLE_DEVICES hides the GPU"
+    fix = "update the driver, or check whether CUDA_VISIBLE_DEVICES hides the GPU"
     found = f"{', '.join(names)}, driver {driver}, but torch for CUDA {cuda} cannot use it"
     return Finding("gpu", "note", found, fix)
 
@@ -242,7 +242,7 @@ def _study(path: Path, *, has_gpu: bool, results: Path) -> Finding:
     try:
         study = load_study(path)
     except UserError as error:
-        # The message has the three parts of every error: also what to do.
+        # The message, like every error, also says what to do.
         return Finding(path.stem, short, f"not ready: {error}")
     parts = (expansion.evaluation(study), study.training, study.measurement)
     if not has_gpu and "cuda" in (part.device for part in parts if part is not None):
@@ -260,12 +260,12 @@ def _study(path: Path, *, has_gpu: bool, results: Path) -> Finding:
 
 
 def prepared_bytes(study: Study) -> int:
-    """What the study's prepared images take on disk: uint8 RGB, all data sets together.
+    """Disk space of the study's prepared images: uint8 RGB, all data sets together.
 
     Exact for synthetic data with equal counts, the mean under a long tail; for folders an upper
     bound, because it counts files that a list or `min_images` leaves out.
     """
-    # Each data set has its own copy, also where they come from one folder.
+    # Each data set has its own copy, even if they share a source folder.
     return sum(_images(data) for data in study.data.values()) * study.image.size**2 * 3
 
 

@@ -1,8 +1,8 @@
 """Reading a study: one YAML file, filled in, checked to the end, before any job starts.
 
 In order: YAML (`frcore.study.file`), overrides from the command line, the folders under `inputs`,
-the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and that the
-files exist which the data needs. Whatever is wrong is a `UserError` that names the key.
+the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and whether
+the files that the data need exist. Any mistake is a `UserError` that names the key.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def load_study(
     Args:
         path: the YAML file.
         overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key. A
-            value that is a string is YAML, as the user wrote it, except where text is wanted.
-        check: instead of `with_checked_components`, for who remembers its verdicts.
+            value that is a string is YAML, as the user wrote it, except where text is expected.
+        check: instead of `with_checked_components`, for callers that cache its verdicts.
 
     Raises:
         UserError: the file, a key, a name, a value or a file that it needs is wrong.
@@ -98,7 +98,7 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
 
 
 def _changed(value: Any, change: Callable[[str, str], str], place: str = "") -> Any:
-    """`value` with `change` of the place, such as `heads[0].name`, and text of every string."""
+    """`value` with `change` of the location, such as `heads[0].name`, and text of every string."""
     if isinstance(value, str):
         return change(place, value)
     if isinstance(value, Mapping):
@@ -161,7 +161,7 @@ def with_checked_components(study: Study) -> Study:
 
     Raises:
         UserError: names or parameters that do not exist, values that they do not allow, or settings
-            that cannot be together (`frcore.preflight.rules`); all that are found.
+            that conflict (`frcore.preflight.rules`); all that are found.
     """
     problems: list[str] = []
 
@@ -183,14 +183,14 @@ def with_checked_components(study: Study) -> Study:
         backbone = check(BACKBONES, study.measurement.backbone, "measurement.backbone")
         checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
     study = study.model_copy(update=checked)
-    # What is asked there builds the components.
+    # These checks build the components.
     if problems := problems or study_problems(study):
         raise UserError(listed(problems))
     return study
 
 
 def _check_files(study: Study) -> None:
-    """Refuse a study whose data or models are not there, before hours of other work.
+    """Refuse a study whose data or models are missing, before hours of other work.
 
     Raises:
         UserError: the first folder or file that is missing.

@@ -1,7 +1,7 @@
 """What a study shows as a whole: settings that fail together, or do nothing, on its data.
 
-Every rule is the one of the code that runs later, asked here with what the study says, so that a
-mistake is told before the first job and not after the last training.
+Every rule is that of the code that runs later, applied here to the study's settings, so that a
+mistake is reported before the first job and not after the last training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLASSES = 1000
-"""Of a head or sampler that is built to see what it says, where the data do not tell."""
+"""Classes of a head or sampler built only to check it, where the data do not give a number."""
 
 
 class _Asked:
@@ -92,7 +92,7 @@ def _images(study: Study, asked: _Asked) -> None:
             asked.say(
                 f"benchmarks.{name}",
                 f"images: false, but {looking[-1]} is to see them; set images: true, or keep the "
-                "benchmark in a study of stored embeddings alone",
+                "benchmark in a study of only stored embeddings",
             )
 
 

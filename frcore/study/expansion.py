@@ -17,11 +17,11 @@ from frcore.study.parts import Component, Evaluation, Measurement, Training
 from frcore.study.section import Section, without_places
 
 HELD_IN_MEMORY = 2 * 2**30
-"""Data sets whose decoded images take up to so many bytes are read once by a training and kept."""
+"""A training keeps decoded images in memory if they take no more than this many bytes."""
 
 
 def stays_in_place(data: TrainData | Benchmark) -> bool:
-    """Whether the images of a section are decoded where they lie, and nothing is copied."""
+    """Whether the images of a section are read in place, without copying."""
     return data.kind in _IN_PLACE or getattr(data, "storage", "copied") == "in_place"
 
 
@@ -81,7 +81,7 @@ class ModelSpec(Spec):
 
 
 class EvaluationSpec(Spec):
-    """`frcore evaluate`: how a trained run or a model is judged on one prepared benchmark."""
+    """`frcore evaluate`: how a trained run or a model is evaluated on one prepared benchmark."""
 
     evaluation: Evaluation
     device: str
@@ -120,7 +120,7 @@ def benchmarks(study: Study) -> dict[str, BenchmarkSpec]:
     """The study's benchmarks by name."""
     specs = {}
     for name, data in study.benchmarks.items():
-        # It is about the report: saying it must not prepare the data again.
+        # It concerns only the report: giving it must not prepare the data again.
         unpublished = {"published_as": None} if isinstance(data, Official) else {}
         data = data.model_copy(update=unpublished)
         specs[name] = BenchmarkSpec(name=name, image=study.image, data=data)
@@ -142,7 +142,7 @@ def runs(study: Study) -> dict[str, RunSpec]:
 
 def models(study: Study) -> dict[str, ModelSpec]:
     """The study's models trained elsewhere by label."""
-    # What was published is about the report: saying it must not judge the model again.
+    # Published figures concern only the report: giving them must not repeat the evaluation.
     found = [model.model_copy(update={"published": {}}) for model in study.models]
     return {model.label: ModelSpec(model=model) for model in found}
 
@@ -154,7 +154,7 @@ def model_benchmarks(study: Study) -> list[tuple[str, str]]:
 
 
 def evaluation(study: Study) -> EvaluationSpec:
-    """How the study judges each run and model."""
+    """How the study evaluates each run and model."""
     given, training = study.evaluation, study.training
     return EvaluationSpec(
         evaluation=given,

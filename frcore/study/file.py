@@ -33,7 +33,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: no such file, no UTF-8, no YAML, too large, something else than a mapping, or the
+        UserError: no such file, not UTF-8, not YAML, too large, not a mapping, or the
             values that can be read in two ways, each with its line.
     """
     path = Path(path)
@@ -181,7 +181,7 @@ class _Reader:
         self._open: list[yaml.Node] = []
 
     def value(self, node: yaml.Node, place: str) -> Any:
-        """The value of a node. An alias is read anew each time, so that its cost is counted.
+        """The value of a node. An alias is read again each time, so that its cost is counted.
 
         Raises:
             UserError: too many values, too deep, or an alias of what contains it.
@@ -203,7 +203,7 @@ class _Reader:
             return node.value if node.tag == _TEXT else self._plain(node, place)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
             tag = one_line(node.tag.replace("tag:yaml.org,2002:", "!!"), 60)
-            told = f"the tag {tag} given; a study has no tags: write the value alone"
+            told = f"the tag {tag} given; studies have no tags: write only the value"
             return self._say(node, place, told)
         self._open.append(node)
         try:
@@ -235,7 +235,7 @@ class _Reader:
             if not isinstance(key, str):
                 if not self.problems:
                     given = one_line(repr(key), 40)
-                    self._say(key_node, place, f"the key {given} is no text; write it in quotes")
+                    self._say(key_node, place, f"the key {given} is not text; write it in quotes")
                 continue
             if key in own:
                 self._say(key_node, place, f"duplicate key '{one_line(key, 60)}'; remove one")

@@ -33,7 +33,7 @@ def study_schema() -> dict[str, Any]:
     measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
     for field in ("benchmarks", "inputs"):
         schema["properties"][field]["additionalProperties"] = False
-    # A study trains, or judges models trained elsewhere, or both.
+    # A study trains, or evaluates models trained elsewhere, or both.
     schema["anyOf"] = [{"required": list(TRAINING_PARTS)}, {"required": ["models"]}]
     schema["dependentRequired"] = {
         part: [other for other in TRAINING_PARTS if other != part] for part in TRAINING_PARTS

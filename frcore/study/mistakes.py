@@ -1,4 +1,4 @@
-"""What is wrong with a study, said in its own words: key, what was given, what is allowed."""
+"""Messages about mistakes in a study: the key, what was given, what is allowed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _node(schema: dict[str, Any], location: Location) -> dict[str, Any]:
-    """The part of the JSON Schema that describes what stands at `location`."""
+    """The part of the JSON Schema that describes the value at `location`."""
     node = schema
     for part in location:
         node = _deref(schema, node)
