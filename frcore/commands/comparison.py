@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.console import Console
-from typer import Option
+from typer import Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -101,7 +100,7 @@ def compare(
 
         console = Console()
         render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
-    raise typer.Exit(0 if no_fail else int(found.outcome.code))
+    raise Exit(0 if no_fail else int(found.outcome.code))
 
 
 def _yaml(option: str, value: str | None) -> Any:

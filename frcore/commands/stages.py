@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -101,7 +100,7 @@ def _check(path: Path, as_json: bool) -> None:
     else:
         render(reports, Console(soft_wrap=True))
     if any(report.wrong for report in reports):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def simulate_ijb(
@@ -222,7 +221,7 @@ def evaluate(
         run = str(workflow.root / "runs" / str(run))
         places = workflow.places(*(item.name for item in specs)) | places
 
-    from frcore.evaluation.evaluate import evaluate as evaluate_run
+    from frcore.evaluation.evaluate import evaluate as go
     from frcore.evaluation.evaluate_model import evaluate_model
     from frcore.machine.leases import lease_gpu
 
@@ -234,9 +233,7 @@ def evaluate(
             if other is not None:
                 evaluate_model(chosen, other, folder, file, place=place)
             else:
-                evaluate_run(
-                    chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place
-                )
+                go(chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place)
 
 
 def measure(
