@@ -87,6 +87,7 @@ def test_resuming_repeats_failures_only(tmp_path):
     assert list(Session(cases, QUICK, tmp_path, resume=False).open()) == cases
 
 
+@pytest.mark.slow
 def test_a_case_becomes_a_row(tmp_path):
     (case,) = tiny("streamed", "cosface", "rate=0.1", "split")
     session = Session([case], QUICK, tmp_path, resume=True)
@@ -101,6 +102,7 @@ def test_a_case_becomes_a_row(tmp_path):
         assert row[column] == "", column  # a CPU cannot tell, and 0 would be a number
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_is_a_row(tmp_path):
     (case,) = tiny("C=1000000000000")
     session = Session([case], QUICK, tmp_path, resume=True)
@@ -110,6 +112,7 @@ def test_running_out_of_memory_is_a_row(tmp_path):
     assert "64000000000000 bytes" in row["error"]
 
 
+@pytest.mark.slow
 def test_a_step_without_end_is_a_row_but_the_sessions_end_is_none(tmp_path):
     (case,) = tiny("naive")
     endless = dataclasses.replace(QUICK, steps=(10**9, 10**9), limit=1.0)
