@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all: written beside its place, then renamed into it."""
+"""Atomic output: written next to its destination, then renamed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from frcore.machine.processes import Owner, this_process
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it into place if the block succeeds.
+    """Yield a temporary path next to `path`; rename it into place if the block succeeds.
 
     The suffix is kept, because writers such as pandas and matplotlib choose a format by it.
     """
@@ -45,7 +45,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class FolderKind:
-    """A kind of folder that a command writes, told from what anybody else has put there.
+    """A kind of folder that a command writes, to distinguish its files from anybody else's.
 
     Attributes:
         title: what it is, for messages: 'a prepared data set'.
@@ -61,13 +61,13 @@ class FolderKind:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; swap it into place if the block succeeds.
+    """Yield a temporary folder next to `path`; swap it into place if the block succeeds.
 
     An older folder at `path` stays readable until the new one is complete. A link to a folder
     stays one: what it points to is replaced.
 
     Raises:
-        UserError: at `path` is something else than a folder of this kind.
+        UserError: `path` is something other than a folder of this kind.
     """
     path = Path(os.path.realpath(path))
     refuse_other_folder(path, kind)
@@ -87,7 +87,7 @@ def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
 
 
 def refuse_other_folder(path: Path, kind: FolderKind) -> None:
-    """Let pass what may be replaced by a folder of `kind`: nothing, an empty one, one of the kind.
+    """Accept what a folder of `kind` may replace: nothing, an empty folder, one of the kind.
 
     Raises:
         UserError: something would be lost; it is named.
@@ -97,7 +97,7 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
             before = path.stat()
             if not path.is_dir():
                 raise UserError(
-                    f"{path} is not a folder, but {kind.title} is one; give another name"
+                    f"{path} is not a folder, as {kind.title} must be; give another name"
                 )
             others = _others(path, kind)
             # Another writer may have replaced the folder, and removed what was listed here.
@@ -111,9 +111,9 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
             return
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         raise UserError(
-            f"{path} has {', '.join(others[:3])}{more} in it, which would be deleted; allowed is a "
-            f"folder that is new, empty, or {kind.title} as it was written: give another, or "
-            "move what is in it"
+            f"{path} contains {', '.join(others[:3])}{more}, which would be deleted; allowed is a "
+            f"folder that is new, empty, or {kind.title} without other files: give another, or "
+            "move its content"
         )
 
 
@@ -157,7 +157,7 @@ def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
         title: what it is, for the message: 'an evaluation'.
 
     Raises:
-        UserError: another file is there.
+        UserError: another file exists there.
     """
     if not os.path.lexists(path):
         return
@@ -167,29 +167,29 @@ def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
         if not head or (mark is not None and mark.encode() in head):
             return
     raise UserError(
-        f"{path} is there and is not {title}, so it is not overwritten; give another name, or move "
+        f"{path} exists and is not {title}, so it is not overwritten; give another name, or move "
         "it away"
     )
 
 
 def refuse_overlap(out: Path, sources: Iterable[Path], *, inside: bool = True) -> None:
-    """Refuse a folder that is a source, has one in it or, if `inside`, lies in one.
+    """Refuse a folder that is or contains a source or, if `inside`, is inside one.
 
     Raises:
-        UserError: the output would replace what it is made of, or become a part of it.
+        UserError: the output would replace its source, or become a part of it.
     """
     place = Path(os.path.realpath(out))
     for source in sources:
         other = Path(os.path.realpath(source))
         if other.is_relative_to(place) or (inside and place.is_relative_to(other)):
             raise UserError(
-                f"{out} and what it is made of, {source}, are one folder or one is in the other; "
-                "give a folder apart from it"
+                f"the output {out} and its source {source} are one folder, or one is in the other; "
+                "give a separate folder"
             )
 
 
 def _swap_in(temporary: Path, path: Path) -> None:
-    """Put the folder `temporary` at `path`; if that fails, what was there is there again.
+    """Move the folder `temporary` to `path`; if that fails, the old folder is restored.
 
     Others may do the same at the same time: each moves whole folders, and the last one stays.
     """
@@ -233,19 +233,19 @@ _TEMPORARY = re.compile(
 )
 
 ABANDONED_SECONDS = 24 * 3600.0
-"""What a process of another machine has not touched for so long is taken for left over."""
+"""Temporary output of another machine that is untouched for this long counts as abandoned."""
 
 
 def _prefix(name: str) -> str:
-    """How the temporary neighbour of `name` begins; it says whose it is."""
+    """The start of a temporary name next to `name`; it names the owner."""
     short = os.fsencode(name)[:150].decode(errors="ignore")  # a name has 255 bytes at most
     return ".{}.frcore-{}-{}-{}-".format(short, *this_process())
 
 
 def _make_room(folder: Path) -> None:
-    """Make `folder`; where it is there, remove what killed processes left in it."""
+    """Make `folder`; if it exists, remove what killed processes left in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # it may be read by nobody
+    with contextlib.suppress(OSError):  # it may be unreadable
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if ".frcore-" in entry.name]
         for found in filter(None, map(_TEMPORARY.fullmatch, names)):
@@ -272,7 +272,7 @@ def _remove(path: Path) -> None:
 
 
 def _give_back(aside: Path) -> None:
-    """Put what was moved into `aside` back, or remove it where something took its place."""
+    """Move the content of `aside` back, or remove it if something took its place."""
     for old in aside.iterdir():
         place = aside.parent / old.name
         with contextlib.suppress(OSError):
@@ -294,7 +294,7 @@ def _share(temporary: Path, mode: int) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_file(path) as temporary:
-        # Bytes of file names that are no text become escapes, which JSON reads back.
+        # Bytes of file names that are not text become escapes, which JSON reads back.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""What the Snakemake rules ask of a study: specs, code fingerprints, resources. No Snakemake here.
+"""What the Snakemake rules need from a study: specs, fingerprints, resources. No Snakemake here.
 
 What repeats a job are parameters of its rule: its spec without paths (`key`), a signature of
 what lies at these paths, the fingerprint of the code and the versions. The complete spec, paths and
@@ -117,14 +117,14 @@ class Workflow:
 
     @property
     def page(self) -> Path:
-        """What a person looks at in the end."""
+        """What the user reads in the end."""
         if self.comparison is not None:
             return self.comparison.file(self.root, "html")
         return self.root / "report.html"
 
     @property
     def targets(self) -> list[Path]:
-        """What is there when all went well."""
+        """What exists after a successful run."""
         if self.comparison is not None:
             return [self.comparison.file(self.root, "passed")]
         return [self.root / "complete", self.page]
@@ -337,7 +337,7 @@ class Workflow:
 
     @property
     def training_threads(self) -> int:
-        """CPU threads of a training; one that decodes beside it keeps no core busy by itself."""
+        """CPU threads of a training; a decoding thread does not keep a core busy."""
         training = self.study.training
         return training.threads + training.loader_threads - 1 if training else 1
 
@@ -365,7 +365,7 @@ class Workflow:
         return max(self.data_mib(name) for name in self.benchmarks)
 
     def training_mib(self) -> int:
-        """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
+        """Host memory of one training; GPU memory is not a resource of the scheduler."""
         return self.data_mib("train") + 2000 if self.study.trains else PROCESS_MIB
 
     def measurement_mib(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from frcore.comparison.spec import ComparisonSpec
 
 WIDTH = 120
-"""Columns of the tables where the output is no terminal, such as in the log of a CI's job."""
+"""Columns of the tables where the output is not a terminal, such as in the log of a CI job."""
 
 
 def compare(
