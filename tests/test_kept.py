@@ -150,7 +150,7 @@ def kept_over_more_than_was_kept(root: Path) -> Made:
 
 def kept_over_the_study(root: Path) -> Made:
     study = finished(root / "study")
-    return ["reference", "--root", study, "--to", root], "are one folder or one is in the other"
+    return ["reference", "--root", study, "--to", root], "are one folder, or one is in the other"
 
 
 def schema_over_notes(root: Path) -> Made:
