@@ -53,7 +53,7 @@ def finished(root: Path) -> Path:
 
 def to_photos(root: Path) -> Made:
     own(root / "photos" / "thesis.txt")
-    return ["prepare", "--study", write_study(root), "--out", root / "photos"], "contains thesis.txt"
+    return ["prepare", "--study", write_study(root), "--out", root / "photos"], "thesis.txt, which"
 
 
 def to_a_file(root: Path) -> Made:

@@ -1,4 +1,4 @@
-"""What a component says about itself, as data: for `frcore heads`, docs/heads.md and editors.
+"""The description of a component, as data: for `frcore heads`, docs/heads.md and editors.
 
 Types, limits and defaults come from the constructor's signature (through pydantic), the meaning of
 each parameter from the section "Args" of the class's docstring, the rest from class attributes.
@@ -31,7 +31,7 @@ class Parameter(TypedDict):
     """One parameter of a component's constructor."""
 
     type: str
-    """In words of JSON: "number", "integer or null"."""
+    """In JSON's terms: "number", "integer or null"."""
     required: bool
     default: NotRequired[Any]
     """Absent where the parameter is required."""
@@ -40,7 +40,7 @@ class Parameter(TypedDict):
     choices: list[Any]
     """The allowed values of a type whose values are listed; often empty."""
     description: str
-    """What it means, as one line; "" where the docstring says nothing."""
+    """Its meaning, as one line; "" if the docstring has none."""
     dialect: bool
     """Published codes of one name differ in it."""
 
@@ -55,16 +55,16 @@ class Component(TypedDict):
     """The docstring's first sentence or paragraph, as one line."""
     doc: str
     details: str
-    """The docstring between the summary and the section "Args", as it stands."""
+    """The docstring between the summary and the section "Args", unchanged."""
     source: dict[str, Any] | None
-    """Fields of `frcore.heads.base.Source`, and `url`; None where nobody is to be cited."""
+    """Fields of `frcore.heads.base.Source`, and `url`; None if there is nothing to cite."""
     formula: dict[str, str] | None
-    """What `target` and `negative` logits are; None for what has no formula."""
+    """The `target` and `negative` logits; None without a formula."""
     parameters: dict[str, Parameter]
 
 
 def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseModel]) -> Component:
-    """All that is known of `component`.
+    """The description of `component`.
 
     Args:
         name: in the catalogue, or module:Class.
@@ -74,6 +74,8 @@ def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseMo
     """
     doc = inspect.getdoc(component) or ""
     dialects = getattr(component, "dialects", ())
+    # Not inherited: a class that derives from a head does so to compute something else.
+    formula = vars(component).get("formula")
     return Component(
         name=name,
         place=place,
@@ -81,8 +83,7 @@ def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseMo
         doc=doc,
         details=SECTION.split(doc.partition("\n\n")[2])[0].strip("\n"),
         source=_source(getattr(component, "source", None)),
-        # Not inherited: a class that derives from a head does so to compute something else.
-        formula=_formula(vars(component).get("formula")),
+        formula=formula and dict(zip(("target", "negative"), formula, strict=True)),
         parameters={
             key: _parameter(value, dialect=key in dialects)
             for key, value in properties(component, schema).items()
@@ -93,17 +94,16 @@ def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseMo
 def properties(component: Any, schema: type[pydantic.BaseModel]) -> dict[str, dict[str, Any]]:
     """JSON Schema of each constructor parameter, its meaning as `description`."""
     texts = argument_texts(component)
-    found = {}
-    for key, value in schema.model_json_schema().get("properties", {}).items():
-        found[key] = {word: item for word, item in value.items() if word != "title"}
-        text = texts.get(key) or value.get("description")
-        if text:
-            found[key]["description"] = text
+    found: dict[str, dict[str, Any]] = schema.model_json_schema().get("properties", {})
+    for key, value in found.items():
+        value.pop("title", None)
+        if key in texts:
+            value["description"] = texts[key]
     return found
 
 
 def argument_texts(component: Any) -> dict[str, str]:
-    """The section "Args" of a class's docstring, and of its bases' for what it leaves out."""
+    """The section "Args" of a class's docstring, completed from its bases'."""
     texts: dict[str, str] = {}
     # A component may also be a function, which has no ancestors.
     for ancestor in getattr(component, "__mro__", (component,)):
@@ -127,22 +127,19 @@ def own_texts(doc: str) -> dict[str, str]:
 def _parameter(schema: Mapping[str, Any], *, dialect: bool) -> Parameter:
     # A union lists its alternatives; a limit of one of them is the limit there is.
     alternatives = schema.get("anyOf", [schema])
-    choices = [value for item in alternatives for value in _choices(item)]
+    choices = [[item["const"]] if "const" in item else item.get("enum", [])
+               for item in alternatives]  # fmt: skip
     described = Parameter(
         type=" or ".join(dict.fromkeys(item.get("type", "any") for item in alternatives)),
         required="default" not in schema,
         limits={key: item[key] for item in alternatives for key in LIMITS if key in item},
-        choices=choices,
+        choices=[value for some in choices for value in some],
         description=schema.get("description", ""),
         dialect=dialect,
     )
     if "default" in schema:
         described["default"] = schema["default"]
     return described
-
-
-def _choices(schema: Mapping[str, Any]) -> list[Any]:
-    return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
 
 
 def _source(source: Any) -> dict[str, Any] | None:
@@ -152,15 +149,11 @@ def _source(source: Any) -> dict[str, Any] | None:
     return {**dataclasses.asdict(source), "url": url}
 
 
-def _formula(formula: tuple[str, str] | None) -> dict[str, str] | None:
-    return None if formula is None else {"target": formula[0], "negative": formula[1]}
-
-
 # --- in words, the same in the terminal and in the documentation --------------------------------
 
 
 def allowed(parameter: Parameter) -> str:
-    """What a parameter may be.
+    """The allowed values of a parameter.
 
     >>> limits = {"minimum": 0, "exclusiveMaximum": math.pi}
     >>> allowed({"type": "number", "limits": limits, "choices": []})
@@ -185,17 +178,14 @@ def interval(limits: Mapping[str, float]) -> str:
     high = limits.get("maximum", limits.get("exclusiveMaximum"))
     open_low, open_high = "exclusiveMinimum" in limits, "exclusiveMaximum" in limits
     if low is not None and high is not None:
-        left, right = "[("[open_low], "])"[open_high]
-        return f" in {left}{value_text(low)}, {value_text(high)}{right}"
+        return f" in {'[('[open_low]}{value_text(low)}, {value_text(high)}{'])'[open_high]}"
     if low is not None:
-        return f" {'>' if open_low else '≥'} {value_text(low)}"
-    if high is not None:
-        return f" {'<' if open_high else '≤'} {value_text(high)}"
-    return ""
+        return f" {'≥>'[open_low]} {value_text(low)}"
+    return "" if high is None else f" {'≤<'[open_high]} {value_text(high)}"
 
 
 def value_text(value: Any) -> str:
-    """A value as one writes it in a study's YAML, except that π is π."""
+    """A value as written in a study's YAML, except that π is π."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):

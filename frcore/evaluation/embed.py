@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 Flip = Literal["none", "sum"]
 
 Extract = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Images uint8 (B, H, W, 3), RGB, to embeddings (B, D) in the host's memory."""
+"""Images uint8 (B, H, W, 3), RGB, to embeddings (B, D) in host memory."""
 
 
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
-    """No TF32 and no auto-tuned algorithms: an embedding must not depend on the GPU's mood."""
+    """No TF32 and no auto-tuned algorithms: an embedding must not vary from call to call."""
     matmul = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -49,7 +49,7 @@ def embed(
     device: str | torch.device = "cpu",
     names: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Embeddings as the backbone gives them, not normalised (R, D).
+    """Embeddings as the backbone outputs them, not normalised (R, D).
 
     Args:
         backbone: in eval mode and on `device`.
@@ -58,13 +58,13 @@ def embed(
         rows: which images, in which order (R,); all by default.
         flip: "none", or "sum": embedding of the image + embedding of its mirror image. The sum is
             of unnormalised embeddings, as in InsightFace's evaluation.
-        batch_size: images at once; mirrored ones not counted.
+        batch_size: images per batch, not counting mirrored ones.
         device: where the backbone is.
         names: of all N images, for error messages.
 
     Raises:
         UserError: the backbone is in training mode (batch statistics would leak between images), an
-            unknown flip, no images, or an embedding that is not finite or is zero, by image.
+            unknown flip, no images, or an embedding that is zero or not finite (naming the image).
     """
     if backbone.training:
         raise UserError("the backbone is in training mode; call .eval() before embedding")
@@ -78,8 +78,8 @@ def embed(
     with _full_precision():
         return embed_with(
             extract, images, rows, flip=flip, batch_size=batch_size, names=names,
-            suspicion="the model has probably diverged: look at its training loss",
-            remedy="its backbone must not do so in eval mode: look at its `forward`",
+            suspicion="the model has probably diverged: check its training loss",
+            remedy="the backbone must not do this in eval mode: check its `forward`",
         )  # fmt: skip
 
 
@@ -91,19 +91,19 @@ def embed_with(
     flip: Flip,
     batch_size: int = 256,
     names: Sequence[str] | None = None,
-    suspicion: str = "check what the model wants as input: colour order, mean, std",
+    suspicion: str = "check what input the model expects: colour order, mean, std",
     remedy: str = "put the model into eval mode",
 ) -> NDArray[np.float32]:
-    """Embeddings as `extract` gives them, not normalised (R, D); the rest is as in `embed`.
+    """Embeddings as `extract` outputs them, not normalised (R, D); the rest is as in `embed`.
 
     Args:
         extract: one batch of images to their embeddings.
-        suspicion: why an embedding is probably useless, for the error message.
-        remedy: what to do where an embedding is not of its image alone.
+        suspicion: the likely cause of an unusable embedding, for the error message.
+        remedy: what to do if an embedding depends on more than its image.
 
     Raises:
-        UserError: no images, a model in training mode, or an embedding that is not finite or is
-            zero, by image.
+        UserError: no images, a model in training mode, or an embedding that is zero or not finite
+            (naming the image).
     """
     wanted = np.arange(len(images)) if rows is None else np.asarray(rows)
     if wanted.size == 0:
@@ -122,18 +122,18 @@ def embed_with(
 
 
 LEAST_TWICE = 0.9999
-"""Cosine between embeddings of one image in one place of one batch: rounding alone, if anything."""
+"""Least cosine between embeddings of one image in the same batch: only rounding may differ."""
 
 LEAST_AMONG_OTHERS = 0.99
-"""Cosine between embeddings of one image in two batches. Half precision keeps 0.9999; an int8 model
-with one scale for the whole batch 0.997; batch statistics in place of running ones 0.8 or less."""
+"""Least cosine between embeddings of one image in two batches. Half precision keeps 0.9999, an int8
+model with one scale per batch 0.997; batch statistics instead of running ones give 0.8 or less."""
 
 
 def refuse_unsteady(extract: Extract, image: NDArray[np.uint8], remedy: str) -> None:
     """Refuse a model whose embedding of an image is not a function of that image alone.
 
-    Batch normalisation and dropout in training mode are traced into a graph as they are, and no
-    `eval()` undoes it. So one image is embedded twice beside itself shifted, and once beside its
+    Batch normalisation and dropout in training mode are traced into the graph, and no `eval()`
+    undoes that. So one image is embedded twice next to shifted copies, and once next to its
     negative.
 
     Args:
@@ -148,23 +148,23 @@ def refuse_unsteady(extract: Extract, image: NDArray[np.uint8], remedy: str) -> 
     batch, other = np.stack([image, image, *shifted]), np.stack([image, *[255 - image] * 3])
     first, again, moved = extract(batch), extract(batch), extract(other)
     if not any(np.isfinite(out[0]).all() and out[0].any() for out in (first, moved)):
-        return  # refused by name as soon as all are there
+        return  # refused by image name once all are computed
     twice, beside = _least_cosine(first[:2], again[:2]), _least_cosine(first[:1], moved[:1])
     if twice < LEAST_TWICE:
         raise UserError(
-            "an image that is embedded twice, in the same batch, gets two embeddings (cosine "
-            f"{twice:.2f}): something is drawn at random, as by dropout in training mode; {remedy}"
+            "embedding the same image twice gives two different embeddings (cosine "
+            f"{twice:.2f}): something is random, such as dropout in training mode; {remedy}"
         )
     if beside < LEAST_AMONG_OTHERS:
         raise UserError(
-            "the embedding of an image depends on the other images of its batch (cosine "
+            "the embedding of an image depends on the other images in its batch (cosine "
             f"{beside:.2f} between two batches), as with batch normalisation in training mode; "
             f"{remedy}"
         )
 
 
 def _least_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """The least cosine between a row of `a` and that of `b`; -1 if one is not finite or zero."""
+    """The least cosine between matching rows of `a` and `b`; -1 if one is zero or not finite."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosines = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
@@ -174,7 +174,7 @@ def _least_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def _pixels(
     images: NDArray[np.uint8] | InPlaceImages, rows: NDArray[np.int64], batch_size: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """The images `rows`, a batch at a time; those that stay in place are decoded ahead."""
+    """The images `rows`, a batch at a time; images that stay in place are decoded ahead."""
     batches = (rows[start : start + batch_size] for start in range(0, rows.size, batch_size))
     if not isinstance(images, np.ndarray):
         return images.read_ahead(batches)

@@ -1,4 +1,4 @@
-"""`frcore evaluate`: one trained run on one prepared benchmark."""
+"""`frcore evaluate`: evaluate one trained run on one prepared benchmark."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def evaluate(
     *,
     place: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge `run` on `benchmark`; write `out` (.json) and the scores beside it (.npz).
+    """Evaluate `run` on `benchmark`; write `out` (.json) and the scores next to it (.npz).
 
     Args:
         spec: how embeddings become scores, and the device.
         run: folder of a finished run.
         benchmark: folder of a prepared benchmark.
         train_data: folder of the prepared set the run was trained on, to find people in both.
-        out: the JSON file; its form is in docs/formats.md.
+        out: the JSON file; its format is in docs/formats.md.
         place: where the benchmark's images are now, if they are read in place and were moved.
 
     Returns:
@@ -74,7 +74,7 @@ def evaluate(
             are unusable.
     """
     run, out = Path(run), scores_beside(out)
-    # Of the training set its people alone are asked for.
+    # Only the people of the training set are needed.
     test, train = Prepared.open(benchmark, place=place), Prepared.open(train_data, images=False)
     record = _finished_run(run)
     _check_fit(record, test, train)
@@ -96,14 +96,14 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is judged.
+    """The run or model that is evaluated.
 
     Attributes:
         id: the run, or the label of a model trained elsewhere.
         spec_hash: of the run or model.
-        about: what is to be said of it under the tables.
-        model: what is known of a model trained elsewhere; None for a run.
-        stored: whether its embeddings were given and not computed here.
+        about: notes on it for under the tables.
+        model: what is known about a model trained elsewhere; None for a run.
+        stored: whether its embeddings were given, not computed here.
     """
 
     id: str
@@ -123,21 +123,21 @@ def judge_embeddings(
     train: Prepared | None,
     out: Path,
 ) -> dict[str, Any]:
-    """Judge embeddings on a benchmark; write `out` (.json) and the scores beside it (.npz).
+    """Evaluate embeddings on a benchmark; write `out` (.json) and the scores next to it (.npz).
 
     Args:
         spec: how embeddings become scores.
         subject: whose embeddings they are.
         test: the benchmark.
         embeddings: of its images `rows` (R, D), not normalised.
-        rows: as `rows_needed` gives them (R,).
-        train: the training set; None where it is not known whom the model has seen.
-        out: the JSON file; its form is in docs/formats.md.
+        rows: from `rows_needed` (R,).
+        train: the training set; None where the people the model was trained on are unknown.
+        out: the JSON file; its format is in docs/formats.md.
 
     Returns:
         What was written to `out`.
     """
-    # Without a training set nobody is known to have been seen, nor to be unseen.
+    # Without a training set nobody is known to be seen or unseen.
     seen = np.zeros(len(test.index), np.bool_) if train is None else seen_images(test, train)
     pairs, found = score_and_search(test, embeddings, rows, seen, spec.evaluation)
     overlap = overlap_with_training(pairs.take(pairs.tested))
@@ -173,7 +173,7 @@ def judge_embeddings(
     arrays = stored_arrays(found) if found else {}
     with atomic_file(out.with_suffix(".npz")) as temporary:
         _write_scores(temporary, pairs.take(pairs.tested), judged, arrays, known=known)
-        out.unlink(missing_ok=True)  # so that it never stands beside scores of another evaluation
+        out.unlink(missing_ok=True)  # so that it never sits next to another evaluation's scores
     return record.write(out)
 
 
@@ -181,8 +181,8 @@ def scores_beside(out: str | Path) -> Path:
     """`out` as a path.
 
     Raises:
-        UserError: it does not end in .json, so that the scores have no name of their own; or
-            something that is not an evaluation has one of the names.
+        UserError: it does not end in .json, so the scores would have no separate name; or a file
+            that is not an evaluation already has one of the names.
     """
     out = Path(out)
     if out.suffix != ".json":
@@ -193,13 +193,13 @@ def scores_beside(out: str | Path) -> Path:
 
 
 def _finished_run(run: Path) -> dict[str, Any]:
-    """`run.json`, if the run is finished."""
-    # An older result outlives a later attempt that failed.
+    """The content of `run.json`, if the run is finished."""
+    # An older result remains valid when a later attempt fails.
     if (run / "failure.json").is_file() and not (run / "result.json").is_file():
         failure = read_json(run / "failure.json")
         raise UserError(
-            f"the run {run} failed: {failure.get('error')}; there is no model to evaluate until "
-            "it is trained again"
+            f"the run {run} failed: {failure.get('error')}; train it again to get a model to "
+            "evaluate"
         )
     for name in ("run.json", "model.pt", "result.json"):
         if not (run / name).is_file():
@@ -208,13 +208,13 @@ def _finished_run(run: Path) -> dict[str, Any]:
 
 
 def _check_fit(record: dict[str, Any], test: Prepared, train: Prepared) -> None:
-    """The run's images are as large as the benchmark's, and `train` is what it was trained on."""
+    """Refuse a benchmark with another image size, or a `train` the run was not trained on."""
     trained_on = record["data"]["content_sha256"]
     if trained_on != train.manifest.content_sha256:
         raise UserError(
             f"{record['id']} was trained on data {trained_on[:12]}…, but {train.folder} is "
-            f"{train.manifest.content_sha256[:12]}…; give the data it was trained on, because "
-            "people in both sets are found by it"
+            f"{train.manifest.content_sha256[:12]}…; give the data it was trained on, which is "
+            "needed to find people in both sets"
         )
     size = record["spec"]["image"]["size"]
     if size != test.manifest.image_size:
@@ -226,8 +226,8 @@ def _check_fit(record: dict[str, Any], test: Prepared, train: Prepared) -> None:
 
 @contextlib.contextmanager
 def computing(spec: EvaluationSpec) -> Iterator[None]:
-    """The device leased, and torch set to give the same embeddings every time."""
-    # Not exclusive: no time is reported here, so two evaluations may share a board.
+    """Lease the device and make torch give the same embeddings every time."""
+    # Not exclusive: no timing is reported here, so two evaluations may share a board.
     leased = lease_gpu(spec.device, exclusive=False)
     with leased, reproducible(0, spec.threads, spec.device):
         yield
@@ -243,7 +243,7 @@ def _refuse_leak(test: Prepared, overlap: Overlap) -> None:
 
 
 def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
-    """The FARs of a template benchmark's own spec, or those that follow from the pairs."""
+    """The FARs in a template benchmark's spec, or those that follow from its pairs."""
     given = test.manifest.spec.get("data", {}).get("fars")
     if given:
         return [float(far) for far in given]
@@ -251,10 +251,10 @@ def _fars(test: Prepared, pairs: ScoredPairs) -> list[float]:
 
 
 def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap) -> Judged:
-    """Rows of all pairs and, where people were trained on, of pairs without them."""
+    """Rows for all pairs and, if people were in training, for the pairs without them."""
     fars, subsets = _fars(test, pairs), {"all": pairs}
     if overlap.seen_people:
-        # The pairs that choose a threshold are kept: the subset is about who is judged.
+        # The pairs that choose a threshold are kept: the subset only restricts what is tested.
         subsets["unseen"] = pairs.take(pairs.unseen | ~pairs.tested)
     found = Judged([], None)
     for subset, part in subsets.items():
@@ -267,10 +267,10 @@ def _judge(test: Prepared, pairs: ScoredPairs, overlap: Overlap) -> Judged:
 
 
 def _with_caveat(row: Row, test: Prepared) -> Row:
-    """`row`, whose interval is said to be too narrow where people are known only in part."""
+    """`row`, with a caveat on its interval where people are only partly known."""
     if row["method"] is None or test.manifest.people != "linked":
         return row
-    caveat = "people known from pictures alone: too narrow where pairs share others"
+    caveat = "people known only from shared images: too narrow where pairs share others"
     return row | {"method": f"{row['method']}; {caveat}"}
 
 
@@ -292,7 +292,7 @@ def _write_scores(
     }
     if judged.threshold is not None:
         arrays |= {"fold": tested.fold, "threshold": judged.threshold}
-    # As `numpy.savez_compressed`, but quick: digits of scores hardly compress at any level.
+    # Like `numpy.savez_compressed`, but fast: scores hardly compress at any level.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in (arrays | searches).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

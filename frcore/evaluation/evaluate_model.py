@@ -1,4 +1,4 @@
-"""`frcore evaluate --model`: a model trained elsewhere on one prepared benchmark."""
+"""`frcore evaluate --model`: evaluate a model trained elsewhere on one prepared benchmark."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def evaluate_model(
     *,
     place: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge a model on `benchmark`; write `out` (.json) and the scores beside it (.npz).
+    """Evaluate a model on `benchmark`; write `out` (.json) and the scores next to it (.npz).
 
     Args:
         spec: how embeddings become scores, and the device.
-        model: the model's files and what it wants to be shown.
+        model: the model's files and the input it expects.
         benchmark: folder of a prepared benchmark, named as in the study.
-        out: the JSON file; its form is in docs/formats.md.
+        out: the JSON file; its format is in docs/formats.md.
         place: where the benchmark's images are now, if they are read in place and were moved.
 
     Returns:
         What was written to `out`.
 
     Raises:
-        UserError: a file of the model is missing, another than the study says, refused, or does
-            not fit the benchmark.
+        UserError: a file of the model is missing, is not the one the study names, is refused, or
+            does not fit the benchmark.
     """
     out = scores_beside(out)
     section = model.model
@@ -67,7 +67,7 @@ def evaluate_model(
         embeddings = stored_embeddings(section, test.folder.name, names, rows)
         norms(
             embeddings, rows=rows, names=names.tolist(),
-            suspicion="was it stored before it was computed?",
+            suspicion="was it saved before it was computed?",
         )  # fmt: skip
         about = "embeddings as stored"
     else:
@@ -87,7 +87,7 @@ def evaluate_model(
 def _computed(
     spec: EvaluationSpec, section: FileModel, test: Prepared, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], str, list[Path]]:
-    """Embeddings of the images `rows`, how they were made, and the files beside the model's own."""
+    """Embeddings of the images `rows`, how they were made, and any further files of the model."""
     with computing(spec):
         network = open_network(section, device=spec.device, threads=spec.threads)
         embeddings = embed_with(
@@ -97,7 +97,7 @@ def _computed(
             flip=spec.evaluation.flip,
             batch_size=spec.evaluation.batch_size,
             names=test.index["name"].tolist(),
-            remedy=f"export {section.file} again, in eval mode: `model.eval()` comes before "
+            remedy=f"export {section.file} again, in eval mode: call `model.eval()` before "
             "torch.jit.trace, torch.jit.script or torch.onnx.export",
         )
     return embeddings, network.about, network.files[1:]
@@ -118,10 +118,10 @@ def open_network(section: FileModel, *, device: str = "cpu", threads: int = 1) -
 
 
 def _checked_files(section: Model, benchmark: str) -> dict[str, str]:
-    """File name -> sha256 of what the model needs for a benchmark.
+    """File name -> sha256 of the files the model needs for a benchmark.
 
     Raises:
-        UserError: there is no such file, or it is another than the study says.
+        UserError: a file does not exist or its hash is not the study's.
     """
     wanted: Mapping[str, str | None]
     if isinstance(section, StoredEmbeddings):
@@ -138,12 +138,12 @@ def _checked_files(section: Model, benchmark: str) -> dict[str, str]:
     for name, expected in wanted.items():
         path = Path(name)
         if not path.is_file():
-            raise UserError(f"model '{section.label}': {path} is no file; correct the path")
+            raise UserError(f"model '{section.label}': {path} is not a file; correct the path")
         found[path.name] = sha256_of_file(path)
         if expected not in (None, found[path.name]):
             raise UserError(
                 f"model '{section.label}': {path} has the sha256 {found[path.name]}, but the study "
-                f"says {expected}; get the file that is meant, or correct the study"
+                f"says {expected}; get the right file, or correct the study"
             )
     return found
 
@@ -174,6 +174,6 @@ def _notes(section: Model, about: str, hashes: Mapping[str, str]) -> list[str]:
     return [
         f"{section.label}: a model trained elsewhere, {files}. Input: {about}. "
         f"{'. '.join(part[0].upper() + part[1:] for part in known)}.",
-        f"{section.label}: whom it has seen in training is not known here, so people of the test "
+        f"{section.label}: the people in its training data are not known here, so people tested "
         "may be among them, and there is no subset 'unseen'.",
     ]

@@ -2,16 +2,15 @@
 
 At a FAR that allows k of n impostor pairs to be accepted, the threshold is an order statistic: the
 score of rank k. For n independent impostors the true FAR there follows Beta(k + 1, n − k), with
-the mean (k + 1)/(n + 1): at k = 1 it is on average twice the FAR asked for, so TAR is biased
-upwards, and the share e^−k of all samples has not one impostor above the true threshold. Up to
-k = 3 that is more than the 2.5 % that an interval of 95 % may miss on one side, so whatever such a
-sample says, no lower end but 0 would be right; at the levels of several comparisons held together
-(99.7 % each for eighteen methods) it takes twice as many. Impostor pairs share people besides, so
-the k scores are fewer than they seem.
+mean (k + 1)/(n + 1): at k = 1 it is on average twice the requested FAR, so TAR is biased upwards,
+and a share e^−k of all samples has no impostor at all above the true threshold. Up to k = 3 that is
+more than the 2.5 % that a 95 % interval may miss on one side, so for such a sample no lower end but
+0 would be valid; at the levels of simultaneous comparisons (99.7 % each for eighteen methods) it
+takes twice as many. Impostor pairs also share people, so there are effectively fewer than k scores.
 
-How often intervals hold the truth at each k is simulated by `python -m benchmarks.coverage` (the
-table is in docs/evaluation.md): intervals of 95 % hold it in 65 to 81 % of the sets at k = 1, in 88
-to 95 % at k = 3, and about as often as they say from k = 6 on; ten leaves a margin.
+How often intervals cover the truth at each k is simulated by `python -m benchmarks.coverage` (the
+table is in docs/evaluation.md): 95 % intervals cover it in 65 to 81 % of the sets at k = 1, in 88
+to 95 % at k = 3, and about as often as they claim from k = 6 on; ten leaves a margin.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from frcore.errors import UserError
 from frcore.evaluation.metrics import allowed_false_accepts
 
 MIN_FALSE_ACCEPTS = 10
-"""An estimate whose FAR (or FPIR) allows fewer false accepts has no interval, mark or verdict."""
+"""An estimate whose FAR (or FPIR) allows fewer false accepts gets no interval, mark or verdict."""
 
 
 def why_no_interval(
     far: float, impostors: int, *, rate: str = "FAR", unit: str = "impostor pairs"
 ) -> str:
-    """Why a number at a FAR has no interval; "" where it may have one.
+    """Why a number at a FAR has no interval; "" if it may have one.
 
     Args:
         far, impostors, rate, unit: as for `allowed_false_accepts`.
@@ -63,10 +62,10 @@ def lowest_far(impostors: int, fars: Iterable[float]) -> float | None:
 
 
 def fars_of_pairs(impostors: int, usual: Sequence[float]) -> list[float]:
-    """The FARs of a pair benchmark, which follow from its impostor pairs, highest first.
+    """The FARs of a pair benchmark, given its number of impostor pairs, highest first.
 
-    The first of `usual` always, the others where they can be resolved, and the lowest power of ten
-    at which a number may have an interval.
+    The first of `usual` always, the others if they can be resolved, and the lowest power of ten at
+    which a number may have an interval.
 
     >>> fars_of_pairs(1200, (1e-2, 1e-3)), fars_of_pairs(300, (1e-2, 1e-3))
     ([0.01, 0.001], [0.1, 0.01])

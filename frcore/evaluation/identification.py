@@ -1,6 +1,6 @@
 """1:N identification: every probe is searched for among the people enrolled in a gallery.
 
-Definitions as NIST's (FRVT Part 2, NIST IR 8271): a search is *mated* if the probe's person is
+Definitions follow NIST (FRVT Part 2, NIST IR 8271): a search is *mated* if the probe's person is
 enrolled. FPIR(T) is the share of non-mated searches with a candidate of score ≥ T, FNIR(1, T) the
 share of mated searches whose mate is not the first candidate or scores below T; TPIR = 1 − FNIR.
 Closed set: rank-k is the share of mated searches whose mate is among the first k candidates; over
@@ -9,10 +9,10 @@ all k that is the cumulative match characteristic (CMC).
 IJB-B and IJB-C have two galleries without a person in common and one list of probes (Maze et al.,
 "IARPA Janus Benchmark – C", 2018, 4.3): a probe mated in one gallery is a non-mated search of the
 other, and both numbers are means over the galleries. InsightFace's older `ijb_1n.py` joins the
-galleries and takes thresholds from mated searches, so its numbers are not these; its newer
-`ijb_evals.py` (`evaluation_1N`) does as here, but for rules that differ by one search.
+galleries and takes thresholds from mated searches, so its numbers are not comparable; its newer
+`ijb_evals.py` (`evaluation_1N`) does the same as here, but for rules that differ by one search.
 
-A candidate is a person: where several templates of one are enrolled, the highest score counts.
+A candidate is a person: if several of their templates are enrolled, the highest score counts.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from frcore.evaluation.templates import rows_of_templates
 from frcore.study.parts import Evaluation
 
 BELOW_ALL = np.float32(-2.0)
-"""The score of a mated search whose mate is not first: below every cosine, so never accepted."""
+"""The score of a mated search whose mate is not ranked first: below any cosine, never accepted."""
 
 BLOCK = 512
-"""Probes at once: at IJB-C's size 14 MiB of scores."""
+"""Probes per block: 14 MiB of scores at IJB-C's size."""
 
 
 @dataclass(frozen=True)
 class Searches:
-    """What searching one gallery gave, for each probe (Q,).
+    """The results of searching one gallery, for each probe (Q,).
 
     Attributes:
-        person: who is on the probe.
+        person: the person in the probe.
         mated: True where that person is enrolled.
         mate: the person's score; `BELOW_ALL` where not mated.
         other: the highest score of another person.
@@ -71,8 +71,8 @@ class Searches:
     def scores(self) -> tuple[NDArray[np.float32], BoolArray]:
         """Scores (Q,) and labels for `tar_at_far`: TPIR at FPIR is its TAR at FAR.
 
-        A mated search counts with its mate's score if that is first, a non-mated one with its first
-        candidate's.
+        A mated search counts with its mate's score if the mate is ranked first, a non-mated one
+        with the score of its first candidate.
         """
         first = self.mated & (self.rank == 1)
         scores = np.where(self.mated, np.where(first, self.mate, BELOW_ALL), self.other)
@@ -91,13 +91,13 @@ def search(
 
     Args:
         gallery: unit vectors of the enrolled templates (G, D).
-        gallery_person: whom each shows (G,), integers; of at least two people.
+        gallery_person: the person in each (G,), integers; at least two people.
         probes: unit vectors (Q, D).
-        probe_person: whom each shows (Q,), codes of the same kind.
-        block: probes at once; the result does not depend on it.
+        probe_person: the person in each (Q,), the same codes.
+        block: probes per block; the result does not depend on it.
 
     Raises:
-        UserError: shapes that do not fit, no probes, or fewer than two people enrolled.
+        UserError: mismatched shapes, no probes, or fewer than two people enrolled.
 
     >>> enrolled = np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> found = search(enrolled, [1, 2], np.array([[0.6, 0.8], [0.8, 0.6]]), [1, 3])
@@ -172,7 +172,7 @@ def cmc(searches: Searches, largest: int) -> NDArray[np.float64]:
 
 
 def tpir_at_fpir(searches: Searches, fpir: float) -> TarAtFar:
-    """TPIR at an FPIR, by `tar_at_far`'s conservative rule: the FPIR asked for is not exceeded
+    """TPIR at an FPIR, by `tar_at_far`'s conservative rule: the requested FPIR is not exceeded
     in this sample.
 
     In the result `tar` is the TPIR, `far` the FPIR achieved, `impostors` the non-mated searches.
@@ -186,15 +186,15 @@ def tpir_at_fpir(searches: Searches, fpir: float) -> TarAtFar:
 
 
 def refuse_fpir(searches: Searches, fpir: float) -> None:
-    """Raise as `tpir_at_fpir` where the searches cannot resolve an FPIR."""
+    """Raise the errors of `tpir_at_fpir` if the searches cannot resolve an FPIR."""
     if not 0 < fpir < 1:
-        raise UserError(f"FPIR {fpir} was asked for; it must be between 0 and 1, e.g. 0.01")
+        raise UserError(f"FPIR {fpir} is out of range; give one between 0 and 1, e.g. 0.01")
     others = int((~searches.mated).sum())
     if not others or others == searches.mated.size:
         kind = "non-mated" if not others else "mated"
         raise UserError(
             f"none of {searches.mated.size} searches is {kind}; an open-set search needs probes of "
-            "people that are enrolled and of others that are not"
+            "enrolled people and of people who are not enrolled"
         )
     allowed_false_accepts(fpir, others, rate="FPIR", unit="non-mated searches")
 
@@ -204,7 +204,7 @@ class FoundProbes:
     """The searches of all galleries.
 
     Attributes:
-        galleries: number of the gallery -> the search of every probe (Q,).
+        galleries: gallery number -> the searches of all probes (Q,).
         seen: True where the probe's person is in the training set (Q,).
     """
 
@@ -212,7 +212,7 @@ class FoundProbes:
     seen: BoolArray
 
     def unseen(self) -> FoundProbes | None:
-        """Without probes of people that were trained on; None where that is none of them."""
+        """Without probes of people who were in training; None if there are none of those."""
         if not self.seen.any():
             return None
         kept = ~self.seen
@@ -238,7 +238,7 @@ def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbe
     """Search every probe in every gallery; None where the benchmark has no search.
 
     Raises:
-        UserError: a template without images, or one that is enrolled and searched for.
+        UserError: a template without images, or one that is both enrolled and a probe.
     """
     if not benchmark.has_search:
         return None
@@ -246,8 +246,8 @@ def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbe
     both = np.intersect1d(enrolled["template"], probes["template"])
     if both.size:
         raise UserError(
-            f"{both.size} templates are enrolled and searched for, such as {both[0]}; they would "
-            "find themselves: correct galleries.parquet or probes.parquet"
+            f"{both.size} templates are both enrolled and probes, such as {both[0]}; they would "
+            "match themselves: correct galleries.parquet or probes.parquet"
         )
     vectors, ids = pooled.templates
     names = pd.concat([enrolled["identity"], probes["identity"]], ignore_index=True)
@@ -265,7 +265,7 @@ def search_benchmark(benchmark: Prepared, pooled: PooledTemplates) -> FoundProbe
 
 
 def stored_arrays(found: FoundProbes) -> dict[str, NDArray[np.generic]]:
-    """What intervals over seeds and differences of methods need, for the `.npz` of scores."""
+    """The arrays that intervals over seeds and between methods need, for the `.npz` of scores."""
     galleries = found.galleries
     columns = {name: np.concatenate([vars(one)[name] for one in galleries.values()])
                for name in ("person", "mated", "mate", "other", "rank")}  # fmt: skip

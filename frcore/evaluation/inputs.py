@@ -1,4 +1,4 @@
-"""Refusals that every metric shares: scores and labels that mean nothing are named, not guessed."""
+"""Checks shared by all metrics: meaningless scores and labels are refused, not guessed at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IntArray = NDArray[np.int64]
 
 
 class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
-    """The protocol has too few impostor pairs (or non-mated searches) for the rate asked for."""
+    """The protocol has too few impostor pairs (or non-mated searches) for the requested rate."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
             super().__init__(
                 f"{rate} {far:g} cannot be resolved with {impostors:,} {unit}, where one false "
                 f"accept is already a {rate} of {1 / impostors:.2g}; it takes at least "
-                f"{needed:,} {unit}: ask for a larger {rate} or use a benchmark with more of them"
+                f"{needed:,} {unit}: choose a larger {rate} or a benchmark with more of them"
             )
         else:
             super().__init__(
@@ -41,10 +41,10 @@ class UnresolvableFAR(UserError):  # noqa: N818 - the field's word for it
 
 
 def as_scores(values: ArrayLike, name: str) -> FloatArray:
-    """`values` as a 1-D array of finite floats; the precision of floats is kept.
+    """`values` as a 1-D array of finite floats; float precision is kept.
 
     Raises:
-        UserError: not one-dimensional, empty, not numbers, or not finite (the first row is named).
+        UserError: not one-dimensional, empty, not numeric, or not finite (naming the first row).
     """
     array = np.asarray(values)
     if array.shape == (0,):
@@ -73,10 +73,10 @@ def as_scores(values: ArrayLike, name: str) -> FloatArray:
 
 
 def as_labels(same: ArrayLike, size: int) -> BoolArray:
-    """`same` (genuine or impostor) as `size` booleans, both kinds present.
+    """`same` (genuine or impostor) as `size` booleans with both kinds present.
 
     Raises:
-        UserError: another length, values that are not booleans or 0/1, or only one kind of pair.
+        UserError: a wrong length, values that are not booleans or 0/1, or only one kind of pair.
     """
     array = np.asarray(same)
     if array.shape != (size,):
@@ -94,18 +94,18 @@ def as_labels(same: ArrayLike, size: int) -> BoolArray:
     if genuine in (0, size):
         kind = "impostor" if genuine else "genuine"
         raise UserError(
-            f"no {kind} pairs: none of {size} pairs is one, and verification needs both kinds; use "
-            "a benchmark that has them"
+            f"no {kind} pairs among {size} pairs, but verification needs both kinds; use a "
+            "benchmark that has them"
         )
     return array
 
 
 BLOCK = 4096
-"""Embeddings in double precision at once: 16 MiB at 512 dimensions, whatever the set's size."""
+"""Embeddings held in double precision at a time: 16 MiB at 512 dimensions."""
 
 
 def as_embeddings(embeddings: ArrayLike, what: str = "embedding") -> FloatArray:
-    """`embeddings` as floats (N, D). Raises UserError where they are none."""
+    """`embeddings` as floats (N, D); anything else raises UserError."""
     array = np.asarray(embeddings)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":
         raise UserError(
@@ -120,19 +120,19 @@ def norms(
     what: str = "embedding",
     rows: ArrayLike | None = None,
     names: Sequence[str] | None = None,
-    suspicion: str = "look at that image, or at whether training diverged",
+    suspicion: str = "check that image, and whether training diverged",
 ) -> NDArray[np.float64]:
-    """The L2 norm of each of `embeddings` (R, D), of which every one has a direction.
+    """The L2 norm of each of `embeddings` (R, D), all of which must have a direction.
 
     Args:
         embeddings: a memory map is read block by block.
-        what: a row is called in messages.
-        rows: the number of each in messages (R,); its place if not given.
-        names: by that number, such as the files of the images.
-        suspicion: why one is probably useless, for messages.
+        what: what to call a row in messages.
+        rows: the number of each row in messages (R,); by default its position.
+        names: indexed by that number, such as the image files.
+        suspicion: the likely cause of a bad embedding, for messages.
 
     Raises:
-        UserError: not floats (R, D), or one is zero or not finite; the first is named.
+        UserError: not floats (R, D), or one is zero or not finite (naming the first).
     """
     array = as_embeddings(embeddings, what)
     squared = np.empty(len(array))

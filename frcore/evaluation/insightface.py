@@ -3,17 +3,16 @@
 Restated from insightface, `recognition/arcface_torch/eval/verification.py` (`calculate_roc`,
 `calculate_val`, `evaluate`), whose tables of LFW, CFP-FP and AgeDB-30 most papers follow: pairs are
 compared by the squared distance d = 2 − 2·cos of unit embeddings, "same" is d < threshold, folds
-are ten consecutive blocks, and what is reported is mean and population standard deviation over
-folds. Two things are worth knowing about these numbers:
+are ten consecutive blocks, and the mean and population standard deviation over folds are reported.
+Two things are worth knowing about these numbers:
 
-- Accuracy takes the first best of 400 thresholds, 0, 0.01, …, 3.99; where the grid falls moves a
-  decision or two. `frcore.evaluation.verification`'s rule "exact" tries every threshold.
+- Accuracy takes the first best of 400 thresholds, 0, 0.01, …, 3.99; the position of the grid can
+  flip a decision or two. `frcore.evaluation.verification`'s rule "exact" tries every threshold.
 - VAL (their TAR at FAR 1e-3) takes the threshold where the FAR of the other folds, as a function of
-  4,000 thresholds, crosses 1e-3, and its FAR on the fold itself is whatever it is, above 1e-3 or
-  below. Their code interpolates with `interp1d(kind="slinear")`, which raises on repeated values,
-  and with fewer than 4,000 impostor pairs values repeat (insightface#2152): since SciPy checks
-  that, the function does not run to its end. Here the last of the equal FARs counts, which is what
-  linear interpolation means between two of them.
+  4,000 thresholds, crosses 1e-3; the FAR on the fold itself may be above or below 1e-3. Their code
+  interpolates with `interp1d(kind="slinear")`, which raises on repeated values, and with fewer than
+  4,000 impostor pairs values repeat (insightface#2152): since SciPy checks for that, the function
+  fails. Here the last of the equal FARs counts, as in linear interpolation between two of them.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class OverFolds:
     Attributes:
         mean: over folds.
         std: the population standard deviation over folds (their "±").
-        folds: of each fold (F,).
+        folds: the value of each fold (F,).
         thresholds: on the cosine, of each fold (F,).
         far: mean FAR achieved on the folds; None for accuracy.
     """
@@ -69,7 +68,7 @@ def insightface_accuracy(
         folds: a number of consecutive blocks, or the fold of each pair (P,).
 
     Raises:
-        UserError: unusable scores, labels or folds; scores that are no cosines.
+        UserError: unusable scores, labels or folds; scores that are not cosines.
 
     >>> result = insightface_accuracy([0.9, 0.2, 0.8, 0.1, 0.3, 0.4], [1, 0, 1, 0, 1, 0], folds=3)
     >>> result.text
@@ -89,7 +88,7 @@ def insightface_val(
 
     Args:
         scores, same, folds: as for `insightface_accuracy`.
-        far: the FAR asked of the other folds.
+        far: the FAR requested on the other folds.
 
     Raises:
         UserError: as `insightface_accuracy`, or a fold has pairs of one kind only.
@@ -104,7 +103,7 @@ def insightface_val(
         for part, name in ((test, "in"), (~test, "outside")):
             if labels[part].all() or not labels[part].any():
                 raise UserError(
-                    f"{name} fold {number} all pairs are of one kind, so there is no FAR or TAR; "
+                    f"{name} fold {number} all pairs are of one kind, so FAR or TAR is undefined; "
                     "mix genuine and impostor pairs in the folds"
                 )
         threshold = _crossing(distance[~test & ~labels], far)
@@ -129,8 +128,8 @@ VAL_FAR = 1e-3
 
 NOTE = (
     "accuracy_insightface and val_insightface: by InsightFace's rules, to compare with published "
-    "tables: mean over folds (± their population standard deviation, which is no interval), "
-    "accuracy with the first best of 400 thresholds of the other folds, VAL where the other folds' "
+    "tables: mean over folds (± their population standard deviation, which is not an interval), "
+    "accuracy with the first best of 400 thresholds on the other folds, VAL where the other folds' "
     "FAR crosses 1e-3."
 )
 

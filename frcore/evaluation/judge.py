@@ -37,7 +37,7 @@ from frcore.records.evaluation import NumberRow
 Row = dict[str, Any]
 
 PAIR_FARS = (1e-2, 1e-3)
-"""FARs of pair benchmarks besides the headline's (`fars_of_pairs`)."""
+"""FARs of pair benchmarks in addition to the headline's (`fars_of_pairs`)."""
 
 LEVEL = 0.95
 
@@ -45,8 +45,8 @@ SEARCH_NOTE = (
     "1:N search: a candidate is a person; rank-k is the share of mated searches with the mate "
     "among the first k, TPIR the share with the mate first and at or above the threshold, the "
     "lowest at which the share of this sample's non-mated searches with a candidate (FPIR) is not "
-    "above the one asked for. Means over galleries, each with its own threshold; intervals are "
-    "over the people of probes, the galleries stay."
+    "above the requested one. Means over galleries, each with its own threshold; intervals are "
+    "over the people of probes, with the galleries held fixed."
 )
 SEARCH_METRICS: tuple[SearchMetric, ...] = (*map(RankShare, (1, 5)), *map(TpirAt, (0.01, 0.1)))
 
@@ -60,9 +60,9 @@ def empty_row() -> Row:
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows, and the threshold that each of the pairs was judged with (P,).
+    """Rows, and the threshold applied to each pair (P,).
 
-    NaN where accuracy could not be had; None where it was not asked for.
+    NaN where accuracy is undefined; None where it was not requested.
     """
 
     rows: list[Row]
@@ -72,8 +72,7 @@ class Judged:
 def accuracy_rows(pairs: ScoredPairs, subset: str) -> Judged:
     """Accuracy of the tested pairs: over folds, or with the threshold of the threshold split.
 
-    A number that cannot be had (a fold or a kind of pair is empty) is a row without a value that
-    says so.
+    If it is undefined (a fold or a kind of pair is empty), the row has a note instead of a value.
     """
     tested = pairs.take(pairs.tested)
     count = tested.scores.size
@@ -92,7 +91,7 @@ def accuracy_rows(pairs: ScoredPairs, subset: str) -> Judged:
             chosen = pairs.take(~pairs.tested)
             one = threshold_from(chosen.scores, chosen.same)
             threshold, metric = np.full(count, one), Accuracy(None, 0.0)
-            # Judged on the margin, as the report does: the sign of a difference of floats is exact.
+            # On the margin, as in the report: the sign of a difference of floats is exact.
             value = metric.value(Ranked(tested.scores - threshold, tested.same))
             row |= {"value": value, "threshold": one}
     except UserError as error:
@@ -108,10 +107,10 @@ def accuracy_rows(pairs: ScoredPairs, subset: str) -> Judged:
 
 def tar_rows(pairs: ScoredPairs, subset: str, fars: Sequence[float]) -> list[Row]:
     """TAR at each FAR over the tested pairs; a FAR that cannot be resolved has no value, and one
-    that allows too few false accepts (`frcore.evaluation.false_accepts`) no interval.
+    that allows too few false accepts (`frcore.evaluation.false_accepts`) has no interval.
 
     Args:
-        pairs: of which those that count are judged.
+        pairs: only the tested ones are evaluated.
         subset: its name, for the rows.
         fars: false accept rates.
     """
@@ -134,14 +133,14 @@ def tar_rows(pairs: ScoredPairs, subset: str, fars: Sequence[float]) -> list[Row
         metrics = {place: TarAt(fars[int(place)]) for place in places}
         return intervals_of_pairs(dict.fromkeys(places, ranked), people, metrics=metrics)
 
-    # The highest FAR first: of the impostor scores as many are sorted as it needs.
+    # The highest FAR first: it determines how many impostor scores are sorted.
     columns = {far: _columns(partial(ranked.tar_at_fars, [far])) for far in sorted(fars)[::-1]}
     rows = [common | {"far": far} | columns[far] for far in fars]
     return _with_intervals(rows, lambda place: why_no_interval(fars[place], impostors), intervals)
 
 
 def all_search_rows(found: FoundProbes | None) -> list[Row]:
-    """`search_rows` of all probes and, where people were trained on, of probes without them."""
+    """`search_rows` for all probes and, if people were in training, for probes without them."""
     if found is None:
         return []
     unseen = found.unseen()
@@ -149,9 +148,9 @@ def all_search_rows(found: FoundProbes | None) -> list[Row]:
 
 
 def search_rows(found: FoundProbes, subset: str) -> list[Row]:
-    """Rank-k and TPIR at FPIR: the mean over galleries, then each gallery where there are several.
+    """Rank-k and TPIR at FPIR: the mean over galleries, then each gallery if there are several.
 
-    A number that cannot be had is a row without a value that says why.
+    A number that is undefined is a row without a value whose note says why.
     """
     galleries = list(found.galleries.values())
     rows = _search_rows(galleries, None, subset)
@@ -197,7 +196,7 @@ def _tpir(galleries: list[Searches], fpir: float) -> list[TarAtFar]:
 
 
 def _columns(operating_points: Callable[[], list[TarAtFar]]) -> Row:
-    """The mean of operating points, each with its own threshold; or why they cannot be had."""
+    """The mean of operating points, each with its own threshold; or a note why there are none."""
     try:
         points = operating_points()
     except UserError as error:
@@ -214,12 +213,12 @@ def _columns(operating_points: Callable[[], list[TarAtFar]]) -> Row:
 def _with_intervals(
     rows: list[Row], why_not: Callable[[int], str], intervals: Callable[[list[str]], Intervals]
 ) -> list[Row]:
-    """Those rows that have a value with its interval, or with the reason why there is none.
+    """`rows`, each value with its interval or with the reason why it has none.
 
     Args:
         rows: of one sample.
-        why_not: why the row at a place has no interval; "" where it may have one.
-        intervals: of the rows at these places, by which they are named.
+        why_not: row index -> why that row has no interval; "" if it may have one.
+        intervals: row indices (as run names) -> their intervals.
     """
     reasons = {place: why_not(place) for place, row in enumerate(rows) if row["value"] is not None}
     able = [str(place) for place, why in reasons.items() if not why]

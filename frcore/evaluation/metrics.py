@@ -1,4 +1,4 @@
-"""Verification metrics from the scores of genuine and of impostor pairs.
+"""Verification metrics from the scores of genuine and impostor pairs.
 
 A pair is accepted if and only if its score ≥ the threshold. TAR (true accept rate) is the accepted
 share of genuine pairs, FAR (false accept rate) the accepted share of impostor pairs.
@@ -27,12 +27,12 @@ class TarAtFar:
 
     Attributes:
         tar: share of genuine pairs with score ≥ `threshold`.
-        far: the FAR achieved at `threshold`; in these pairs; not above
-            `far_asked` under "conservative".
-        threshold: the accept threshold; infinite where no pair at all may be accepted.
+        far: the FAR achieved at `threshold` on these pairs; at most `far_asked` under
+            "conservative".
+        threshold: the accept threshold; infinite where no pair may be accepted.
         false_accepts: impostor pairs with score ≥ `threshold`.
         impostors, genuine: how many pairs of each kind there are.
-        far_asked: the FAR that was asked for.
+        far_asked: the requested FAR.
         rule: how the point was chosen, one of `RULES`.
     """
 
@@ -49,22 +49,22 @@ class TarAtFar:
 def allowed_false_accepts(
     far: float, impostors: int, *, rate: str = "FAR", unit: str = "impostor pairs"
 ) -> int:
-    """The largest k with k / impostors ≤ far, compared as floats; no rounding slips through.
+    """The largest k with k / impostors ≤ far, compared as floats, so rounding cannot change it.
 
     Args:
         far: the FAR (or FPIR) asked for.
         impostors: how many impostor pairs (or non-mated searches) there are.
-        rate, unit: what they are called, for messages.
+        rate, unit: what to call them in messages.
 
     >>> allowed_false_accepts(0.29, 100)  # though int(0.29 * 100) is 28
     29
 
     Raises:
         UserError: `far` is not in (0, 1].
-        UnresolvableFAR: k would be 0, so that any accepted impostor exceeds `far`.
+        UnresolvableFAR: k would be 0, so any accepted impostor would exceed `far`.
     """
     if not 0 < far <= 1:  # also refuses NaN
-        raise UserError(f"{rate} {far} was asked for; it must be above 0 and at most 1, e.g. 1e-3")
+        raise UserError(f"{rate} {far} is out of range; give one above 0 and at most 1, e.g. 1e-3")
     allowed = int(far * impostors)
     if impostors and (allowed + 1) / impostors <= far:
         allowed += 1
@@ -84,22 +84,22 @@ def points_of_highest(
     fars: Sequence[float],
     allowed: Sequence[int],
 ) -> list[TarAtFar]:
-    """`tar_at_fars` where only the highest impostor scores are at hand.
+    """`tar_at_fars` when only the highest impostor scores are available.
 
     Every score strictly above the impostor at rank `allowed` (0 = the highest) may be accepted. The
-    threshold is the lowest of those scores, hence a score that occurs: comparing with ≥ is then
-    exact in any precision, and ties with that impostor are all rejected.
+    threshold is the lowest of those scores, hence one that occurs: comparing with ≥ is then exact
+    in any precision, and all ties with that impostor are rejected.
 
     Args:
         genuine: scores of all genuine pairs (G,).
-        highest: at least the max(allowed) + 1 highest impostor scores (all, if they are fewer).
+        highest: at least the max(allowed) + 1 highest impostor scores (all, if there are fewer).
         impostors: how many impostor pairs there are.
         fars: false accept rates, each in (0, 1].
         allowed: `allowed_false_accepts` of each.
     """
     genuine = np.sort(genuine)
-    # One more than may be accepted: the first that may not, and it can have ties below it. Only
-    # they are sorted, which is what scales.
+    # One more than may be accepted: the first that may not, which can have ties below it. Sorting
+    # only these is what makes this scale.
     count = min(max(allowed) + 1, highest.size)
     top = np.sort(np.partition(highest, -count)[-count:])
     points = []
@@ -129,14 +129,14 @@ def points_of_highest(
 
 
 def _nearest(genuine: FloatArray, impostor: FloatArray, far: float, rule: Rule) -> TarAtFar:
-    """argmin |FPR − far| over the ROC; of equally near points the one of the larger FPR and TPR."""
-    # Imported here: it takes a second, and only the comparison with published tables needs it.
+    """argmin |FPR − far| over the ROC; of equally near points the one with larger FPR and TPR."""
+    # Imported here because it takes a second, and only comparisons with published tables need it.
     from sklearn.metrics import roc_curve as sklearn_roc_curve
 
     scores = np.concatenate([genuine, impostor])
     same = np.repeat([True, False], [genuine.size, impostor.size])
     fpr, tpr, thresholds = sklearn_roc_curve(same, scores, drop_intermediate=rule == "insightface")
-    # The peers flip the arrays, and the first minimum of the flipped one is the last of this one.
+    # The peers flip the arrays: the first minimum of a flipped array is the last of this one.
     point = fpr.size - 1 - int(np.argmin(np.abs(fpr - far)[::-1]))
     return TarAtFar(
         tar=float(tpr[point]),
@@ -181,18 +181,18 @@ def tar_at_far(
     """TAR at a given FAR.
 
     With N impostor pairs and k = the largest count with k/N ≤ far, the pairs with a score strictly
-    above the impostor of rank k (0 = highest) are accepted. So the FAR achieved in this sample does
-    not exceed the asked one, also where scores are tied, and no larger TAR is possible within it.
+    above the impostor of rank k (0 = highest) are accepted. So the FAR in this sample does not
+    exceed the requested one, even where scores are tied, and no larger TAR is possible within it.
     For other impostors it is (k + 1)/(N + 1) on average, so at small k TAR is biased upwards, and
-    below ten there is no interval for it (`frcore.evaluation.false_accepts`).
+    below k = 10 it has no interval (`frcore.evaluation.false_accepts`).
 
     Args:
-        genuine: scores of genuine pairs (G,); higher means more alike.
+        genuine: scores of genuine pairs (G,); higher means more similar.
         impostor: scores of impostor pairs (N,).
-        far: the false accept rate asked for, in (0, 1].
+        far: the requested false accept rate, in (0, 1].
         rule: "conservative" as above. The others are for comparison with published tables, may
             exceed `far`, and like their sources never refuse: "nearest" is argmin |FPR − far| over
-            all points of the ROC (ties: larger FPR); "insightface" the same over scikit-learn's
+            all points of the ROC (ties: larger FPR); "insightface" is the same over scikit-learn's
             thinned curve (`drop_intermediate=True`), as in its eval_ijbc.py.
 
     Raises:
@@ -205,7 +205,7 @@ def tar_at_far(
     >>> tar_at_far([0.9, 0.8], [0.5, 0.3, 0.3, 0.1], far=1e-3)
     Traceback (most recent call last):
     frcore.evaluation.inputs.UnresolvableFAR: FAR 0.001 cannot be resolved with 4 impostor pairs, \
-where one false accept is already a FAR of 0.25; it takes at least 1,000 impostor pairs: ask for \
-a larger FAR or use a benchmark with more of them
+where one false accept is already a FAR of 0.25; it takes at least 1,000 impostor pairs: choose a \
+larger FAR or a benchmark with more of them
     """
     return tar_at_fars(genuine, impostor, [far], rule=rule)[0]

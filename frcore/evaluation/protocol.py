@@ -1,4 +1,4 @@
-"""From a benchmark and embeddings to scored pairs: who is compared, and who was trained on."""
+"""From a benchmark and embeddings to scored pairs: who is compared, and who was in training."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from frcore.evaluation.templates import (
 from frcore.study.parts import Evaluation
 
 Codes = NDArray[np.integer[Any]]
-"""Numbers of people or folds, in as few bytes as they need."""
+"""Integer codes of people or folds, in the smallest type that holds them."""
 
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """All pairs of a benchmark in its order (P,).
+    """All pairs of a benchmark, in the benchmark's order (P,).
 
     Attributes:
         scores: cosines, float32.
         same: True for genuine pairs.
         fold: LFW-style fold; 0 for templates.
-        tested: True for pairs that count, False for those that only choose the threshold.
-        identity_a, identity_b: codes of people; equal for every run on the benchmark.
+        tested: True for pairs that are evaluated, False for those that only choose the threshold.
+        identity_a, identity_b: codes of people, the same for every run on the benchmark.
         seen_a, seen_b: True where that person is in the training set.
     """
 
@@ -55,7 +55,7 @@ class ScoredPairs:
         return ~(self.seen_a | self.seen_b)
 
     def take(self, mask: BoolArray) -> ScoredPairs:
-        """The pairs where `mask` (P,) is True; these very arrays where that is all of them."""
+        """The pairs where `mask` (P,) is True; the same arrays, not copies, if that is all."""
         if mask.all():
             return self
         return ScoredPairs(**{name: column[mask] for name, column in vars(self).items()})
@@ -63,7 +63,7 @@ class ScoredPairs:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of the benchmark's people and pairs the training set has, by people's names."""
+    """How many of the benchmark's people and pairs are in the training set, matched by name."""
 
     people: int
     seen_people: int
@@ -72,31 +72,31 @@ class Overlap:
 
 
 def rows_needed(benchmark: Prepared) -> IntArray:
-    """The image rows that the benchmark's protocol uses, ascending and without repeats."""
+    """The image rows that the benchmark's protocol uses, ascending and unique."""
     if benchmark.manifest.protocol == "templates":
         return np.unique(benchmark.column("templates", "image"))
     if benchmark.manifest.protocol == "pairs":
         return np.union1d(*(benchmark.column("pairs", side) for side in ("a", "b")))
     raise UserError(
-        f"{benchmark.folder} is a data set of protocol '{benchmark.manifest.protocol}'; evaluation "
-        "needs one of protocol 'pairs' or 'templates'"
+        f"{benchmark.folder} is a data set with the protocol '{benchmark.manifest.protocol}'; "
+        "evaluation needs the protocol 'pairs' or 'templates'"
     )
 
 
 def people_are_known(benchmark: Prepared, train: Prepared) -> bool:
-    """Whether names can tell which people of the benchmark are in the training set."""
+    """Whether people of the benchmark and of the training set can be matched by name."""
     return benchmark.manifest.people == train.manifest.people == "named"
 
 
 def seen_images(benchmark: Prepared, train: Prepared) -> BoolArray:
-    """True for images of people in the training set, under their given or true name (N,)."""
+    """True for images of people who are in the training set under their given or true name (N,)."""
     trained = set(train.index["identity"]) | set(train.index["true_identity"])
     index = benchmark.index
     return (index["identity"].isin(trained) | index["true_identity"].isin(trained)).to_numpy(bool)
 
 
 def _codes(names: pd.Series) -> NDArray[np.int32]:
-    """The rank of each name among those that occur (N,)."""
+    """The rank of each name among the distinct names (N,)."""
     return names.factorize(sort=True)[0].astype(np.int32)
 
 
@@ -121,7 +121,7 @@ def _scored(
     benchmark: Prepared, table: str, vectors: NDArray[np.float32], sides: Sequence[Codes],
     person: Codes, seen: BoolArray, fold: Codes, tested: BoolArray,
 ) -> ScoredPairs:  # fmt: skip
-    """The pairs of a table, the rows of `vectors`, `person` and `seen` on either of `sides`."""
+    """The scored pairs of a table; `sides` are rows of `vectors`, `person` and `seen`."""
     a, b = sides
     return ScoredPairs(
         scores=score_rows(vectors, a, b),
@@ -141,8 +141,8 @@ class PooledTemplates:
 
     Attributes:
         templates: unit vectors (T, D) and ids (T,).
-        person: code of the person on each (T,), the rank of the name among the benchmark's.
-        seen: True where an image of it shows a person of the training set (T,).
+        person: code of the person in each (T,), the rank of the name among the benchmark's.
+        seen: True where one of its images shows a person of the training set (T,).
     """
 
     templates: Templates
@@ -160,7 +160,7 @@ def pooled_templates(
     """Pool the templates of a benchmark.
 
     Args:
-        benchmark: of protocol `templates`.
+        benchmark: with the protocol `templates`.
         embeddings: of the images `rows` (R, D), not normalised.
         rows: ascending image rows (R,), at least those of `rows_needed`.
         seen: `seen_images` (N,).
@@ -186,7 +186,7 @@ def pooled_templates(
 
 
 def _let_go(embeddings: NDArray[np.floating[Any]]) -> None:
-    """Let the system have back what it keeps of a file of embeddings, which may be a gigabyte."""
+    """Release the cached pages of a memory-mapped embeddings file, which may take a gigabyte."""
     mapped = getattr(embeddings, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
@@ -210,14 +210,14 @@ def _people_of_templates(names: pd.Series, row: IntArray, ids: IntArray) -> NDAr
     if mixed.size:
         found = sorted(set(names[row == row[mixed[0]]]))
         raise UserError(
-            f"template {ids[row[mixed[0]]]} has images of {' and '.join(found)}; a template shows "
-            "one person: correct templates.parquet"
+            f"template {ids[row[mixed[0]]]} has images of {' and '.join(found)}; a template must "
+            "show one person: correct templates.parquet"
         )
     return person
 
 
 def overlap_with_training(pairs: ScoredPairs) -> Overlap:
-    """Count the people and pairs, of those that are given, that training has seen."""
+    """Count the people and pairs among `pairs` that were seen in training."""
     count = 1 + max(int(side.max(initial=-1)) for side in (pairs.identity_a, pairs.identity_b))
     people, seen = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
     for side, trained in ((pairs.identity_a, pairs.seen_a), (pairs.identity_b, pairs.seen_b)):

@@ -1,7 +1,7 @@
-"""Scores in the order that a threshold meets them: all genuine pairs, the highest impostor pairs.
+"""Scores in descending order: all genuine pairs, and the highest impostor pairs.
 
-A threshold at a low FAR depends on the few highest impostor scores alone, so of millions of them
-only a tail is sorted, and it grows if more is asked for.
+A threshold at a low FAR depends only on the few highest impostor scores, so of millions of them
+only the tail is sorted; it grows on demand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts, points_of
 
 
 class Ranked:
-    """Checked scores (P,) and labels (P,), with their order."""
+    """Validated scores (P,) and labels (P,), with their order."""
 
     def __init__(self, scores: ArrayLike, same: ArrayLike):
         self.scores: FloatArray = as_scores(scores, "pair")
@@ -41,7 +41,7 @@ class Ranked:
         return rows[np.argsort(-self.scores[rows], kind="stable")]
 
     def tar_at_fars(self, fars: Sequence[float]) -> list[TarAtFar]:
-        """`frcore.evaluation.metrics.tar_at_fars`, from what is sorted already."""
+        """`frcore.evaluation.metrics.tar_at_fars`, reusing the sorted scores."""
         allowed = [allowed_false_accepts(far, self.impostors) for far in fars]
         highest = self._highest(max(allowed, default=0) + 1)
         scores = self.scores
@@ -50,12 +50,12 @@ class Ranked:
         )
 
     def impostors_above(self, count: int) -> IntArray:
-        """The impostor pairs above that of rank `count`, 0 the highest: as many or, in ties, fewer.
+        """The impostor pairs above that of rank `count` (0 = highest): `count`, or fewer with ties.
 
         `count` is less than the number of impostor pairs.
         """
         highest = self._highest(count + 1)
-        # The order is descending, and so is searched by its negative.
+        # searchsorted needs ascending values, hence the negative of this descending order.
         return highest[: np.searchsorted(-self.scores[highest], -self.scores[highest[count]])]
 
     def genuine_above(self, count: int) -> IntArray:
@@ -64,14 +64,14 @@ class Ranked:
         return self.genuine[: np.searchsorted(-self.scores[self.genuine], -barred)]
 
     def _highest(self, depth: int) -> IntArray:
-        """At least the `depth` impostor pairs of the highest scores, the highest first."""
+        """At least the `depth` impostor pairs with the highest scores, highest first."""
         depth = min(depth, self.impostors)
         if self._tail.size < depth:
             high = ~self.same
             if depth < self.impostors:
                 barred = self.scores[high]
                 barred.partition(barred.size - depth)
-                # All that tie with the last one come along: the tail does not split a tie.
+                # All ties with the last one are included: the tail never splits a tie.
                 high &= self.scores >= barred[barred.size - depth]
                 del barred
             rows = np.flatnonzero(high)

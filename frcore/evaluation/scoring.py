@@ -1,12 +1,12 @@
 """Cosines of many pairs of embeddings: lists of pairs, and all pairs of a set.
 
 The peers fetch two rows per pair: at IJB-C's size (15.7 million pairs, 512 dimensions) that moves
-64 GB. Here the pairs are sorted into tiles of rows × rows; a tile of which enough pairs are asked
-for is one matrix product, and only the others fetch rows.
+64 GB. Here the pairs are sorted into tiles of rows × rows; a tile with enough of its pairs
+requested is one matrix product, and only the others fetch rows.
 
-Every product is summed in double precision and rounded to single at its end. So a score does not
-depend on the tile that it was computed in, nor on the order of its two sides, but for one pair in
-about 10⁹ that lies on the edge of rounding.
+Every product is summed in double precision and rounded to single at the end. So a score does not
+depend on the tile it was computed in, nor on the order of its two sides, except for about one pair
+in 10⁹ that lies on a rounding boundary.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from frcore.evaluation.inputs import BoolArray, FloatArray
 from frcore.evaluation.metrics import TarAtFar, allowed_false_accepts, points_of_highest
 
 TILE = (512, 8192)
-"""Rows of a tile, on the side of a and of b: its products take 32 MiB."""
+"""Rows per tile on the sides a and b: its products take 32 MiB."""
 
 DENSE = 0.04
-"""The share of a tile's products from which on one matrix product is faster than fetching rows;
-a pair's two rows take some 25 times as long as a product inside a matrix product."""
+"""The share of a tile's pairs above which one matrix product is faster than fetching rows: a pair's
+two rows take some 25 times as long as one entry of a matrix product."""
 
 CHUNK = 4096
 """Pairs whose rows are fetched at once."""
@@ -45,15 +45,16 @@ def score_rows(
     Args:
         vectors: (N, D), float32 or float64.
         rows_a, rows_b: rows of each pair (P,), integers.
-        tile: rows on either side of a matrix product; the scores do not depend on it.
-        chunk: pairs fetched at once where they are too few for a product; neither on this.
+        tile: rows on either side of a matrix product.
+        chunk: pairs fetched at once where they are too few for a product. The scores depend on
+            neither.
 
     Raises:
-        UserError: a row that does not exist, or lists of different length.
+        UserError: a row that does not exist, or lists of different lengths.
     """
     a, b = np.asarray(rows_a), np.asarray(rows_b)
     if a.shape != b.shape or a.ndim != 1:
-        raise UserError(f"pairs have shapes {a.shape} and {b.shape}; give two lists of one length")
+        raise UserError(f"pairs have shapes {a.shape} and {b.shape}; give lists of equal length")
     for name, rows in (("a", a), ("b", b)):
         _refuse_unknown_rows(name, rows, len(vectors))
     scores = np.empty(a.size, dtype=np.float32)
@@ -69,7 +70,7 @@ def _refuse_unknown_rows(name: str, rows: NDArray[Any], count: int) -> None:
 
 
 def _blocks(rows: NDArray[Any], count: int, size: int) -> tuple[NDArray[np.uint32], int]:
-    """The block of each row (count,), `size` rows that occur in each, and how many there are."""
+    """The block of each row (count,), `size` used rows per block, and the number of blocks."""
     occurs = np.zeros(count, dtype=np.bool_)
     occurs[rows] = True
     rank = np.cumsum(occurs, dtype=np.uint32) - 1
@@ -79,11 +80,11 @@ def _blocks(rows: NDArray[Any], count: int, size: int) -> tuple[NDArray[np.uint3
 def _tiles(
     a: NDArray[Any], b: NDArray[Any], count: int, tile: tuple[int, int]
 ) -> Iterator[slice | NDArray[np.int64]]:
-    """Pairs of one tile after the other, as what indexes the columns of pairs."""
+    """The pairs of one tile after another, as an index into the columns of pairs."""
     if not a.size:
         return
     (block_a, many_a), (block_b, many_b) = _blocks(a, count, tile[0]), _blocks(b, count, tile[1])
-    # Sorting by 16 bits is a radix sort, several times as fast as one of wider numbers.
+    # numpy sorts 16-bit keys by radix, several times as fast as wider ones.
     kind = np.min_scalar_type(many_a * many_b - 1)
     number = (block_a * np.uint32(many_b)).astype(kind)[a]
     number += block_b.astype(kind)[b]
@@ -105,7 +106,7 @@ def _score_tile(
     pairs: slice | NDArray[np.int64],
     chunk: int,
 ) -> None:
-    """Fill `scores` at `pairs`, whose rows are a and b."""
+    """Fill `scores` at `pairs`, whose rows are `a` and `b`."""
     rows, place_a = _distinct(a, len(vectors))
     columns, place_b = _distinct(b, len(vectors))
     if a.size >= DENSE * rows.size * columns.size:
@@ -121,7 +122,7 @@ def _score_tile(
 
 
 def _distinct(rows: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows that occur, ascending, and the place of each of `rows` among them."""
+    """The distinct rows, ascending, and the position of each of `rows` among them."""
     occurs = np.zeros(count, dtype=np.bool_)
     occurs[rows] = True
     found = np.flatnonzero(occurs)
@@ -131,7 +132,7 @@ def _distinct(rows: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArra
 
 
 SPARE = 2**20
-"""Scores held beyond three times those asked for, before the lowest are let go of."""
+"""Scores held beyond three times those needed before the lowest are dropped."""
 
 
 def all_pairs_tar(
@@ -143,7 +144,7 @@ def all_pairs_tar(
 ) -> list[TarAtFar]:
     """TAR at each FAR over all N (N − 1) / 2 pairs of a set, by `tar_at_far`'s conservative rule.
 
-    Exact, yet no list of pairs exists: products are made tile by tile, and only the scores of
+    Exact, without a list of pairs: products are computed tile by tile, and only the scores of
     genuine pairs and the highest impostor scores, as many as the largest FAR needs, are kept.
 
     Args:
@@ -153,7 +154,7 @@ def all_pairs_tar(
         tile: rows on either side of a matrix product; the result does not depend on it.
 
     Raises:
-        UserError: other shapes, no genuine or no impostor pair, an FAR outside (0, 1].
+        UserError: wrong shapes, no genuine or no impostor pair, an FAR outside (0, 1].
         UnresolvableFAR: fewer than 1/FAR impostor pairs.
 
     >>> emb = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -185,7 +186,7 @@ def all_pairs_tar(
     for scores_RC, same_RC in _upper_tiles(vectors, person, tile):
         found.append(scores_RC[same_RC])
         scores_RC[same_RC] = np.nan
-        # What equals the bar need not come in: `most` scores are not below it already.
+        # Scores equal to the bar are not needed: `most` scores are at or above it already.
         highest = np.concatenate([highest, scores_RC[scores_RC > bar]])
         if highest.size > 3 * most + SPARE:
             highest = np.partition(highest, -most)[-most:].copy()
@@ -196,7 +197,7 @@ def all_pairs_tar(
 def _upper_tiles(
     vectors: FloatArray, person: NDArray[np.int32], tile: tuple[int, int]
 ) -> Iterator[tuple[NDArray[np.float32], BoolArray]]:
-    """Scores of each pair of two rows once, NaN in the rest of a tile; and where both are one
+    """The score of each pair of rows once, NaN in the rest of a tile; and where both are the same
     person."""
     for start in range(0, len(vectors), tile[0]):
         rows = np.arange(start, min(start + tile[0], len(vectors)))
@@ -206,7 +207,7 @@ def _upper_tiles(
             products = block_RD @ vectors[columns].astype(np.float64).T
             scores_RC = products.astype(np.float32)
             same_RC = person[rows, None] == person[columns]
-            # Tiles whose columns all come after their rows hold each pair once as they are.
+            # Tiles whose columns all come after their rows hold each pair only once anyway.
             if first <= rows[-1]:
                 once = rows[:, None] < columns
                 scores_RC[~once] = np.nan

@@ -27,7 +27,7 @@ class Templates(NamedTuple):
 def normalise(
     embeddings: ArrayLike, *, what: str = "embedding", names: Sequence[str] | None = None
 ) -> NDArray[np.float32]:
-    """Rows scaled to unit L2 norm (N, D), computed in float64; refused as by `norms`.
+    """Rows scaled to unit L2 norm (N, D), computed in float64; raises like `norms`.
 
     >>> print(normalise(np.array([[3.0, 4.0]])))
     [[0.6 0.8]]
@@ -55,10 +55,10 @@ def _column(values: ArrayLike, name: str, size: int, kinds: str = "iu") -> NDArr
 def _weights_of_images(
     template: IntArray, medium: IntArray, weights: ArrayLike | None, pooling: Pooling
 ) -> NDArray[np.float64]:
-    """What each image counts: its weight over the images of its medium, or its weight."""
+    """The weight of each image in its template, divided by its medium's size for media_mean."""
     share = np.ones(template.size)
     if pooling == "media_mean":
-        # A medium is one within its template: the same video may serve two templates.
+        # A medium belongs to one template: the same video in two templates is two media.
         media, medium_code = np.unique(medium, return_inverse=True)
         template_code = np.unique(template, return_inverse=True)[1]
         keys = template_code * media.size + medium_code
@@ -88,19 +88,20 @@ def pool_templates(
     """One unit vector per template from the embeddings of its images.
 
     Args:
-        embeddings: (N, D), with their norm: it weighs the images unless they are normalised before.
-            A memory map is read block by block.
-        templates: template id of each entry (E,). An image in two templates stands in two entries.
-        media: medium id of each entry (E,): the frames of one video share one.
+        embeddings: (N, D), not normalised, if their norms are to weight the images. A memory map is
+            read block by block.
+        templates: template id of each entry (E,). An image in two templates has two entries.
+        media: medium id of each entry (E,): the frames of a video share one.
         pooling: "media_mean" averages the images of each medium, then the media, so that a long
             video does not outvote the stills (the IJB protocol). "image_mean" averages all images.
-        weights: of each entry (E,), ≥ 0, multiplied onto the embedding before averaging, as
-            InsightFace does with detector scores.
-        rows: the embedding of each entry (E,); by default the entries are the embeddings in order.
-        names: of the embeddings, for messages, such as the files of the images.
+        weights: of each entry (E,), ≥ 0; the embedding is multiplied by it before averaging, as in
+            InsightFace with detector scores.
+        rows: the embedding row of each entry (E,); by default the entries are the embeddings, in
+            order.
+        names: of the embeddings, for messages, such as the image files.
 
     Raises:
-        UserError: shapes that differ, a zero or non-finite embedding, weight or template, by row.
+        UserError: mismatched shapes, or an unusable embedding, weight or template (named by row).
 
     >>> emb = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     >>> print(pool_templates(emb, [7, 7, 7], [1, 1, 2]).vectors.round(3))  # 1 video and 1 still
@@ -138,21 +139,21 @@ def pool_templates(
 def _refuse_cancelled(
     pooled: NDArray[np.float64], mass: NDArray[np.float64], ids: IntArray
 ) -> None:
-    """Raise where a template's embeddings (or weights) cancel: its direction is rounding error."""
+    """Refuse templates whose embeddings (or weights) cancel: their direction is rounding error."""
     bad = np.flatnonzero(np.linalg.norm(pooled, axis=1) <= 1e-6 * mass)
     if bad.size:
         raise UserError(
             f"template {ids[bad[0]]} pools to zero ({bad.size} of {ids.size} do): its weights are "
-            "all zero or its embeddings cancel, so it has no direction; leave it out of the "
+            "all zero or its embeddings cancel, so it has no direction; remove it from the "
             "protocol or drop the weights"
         )
 
 
 def rows_of_templates(ids: IntArray, wanted: ArrayLike, name: str) -> NDArray[np.int32]:
-    """The row of each template (P,) in `ids` (T,), which ascend.
+    """The row of each template (P,) in the ascending `ids` (T,).
 
     Raises:
-        UserError: an id that is no template, with the pair it stands in; `name` is its side.
+        UserError: an unknown template id; the message names its pair and side (`name`).
     """
     array = np.asarray(wanted)
     row = pd.Index(ids).get_indexer(pd.Index(array)).astype(np.int32)
@@ -160,7 +161,7 @@ def rows_of_templates(ids: IntArray, wanted: ArrayLike, name: str) -> NDArray[np
     if bad.size:
         raise UserError(
             f"pair {bad[0]} has {name} = template {array[bad[0]]}, which has no images "
-            f"({ids.size} templates do): the two protocol files do not belong together"
+            f"({ids.size} templates do): the two protocol files do not match"
         )
     return row
 
@@ -173,7 +174,7 @@ def score_pairs(templates: Templates, a: ArrayLike, b: ArrayLike) -> NDArray[np.
     [1.0, 0.0]
 
     Raises:
-        UserError: an id that is no template, with the pair it stands in.
+        UserError: an unknown template id; the message names its pair.
     """
     rows = (rows_of_templates(templates.ids, side, name) for name, side in (("a", a), ("b", b)))
     return score_rows(templates.vectors, *rows)

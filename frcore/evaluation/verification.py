@@ -27,17 +27,17 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class VerificationAccuracy:
-    """Accuracy over folds, each judged with a threshold chosen on the other folds.
+    """Accuracy over folds, each evaluated with a threshold chosen on the other folds.
 
     Attributes:
         accuracy: mean of `fold_accuracies`.
         fold_accuracies: share of correct decisions in each fold (F,).
-        thresholds: the threshold each fold was judged with (F,).
+        thresholds: the threshold used for each fold (F,).
         fold_ids: the fold of each entry (F,).
         std_error: standard error of the mean over folds, with the unbiased variance (LFW's S_E).
         interval: see `verification_accuracy`.
         level, method: of the interval.
-        threshold_of_pair, correct: per pair (P,), for further statistics.
+        threshold_of_pair, correct: for each pair (P,), for further statistics.
     """
 
     accuracy: float
@@ -53,7 +53,7 @@ class VerificationAccuracy:
 
 
 def wilson_interval(successes: float, trials: float, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion; not of zero width at 0 or 1.
+    """Wilson's score interval of a proportion; its width is not zero at 0 or 1.
 
     >>> [round(bound, 4) for bound in wilson_interval(10, 10)]
     [0.7225, 1.0]
@@ -69,15 +69,15 @@ def score_interval(share: float, c: float) -> Interval:
 
 
 def _exact_threshold(scores: FloatArray, same: BoolArray) -> float:
-    """The middle of the widest gap between scores that a most accurate threshold can lie in."""
+    """The middle of the widest gap between scores in which accuracy is highest."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order].astype(np.float64)
-    # right[i]: correct decisions gained, over accepting nobody, when the first i are accepted.
+    # right[i]: correct decisions gained by accepting the first i, over accepting nobody.
     right = np.concatenate([[0], np.cumsum(np.where(same[order], 1, -1))])
     cut_allowed = np.concatenate([[True], ordered[1:] < ordered[:-1], [True]])
     right = np.where(cut_allowed, right, -scores.size - 1)
     best = np.flatnonzero(right == right.max())
-    # Outside the scores there is no gap to take the middle of: those cuts are the last resort.
+    # Cuts outside the scores have no gap to take the middle of, so they are the last resort.
     above = np.concatenate([ordered[:1], ordered])
     below = np.concatenate([ordered, ordered[-1:]])
     cut = int(best[np.argmax(above[best] - below[best])])
@@ -99,11 +99,11 @@ def _grid_threshold(scores: FloatArray, same: BoolArray) -> float:
 
 
 def threshold_from(scores: ArrayLike, same: ArrayLike) -> float:
-    """The threshold of the highest accuracy on these pairs (accept iff score ≥ threshold).
+    """The threshold with the highest accuracy on these pairs (accept iff score ≥ threshold).
 
-    Every cut between two different scores is tried. Of several equally accurate cuts the one in the
-    widest gap wins, of equally wide ones that with the higher threshold, and the threshold is the
-    middle of the gap: the choice does not depend on the order of the pairs.
+    Every cut between two different scores is tried. Among equally accurate cuts the widest gap
+    wins, then the higher threshold; the threshold is the middle of the gap. The choice does not
+    depend on the order of the pairs.
 
     >>> round(threshold_from([0.9, 0.7, 0.3, 0.1], [True, True, False, False]), 6)
     0.5
@@ -116,7 +116,7 @@ def threshold_from(scores: ArrayLike, same: ArrayLike) -> float:
 
 
 def accuracy_at(threshold: float | ArrayLike, scores: ArrayLike, same: ArrayLike) -> float:
-    """Share of right decisions when pairs with score ≥ threshold (one, or one per pair) pass.
+    """Share of correct decisions when pairs with score ≥ threshold (one, or one per pair) pass.
 
     >>> accuracy_at(0.5, [0.9, 0.4, 0.3, 0.1], [True, True, False, False])
     0.75
@@ -148,7 +148,7 @@ def fold_of_pair(folds: int | ArrayLike, pairs: int) -> IntArray:
     if (array == array[0]).all():
         raise UserError(
             "all pairs are in one fold; the threshold is chosen on the other folds, so give at "
-            "least 2, or choose it on other pairs with threshold_from"
+            "least 2 folds, or choose it on other pairs with threshold_from"
         )
     return array.astype(np.int64)
 
@@ -156,7 +156,7 @@ def fold_of_pair(folds: int | ArrayLike, pairs: int) -> IntArray:
 def _judge_fold(
     scores: FloatArray, same: BoolArray, test: BoolArray, rule: ThresholdRule
 ) -> tuple[float, BoolArray]:
-    """The threshold from the pairs outside `test` and which decisions inside are right."""
+    """The threshold from the pairs outside `test`, and which decisions inside it are correct."""
     if rule == "grid":
         threshold = _grid_threshold(scores[~test], same[~test])
         accepted = 2 - 2 * scores[test].astype(np.float64) < threshold
@@ -183,10 +183,10 @@ def verification_accuracy(
     rule: ThresholdRule = "exact",
     level: float = 0.95,
 ) -> VerificationAccuracy:
-    """LFW-style accuracy: each fold is judged with the threshold chosen on all other folds.
+    """LFW-style accuracy: each fold is evaluated with the threshold chosen on all other folds.
 
     Args:
-        scores: score of each pair (P,); higher means more alike.
+        scores: score of each pair (P,); higher means more similar.
         same: True for genuine pairs (P,).
         folds: a number of contiguous blocks in list order (LFW lists 300 genuine and 300 impostor
             pairs ten times, so ten blocks are its folds), or the fold id of each pair (P,).
@@ -195,14 +195,14 @@ def verification_accuracy(
             cosines, and with a threshold that depends on where the grid happens to fall.
         level: of the interval.
 
-    The interval is mean ± t·S_E over folds. It is sound where no person is in two folds, as in LFW:
-    pairs share people, folds then do not. Elsewhere use `frcore.evaluation.intervals.uncertainty`.
-    Where all folds are equally accurate (all perfect), Wilson's interval over pairs stands in for a
-    width of zero.
+    The interval is mean ± t·S_E over folds. It is valid where no person is in two folds, as in LFW:
+    pairs share people, but folds do not. Otherwise use `frcore.evaluation.intervals.uncertainty`.
+    Where all folds are equally accurate (all perfect), Wilson's interval over pairs replaces an
+    interval of width zero.
 
     Raises:
-        UserError: unusable scores, labels or folds; folds outside which one kind of pair is
-            missing; "grid" with scores that are no cosines.
+        UserError: unusable scores, labels or folds; a fold outside which one kind of pair is
+            missing; "grid" with scores that are not cosines.
 
     >>> scores, same = [0.9, 0.2, 0.8, 0.1, 0.3, 0.4], [1, 0, 1, 0, 1, 0]
     >>> result = verification_accuracy(scores, same, folds=3)

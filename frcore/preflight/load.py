@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +97,29 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
     return {**raw, "inputs": inputs} if inputs else raw
 
 
-def _strings(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every string under `value` with its location, such as `heads[0].name`."""
+def _changed(value: Any, change: Callable[[str, str], str], place: str = "") -> Any:
+    """`value` with `change` of the location, such as `heads[0].name`, and text of every string."""
     if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _strings(item, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, f"{place}[{index}]")
+        return change(place, value)
+    if isinstance(value, Mapping):
+        below = f"{place}." if place else ""
+        return {key: _changed(item, change, f"{below}{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_changed(item, change, f"{place}[{at}]") for at, item in enumerate(value)]
+    return value
 
 
 def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
     """`raw` with every `${name}` replaced by the input of that name."""
     inputs = dict(raw.get("inputs") or {})
     wanted: dict[str, list[str]] = {}
-    for place, text in _strings({key: value for key, value in raw.items() if key != "inputs"}):
+
+    def note(place: str, text: str) -> str:
         for name in PLACEHOLDER.findall(text):
             wanted.setdefault(name, []).append(place)
+        return text
+
+    raw = _changed({key: value for key, value in raw.items() if key != "inputs"}, note)
     for name, places in wanted.items():
         if name not in inputs:
             raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
@@ -129,15 +133,8 @@ def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
             )
         inputs[name] = str(Path(str(inputs[name])).expanduser())
 
-    def fill(value: Any) -> Any:
-        if isinstance(value, str):
-            return PLACEHOLDER.sub(lambda match: inputs[match[1]], value)
-        if isinstance(value, Mapping):
-            return {key: fill(item) for key, item in value.items()}
-        return [fill(item) for item in value] if isinstance(value, list) else value
-
-    filled = {key: fill(value) for key, value in raw.items() if key != "inputs"}
-    return {**filled, "inputs": inputs} if inputs else filled
+    filled = _changed(raw, lambda _, text: PLACEHOLDER.sub(lambda match: inputs[match[1]], text))
+    return {**filled, "inputs": inputs} if inputs else dict(filled)
 
 
 # --- names and files -----------------------------------------------------------------------------
@@ -198,10 +195,7 @@ def _check_files(study: Study) -> None:
     Raises:
         UserError: the first folder or file that is missing.
     """
-    sections: dict[str, Any] = {f"benchmarks.{k}": v for k, v in study.benchmarks.items()}
-    if study.train is not None:
-        sections = {"train": study.train, **sections}
-    wanted = {place: open_source(data).needed() for place, data in sections.items()}
+    wanted = {place: open_source(data).needed() for place, data in study.data.items()}
     for index, model in enumerate(study.models):
         wanted[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
     for place, paths in wanted.items():

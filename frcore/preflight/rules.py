@@ -6,7 +6,7 @@ mistake is reported before the first job and not after the last training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.errors import UserError
@@ -58,30 +58,19 @@ class _Asked:
 def study_problems(study: Study) -> list[str]:
     """What is wrong with a study whose components are known and typed; each with its key."""
     asked = _Asked()
-    _data(study, asked)
-    _images(study, asked)
-    _heads(study, asked)
-    _samplers(study, asked)
-    _backbones(study, asked)
+    for rule in (_data, _images, _heads, _samplers, _backbones):
+        rule(study, asked)
     for place, part in (("training", study.training), ("measurement", study.measurement)):
         if part is not None:
             _backend(place, part, asked)
     return list(dict.fromkeys(asked.problems))
 
 
-def _synthetic(study: Study) -> Iterator[tuple[str, Any]]:
-    sections = {"train": study.train, **{f"benchmarks.{k}": v for k, v in study.benchmarks.items()}}
-    for place, data in sections.items():
-        if data is not None and data.kind.startswith("synthetic"):
-            yield place, data
-
-
 def _data(study: Study, asked: _Asked) -> None:
-    found = list(_synthetic(study))
-    if found:
-        from frcore.data.synthetic.sets import check_synthetic
+    for place, data in study.data.items():
+        if data.kind.startswith("synthetic"):
+            from frcore.data.synthetic.sets import check_synthetic
 
-        for place, data in found:
             asked.ask(place, check_synthetic, data)
 
 
@@ -156,15 +145,14 @@ def _samplers(study: Study, asked: _Asked) -> None:
 
 
 def _backbones(study: Study, asked: _Asked) -> None:
-    measurement = study.measurement
     backbones = {f"backbones[{index}]": part for index, part in enumerate(study.backbones)}
-    if measurement is not None and measurement.backbone is not None:
-        backbones["measurement.backbone"] = measurement.backbone
+    if study.measurement is not None and study.measurement.backbone is not None:
+        backbones["measurement.backbone"] = study.measurement.backbone
     for place, part in backbones.items():
         # A user's own may read files when it is built: that is left to the run.
         normalises = ":" not in part.name and _normalises_batches(study, place, part, asked)
-        alone = measurement is not None and measurement.batch_size == 1
-        if normalises and alone and place == "measurement.backbone":
+        measured = study.measurement if place == "measurement.backbone" else None
+        if normalises and measured is not None and measured.batch_size == 1:
             asked.say(
                 "measurement.batch_size",
                 f"1 given, but the batch normalisation of {part.name} needs two images or more; "

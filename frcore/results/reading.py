@@ -31,7 +31,9 @@ from frcore.study.expansion import RunSpec
 from frcore.text import visible
 from frcore.training.run_folder import FAILURE, RESULT, UNFINISHED
 
-ABSENT = "trained before runs told about their centres; train it again for diagnostics.json"
+ABSENT = (
+    "trained by a version that did not diagnose class centres; train it again for diagnostics.json"
+)
 
 USABLE = "ok"
 STATUSES = ("ok", "failed", "unfinished", "stale", "unreadable", "not run")

@@ -104,6 +104,12 @@ class Study(Section):
         return self
 
     @property
+    def data(self) -> dict[str, TrainData | Benchmark]:
+        """Key -> section of every data set: `train`, `benchmarks.NAME`."""
+        train = {} if self.train is None else {"train": self.train}
+        return train | {f"benchmarks.{name}": data for name, data in self.benchmarks.items()}
+
+    @property
     def trains(self) -> bool:
         """Whether anything is trained; else the study only evaluates `models`."""
         return self.training is not None

@@ -200,11 +200,12 @@ class _Reader:
             )
         if len(self._open) >= DEEPEST:
             raise _too_deep(line)
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, place)
+        if isinstance(node, yaml.ScalarNode) and node.tag in (_TEXT, _PLAIN):
+            return node.value if node.tag == _TEXT else self._plain(node, place)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-            self._tagged(node, place)
-            return None
+            tag = one_line(node.tag.replace("tag:yaml.org,2002:", "!!"), 60)
+            told = f"the tag {tag} given; studies have no tags: write only the value"
+            return self._say(node, place, told)
         self._open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -217,20 +218,11 @@ class _Reader:
         line = f"line {node.start_mark.line + 1}: " if self._lines else ""
         self.problems.append(f"{line}{one_line(place, 100)}{': ' if place else ''}{problem}")
 
-    def _tagged(self, node: yaml.Node, place: str) -> None:
-        tag = one_line(node.tag.replace("tag:yaml.org,2002:", "!!"), 60)
-        self._say(node, place, f"the tag {tag} given; studies have no tags: write only the value")
-
-    def _scalar(self, node: yaml.ScalarNode, place: str) -> Any:
-        if node.tag == _TEXT:
-            return node.value
-        if node.tag != _PLAIN:
-            return self._tagged(node, place)
+    def _plain(self, node: yaml.ScalarNode, place: str) -> Any:
         try:
             return plain_value(node.value)
         except ValueError as error:
-            self._say(node, place, str(error))
-            return None
+            return self._say(node, place, str(error))
 
     def _mapping(self, node: yaml.MappingNode, place: str) -> dict[str, Any]:
         own: dict[str, Any] = {}

@@ -143,7 +143,7 @@ def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
     assert "too narrow" not in results["pairs"]["rows"][0]["method"]
     packed = results["packed"]
     assert packed["data"]["seen_people"] is packed["data"]["seen_pairs"] is None
-    assert "people known from pictures alone: too narrow" in packed["rows"][0]["method"]
+    assert "people known only from shared images: too narrow" in packed["rows"][0]["method"]
     notes = " ".join(packed["notes"])
     assert "is not known: the benchmark names nobody" in notes
     assert "None of the" not in notes
@@ -352,7 +352,7 @@ def test_what_does_not_belong_together_is_refused(synthetic, crossed, tmp_path):
     run, pairs, data = crossed / "run", crossed / "pairs", crossed / "train"
     with pytest.raises(UserError, match="give the data it was trained on"):
         evaluate(spec, run, pairs, synthetic / "train", out)
-    with pytest.raises(UserError, match="needs one of protocol 'pairs' or 'templates'"):
+    with pytest.raises(UserError, match="needs the protocol 'pairs' or 'templates'"):
         evaluate(spec, run, data, data, out)
     with pytest.raises(UserError, match="train the run to its end first"):
         evaluate(spec, tmp_path / "none", pairs, data, out)

@@ -87,7 +87,7 @@ def test_what_is_known_of_a_model_is_told_and_what_is_not_is_null(root, tmp_path
     assert not np.load(tmp_path / "t.npz")["subset_unseen"].any(), "unseen is not known"
     text = " ".join(result["notes"])
     for part in (digest[:12], "Trained on: nobody", "Source: a test", "Licence: none",
-                 "whom it has seen in training is not known", "mean 120, 110, 100"):  # fmt: skip
+                 "in its training data are not known", "mean 120, 110, 100"):  # fmt: skip
         assert part in text
     assert "Checkpoint" not in text
     assert "is in the training set" not in text

@@ -154,7 +154,7 @@ def test_what_cannot_be_searched_is_refused(problem):
         rank_share(found, 0)
     with pytest.raises(UserError, match="between 0 and 1"):
         tpir_at_fpir(found, 1.0)
-    with pytest.raises(UnresolvableFAR, match="at least 1,000 non-mated searches: ask for"):
+    with pytest.raises(UnresolvableFAR, match="at least 1,000 non-mated searches: choose"):
         tpir_at_fpir(found, 1e-3)
 
 

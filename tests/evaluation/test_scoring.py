@@ -55,7 +55,7 @@ def test_a_row_that_does_not_exist_is_refused():
     for bad in (3, -1):
         with pytest.raises(UserError, match=f"pair 1 has a = {bad}"):
             score_rows(np.eye(3, dtype=np.float32), [0, bad], [1, 1])
-    with pytest.raises(UserError, match="two lists of one length"):
+    with pytest.raises(UserError, match="lists of equal length"):
         score_rows(np.eye(3, dtype=np.float32), [0, 1], [1])
 
 

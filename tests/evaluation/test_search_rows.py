@@ -90,7 +90,7 @@ def test_each_gallery_is_searched_and_the_mean_comes_first(found):
             values = [np.mean(one.rank[one.mated] <= row["rank"]) for one in chosen]
         elif row["fpir"] * 60 < 1:
             assert (row["value"], row["low"]) == (None, None)
-            assert "at least 100 non-mated searches: ask for a larger FPIR" in row["note"]
+            assert "at least 100 non-mated searches: choose a larger FPIR" in row["note"]
             continue
         else:
             points = [tpir_at_fpir(one, row["fpir"]) for one in chosen]
@@ -134,7 +134,7 @@ def test_what_is_stored_gives_the_same_intervals(found):
 def test_a_template_that_would_find_itself_is_refused(tmp_path, rng):
     benchmark, embeddings, _ = write(tmp_path / "made", rng, enrol_probe=True)
     seen = np.zeros(len(embeddings), bool)
-    with pytest.raises(UserError, match="find themselves"):
+    with pytest.raises(UserError, match="match themselves"):
         score_and_search(
             benchmark, embeddings, rows_needed(benchmark), seen, Evaluation(flip="none")
         )

@@ -79,7 +79,7 @@ def test_batch_statistics_traced_into_torchscript_are_refused(tmp_path):
     cosine = one[0] @ other[0] / np.linalg.norm(one[0]) / np.linalg.norm(other[0])
     assert cosine < 0.9, "otherwise there is nothing to refuse"
     message = refusal(network)
-    assert "depends on the other images of its batch" in message
+    assert "depends on the other images in its batch" in message
     assert message.endswith("EXPORT AGAIN")
 
 
@@ -87,7 +87,7 @@ def test_dropout_traced_into_torchscript_is_refused(tmp_path):
     network = face_network(nn.Dropout(0.1)).eval()
     network[4].train()  # dropout alone
     message = refusal(traced(tmp_path / "m.pt", network))
-    assert "embedded twice" in message
+    assert "two different embeddings" in message
     assert message.endswith("EXPORT AGAIN")
 
 
@@ -107,7 +107,7 @@ def test_noise_in_an_onnx_graph_is_refused(tmp_path):
     noise = helper.make_node("RandomNormalLike", ["image"], ["noise"], scale=0.5)
     add = helper.make_node("Add", ["image", "noise"], ["noisy"])
     path = tiny_onnx(tmp_path / "m.onnx", nodes=(noise, add), last="noisy")
-    assert "embedded twice" in refusal(OnnxSession(onnx_section(path)))
+    assert "two different embeddings" in refusal(OnnxSession(onnx_section(path)))
 
 
 def test_a_backbone_that_ignores_eval_is_refused():
@@ -115,7 +115,7 @@ def test_a_backbone_that_ignores_eval_is_refused():
         def forward(self, images: Tensor) -> Tensor:
             return nn.functional.dropout(images.flatten(1), 0.2)
 
-    with pytest.raises(UserError, match=r"embedded twice.*look at its `forward`"):
+    with pytest.raises(UserError, match=r"two different embeddings.*check its `forward`"):
         embed(Careless().eval(), IMAGES, flip="none")
 
 

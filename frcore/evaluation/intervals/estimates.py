@@ -1,6 +1,6 @@
 """From the influences of a metric's trials to its interval: means over seeds, paired differences.
 
-All runs are judged on the same trials, so what a test set makes easy or hard for all of them
+All runs are evaluated on the same trials, so whatever makes a test set easy or hard for all of them
 cancels in a difference: its influence is the difference of theirs.
 """
 
@@ -18,7 +18,7 @@ from frcore.evaluation.intervals.people import Influence, People, Products
 from frcore.evaluation.verification import Interval, score_interval
 
 NO_ERROR = 1e-6
-"""A standard error below this is rounding: of no trial the influence differs."""
+"""A standard error below this is rounding: all trials have the same influence."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Estimate:
         value: the metric (mean over seeds), or the difference A − B.
         low, high: the interval at `level`.
         level: e.g. 0.95.
-        method: how the interval was made, in words, for under the table.
+        method: how the interval was computed, in words, for the notes under the table.
         per_seed: the metric, or the difference, of each seed (S,).
-        se_test: standard error from the choice of test people.
-        se_seed: standard error from the choice of seeds; None with one seed, where the interval
-            does not cover it.
-        people, pairs: in the test set.
+        se_test: standard error due to the choice of test people.
+        se_seed: standard error due to the choice of seeds; None with one seed, where the interval
+            does not include it.
+        people, pairs: how many are in the test set.
     """
 
     value: float
@@ -59,7 +59,7 @@ class Estimate:
 
 
 class Sample(NamedTuple):
-    """Of `People`, what is kept: intervals travel between processes."""
+    """The part of `People` that is kept, since intervals are sent between processes."""
 
     people: int
     carrying: int
@@ -69,12 +69,12 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """The spread over seeds, one for all groups of runs.
+    """The spread over seeds, pooled over all groups of runs.
 
     Attributes:
         deviation: standard deviation of a run about its group's mean.
         freedom: degrees of freedom, Σ (seeds − 1) over groups.
-        groups: with two or more seeds.
+        groups: number of groups with two or more seeds.
     """
 
     deviation: float
@@ -85,11 +85,12 @@ class SeedSpread:
 def seed_spread(groups: Sequence[Sequence[float]]) -> SeedSpread | None:
     """The pooled within-group standard deviation, as in an analysis of variance.
 
-    It takes the spread to be the same in all groups. What a seed does alike to all groups counts as
-    noise, though it cancels in a difference; that errs on the wide side.
+    It assumes the same spread in all groups. An effect of a seed that is common to all groups
+    counts as noise, although it cancels in a difference; that errs on the wide side.
 
     Args:
-        groups: values of the runs of each group; groups of one run tell nothing and are left out.
+        groups: values of the runs of each group; groups of one run carry no information and are
+            left out.
 
     Returns:
         None if no group has two runs.
@@ -106,16 +107,16 @@ def seed_spread(groups: Sequence[Sequence[float]]) -> SeedSpread | None:
 
 
 class Intervals:
-    """The intervals of any mean or difference of runs that were judged on the same trials.
+    """The intervals of any mean or difference of runs that were evaluated on the same trials.
 
     Args:
         values: run -> the metric.
-        influences: run -> its influence; of another metric for each run, if need be.
+        influences: run -> its influence; the metric may differ between runs.
         people: who is in the trials.
-        groups: runs that differ in nothing but the seed, group by group. With them the spread over
-            seeds is estimated once from all groups (`SeedSpread`); without, each mean or difference
-            has only its own few seeds for it, and two seeds say next to nothing (Student's t with
-            one degree of freedom).
+        groups: groups of runs that differ only in the seed. With them the spread over seeds is
+            estimated once from all groups (`SeedSpread`); without, each mean or difference relies
+            on its own few seeds, and two seeds say next to nothing (Student's t with one degree of
+            freedom).
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Intervals:
         self._products = Products.of(list(influences.values()))
 
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
-        """The mean over `runs`, which differ in the seed; see `interval_of_mean`."""
+        """The mean over `runs`, which differ only in the seed; see `interval_of_mean`."""
         values = [self.values[run] for run in runs]
         return self._estimate(values, [(1, runs)], level)
 
@@ -160,13 +161,13 @@ class Intervals:
         low, high, method = _of_people(value, se_test, upper, sample, difference)
         se_seed, freedom, how = self._seeds(per_seed, difference)
         if se_seed is not None:
-            # Half widths of independent parts add as their squares (Zou & Donner 2008, MOVER).
+            # Half widths of independent parts add in quadrature (Zou & Donner 2008, MOVER).
             seeds = se_seed * float(special.stdtrit(freedom, upper))
             low, high = value - np.hypot(value - low, seeds), value + np.hypot(high - value, seeds)
             method += f"; {len(per_seed)} seeds, Student t{how}"
         return Estimate(
             value=value,
-            # Never past the value itself, which rounding at 0 and 1 would.
+            # Rounding at 0 and 1 must not push an end past the value itself.
             low=max(-1.0 if difference else 0.0, min(float(low), value)),
             high=min(1.0, max(float(high), value)),
             level=level,
@@ -179,7 +180,7 @@ class Intervals:
         )
 
     def _seeds(self, per_seed: Sequence[float], difference: bool) -> tuple[float | None, int, str]:
-        """Standard error from the choice of seeds, its degrees of freedom, and a word on it."""
+        """Standard error due to the choice of seeds, its degrees of freedom, and a remark on it."""
         seeds, spread = len(per_seed), self.seed_spread
         if spread is not None:
             error = spread.deviation * float(np.sqrt((1 + difference) / seeds))
@@ -192,17 +193,17 @@ class Intervals:
 def _of_people(
     value: float, se: float, upper: float, sample: Sample, difference: bool
 ) -> tuple[float, float, str]:
-    """The interval for the choice of people alone, and how it was made.
+    """The interval for the choice of people alone, and how it was computed.
 
-    Of a share it is Wilson's with as many trials as its standard error amounts to, p (1 − p)/se²:
-    not symmetric near 0 or 1, and within them. Where nothing failed there is no standard error to
-    go by: people who have genuine trials are the trials then, and of a difference it is what so
-    many could hide.
+    For a share it is Wilson's, with the number of trials its standard error corresponds to,
+    p (1 − p)/se²: asymmetric near 0 or 1, and within them. Where nothing failed there is no
+    standard error: the people with genuine trials are then the trials, and a difference gets the
+    largest error rate that this many people could hide.
     """
     people = f"clustered by {sample.people} people"
     normal = float(special.ndtri(upper))
     certain = se == 0 or (not difference and value in (0.0, 1.0))
-    # Few people also leave their spread uncertain: Student's quantile, not the normal one.
+    # With few people their spread is uncertain too: Student's quantile, not the normal one.
     half = se * float(special.stdtrit(max(sample.carrying - 1, 1), upper))
     if certain:
         never = 1 - score_interval(1.0, normal**2 / sample.carrying).low

@@ -1,7 +1,7 @@
 """The metrics that have intervals: their value, and the influence of each person's trials on it.
 
-A metric is a function of shares: of wrong decisions among genuine and among impostor pairs, or of
-accepted ones. To first order its deviation is that of the shares, times its slope in each.
+A metric is a function of shares: of wrong or of accepted decisions among genuine and among impostor
+pairs. To first order its deviation is that of each share times the metric's slope in it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import fold_of_pair, verification_accuracy
 
 NEARBY = 2.0
-"""Over how many standard errors of the FAR, either way, the slope of the ROC is taken."""
+"""The slope of the ROC is taken over this many standard errors of the FAR to either side."""
 
 
 class Metric(Protocol):
-    """What `frcore.evaluation.intervals.uncertainty` puts an interval on; a share in [0, 1]."""
+    """A share in [0, 1] that `frcore.evaluation.intervals.uncertainty` gives an interval."""
 
     def value(self, ranked: Ranked) -> float:
-        """Of these scores."""
+        """The metric of these scores."""
         ...
 
     def influence(self, ranked: Ranked, people: People) -> Influence:
-        """Of the trials on the value."""
+        """The influence of the trials on the value."""
         ...
 
 
@@ -40,9 +40,9 @@ class Metric(Protocol):
 class Accuracy:
     """Verification accuracy, with the thresholds that were chosen on these pairs.
 
-    That other people would have led to other thresholds hardly moves the interval: accuracy is flat
-    at the threshold that maximises it. The shares of genuine and of impostor pairs, and of folds,
-    are fixed by the protocol.
+    Other people would have led to other thresholds, but that hardly changes the interval: accuracy
+    is flat at the threshold that maximises it. The shares of genuine and impostor pairs, and of
+    folds, are fixed by the protocol.
 
     Attributes:
         folds: as in `verification_accuracy`; the metric is the mean over folds. None: one mean.
@@ -54,13 +54,13 @@ class Accuracy:
     threshold: float | None = None
 
     def value(self, ranked: Ranked) -> float:
-        """The mean over folds."""
+        """The accuracy, as the mean over folds."""
         wrong, share = self._wrong(ranked)
-        # Errors are summed, not right decisions, so that a perfect accuracy is exactly 1.
+        # Errors are summed, not correct decisions, so that a perfect accuracy is exactly 1.
         return 1 - float(share @ wrong)
 
     def influence(self, ranked: Ranked, people: People) -> Influence:
-        """Of pairs on the error rates of both kinds."""
+        """The influence of pairs, through the error rates of both kinds."""
         (wrong, share), same = self._wrong(ranked), ranked.same
         weights = share if np.ptp(share) else None
         genuine = people.genuine(np.flatnonzero(wrong & same), weights)
@@ -68,7 +68,7 @@ class Accuracy:
         return impostor.scaled(-share[~same].sum(), -share[same].sum() * genuine)
 
     def _wrong(self, ranked: Ranked) -> tuple[BoolArray, Values]:
-        """Which pairs are judged wrongly, and the share of each in the mean over folds (P,)."""
+        """Which decisions are wrong, and the weight of each pair in the mean over folds (P,)."""
         scores, same = ranked.scores, ranked.same
         if self.threshold is not None:
             wrong = (scores >= self.threshold) != same
@@ -85,26 +85,26 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class TarAt:
-    """TAR at a FAR, conservatively read.
+    """TAR at a FAR, by the conservative rule.
 
     The threshold comes from the very impostors whose choice is uncertain, and TAR depends on it to
-    first order: had these people a FAR too low by δ at the true threshold, TAR is read where the
-    FAR is δ too high. So the influence of an impostor pair is that on the FAR, times minus the
-    slope of the ROC. That is a ratio of two densities at the threshold; it is estimated by the rise
-    of the ROC itself from `NEARBY` standard errors of the FAR below to as many above, which is over
-    what the threshold may move (as in Woodruff's intervals of quantiles, 1952).
+    first order: if these people's FAR is too low by δ at the true threshold, TAR is read where the
+    FAR is δ too high. So the influence of an impostor pair is its influence on the FAR, times minus
+    the slope of the ROC. The slope is a ratio of two densities at the threshold; it is estimated by
+    the rise of the ROC itself from `NEARBY` standard errors of the FAR below to as many above, the
+    range within which the threshold may move (as in Woodruff's intervals of quantiles, 1952).
     """
 
     far: float
 
     def value(self, ranked: Ranked) -> float:
-        """Raises UnresolvableFAR where the impostors are too few."""
+        """TAR at the FAR; raises UnresolvableFAR if there are too few impostors."""
         if not self.far < 1:
-            raise UserError(f"FAR {self.far} was asked for; it must be below 1, e.g. 1e-3")
+            raise UserError(f"FAR {self.far} is out of range; give one below 1, e.g. 1e-3")
         return ranked.tar_at_fars([self.far])[0].tar
 
     def influence(self, ranked: Ranked, people: People) -> Influence:
-        """Of genuine pairs on TAR at the threshold, and of impostor pairs by the threshold."""
+        """The influence of genuine pairs at the threshold, and of impostor pairs through it."""
         impostors = ranked.impostors
         allowed = min(allowed_false_accepts(self.far, impostors), impostors - 1)
         far = people.impostor(ranked.impostors_above(allowed))
@@ -124,11 +124,11 @@ class RankShare:
     rank: int
 
     def value(self, searches: Searches) -> float:
-        """The plain metric."""
+        """`rank_share` of these searches."""
         return rank_share(searches, self.rank)
 
     def influence(self, searches: Searches, people: People) -> Influence:
-        """Of the mated searches."""
+        """The influence of the mated searches."""
         found = np.flatnonzero(searches.mated & (searches.rank <= self.rank))
         return Influence.of_people(people.genuine(found))
 
@@ -140,12 +140,12 @@ class TpirAt:
     fpir: float
 
     def value(self, searches: Searches) -> float:
-        """The plain metric."""
+        """The TPIR of these searches."""
         refuse_fpir(searches, self.fpir)
         return TarAt(self.fpir).value(Ranked(*searches.scores()))
 
     def influence(self, searches: Searches, people: People) -> Influence:
-        """Of all searches."""
+        """The influence of all searches."""
         return TarAt(self.fpir).influence(Ranked(*searches.scores()), people)
 
 

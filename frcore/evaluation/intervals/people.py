@@ -1,20 +1,20 @@
-"""The variance of a metric over test people, where pairs share them: dyadic clustering.
+"""The variance of a metric over test people when pairs share people: dyadic clustering.
 
 A pair of person a with person b is not independent of a pair of a with c, so a variance over pairs
-is too small. To first order a metric deviates from its expectation by Σ ψ over trials (pairs, or
-searches), ψ the influence of each: for a share of trials, w · (event − share). With ψ_i the sum
-over the trials that person i is in and ψ_ij that over the impostor pairs of two people,
+is too small. To first order a metric deviates from its expectation by Σ ψ over trials (pairs or
+searches), where ψ is each one's influence: for a share of trials, w · (event − share). With ψ_i the
+sum over the trials of person i and ψ_ij the sum over the impostor pairs of two people,
 
     V = Σ_i ψ_i² − Σ_ij ψ_ij²
 
-is the sum of ψψ' over all combinations of trials that have a person in common: those of one dyad
-(pair of people) have two and are in the first sum twice (Fafchamps & Gubert 2007; Aronow, Samii &
-Assenova 2015, "Cluster-robust variance estimation for dyadic data"). Of a difference of two metrics
-the influence is the difference of theirs, so one matrix of products gives the variance of every
-mean and difference of runs.
+is the sum of ψψ' over all combinations of trials with a person in common: those of one dyad (pair
+of people) have two and are counted twice in the first sum (Fafchamps & Gubert 2007; Aronow, Samii &
+Assenova 2015, "Cluster-robust variance estimation for dyadic data"). The influence on a difference
+of two metrics is the difference of their influences, so one matrix of products gives the variance
+of every mean and difference of runs.
 
-Trials vary about the sample's own mean, which is nearer to them than the truth is. That hides a
-share of the variance, the share f of combinations of trials with a person in common: 4/I if all
+Trials vary about the sample's own mean, which is closer to them than the true mean. That hides a
+share f of the variance, the share of combinations of trials with a person in common: 4/I if all
 dyads of I people are compared, next to nothing in LFW. So variances are divided by 1 − f, as the
 sample variance is by 1 − 1/n.
 """
@@ -37,7 +37,7 @@ from frcore.evaluation.inputs import BoolArray, IntArray, as_labels
 MIN_PEOPLE = 10
 
 MAX_OVERLAP = 0.5
-"""Above, a handful of people carries the benchmark, and what others do cannot be told from them."""
+"""Above this, a handful of people dominates the benchmark and says little about anyone else."""
 
 Codes = NDArray[np.int32]
 Values = NDArray[np.float64]
@@ -45,13 +45,13 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """What the trials of each person, and of each dyad, add to a metric's deviation.
+    """What the trials of each person and each dyad contribute to a metric's deviation.
 
     Attributes:
         people: Σ ψ over the trials of each person (I,).
         events, share, base: Σ ψ over the impostor pairs of each dyad is `events` − `share` ·
-            `base`, sparse (1, C) and (C,): a benchmark has millions of dyads, and few of them
-            have a false accept.
+            `base`, sparse (1, C) and (C,): a benchmark has millions of dyads, of which few have a
+            false accept.
     """
 
     people: Values
@@ -61,11 +61,11 @@ class Influence:
 
     @classmethod
     def of_people(cls, people: Values) -> Influence:
-        """Of a metric of trials of one person each."""
+        """The influence on a metric whose trials involve one person each."""
         return cls(people, sparse.csr_array((1, 0)), 0.0, _NO_DYADS)
 
     def scaled(self, factor: float, people: Values) -> Influence:
-        """Of `factor` times the metric plus one of genuine trials, with its influence (I,)."""
+        """The influence on `factor` times this metric plus one of genuine trials (`people`, I)."""
         return Influence(
             factor * self.people + people, factor * self.events, factor * self.share, self.base
         )
@@ -75,7 +75,7 @@ _NO_DYADS: Values = np.zeros(0)
 
 
 class _Weight(NamedTuple):
-    """Of all trials of a kind, as shares of its sum: by person (I,) and by dyad (C,)."""
+    """The weights of all trials of a kind, as shares of their sum: by person (I,), by dyad (C,)."""
 
     sum: float
     people: Values
@@ -90,9 +90,9 @@ class People:
         same: True for genuine pairs, or mated searches (P,).
         sides: codes of people, 0 … count − 1: of both sides of each pair, or of each search's
             probe, (P,) each.
-        count: how many people there are.
+        count: number of people.
         dyad: code of the two people of an impostor pair, 0 … dyads − 1; 0 for genuine pairs (P,).
-        dyads: how many there are; none for searches.
+        dyads: number of dyads; 0 for searches.
     """
 
     same: BoolArray
@@ -110,7 +110,7 @@ class People:
     def overlap(self) -> float:
         """The share f of combinations of two trials of one kind that have a person in common.
 
-        The larger of those of genuine and of impostor pairs; of searches that of mated ones.
+        The larger of the shares of genuine and impostor pairs; for searches that of mated ones.
         """
         shares = [np.square(self._genuine.people).sum()]
         if self.dyads:
@@ -139,11 +139,11 @@ class People:
         return np.asarray(sum(sums), np.float64)
 
     def genuine(self, happened: IntArray, weights: Values | None = None) -> Values:
-        """By person, the influence on the share of genuine trials that something happened to (I,).
+        """The influence of each person on the share of genuine trials in `happened` (I,).
 
         Args:
-            happened: these trials (n,).
-            weights: of all trials (P,); None: all count alike.
+            happened: the trials of the event (n,).
+            weights: of all trials (P,); None: all equal.
         """
         sides = self.sides[:1]
         of = self._genuine if weights is None else self._weight(self.same, sides, weights)
@@ -151,7 +151,7 @@ class People:
         return self._by_person(happened, sides, values) - values.sum() * of.people
 
     def impostor(self, happened: IntArray, weights: Values | None = None) -> Influence:
-        """The influence on the share of impostor trials that something happened to, as above."""
+        """The influence on the share of impostor trials in `happened`; arguments as above."""
         of = self._impostor if weights is None else self._weight(~self.same, self.sides, weights)
         values = (np.ones(happened.size) if weights is None else weights[happened]) / of.sum
         share = float(values.sum())
@@ -163,7 +163,7 @@ class People:
 
 
 class Products(NamedTuple):
-    """Σ ψψ' over people, and over dyads, for each two of R influences: (R, R) each."""
+    """Σ ψψ' over people and over dyads, for every two of R influences: (R, R) each."""
 
     people: Values
     dyads: Values
@@ -182,9 +182,9 @@ class Products(NamedTuple):
         return cls(people @ people.T, dyads)
 
     def variance(self, contrast: Values, overlap: float) -> float:
-        """Of Σ contrast · metric, (R,)."""
+        """The variance of Σ contrast · metric, (R,)."""
         dyads = float(contrast @ self.dyads @ contrast)
-        # What is left can never be less than the dyads' own part; noise of the two sums could.
+        # The remainder cannot truly be below the dyads' part, but noise in the two sums can.
         variance = max(float(contrast @ self.people @ contrast) - dyads, dyads)
         return max(variance, 0.0) / (1 - overlap)
 
@@ -193,8 +193,8 @@ def people_of_pairs(same: ArrayLike, identity_a: ArrayLike, identity_b: ArrayLik
     """Check and recode the identities of pairs (P,), which can be any integers or strings.
 
     Raises:
-        UserError: unusable labels, other lengths, a genuine pair of two people or an impostor
-            pair of one, fewer than `MIN_PEOPLE` people, or too few of them carry the benchmark.
+        UserError: unusable labels, mismatched lengths, a genuine pair of two people or an impostor
+            pair of one, fewer than `MIN_PEOPLE` people, or too few of them dominate the benchmark.
     """
     same = as_labels(same, np.asarray(same).size)
     sides = np.asarray(identity_a), np.asarray(identity_b)
@@ -216,20 +216,20 @@ def people_of_pairs(same: ArrayLike, identity_a: ArrayLike, identity_b: ArrayLik
     a, b = codes[: same.size], codes[same.size :]
     keys = np.minimum(a, b, dtype=np.int64) * len(names) + np.maximum(a, b)
     dyad = np.zeros(same.size, np.int32)
-    # In the order in which they come: sorting millions takes seconds.
+    # In order of appearance: sorting millions takes seconds.
     dyad[~same], dyads = _codes(keys[~same], sort=False)
     people = People(same, (a, b), len(names), dyad, len(dyads))
     if people.overlap > MAX_OVERLAP:
         raise UserError(
             f"{people.overlap:.0%} of the combinations of two pairs have a person in common, more "
-            f"than {MAX_OVERLAP:.0%}: too few people carry this benchmark for an interval, use one "
-            "with more"
+            f"than {MAX_OVERLAP:.0%}: too few people dominate this benchmark for an interval; use "
+            "one with more people"
         )
     return people
 
 
 def people_of_searches(mated: Sequence[BoolArray], person: Sequence[ArrayLike]) -> list[People]:
-    """Of all searches together, and then of those of each gallery, with codes common to all.
+    """The people of all searches together, then of each gallery's, with the same codes.
 
     Raises:
         UserError: fewer than `MIN_PEOPLE` people.

@@ -1,9 +1,9 @@
-"""How sure a number is: intervals over test people and training seeds, and paired differences.
+"""How certain a number is: intervals over test people and training seeds, paired differences.
 
-Two things would come out differently in a repetition. Other people could have been in the test set:
-the variance of that is a sum over the influence of each person's trials, in closed form
-(`frcore.evaluation.intervals.people`). And training could have started from another seed: estimated
-from the spread of the seeds that were run.
+Two things would differ in a repetition. The test set could have had other people: that variance is
+a sum over the influence of each person's trials, in closed form
+(`frcore.evaluation.intervals.people`). And training could have started from another seed: that
+variance is estimated from the spread of the seeds that were run.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def interval_of_mean(
     metric: Metric,
     level: float = 0.95,
 ) -> Estimate:
-    """A metric with its interval, over one run or as the mean of runs that differ in the seed.
+    """A metric with its interval, of one run or as the mean of runs that differ in the seed.
 
     Args:
         score_sets: the scores (P,) of one run, or one such vector per seed (S, P).
@@ -67,13 +67,13 @@ def interval_of_mean(
         metric: `Accuracy(...)` or `TarAt(far)`.
         level: of the interval, in (0, 1).
 
-    The interval is Wilson's, with as many trials as the standard error over people amounts to and
-    with Student's quantile for the number of people with genuine pairs. With S ≥ 2 seeds its half
-    widths are combined with those of the mean over seeds, Student's t of S − 1 degrees of freedom
-    times s/√S, s the standard deviation over seeds. A part of the variance that is specific to a
-    seed and a test pair is counted on both sides, which errs on the wide side.
+    The interval is Wilson's, with the number of trials that the standard error over people
+    corresponds to, and with Student's quantile for the number of people with genuine pairs. With
+    S ≥ 2 seeds its half widths are combined with those of the mean over seeds, Student's t with
+    S − 1 degrees of freedom times s/√S, s the standard deviation over seeds. Variance specific to
+    a seed and a test pair is counted in both, which errs on the wide side.
 
-    Where all decisions are right, the number of people with genuine pairs are the trials.
+    Where all decisions are correct, the trials are the people with genuine pairs.
 
     Raises:
         UserError: unusable scores, labels, identities (see `people_of_pairs`) or settings, or a FAR
@@ -105,9 +105,9 @@ def paired_difference(
 ) -> Estimate:
     """The difference metric(A) − metric(B) on the same pairs, with its interval.
 
-    The influence of each person is that on the difference, so what makes a test set easy or hard
-    for both cancels. This is the comparison of two heads; whether their separate intervals overlap
-    is not. `estimate.excludes(0)` says whether they differ.
+    Each person's influence is that on the difference, so whatever makes a test set easy or hard for
+    both cancels. This is how to compare two heads; checking whether their separate intervals
+    overlap is not. `estimate.excludes(0)` says whether they differ.
 
     Args:
         scores_a, scores_b: (P,) each, or (S, P) with the seeds in the same order, so that seed s of
@@ -145,7 +145,7 @@ def _score_sets(score_sets: ArrayLike | Sequence[ArrayLike]) -> list[FloatArray]
         array = np.asarray(score_sets)
     except ValueError as error:  # ragged
         raise UserError(
-            f"the score vectors of the seeds differ in length ({error}); give each the same pairs"
+            f"the score vectors of the seeds differ in length ({error}); use the same pairs for all"
         ) from error
     if array.ndim not in (1, 2) or array.size == 0:
         raise UserError(f"scores have shape {array.shape}; give (P,) for one run or (S, P)")
@@ -160,20 +160,20 @@ def intervals_of_pairs(
     groups: Sequence[Sequence[str]] = (),
     refuse_few: bool = True,
 ) -> Intervals:
-    """The intervals of many runs on the same pairs: of each, of means, and of differences.
+    """The intervals of many runs on the same pairs: of each run, of means, and of differences.
 
     Args:
         scores: run -> scores (P,), every run on the same pairs.
-        people: of these pairs, by `people_of_pairs`.
-        metrics: run -> metric; one object for all, or one per run (a threshold of its own).
+        people: of these pairs, from `people_of_pairs`.
+        metrics: run -> metric; the same object for all, or one per run (with its own threshold).
         groups: as in `Intervals`.
-        refuse_few: refuse thresholds that allow too few false accepts for an interval. False is for
-            showing what their intervals would be worth (`benchmarks.coverage`).
+        refuse_few: refuse thresholds that allow too few false accepts for an interval. False only
+            to show how good their intervals would be (`benchmarks.coverage`).
 
     Raises:
         UserError: as `interval_of_mean`.
     """
-    # Several metrics of one run's scores share what was sorted.
+    # Several metrics of one run's scores share one sort.
     shared = {id(one): Ranked.of(one, people.same) for one in scores.values()}
     ranked = {run: shared[id(one)] for run, one in scores.items()}
     values = {run: metrics[run].value(one) for run, one in ranked.items()}
@@ -186,7 +186,7 @@ def intervals_of_pairs(
 
 
 def few_false_positives(galleries: Sequence[Searches], metric: SearchMetric) -> str:
-    """Why a metric has no interval: some gallery's threshold allows too few false positives."""
+    """Why a metric has no interval (some gallery allows too few false positives); "" if it has."""
     if not isinstance(metric, TpirAt):
         return ""
     fewest = min(int((~one.mated).sum()) for one in galleries)
@@ -201,25 +201,25 @@ def intervals_of_searches(
 ) -> Intervals:
     """The same for 1:N search, each metric a mean over galleries.
 
-    Trials are clustered by the people of probes, each with all its searches in all galleries: a
-    probe is a mated search of one gallery and a non-mated one of the other. The galleries stay, so
-    the interval is about which people come and not about who is enrolled.
+    Trials are clustered by the person of the probe, with all searches in all galleries: a probe is
+    a mated search of one gallery and a non-mated one of the other. The galleries are held fixed, so
+    the interval covers the choice of people searched for, not of people enrolled.
 
     Args:
-        searches: run -> the searches of each gallery; every run with the same probes in one order.
+        searches: run -> the searches of each gallery; the same probes, in the same order, in all.
         metrics: run -> `RankShare(k)` or `TpirAt(fpir)`.
         groups: as in `Intervals`.
 
     Raises:
-        UserError: runs whose searches differ in their people, too few people, or what the metric
-            refuses, or allows too few false positives (`few_false_positives`).
+        UserError: runs whose searches have different people, too few people, a metric that is
+            refused or that allows too few false positives (`few_false_positives`).
     """
     first = next(iter(searches.values()))
     for metric in dict.fromkeys(metrics.values()):
         if why := few_false_positives(first, metric):
             raise UserError(why)
     if not all(_same_searches(first, other) for other in searches.values()):
-        raise UserError("runs were judged on different searches; evaluate them anew")
+        raise UserError("runs were evaluated on different searches; evaluate them again")
     every, *people = people_of_searches([one.mated for one in first], [one.person for one in first])
     values, influences = {}, {}
     for run, galleries in searches.items():

@@ -166,9 +166,7 @@ def test_what_cannot_be_read_is_refused_or_skipped_by_name(tmp_path, name, stora
     people(tmp_path / "faces")
     (tmp_path / "faces" / name).write_bytes(HEIC)
     settings = {"kind": "folder", "root": str(tmp_path / "faces"), "storage": storage}
-    with pytest.raises(
-        UserError, match=rf"(?s)^1 images .*{name}: HEIC, which is not read.*convert"
-    ):
+    with pytest.raises(UserError, match=rf"(?s)^1 images .*{name}: HEIC is not supported.*convert"):
         train(tmp_path / "out", **settings)
     data = train(tmp_path / "out", CUT, **settings, on_bad_image="skip")
     assert_all_there(data.images, ".jpg")

@@ -165,7 +165,7 @@ def test_the_first_ten_problems_and_how_many(tmp_path):
     assert text.startswith("30 lines are wrong")
     assert text.count("whole number") == 10
     assert "… and 20 more" in text
-    assert "take the list as it was released" in text
+    assert "use the list as released" in text
 
 
 def test_a_file_of_another_kind_is_not_read_to_its_end(tmp_path):
@@ -198,7 +198,7 @@ def test_repeated_pairs_can_be_kept_if_their_labels_agree(tmp_path):
         read_lists(root, "ijbc")
     lists = read_lists(root, "ijbc", keep_repeated_pairs=True)
     assert len(lists.a) == 7
-    assert lists.warnings[0] == "2 pairs are listed more than once and count as often"
+    assert lists.warnings[0] == "2 duplicate pairs count as often as they are listed"
     folder.write(tmp_path, pair=PAIRS + "5 1 0\n")
     with pytest.raises(UserError, match=r"label\.txt:1: the pair is also listed with the label 0"):
         read_lists(root, "ijbc", keep_repeated_pairs=True)
@@ -211,7 +211,7 @@ def test_a_missing_list(tmp_path):
 
 def test_the_folder_above(tmp_path):
     folder.write(tmp_path / "IJBC")
-    with pytest.raises(UserError, match=r"no folder 'meta'; .*IJBC has one, is that meant\?"):
+    with pytest.raises(UserError, match=r"no folder 'meta'; did you mean .*IJBC, which has one"):
         read_lists(tmp_path, "ijbc")
     with pytest.raises(UserError, match="no folder 'meta'"):
         read_lists(tmp_path / "nowhere", "ijbc")

@@ -132,4 +132,4 @@ def test_without_the_search_lists(tmp_path, root):
     with pytest.raises(UserError, match="no galleries"):
         _ = data.galleries
     assert data.index["identity"].nunique() == 3
-    assert any("counts as a person of its own" in text for text in data.manifest.warnings)
+    assert any("counts as a separate person" in text for text in data.manifest.warnings)

@@ -274,7 +274,7 @@ def test_what_has_no_interval_is_refused(rng):
     refused("between 0 and 1", level=95)
     refused("both are None", metric=Accuracy(None, None))
     refused("at least 1,000 impostor", kind=UnresolvableFAR, metric=TarAt(1e-3))
-    refused("must be below 1", metric=TarAt(1.0))
+    refused("give one below 1", metric=TarAt(1.0))
     few = np.r_[np.flatnonzero(same)[:4], np.flatnonzero(~same)[:2]]  # eight people
     refused("too few for an interval", score_sets=scores[few], same=same[few], identity_a=a[few],
             identity_b=b[few], metric=Accuracy(None, 0.5))  # fmt: skip
