@@ -44,8 +44,8 @@ class ElasticFace(FixedScaleHead):
         sigma: σ, the standard deviation of E; None is the paper's: 0.05, and with a `plus` 0.0175
             for "arc" and 0.025 for "cos" (0.02 for "published", as in the authors' config; the
             default of their classes is 0.0125).
-        plus: how the draws of a step are assigned to its rows. "off" is at random. "intended" is the
-            paper's ElasticFace+: the smaller the target cosine among batch and queue, the larger the
+        plus: how the draws of a step are assigned to its rows. "off" is random. "intended" is the
+            paper's ElasticFace+: the smaller the target cosine in batch and queue, the larger the
             margin. "published" is the authors' code for it, which indexes with the sorting order
             instead of its inverse: margins and cosines are unrelated again.
         scale: s.

@@ -23,7 +23,7 @@ class SphereFace(Head):
 
         λ = max(λ_min, λ_0 (1 + γ t)^−p)
 
-    as in the authors' Caffe layer (1000 to 5, γ = 0.12, p = 1); step and λ are part of the state and
+    as in the authors' Caffe layer (1000 to 5, γ = 0.12, p = 1); step and λ are saved as state and
     resume with it. That layer's backward pass is not reproduced: it rescales the
     gradient of the margin. The form that later papers compare with has no
     norms and no annealing: `{margin: 1.35, scale: 64, annealing: false}`.
