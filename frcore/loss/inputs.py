@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 Precision = Literal["fp32", "tf32", "bf16"]
-"""Of the operands. "fp32" leaves them unchanged (float64 stays float64), and so does "tf32" outside the
-fused kernels, where torch's own setting decides; the fused kernels round them."""
+"""Of the operands. "fp32" leaves them unchanged (float64 stays float64), and so does "tf32" outside
+the fused kernels, where torch's own setting decides; the fused kernels round them."""
 
 
 @dataclass(frozen=True)
