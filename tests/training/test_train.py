@@ -305,7 +305,7 @@ def _write_cut(path: Path) -> None:
 OTHER_FILES = {
     "it is empty": lambda path: path.touch(),
     "it is not an archive of torch.save": lambda path: path.write_bytes(b"garbage" * 9),
-    "no archive of torch.save": lambda path: path.write_bytes(pickle.dumps(Touch())),
+    "not an archive of torch.save": lambda path: path.write_bytes(pickle.dumps(Touch())),
     "truncated or damaged": _write_cut,
     "a TorchScript archive": _write_torchscript,
     "PosixPath), which can run anything": lambda path: torch.save({"m": Touch()}, path),
@@ -314,7 +314,7 @@ OTHER_FILES = {
     "as a state dict does": lambda path: torch.save(torch.nn.Linear(2, 2).state_dict(), path),
     "without the spec": lambda path: torch.save([1, 2], path),
     "(image: Field required)": lambda path: torch.save({"spec": "{}", "backbone": {}}, path),
-    "the checkpoint of a training": lambda path: torch.save({"classifier": {}}, path),
+    "it is a training checkpoint": lambda path: torch.save({"classifier": {}}, path),
 }
 
 
