@@ -73,7 +73,7 @@ def test_a_table_of_somebody_else_is_kept(tmp_path):
     path = tmp_path / "grades.csv"
     path.write_text("name,grade\nAda,1\n")
     for write in (lambda: Table(path), lambda: append(path, {"benchmark": "bench_loss"})):
-        with pytest.raises(UserError, match=r"grades\.csv is there and is not .*table"):
+        with pytest.raises(UserError, match=r"grades\.csv exists and is not .*table"):
             write()
     assert path.read_text() == "name,grade\nAda,1\n"
 
