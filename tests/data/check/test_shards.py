@@ -64,7 +64,7 @@ def test_damaged_shards(tmp_path, people):
     path.write_bytes(path.read_bytes()[:700])
     assert "truncated" in only(path).problems[0]
     write_tar(path, [("a.txt", b"x")])
-    assert "hold no image with a label" in only(path).problems[0]
+    assert "have no image with a label" in only(path).problems[0]
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -99,7 +99,7 @@ def test_damaged_columns(tmp_path, people):
     assert "a.parquet/2: not an image, or damaged at" in report.problems[2]
     assert "no image has the label 2" in report.problems[0]
     pq.write_table(pa.table({"text": ["x"], "label": [0]}), path)
-    assert "no column 'image', but 'text', 'label'" in only(path).problems[0]
+    assert "no column 'image'; it has 'text', 'label'" in only(path).problems[0]
 
 
 def test_a_list(tmp_path, people):

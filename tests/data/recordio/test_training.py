@@ -91,12 +91,12 @@ def test_gaps_are_closed_only_where_the_number_is_given(source):
     images = [bytes(data.encoded(row)) for row in range(len(data))]
     path = source / "gaps" / "train.rec"
     write_rec(path, insightface((2 * data.labels).tolist(), images))
-    with pytest.raises(UserError, match=r"3 have no image, the first is 1.*`identities`"):
+    with pytest.raises(UserError, match=r"3 of the labels .* the first is 1.*`identities`"):
         train(source / "out", CROPPED, kind="recordio", root=str(path))
     closed = train(source / "out", CROPPED, kind="recordio", root=str(path), identities=8)
     assert closed.labels.tolist() == data.labels.tolist()
     assert closed.index["identity"].unique().tolist() == [f"recordio/{2 * n}" for n in range(4)]
-    assert "numbered anew" in closed.manifest.warnings[0]
+    assert "renumbered" in closed.manifest.warnings[0]
 
 
 def test_a_list_of_other_people(source):
