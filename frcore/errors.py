@@ -23,11 +23,24 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str], *, where: str = 
     >>> print(unknown_name("head", "arcfase", ["arcface", "cosface"]))
     unknown head 'arcfase'; did you mean 'arcface'? Allowed: arcface, cosface
     """
-    names = sorted(allowed)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
     place = f"{where}: " if where else ""
-    return UserError(f"{place}unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}")
+    return UserError(f"{place}unknown {kind} '{given}'{or_rather(given, sorted(allowed))}")
+
+
+def or_rather(given: str, allowed: Iterable[str]) -> str:
+    """The end of a message about `given`: what is allowed, and the nearest of it.
+
+    >>> or_rather("epoch", ["epochs", "momentum"])
+    "; did you mean 'epochs'? Allowed: epochs, momentum"
+    """
+    names = list(allowed)
+    return f"{nearest(given, names) or '.'} Allowed: {', '.join(names)}"
+
+
+def nearest(given: str, names: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of `names`, or nothing."""
+    near = difflib.get_close_matches(given, list(names), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def listed(problems: list[str]) -> str:

@@ -8,10 +8,8 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,7 +18,7 @@ from typing import Any
 
 from frcore.errors import UserError
 from frcore.machine.faults import refusals_told
-from frcore.machine.processes import Owner, this_process
+from frcore.machine.leftovers import ASIDE, give_back, make_room, prefix
 
 
 @contextlib.contextmanager
@@ -30,8 +28,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     The suffix is kept, because writers such as pandas and matplotlib choose a format by it.
     """
     path = Path(path)
-    _make_room(path.parent)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=path.suffix, dir=path.parent)
+    make_room(path.parent)
+    handle, name = tempfile.mkstemp(prefix=prefix(path.stem), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     _share(temporary, 0o666)
@@ -71,8 +69,8 @@ def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     refuse_other_folder(path, kind)
-    _make_room(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
+    make_room(path.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix(path.name), dir=path.parent))
     _share(temporary, 0o777)
     try:
         with refusals_told(path):
@@ -202,7 +200,7 @@ def _swap_in(temporary: Path, path: Path) -> None:
                 raise
         if _exchange(temporary, path):
             return
-        aside = Path(tempfile.mkdtemp(prefix=_prefix(path.name), suffix=_ASIDE, dir=path.parent))
+        aside = Path(tempfile.mkdtemp(prefix=prefix(path.name), suffix=ASIDE, dir=path.parent))
         try:
             with contextlib.suppress(FileNotFoundError):  # another writer has just moved it
                 path.rename(aside / path.name)
@@ -212,7 +210,7 @@ def _swap_in(temporary: Path, path: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         finally:
-            _give_back(aside)
+            give_back(aside)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -224,64 +222,6 @@ def _exchange(one: Path, other: Path) -> bool:
     here = ctypes.c_int(-100)  # AT_FDCWD: paths are relative to the working directory
     at_once = ctypes.c_uint(2)  # RENAME_EXCHANGE
     return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), at_once) == 0)
-
-
-_ASIDE = ".old"
-
-_TEMPORARY = re.compile(
-    r"\..*\.frcore-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<started>\d+)-[a-z0-9_]{8}(\..*)?"
-)
-
-ABANDONED_SECONDS = 24 * 3600.0
-"""What a process of another machine has not touched for so long is taken for left over."""
-
-
-def _prefix(name: str) -> str:
-    """How the temporary neighbour of `name` begins; it says whose it is."""
-    short = os.fsencode(name)[:150].decode(errors="ignore")  # a name has 255 bytes at most
-    return ".{}.frcore-{}-{}-{}-".format(short, *this_process())
-
-
-def _make_room(folder: Path) -> None:
-    """Make `folder`; where it is there, remove what killed processes left in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # it may be read by nobody
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if ".frcore-" in entry.name]
-        for found in filter(None, map(_TEMPORARY.fullmatch, names)):
-            owner = Owner(found["host"], int(found["pid"]), int(found["started"]))
-            with contextlib.suppress(OSError):  # another writer may do the same just now
-                path = folder / found[0]
-                if not (owner.lives if owner.is_here else _age(path) < ABANDONED_SECONDS):
-                    _remove(path)
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file, or a folder or something directly in it, was changed."""
-    inside = list(path.iterdir()) if path.is_dir() else []
-    return time.time() - max(file.lstat().st_mtime for file in (path, *inside))
-
-
-def _remove(path: Path) -> None:
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif path.suffix == _ASIDE:
-        _give_back(path)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _give_back(aside: Path) -> None:
-    """Put what was moved into `aside` back, or remove it where something took its place."""
-    for old in aside.iterdir():
-        place = aside.parent / old.name
-        with contextlib.suppress(OSError):
-            if not os.path.lexists(place):
-                old.rename(place)
-        if os.path.lexists(place):
-            shutil.rmtree(old, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        aside.rmdir()
 
 
 def _share(temporary: Path, mode: int) -> None:

@@ -8,19 +8,19 @@ all, is a file (`spec_file`), which Snakemake does not compare: see workflow/rul
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
 from frcore.components.catalogue import find_modules_here
-from frcore.data.signatures import MEMORY, By, Signature, sign
+from frcore.data.signatures import MEMORY, By, Signature, files_key, sign
 from frcore.data.source import place_of
 from frcore.errors import UserError
 from frcore.files import read_json, sha256_of_json, write_json, write_text
@@ -32,19 +32,13 @@ from frcore.provenance.fingerprint import code_fingerprint
 from frcore.study import expansion
 from frcore.study.config import Study
 from frcore.study.file import pairs
+from frcore.study.resources import Resources
 from frcore.study.section import Section, compact_json
 
 DEFAULT_STUDY = Path("config/quick.yaml")
 
 Kind = Literal["data", "run", "model", "measurement", "evaluation", "comparison", "study"]
 """Of what a job is given."""
-
-MIB = 2**20
-PROCESS_MIB = 1500
-"""What Python with torch and its workers takes before any data."""
-
-IJB_MIB = 4000
-"""The lists of IJB-C, or 469,375 embeddings of 512 float32 with the scores of its pairs."""
 
 
 def _checked_once(study: Study) -> Study:
@@ -63,22 +57,17 @@ def _checked_once(study: Study) -> Study:
     return checked
 
 
-def _file_of(spec: Section) -> Path:
-    """The file that holds `spec`: a command with all of it would fill the screen when it fails."""
-    text = compact_json(spec)
-    path = MEMORY / "specs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    if not path.is_file():
-        write_text(path, text + "\n")
-    return path
+def _versions(*more: str) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions(*more).items())
 
 
 @dataclass(frozen=True)
-class Workflow:
+class Workflow(Resources):
     """One study as the rules see it. Names are those of `frcore.study.expansion`, which are file
     names."""
 
-    study: Study
     comparison: ComparisonSpec | None = None
+    _signatures: dict[str, Signature] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def load(cls, files: Iterable[str | Path], config: Iterable[str] | None) -> Workflow:
@@ -91,8 +80,7 @@ class Workflow:
             UserError: something in the study or the comparison is wrong.
         """
         find_modules_here()
-        given = list(files)
-        path = given[-1] if given else DEFAULT_STUDY
+        *_, path = (DEFAULT_STUDY, *files)
         settings, overrides = split_settings(pairs(config))
         study = load_study(path, overrides, check=_checked_once)
         if not settings:
@@ -118,16 +106,14 @@ class Workflow:
     @property
     def page(self) -> Path:
         """What a person looks at in the end."""
-        if self.comparison is not None:
-            return self.comparison.file(self.root, "html")
-        return self.root / "report.html"
+        compared = self.comparison
+        return compared.file(self.root, "html") if compared else self.root / "report.html"
 
     @property
     def targets(self) -> list[Path]:
         """What is there when all went well."""
-        if self.comparison is not None:
-            return [self.comparison.file(self.root, "passed")]
-        return [self.root / "complete", self.page]
+        compared = self.comparison and self.comparison.file(self.root, "passed")
+        return [compared] if compared else [self.root / "complete", self.page]
 
     @property
     def after_stop(self) -> str:
@@ -162,7 +148,7 @@ class Workflow:
     @cached_property
     def versions(self) -> str:
         """Installed versions of what can move a number."""
-        return ", ".join(f"{name} {version}" for name, version in versions().items())
+        return _versions()
 
     @cached_property
     def runs(self) -> dict[str, expansion.RunSpec]:
@@ -177,10 +163,8 @@ class Workflow:
     @cached_property
     def evaluations(self) -> list[str]:
         """`<run or model>/<benchmark>` of every evaluation of the study."""
-        of_runs = [f"{run}/{name}" for run in self.runs for name in self.benchmarks]
-        return of_runs + [
-            f"{model}/{name}" for model, name in expansion.model_benchmarks(self.study)
-        ]
+        of_runs = list(product(self.runs, self.benchmarks))
+        return list(map("/".join, of_runs + expansion.model_benchmarks(self.study)))
 
     @cached_property
     def benchmarks(self) -> dict[str, expansion.BenchmarkSpec]:
@@ -193,10 +177,6 @@ class Workflow:
         return expansion.measurements(self.study)
 
     # --- what the files contain ---
-
-    @cached_property
-    def _signatures(self) -> dict[str, Signature]:
-        return {}
 
     def check_sources(self) -> None:
         """Look at everything that is read, before any job starts.
@@ -212,7 +192,7 @@ class Workflow:
     def data_signature(self, name: str) -> str:
         """What the source of the training set (`train`) or of a benchmark contains."""
         data = self.data(name).data
-        where = f"benchmarks.{name}" if name != "train" else name
+        where = name if name == "train" else f"benchmarks.{name}"
         return self._signed(where, data, lambda by: sign(data, by))
 
     def model_signature(self, model: str, benchmark: str) -> str:
@@ -225,8 +205,8 @@ class Workflow:
     def _signed(
         self, where: str, section: Any, signed: Callable[[By], Signature], benchmark: str = ""
     ) -> str:
-        """Equal sections share one look at their files."""
-        files = section.model_dump_json() + benchmark
+        """Sections that are read from the same files share one look at them."""
+        files = files_key(section) + benchmark
         if files not in self._signatures:
             try:
                 self._signatures[files] = signed(self.study.signature)
@@ -234,12 +214,11 @@ class Workflow:
                 raise UserError(f"{where}: {error}") from error
         return str(self._signatures[files])
 
-    def places(self, *names: str) -> dict[str, str]:
+    def places(self, *names: str) -> dict[str, Path]:
         """Prepared set -> where its source is, of those of `names` that are read in place."""
-        sections = {name: self.data(name).data for name in names}
-        found = {name: place_of(data) for name, data in sections.items()
-                 if expansion.stays_in_place(data)}  # fmt: skip
-        return {name: str(place) for name, place in found.items() if place is not None}
+        sections = ((name, self.data(name).data) for name in names)
+        found = {name: place_of(data) for name, data in sections if expansion.stays_in_place(data)}
+        return {name: Path(place) for name, place in found.items() if place is not None}
 
     def source_options(self, *names: str) -> list[str]:
         """The options of `frcore train` and `evaluate` that say where sources are now."""
@@ -275,13 +254,16 @@ class Workflow:
 
     def spec_file(self, kind: Kind, name: str = "") -> Path:
         """All of `spec`, for the option `--spec`."""
-        return _file_of(self.spec(kind, name))
+        # A command with all of it would fill the screen when it fails.
+        text = compact_json(self.spec(kind, name))
+        path = MEMORY / "specs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        if not path.is_file():
+            write_text(path, text + "\n")
+        return path
 
     def benchmark_options(self) -> str:
         """The options of `frcore evaluate` that name all benchmarks."""
         return " ".join(f"--benchmark {self.root / 'data' / name}" for name in self.benchmarks)
-
-    # --- code ---
 
     def data_code(self, name: str) -> str:
         """Of preparing one data set."""
@@ -306,8 +288,7 @@ class Workflow:
     @cached_property
     def model_versions(self) -> str:
         """As `versions`, and of what runs models trained elsewhere."""
-        found = versions(*RUNTIMES)
-        return ", ".join(f"{name} {version}" for name, version in found.items())
+        return _versions(*RUNTIMES)
 
     def measurement_code(self, measurement: str) -> str:
         """Of one measurement."""
@@ -316,63 +297,3 @@ class Workflow:
     def report_code(self) -> str:
         """Of the report."""
         return code_fingerprint(stages.REPORTING, stages.page_files())
-
-    # --- resources ---
-
-    @property
-    def all_cores(self) -> int:
-        """All of this machine's; Snakemake takes `--cores` where those are fewer.
-
-        Not `workflow.cores`, which is an error where no `--cores` is given: on a cluster, and for
-        `snakemake --report`.
-        """
-        return os.cpu_count() or 1
-
-    def gpus(self, part: Literal["training", "evaluation", "measurement"]) -> int:
-        """GPUs of each job of a part of the study."""
-        if part == "evaluation":
-            return int(expansion.evaluation(self.study).device == "cuda")
-        settings = getattr(self.study, part)
-        return int(settings is not None and settings.device == "cuda")
-
-    @property
-    def training_threads(self) -> int:
-        """CPU threads of a training; one that decodes beside it keeps no core busy by itself."""
-        training = self.study.training
-        return training.threads + training.loader_threads - 1 if training else 1
-
-    @property
-    def evaluation_threads(self) -> int:
-        """CPU threads of an evaluation."""
-        return expansion.evaluation(self.study).threads
-
-    def data_mib(self, name: str) -> int:
-        """Host memory of a preparation or of what reads it: the images twice.
-
-        Those that stay in place are held once, and no more than `expansion.HELD_IN_MEMORY` of them.
-        """
-        data = self.data(name).data
-        if data.kind == "ijb":
-            return PROCESS_MIB + IJB_MIB
-        if expansion.stays_in_place(data):
-            return PROCESS_MIB + expansion.HELD_IN_MEMORY // MIB
-        identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
-        count = identities * images * getattr(data, "templates", 1)
-        return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB
-
-    def evaluation_mib(self) -> int:
-        """Host memory of one evaluation, which takes the benchmarks one after the other."""
-        return max(self.data_mib(name) for name in self.benchmarks)
-
-    def training_mib(self) -> int:
-        """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
-        return self.data_mib("train") + 2000 if self.study.trains else PROCESS_MIB
-
-    def measurement_mib(self) -> int:
-        """Host memory of one measurement: centres with gradient and momentum, and the logits."""
-        measurement = self.study.measurement
-        if measurement is None or measurement.device == "cuda":
-            return 4 * PROCESS_MIB
-        classes = max(measurement.identities)
-        floats = classes * (4 * measurement.dim + 6 * measurement.batch_size)
-        return 2 * PROCESS_MIB + 4 * floats // MIB

@@ -13,7 +13,6 @@ import pytest
 
 from frcore.errors import UserError
 from frcore.files import (
-    ABANDONED_SECONDS,
     FolderKind,
     atomic_directory,
     atomic_file,
@@ -24,6 +23,7 @@ from frcore.files import (
     write_json,
     write_text,
 )
+from frcore.machine.leftovers import ABANDONED_SECONDS
 from frcore.machine.processes import Owner, this_host, this_process
 
 ANY = FolderKind("any folder", None, ("*",))

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer import Argument, Option
 
-from frcore.commands.options import JsonOption
+from frcore.commands.options import JsonOption, print_json
 
 if TYPE_CHECKING:
     from frcore.components.catalogue import Catalogue
 
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Show these in full; a class of your own is module:Class."),
+    Argument(help="Show these in full; a class of your own is module:Class."),
 ]
 
 
 def _list(catalogue: Catalogue[Any], names: list[str] | None, as_json: bool) -> None:
     described = catalogue.describe(*names or ())
     if as_json:
-        sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+        print_json(described)
         return
     from frcore.commands.listing import details, overview
 
@@ -56,70 +55,67 @@ def samplers(names: NamesArgument = None, as_json: JsonOption = False) -> None:
 
 def docs(
     to: Annotated[
-        Path, typer.Argument(help="The folder of the documentation, with its templates.")
+        Path, Argument(help="The folder of the documentation, with its templates.")
     ] = Path("docs"),
+    captions: Annotated[
+        Path, typer.Option(help="The folder of the captions of Snakemake's report.")
+    ] = Path("workflow/report"),
 ) -> None:
-    """Write docs/heads.md, its figure and the tables of docs/samplers.md and formats.md.
+    """Write what is generated from the code: docs/heads.md, tables of other pages, captions.
 
     Example: frcore docs
     """
     from frcore.reporting.docs.component_docs import write_docs
+    from frcore.reporting.page.captions import write_captions
 
     write_docs(to)
+    write_captions(captions)
 
 
 def schema(
     out: Annotated[
-        Path | None, typer.Option(help="A file, such as workflow/schemas/study.schema.json.")
+        Path | None, Option(help="A file, such as workflow/schemas/study.schema.json.")
     ] = None,
 ) -> None:
     """Print the JSON Schema of a study, for editors; made from the models and the catalogues."""
-    from frcore.files import refuse_other_file, write_text
+    from frcore.files import refuse_other_file, write_json
     from frcore.study.json_schema import study_schema
 
-    text = json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
-        sys.stdout.write(text)
+        print_json(study_schema())
     else:
         refuse_other_file(out, "frcore", "the schema of a study")
-        write_text(out, text)
+        write_json(out, study_schema())
 
 
 def plan_command(
-    identities: Annotated[float, typer.Option(help="Class centres; 30e6 is 30 million.")],
-    gpus: Annotated[int, typer.Option(help="GPUs that the classes are divided over.")] = 1,
-    batch: Annotated[int, typer.Option(help="Images on each GPU.")] = 1024,
-    dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
-    rate: Annotated[
-        float, typer.Option(help="Fraction of the centres in each step's softmax.")
-    ] = 1.0,
-    state: Annotated[str, typer.Option(help="How centres and momentum are stored.")] = "fp32",
+    identities: Annotated[float, Option(help="Class centres; 30e6 is 30 million.")],
+    gpus: Annotated[int, Option(help="GPUs that the classes are divided over.")] = 1,
+    batch: Annotated[int, Option(help="Images on each GPU.")] = 1024,
+    dim: Annotated[int, Option(help="Of the embeddings.")] = 512,
+    rate: Annotated[float, Option(help="Fraction of the centres in each step's softmax.")] = 1.0,
+    state: Annotated[str, Option(help="How centres and momentum are stored.")] = "fp32",
     update: Annotated[
-        str, typer.Option(help="Of centres that a step does not sample: sparse, lazy, dense.")
+        str, Option(help="Of centres that a step does not sample: sparse, lazy, dense.")
     ] = "sparse",
-    queue: Annotated[int, typer.Option(help="Rows of BroadFace's queue.")] = 0,
-    head: Annotated[
-        str, typer.Option(help="AdaCos needs one more pass than the others.")
-    ] = "arcface",
-    backend: Annotated[str, typer.Option(help="fused, or dense.")] = "fused",
+    queue: Annotated[int, Option(help="Rows of BroadFace's queue.")] = 0,
+    head: Annotated[str, Option(help="AdaCos needs one more pass than the others.")] = "arcface",
+    backend: Annotated[str, Option(help="fused, or dense.")] = "fused",
     precision: Annotated[
-        str | None,
-        typer.Option(help="Of the products: bf16, tf32, fp32. [default: bf16; dense: fp32]"),
+        str | None, Option(help="Of the products: bf16, tf32, fp32. [default: bf16; dense: fp32]")
     ] = None,
-    device: Annotated[str, typer.Option(help="The GPU's ceilings.")] = "h200",
+    device: Annotated[str, Option(help="The GPU's ceilings.")] = "h200",
     tflops: Annotated[
-        float | None, typer.Option(help="Your GPU's arithmetic throughput, instead.")
+        float | None, Option(help="Your GPU's arithmetic throughput, instead.")
     ] = None,
-    tb_per_second: Annotated[
-        float | None, typer.Option(help="Your GPU's memory bandwidth.")
-    ] = None,
-    memory_gib: Annotated[float | None, typer.Option(help="Your GPU's memory.")] = None,
-    link_gb_per_second: Annotated[float | None, typer.Option(help="Between GPUs.")] = None,
-    reference: Annotated[
-        Path, typer.Option(help="Folder of measured rows to compare with.")
-    ] = Path("results/reference"),
+    tb_per_second: Annotated[float | None, Option(help="Your GPU's memory bandwidth.")] = None,
+    memory_gib: Annotated[float | None, Option(help="Your GPU's memory.")] = None,
+    link_gb_per_second: Annotated[float | None, Option(help="Between GPUs.")] = None,
+    reference: Annotated[Path, Option(help="Folder of measured rows to compare with.")] = Path(
+        "results/reference"
+    ),
     figure: Annotated[
-        Path | None, typer.Option(help="Also draw measured steps over the bound: FILE.svg.")
+        Path | None, Option(help="Also draw measured steps over the bound: FILE.svg.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -145,8 +141,7 @@ def plan_command(
 
         write_figure(plan, rows, figure)
     if as_json:
-        record = as_record(plan, rows, comparisons)
-        sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        print_json(as_record(plan, rows, comparisons))
     else:
         render(plan, rows, comparisons, Console())
 
@@ -157,7 +152,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
     report = diagnose(sorted(Path("config").glob("*.yaml")))
     if as_json:
-        sys.stdout.write(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n")
+        print_json(report.as_dict())
     else:
         render(report, Console())
     if not report.ok:

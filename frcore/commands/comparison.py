@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
 from rich.console import Console
+from typer import Exit, Option
 
-from frcore.commands.options import ConfigOption, JsonOption, SpecOption, StudyOption
+from frcore.commands.options import (
+    ConfigOption,
+    JsonOption,
+    SpecOption,
+    StudyOption,
+    print_json,
+)
 from frcore.errors import UserError
 from frcore.study.file import parse_value
-
-if TYPE_CHECKING:
-    from frcore.comparison.spec import ComparisonSpec
 
 WIDTH = 120
 """Columns of the tables where the output is no terminal, such as in the log of a CI's job."""
@@ -26,41 +27,39 @@ def compare(
     study: StudyOption = None,
     candidate: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="A head of the study or of `frcore heads`, package.module:Class, or a "
             "mapping as under a study's `heads:`."
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="What it is compared with, in the same form.")
+        str | None, Option(help="What it is compared with, in the same form.")
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help="Instead of a baseline: rows kept by `frcore reference`. Without a "
             "candidate every head is compared with its own."
         ),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
+    root: Annotated[Path | None, Option(help="Where the study's results are.")] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Percentage points that may be lost; default 0.")
+        float | None, Option(help="Percentage points that may be lost; default 0.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Also fail if a larger loss cannot be ruled out.")
+        bool, Option("--strict", help="Also fail if a larger loss cannot be ruled out.")
     ] = False,
     max_slowdown: Annotated[
-        float | None, typer.Option(help="Fail if a step takes more than this many times as long.")
+        float | None, Option(help="Fail if a step takes more than this many times as long.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="The metric that decides; repeatable; default: all.")
+        list[str] | None, Option(help="The metric that decides; repeatable; default: all.")
     ] = None,
     judge: Annotated[
         bool,
-        typer.Option(
-            "--judge", help="Show the comparison that was written, and exit with its code."
-        ),
+        Option("--judge", help="Show the comparison that was written, and exit with its code."),
     ] = False,
-    no_fail: Annotated[bool, typer.Option("--no-fail", help="Always exit with 0.")] = False,
+    no_fail: Annotated[bool, Option("--no-fail", help="Always exit with 0.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,7 +72,8 @@ def compare(
     Example: frcore compare --study config/quick.yaml --candidate cosface --baseline arcface
     """
     from frcore.commands import arguments
-    from frcore.comparison.spec import ComparisonSpec
+    from frcore.comparison.spec import ComparisonSpec, comparison_of
+    from frcore.preflight.load import with_checked_components
 
     if spec is not None:
         chosen = arguments.parse(ComparisonSpec, spec)
@@ -84,35 +84,23 @@ def compare(
             "against": against and str(against), "tolerance": tolerance, "strict": strict or None,
             "max_slowdown": max_slowdown, "metrics": metric or None,
         }  # fmt: skip
-        chosen, own_root = _from_study(study, config, given)
-        root = root or own_root
+        workflow = arguments.workflow(study, config)
+        settings = {key: value for key, value in given.items() if value is not None}
+        chosen = comparison_of(workflow.study, settings, check=with_checked_components)
+        root = root or workflow.root
 
     from frcore.comparison.compare import compare as go
     from frcore.comparison.compare import read
 
     found = read(chosen, root) if judge else go(chosen, root)
     if as_json:
-        sys.stdout.write(json.dumps(found.as_record(), indent=2, ensure_ascii=False) + "\n")
+        print_json(found.as_record().model_dump(mode="json"))
     else:
         from frcore.comparison.output import render
 
         console = Console()
         render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
-    raise typer.Exit(0 if no_fail else int(found.outcome.code))
-
-
-def _from_study(
-    study: Path | None, config: list[str] | None, given: dict[str, Any]
-) -> tuple[ComparisonSpec, Path]:
-    """The comparison that the options mean, and where the study's results are."""
-    from frcore.commands import arguments
-    from frcore.comparison.spec import comparison_of
-    from frcore.preflight.load import with_checked_components
-
-    workflow = arguments.workflow(study, config)
-    settings = {key: value for key, value in given.items() if value is not None}
-    comparison = comparison_of(workflow.study, settings, check=with_checked_components)
-    return comparison, workflow.root
+    raise Exit(0 if no_fail else int(found.outcome.code))
 
 
 def _yaml(option: str, value: str | None) -> Any:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 SpecOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--spec", help="Everything the command needs, as JSON or a JSON file; Snakemake passes it."
     ),
 ]
 SourceOption = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--source",
         help="With --spec: NAME=PATH, the present place of a data set that is read where it lies; "
         "repeatable.",
     ),
 ]
 StudyOption = Annotated[
-    Path | None, typer.Option("--study", help="Instead of --spec: the study's YAML file.")
+    Path | None, Option("--study", help="Instead of --spec: the study's YAML file.")
 ]
 ConfigOption = Annotated[
     list[str] | None,
-    typer.Option("--config", help="With --study: key=value, as for Snakemake; repeatable."),
+    Option("--config", help="With --study: key=value, as for Snakemake; repeatable."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
+
+
+def print_json(value: Any) -> None:
+    """What `--json` prints."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

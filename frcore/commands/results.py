@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from frcore.commands.options import ConfigOption, StudyOption
 from frcore.machine.lifetime import Stopped
@@ -15,8 +15,8 @@ from frcore.machine.lifetime import Stopped
 def watch(
     study: StudyOption = None,
     config: ConfigOption = None,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 2.0,
-    once: Annotated[bool, typer.Option(help="Show it once and return.")] = False,
+    every: Annotated[float, Option(min=0.2, help="Seconds between updates.")] = 2.0,
+    once: Annotated[bool, Option(help="Show it once and return.")] = False,
 ) -> None:
     """Show the progress of a study: finished, running, waiting, failed and why, expected end.
 
@@ -31,9 +31,9 @@ def watch(
 
 
 def reference(
-    root: Annotated[Path, typer.Option(help="A finished study, results/NAME.")],
-    to: Annotated[Path, typer.Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],
-    page: Annotated[Path | None, typer.Option(help="Also renew the table in this file.")] = None,
+    root: Annotated[Path, Option(help="A finished study, results/NAME.")],
+    to: Annotated[Path, Option(help="Folder to keep it in: results/reference/DEVICE/NAME.")],
+    page: Annotated[Path | None, Option(help="Also renew the table in this file.")] = None,
 ) -> None:
     """Store the rows and tables of a finished study as reference figures to commit.
 

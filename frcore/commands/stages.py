@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
+from typer import Argument, Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -16,6 +14,7 @@ from frcore.commands.options import (
     SourceOption,
     SpecOption,
     StudyOption,
+    print_json,
 )
 from frcore.errors import UserError
 from frcore.machine.lifetime import sign_log
@@ -25,28 +24,28 @@ def prepare(
     spec: SpecOption = None,
     study: StudyOption = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="With --study: this benchmark, not the training set.")
+        str | None, Option(help="With --study: this benchmark, not the training set.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The data set's folder.")] = None,
+    out: Annotated[Path | None, Option(help="The data set's folder.")] = None,
     config: ConfigOption = None,
     align: Annotated[
-        Path | None, typer.Option(help="Instead: align this folder of images into --out.")
+        Path | None, Option(help="Instead: align this folder of images into --out.")
     ] = None,
     landmarks: Annotated[
-        Path | None, typer.Option(help="With --align: lines `path x1 y1 … x5 y5`.")
+        Path | None, Option(help="With --align: lines `path x1 y1 … x5 y5`.")
     ] = None,
-    size: Annotated[int, typer.Option(help="With --align: side of a face in pixels.")] = 112,
-    encoding: Annotated[str, typer.Option(help="With --align: jpeg95, jpeg100 or png.")] = "jpeg95",
+    size: Annotated[int, Option(help="With --align: side of a face in pixels.")] = 112,
+    encoding: Annotated[str, Option(help="With --align: jpeg95, jpeg100 or png.")] = "jpeg95",
     check: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help="Prepare nothing; report what this file or folder is and what is wrong with it."
         ),
     ] = None,
     as_json: JsonOption = False,
     signature: Annotated[
         str | None,
-        typer.Option(help="With --spec: the expected signature of the source, set by Snakemake."),
+        Option(help="With --spec: the expected signature of the source, set by Snakemake."),
     ] = None,
 ) -> None:
     """Prepare a data set: generate it, or convert it to the format that later stages read.
@@ -97,24 +96,23 @@ def _check(path: Path, as_json: bool) -> None:
 
     reports = check(path)
     if as_json:
-        described = [report.as_dict() for report in reports]
-        sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+        print_json([report.as_dict() for report in reports])
     else:
         render(reports, Console(soft_wrap=True))
     if any(report.wrong for report in reports):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def simulate_ijb(
-    out: Annotated[Path, typer.Argument(help="The folder, as holders of IJB have it.")],
-    name: Annotated[str, typer.Option(help="ijbb or ijbc.")] = "ijbc",
-    scale: Annotated[float, typer.Option(help="Of all counts; 1 for the released ones.")] = 0.01,
+    out: Annotated[Path, Argument(help="The folder, as holders of IJB have it.")],
+    name: Annotated[str, Option(help="ijbb or ijbc.")] = "ijbc",
+    scale: Annotated[float, Option(help="Of all counts; 1 for the released ones.")] = 0.01,
     source: Annotated[
-        str, typer.Option(help="embeddings (no pictures), or faces that are rendered.")
+        str, Option(help="embeddings (no pictures), or faces that are rendered.")
     ] = "embeddings",
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
-    dim: Annotated[int, typer.Option(help="Of the embeddings.")] = 512,
-    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+    seed: Annotated[int, Option(help="Equal seeds give equal files.")] = 0,
+    dim: Annotated[int, Option(help="Of the embeddings.")] = 512,
+    dtype: Annotated[str, Option(help="float16 or float32.")] = "float16",
 ) -> None:
     """Write a synthetic data set in the layout of IJB-B or IJB-C, for those who have neither.
 
@@ -134,9 +132,9 @@ def simulate_ijb(
 def train(
     spec: SpecOption = None,
     study: StudyOption = None,
-    run: Annotated[str | None, typer.Option(help="With --study: the run's name.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The prepared training set.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    run: Annotated[str | None, Option(help="With --study: the run's name.")] = None,
+    data: Annotated[Path | None, Option(help="The prepared training set.")] = None,
+    out: Annotated[Path | None, Option(help="The run's folder.")] = None,
     config: ConfigOption = None,
     source: SourceOption = None,
 ) -> None:
@@ -157,7 +155,7 @@ def train(
         chosen = arguments.pick("run", run, workflow.runs)
         data = data or workflow.root / "data/train"
         out = out or workflow.root / "runs" / chosen.id
-        places = {name: Path(place) for name, place in workflow.places("train").items()} | places
+        places = workflow.places("train") | places
 
     from frcore.training.train import train as go
 
@@ -166,26 +164,23 @@ def train(
 
 def evaluate(
     run: Annotated[
-        str | None, typer.Option(help="The trained run's folder; with --study its name.")
+        str | None, Option(help="The trained run's folder; with --study its name.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Instead: a model trained elsewhere, as JSON; with --study its label."),
+        Option(help="Instead: a model trained elsewhere, as JSON; with --study its label."),
     ] = None,
     benchmark: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A prepared benchmark's folder, repeatable; with --study names, absent: all."
-        ),
+        Option(help="A prepared benchmark's folder, repeatable; with --study names, absent: all."),
     ] = None,
     spec: SpecOption = None,
     study: StudyOption = None,
     train_data: Annotated[
-        Path | None,
-        typer.Option(help="The prepared training set, to know which people are unseen."),
+        Path | None, Option(help="The prepared training set, to know which people are unseen.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the JSON files, named after the benchmarks.")
+        Path | None, Option(help="Folder of the JSON files, named after the benchmarks.")
     ] = None,
     config: ConfigOption = None,
     source: SourceOption = None,
@@ -224,10 +219,9 @@ def evaluate(
         train_data = train_data or workflow.root / "data/train"
         out = out or workflow.root / "evaluation" / (other.id if other else str(run))
         run = str(workflow.root / "runs" / str(run))
-        known = workflow.places(*(item.name for item in specs))
-        places = {name: Path(place) for name, place in known.items()} | places
+        places = workflow.places(*(item.name for item in specs)) | places
 
-    from frcore.evaluation.evaluate import evaluate as evaluate_run
+    from frcore.evaluation.evaluate import evaluate as go
     from frcore.evaluation.evaluate_model import evaluate_model
     from frcore.machine.leases import lease_gpu
 
@@ -239,17 +233,15 @@ def evaluate(
             if other is not None:
                 evaluate_model(chosen, other, folder, file, place=place)
             else:
-                evaluate_run(
-                    chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place
-                )
+                go(chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place)
 
 
 def measure(
     spec: SpecOption = None,
     study: StudyOption = None,
-    head: Annotated[str | None, typer.Option(help="With --study: the head's label.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="With --study: the sampler's label.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The JSON file.")] = None,
+    head: Annotated[str | None, Option(help="With --study: the head's label.")] = None,
+    sampler: Annotated[str | None, Option(help="With --study: the sampler's label.")] = None,
+    out: Annotated[Path | None, Option(help="The JSON file.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Measure speed, memory and energy of one head × sampler on an otherwise idle machine.
@@ -267,11 +259,11 @@ def measure(
         workflow = arguments.workflow(study, config)
         if not workflow.measurements:
             raise UserError(f"{study} measures nothing; add a section `measurement:`")
-        by_label = {c.label: c for c in workflow.study.heads}
-        labels = [arguments.pick("head", head, by_label).label]
-        by_label = {c.label: c for c in workflow.study.samplers}
-        labels.append(arguments.pick("sampler", sampler, by_label).label)
-        chosen = workflow.measurements["-".join(labels)]
+        heads = {part.label: part for part in workflow.study.heads}
+        samplers = {part.label: part for part in workflow.study.samplers}
+        label = arguments.pick("head", head, heads).label
+        label += f"-{arguments.pick('sampler', sampler, samplers).label}"
+        chosen = workflow.measurements[label]
         out = out or workflow.root / "measurement" / f"{chosen.id}.json"
 
     from frcore.measurement.measure import measure as go
@@ -282,9 +274,9 @@ def measure(
 def report(
     spec: SpecOption = None,
     study: StudyOption = None,
-    root: Annotated[Path | None, typer.Option(help="Where the study's results are.")] = None,
+    root: Annotated[Path | None, Option(help="Where the study's results are.")] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes to use (Linux); default: one per core.")
+        int | None, Option(min=1, help="Processes to use (Linux); default: one per core.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -19,9 +19,11 @@ from frcore.comparison.verdict import outcome
 from frcore.errors import UserError
 from frcore.files import refuse_other_file
 from frcore.provenance.environment import environment
+from frcore.records.base import Environment
+from frcore.records.comparison import ComparisonRecord
 from frcore.reporting.tables.accuracy import unmarked, unresolved
 from frcore.reporting.tables.cost import missing_table
-from frcore.results.reading import ComparedRecord, check_hash
+from frcore.results.reading import check_hash
 from frcore.results.reading import read as read_record
 from frcore.results.rows import Rows, collect
 from frcore.results.scores import Scores
@@ -36,7 +38,7 @@ CONDITIONS = {
 
 
 def compare(spec: ComparisonSpec, root: Path) -> Comparison:
-    """Compare what is there of a study, and write it; what is missing is told.
+    """Compare what is there of a study, and write it, with what is missing.
 
     Args:
         spec: what is compared, and what fails.
@@ -71,14 +73,10 @@ def read(spec: ComparisonSpec, root: Path) -> Comparison:
         UserError: there is none, it cannot be read, or it is another's.
     """
     file = spec.file(root, "json")
-    found = check_hash(read_record(file, ComparedRecord), spec.hash)
-    again = "compare again, without --judge"
+    found = check_hash(read_record(file, ComparisonRecord), spec.hash)
     if not found.usable:
-        raise UserError(f"'{file}': {found.reason}; {again}")
-    try:
-        return Comparison.from_record(found.usable.model_dump())
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"'{file}' is no comparison: {error}; {again}") from error
+        raise UserError(f"'{file}': {found.reason}; compare again, without --judge")
+    return Comparison.from_record(found.usable)
 
 
 def _paired(spec: ComparisonSpec, rows: Rows, root: Path) -> Comparison:
@@ -223,5 +221,5 @@ def _facts(spec: ComparisonSpec) -> dict[str, Any]:
         "rule": spec.rule.model_dump(mode="json"),
         "runs": list(expansion.runs(spec.study)),
         "measurements": list(expansion.measurements(spec.study)),
-        "environment": environment(),
+        "environment": Environment(**environment()),
     }

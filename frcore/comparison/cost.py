@@ -7,8 +7,6 @@ confidence interval, as steps that follow one another on one machine are not ind
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 
 from frcore.comparison.results import Cost
@@ -37,31 +35,33 @@ def costs(
 
 
 def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Cost:
-    cost = Cost(str(row["head"]), str(row["sampler"]), int(row["identities"]))
+    cost = Cost(
+        head=str(row["head"]), sampler=str(row["sampler"]), identities=int(row["identities"])
+    )
     if found.empty:
-        return replace(cost, why="the baseline was not measured there")
+        return cost.but(why="the baseline was not measured there")
     other = found.iloc[0]
     sides = {"candidate": row, "baseline": other}
-    cost = replace(cost, candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
+    cost = cost.but(candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
     for side, measured in sides.items():
         if measured["status"] != "ok":
             told = measured["reason"] if measured["status"] in ("oom", "failed") else ""
-            return replace(cost, why=f"{side}: {told or measured['status']}")
+            return cost.but(why=f"{side}: {told or measured['status']}")
     if differing := [name for name in SAME if not _equal(row.get(name), other.get(name))]:
-        return replace(cost, why=f"measured with another {', '.join(differing)}")
+        return cost.but(why=f"measured with another {', '.join(differing)}")
     cost = _with_memory(cost, pd.DataFrame([row, other]))
     times = [
         _value(side, f"step_ms{end}") for side in (row, other) for end in ("", "_low", "_high")
     ]
     if not all(times):
-        return replace(cost, why="no step time")
+        return cost.but(why="no step time")
     median, low, high, other_median, other_low, other_high = (time or 0.0 for time in times)
     span = low / other_high, high / other_low
-    cost = replace(cost, ratio=median / other_median, low=span[0], high=span[1])
+    cost = cost.but(ratio=median / other_median, low=span[0], high=span[1])
     for side, measured in sides.items():
         if is_disturbed(measured):
-            return replace(cost, why=f"{side} disturbed: {measured['disturbed']}")
-    return replace(cost, verdict=judge_pace(*span, max_slowdown))
+            return cost.but(why=f"{side} disturbed: {measured['disturbed']}")
+    return cost.but(verdict=judge_pace(*span, max_slowdown))
 
 
 def _with_memory(cost: Cost, both: pd.DataFrame) -> Cost:
@@ -69,7 +69,7 @@ def _with_memory(cost: Cost, both: pd.DataFrame) -> Cost:
     if column is None or not (both[column] > 0).all():
         return cost
     one, other = both[column].astype(float)
-    return replace(cost, memory=MEMORY[column], candidate_mib=one, baseline_mib=other,
+    return cost.but(memory=MEMORY[column], candidate_mib=one, baseline_mib=other,
                    memory_ratio=one / other)  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from rich.text import Text
 from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import cost_table, forest, numbers_table, sentences, title
-from frcore.files import write_json, write_text
-from frcore.reporting.figures.canvas import inline, look, save
-from frcore.reporting.figures.dark import dark_variables
+from frcore.files import write_text
+from frcore.reporting.figures.canvas import look, save
+from frcore.reporting.figures.inlined import dark_variables, inline
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.tables import escape
 from frcore.reporting.tables.table import Table, to_markdown
@@ -29,13 +29,13 @@ STYLES = {
 
 def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
     """Write JSON, Markdown, figure and page; the JSON last, as it is what is judged."""
-    svg = spec.file(root, "svg")
-    svg.parent.mkdir(parents=True, exist_ok=True)
+    place = spec.file(root, "svg")
+    place.parent.mkdir(parents=True, exist_ok=True)
     with look():
-        save(forest(comparison, spec), svg)
+        svg = save(forest(comparison, spec), place)
     write_text(spec.file(root, "md"), markdown(comparison, spec))
-    write_text(spec.file(root, "html"), page(comparison, spec, svg.read_text(encoding="utf-8")))
-    write_json(spec.file(root, "json"), comparison.as_record())
+    write_text(spec.file(root, "html"), page(comparison, spec, svg))
+    comparison.as_record().write(spec.file(root, "json"))
 
 
 def tables(comparison: Comparison, spec: ComparisonSpec) -> list[Table]:
@@ -73,7 +73,7 @@ def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
         "study": spec.study,
         "title": heading,
         "answer": sentences(comparison, spec),
-        "figure": Markup(inline(svg, "forest", f"Differences with intervals; {heading}")),
+        "figure": inline(svg, "forest", f"Differences with intervals; {heading}"),
         "tables": tables(comparison, spec),
         "lists": _lists(comparison),
         "facts": _facts(comparison, spec),
@@ -93,14 +93,14 @@ def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
     }
     facts |= {"Kept rows": spec.against} if spec.against else {}
     slow = "not limited" if rule.max_slowdown is None else f"at most {rule.max_slowdown:g} times"
-    environment = comparison.facts.get("environment") or {}
+    environment = comparison.facts["environment"]
     return {
         **facts,
         "Study": f"{spec.study.name}, seeds {', '.join(map(str, spec.study.seeds))}",
         "Tolerance": f"{rule.tolerance:g} points{', strict' if rule.strict else ''}",
         "Time of a step": slow,
         "Numbers that count": ", ".join(rule.metrics) or "all",
-        "Compared with": f"frcore at commit {environment.get('commit') or 'unknown'}",
+        "Compared with": f"frcore at commit {environment.commit or 'unknown'}",
     }
 
 

@@ -121,9 +121,9 @@ def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
     )
     absent = [cell.why for cell in (one, other) if cell.value is None]
     if reasons := [*absent, *filter(None, [summary.why_unmarked(column)])]:
-        return replace(number, why=reasons[0])
+        return number.but(why=reasons[0])
     estimate, seeds, why = summary.paired(column, candidate, baseline, level=level)
-    number = replace(number, seeds=(len(seeds), len(seeds)), why=why)
+    number = number.but(seeds=(len(seeds), len(seeds)), why=why)
     return number if estimate is None else _judged(number, estimate, rule)
 
 

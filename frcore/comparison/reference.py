@@ -4,7 +4,7 @@ Of the earlier runs there are rows and no scores, so nothing is paired. What cou
 differently in a repetition depends on the benchmark:
 
 - Its content is the same: so are its people, and the question is whether the *training* has become
-  worse. If it has not, both sides are draws of seeds from one distribution, judged on the same
+  worse. If it has not, both sides are samples of seeds from one distribution, judged on the same
   people; the standard error is that of seeds alone, and test people add nothing to it.
 - Its content differs: the standard errors of test people on both sides are added to it.
 
@@ -14,7 +14,7 @@ The spread over seeds is pooled over all methods of both sides, as in the report
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ class Side:
 
     Attributes:
         values: of its seeds.
-        se_test: standard error of one run from the choice of test people; None if not told.
+        se_test: standard error of one run from the choice of test people; None if not known.
         trials: that it is a proportion of.
     """
 
@@ -177,11 +177,11 @@ def _number(
     number = Number.of(method, column, now.mean, then.mean, seeds)
     if now.mean is None or then.mean is None:
         side = "now" if now.mean is None else "in the reference"
-        return replace(number, why=f"no value {side}")
+        return number.but(why=f"no value {side}")
     found = half_width(now, then, spread, level=level, same_people=same_people)
     if few or found is None:
         why = few or "one seed on each side, and rows without standard errors"
-        return replace(number, why=why)
+        return number.but(why=why)
     half, method_text = found
     difference = now.mean - then.mean
     ends = max(-1.0, difference - half), min(1.0, difference + half)

@@ -80,7 +80,7 @@ def numbers_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
          lambda number: _with_interval(number.difference, number, _points)),
         text_column("verdict", lambda number: said(number.verdict)),
     ]  # fmt: skip
-    data = pd.DataFrame(comparison.as_record()["numbers"])
+    data = pd.DataFrame([number.model_dump() for number in comparison.numbers])
     return Table.of("comparison", "Accuracy", columns, comparison.numbers, comparison.notes, data)
 
 
@@ -109,7 +109,7 @@ def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
         f"Memory: {memory}.",
         *(f"Not compared, {count} of {len(costs)}: {why}." for why, count in counted.items()),
     ]
-    data = pd.DataFrame(comparison.as_record()["costs"])
+    data = pd.DataFrame([cost.model_dump() for cost in comparison.costs])
     return Table.of("comparison_cost", "Speed and memory of one step", columns, costs, notes, data)
 
 

@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
 
 from frcore.comparison.spec import Rule
-
-Verdict = Literal[
-    "better", "within tolerance", "not told apart", "lower", "regression", "not compared"
-]
-Pace = Literal["faster", "not told apart", "slower", "too slow", "not compared"]
+from frcore.records.comparison import Pace, Verdict
 
 
 def said(verdict: Verdict | Pace) -> str:

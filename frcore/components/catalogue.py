@@ -12,7 +12,7 @@ import importlib
 import inspect
 import sys
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -48,7 +48,7 @@ def at_place(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-class Catalogue(Generic[T], Mapping[str, str]):
+class Catalogue(dict[str, str], Generic[T]):
     """Names of one kind of component, each with the `module:Class` that implements it.
 
     Args:
@@ -59,34 +59,18 @@ class Catalogue(Generic[T], Mapping[str, str]):
     """
 
     def __init__(
-        self,
-        kind: str,
-        places: Mapping[str, str],
-        *,
-        context: tuple[str, ...] = (),
-        base: str = "",
+        self, kind: str, places: Mapping[str, str], *, context: tuple[str, ...] = (), base: str = ""
     ) -> None:
-        self.kind = kind
-        self.context = context
-        self.base = base
-        self._places = dict(places)
-
-    def __getitem__(self, name: str) -> str:
-        return self._places[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+        super().__init__(places)
+        self.kind, self.context, self.base = kind, context, base
 
     def load(self, name: str) -> type[T]:
         """The class behind `name`, which is a catalogue name or `package.module:Class`."""
-        place = self._places.get(name, name if ":" in name else "")
+        place = self.get(name, name if ":" in name else "")
         if not place:
-            raise unknown_name(self.kind, name, self._places)
+            raise unknown_name(self.kind, name, self)
         found = self._import(name, place)
-        if self.base and name not in self._places:
+        if self.base and name not in self:
             base = self._import(name, self.base)
             if not (inspect.isclass(found) and issubclass(found, base)):
                 raise UserError(
@@ -125,20 +109,17 @@ class Catalogue(Generic[T], Mapping[str, str]):
                 "not under TYPE_CHECKING: they are checked"
             ) from error
         fields: dict[str, Any] = {}
-        for parameter in inspect.signature(constructor).parameters.values():
-            variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if variadic or parameter.name in ("self", *self.context):
-                continue
-            required = parameter.default is inspect.Parameter.empty
-            default = ... if required else parameter.default
-            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        for key, given in inspect.signature(constructor).parameters.items():
+            variadic = given.kind in (given.VAR_POSITIONAL, given.VAR_KEYWORD)
+            if not variadic and key not in ("self", *self.context):
+                default = ... if given.default is given.empty else given.default
+                fields[key] = (hints.get(key, Any), default)
         return pydantic.create_model(f"{name} parameters", __base__=_Parameters, **fields)
 
     def check(self, name: str, parameters: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
         """The parameters in their declared types (`1` as 1.0 for a float); `UserError` if wrong."""
-        place = where or f"{self.kind} '{name}'"
-        if name not in self._places and ":" not in name:
-            raise unknown_name(self.kind, name, self._places, where=where)
+        if name not in self and ":" not in name:
+            raise unknown_name(self.kind, name, self, where=where)
         schema = self.schema(name)
         for key in parameters:
             if key not in schema.model_fields:
@@ -149,11 +130,12 @@ class Catalogue(Generic[T], Mapping[str, str]):
             checked = schema(**parameters)
         except pydantic.ValidationError as error:
             problems = "; ".join(
-                f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
-                if item["type"] != "missing"
-                else f"{'.'.join(map(str, item['loc']))} is required"
+                ".".join(map(str, item["loc"]))
+                + (" is required" if item["type"] == "missing"
+                   else f" = {item['input']!r}: {item['msg']}")
                 for item in error.errors()
-            )
+            )  # fmt: skip
+            place = where or f"{self.kind} '{name}'"
             raise UserError(f"{place}: {problems}") from error
         return {key: getattr(checked, key) for key in parameters}
 
@@ -187,6 +169,6 @@ class Catalogue(Generic[T], Mapping[str, str]):
         from frcore.components.description import describe
 
         return [
-            describe(name, self._places.get(name, name), self.load(name), self.schema(name))
+            describe(name, self.get(name, name), self.load(name), self.schema(name))
             for name in names or self
         ]

@@ -74,6 +74,8 @@ def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseMo
     """
     doc = inspect.getdoc(component) or ""
     dialects = getattr(component, "dialects", ())
+    # Not inherited: a class that derives from a head does so to compute something else.
+    formula = vars(component).get("formula")
     return Component(
         name=name,
         place=place,
@@ -81,8 +83,7 @@ def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseMo
         doc=doc,
         details=SECTION.split(doc.partition("\n\n")[2])[0].strip("\n"),
         source=_source(getattr(component, "source", None)),
-        # Not inherited: a class that derives from a head does so to compute something else.
-        formula=_formula(vars(component).get("formula")),
+        formula=formula and dict(zip(("target", "negative"), formula, strict=True)),
         parameters={
             key: _parameter(value, dialect=key in dialects)
             for key, value in properties(component, schema).items()
@@ -93,12 +94,11 @@ def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseMo
 def properties(component: Any, schema: type[pydantic.BaseModel]) -> dict[str, dict[str, Any]]:
     """JSON Schema of each constructor parameter, its meaning as `description`."""
     texts = argument_texts(component)
-    found = {}
-    for key, value in schema.model_json_schema().get("properties", {}).items():
-        found[key] = {word: item for word, item in value.items() if word != "title"}
-        text = texts.get(key) or value.get("description")
-        if text:
-            found[key]["description"] = text
+    found: dict[str, dict[str, Any]] = schema.model_json_schema().get("properties", {})
+    for key, value in found.items():
+        value.pop("title", None)
+        if key in texts:
+            value["description"] = texts[key]
     return found
 
 
@@ -127,12 +127,13 @@ def own_texts(doc: str) -> dict[str, str]:
 def _parameter(schema: Mapping[str, Any], *, dialect: bool) -> Parameter:
     # A union lists its alternatives; a limit of one of them is the limit there is.
     alternatives = schema.get("anyOf", [schema])
-    choices = [value for item in alternatives for value in _choices(item)]
+    choices = [[item["const"]] if "const" in item else item.get("enum", [])
+               for item in alternatives]  # fmt: skip
     described = Parameter(
         type=" or ".join(dict.fromkeys(item.get("type", "any") for item in alternatives)),
         required="default" not in schema,
         limits={key: item[key] for item in alternatives for key in LIMITS if key in item},
-        choices=choices,
+        choices=[value for some in choices for value in some],
         description=schema.get("description", ""),
         dialect=dialect,
     )
@@ -141,19 +142,11 @@ def _parameter(schema: Mapping[str, Any], *, dialect: bool) -> Parameter:
     return described
 
 
-def _choices(schema: Mapping[str, Any]) -> list[Any]:
-    return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
-
-
 def _source(source: Any) -> dict[str, Any] | None:
     if source is None:
         return None
     url = f"https://arxiv.org/abs/{source.arxiv}" if source.arxiv else ""
     return {**dataclasses.asdict(source), "url": url}
-
-
-def _formula(formula: tuple[str, str] | None) -> dict[str, str] | None:
-    return None if formula is None else {"target": formula[0], "negative": formula[1]}
 
 
 # --- in words, the same in the terminal and in the documentation --------------------------------
@@ -185,13 +178,10 @@ def interval(limits: Mapping[str, float]) -> str:
     high = limits.get("maximum", limits.get("exclusiveMaximum"))
     open_low, open_high = "exclusiveMinimum" in limits, "exclusiveMaximum" in limits
     if low is not None and high is not None:
-        left, right = "[("[open_low], "])"[open_high]
-        return f" in {left}{value_text(low)}, {value_text(high)}{right}"
+        return f" in {'[('[open_low]}{value_text(low)}, {value_text(high)}{'])'[open_high]}"
     if low is not None:
-        return f" {'>' if open_low else '≥'} {value_text(low)}"
-    if high is not None:
-        return f" {'<' if open_high else '≤'} {value_text(high)}"
-    return ""
+        return f" {'≥>'[open_low]} {value_text(low)}"
+    return "" if high is None else f" {'≤<'[open_high]} {value_text(high)}"
 
 
 def value_text(value: Any) -> str:

@@ -33,6 +33,12 @@ CONTENT_BYTES, CONTENT_FILES = 2**30, 50_000
 """Sources up to this size are compared by content where `signature` is auto: reading them for the
 first time takes about as long as starting Snakemake."""
 
+_NOT_ABOUT_FILES = {
+    "check", "fars", "identities", "json_key", "label", "labels", "min_images", "on_bad_image",
+    "published_as", "repeated_pairs", "storage",
+}  # fmt: skip
+"""Settings that do not decide which files are read."""
+
 _SETTLED_NS = 2 * 10**9
 """A file that was changed so shortly ago can change again without another time of change."""
 
@@ -154,6 +160,11 @@ def _while_small(stamped: Iterator[Stamped]) -> list[Stamped | None]:
     return [*first, None]
 
 
+def files_key(section: Any) -> str:
+    """Equal for sections that are read from the same files."""
+    return str(section.model_dump_json(exclude=_NOT_ABOUT_FILES))
+
+
 class Hashes:
     """The sha256 of files, each computed once: again only where a file's stamps differ.
 
@@ -174,7 +185,7 @@ class Hashes:
         """Those of a section, remembered where Snakemake has a folder of its own."""
         if not MEMORY.parent.is_dir():
             return cls(None)
-        key = hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:16]
+        key = hashlib.sha256(files_key(section).encode()).hexdigest()[:16]
         return cls(MEMORY / "hashes" / f"{key}.json", update=update)
 
     def __enter__(self) -> Hashes:

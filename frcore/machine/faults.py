@@ -21,19 +21,14 @@ AGAIN = "then run the same command again: nothing that was finished is lost"
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NO_PATH = frozenset((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP))
+_BROKEN = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ENOTCONN)
 _TOLD = {
     (errno.EROFS,): "its file system is mounted read-only; choose a folder that can be written, or "
     "have it mounted for writing",
     (errno.EACCES, errno.EPERM): "permission denied, as it belongs to another user or is "
     "protected; choose another folder, or change the owner or the rights (ls -ld, chown, chmod)",
     (errno.EMFILE, errno.ENFILE): "{reason_lower}{files}; raise the limit (ulimit -n 4096)",
-    (
-        errno.EIO,
-        errno.ESTALE,
-        errno.ENXIO,
-        errno.ENODEV,
-        errno.ENOTCONN,
-    ): "the disk, or the network "
+    _BROKEN: "the disk, or the network "
     "behind it, fails ({reason}); see what the system says about it (dmesg) and whether it is "
     "mounted",
     (errno.EDQUOT,): "your quota on this file system is used up (quota -s); delete there what you "
@@ -127,13 +122,12 @@ def ended_worker(code: int | None = None) -> UserError:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device or the system refused memory; torch's own errors are known by name."""
-    text = str(error)
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
-        or any(part in text for part in (*_NO_MEMORY, *_NO_THREAD))
+        or any(part in str(error) for part in (*_NO_MEMORY, *_NO_THREAD))
     )
 
 
@@ -252,12 +246,15 @@ def _full(path: Path | None, size: int | None = None) -> str:
     )
 
 
+def existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def _mount(path: Path) -> Path:
     """Where the file system of `path`, which need not exist, is mounted."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    path = path.resolve()
+    path = existing(path).resolve()
     while not path.is_mount():
         path = path.parent
     return path

@@ -1,6 +1,6 @@
 """`frcore doctor`: what this machine has, and for each study whether it can run here.
 
-Every finding that is not in order comes with what to do about it, as a command where there is one.
+Every problem comes with what to do about it, as a command where there is one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from frcore.data.pixels.picture_kinds import SUFFIXES
 from frcore.errors import UserError
+from frcore.machine.faults import existing
 from frcore.machine.nvml import Nvml
 from frcore.machine.parallel import available_cores
 from frcore.machine.visible import describe_gpu
@@ -39,13 +40,13 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         what: its name.
         verdict: "ok"; "note", something optional is not there; "wrong", something needed is not.
-        found: what is there, in words.
-        fix: what to do, where something is to be done.
+        found: what was found, as text.
+        fix: what to do, if anything.
     """
 
     what: str
@@ -63,7 +64,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing that the default study needs."""
+        """Whether everything that the default study needs is there."""
         return all(finding.verdict != "wrong" for finding in (*self.machine, *self.studies))
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,27 +73,16 @@ class Report:
 
 
 def diagnose(study_files: Iterable[Path], *, results: Path = Path("results")) -> Report:
-    """Look at this machine and at every study.
+    """Check this machine and every study.
 
     Args:
-        study_files: YAML files; that the one called `DEFAULT_STUDY` can run here is needed, the
-            others are told.
+        study_files: YAML files; the one called `DEFAULT_STUDY` must be able to run here, the
+            others are only reported.
         results: where studies write; need not exist yet.
     """
     gpu = _gpu()
-    machine = (
-        _python(),
-        *_libraries(),
-        _torch(),
-        gpu,
-        _processor(),
-        _memory(),
-        _disk(results),
-        _snakemake(),
-        _git(),
-        _slurm(),
-        _browser(),
-    )
+    machine = (_python(), *_libraries(), _torch(), gpu, _processor(), _memory(), _disk(results),
+               _snakemake(), _git(), _slurm(), _browser())  # fmt: skip
     studies = (_study(path, has_gpu=gpu.verdict == "ok", results=results) for path in study_files)
     return Report(machine, tuple(studies))
 
@@ -103,11 +93,9 @@ def render(report: Report, console: Console) -> None:
         table = Table("", title, "found", box=None, pad_edge=False)
         for finding in findings:
             colour = {"ok": "green", "note": "yellow", "wrong": "bold red"}[finding.verdict]
+            fix = "" if finding.fix is None else f"\n[dim]→ {escape(finding.fix)}[/]"
             mark = f"[{colour}]{finding.verdict}[/]"
-            text = escape(finding.found)
-            if finding.fix is not None:
-                text += f"\n[dim]→ {escape(finding.fix)}[/]"
-            table.add_row(mark, escape(finding.what), text)
+            table.add_row(mark, escape(finding.what), escape(finding.found) + fix)
         console.print(table)
         console.print()
 
@@ -125,7 +113,7 @@ def _python() -> Finding:
 
 
 def _libraries() -> list[Finding]:
-    """One finding for all that are in order, and one for each that is not."""
+    """One finding for all that are fine, and one for each that is not."""
     found, wrong = [], []
     for requirement in map(Requirement, importlib.metadata.requires("frcore") or ()):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -159,40 +147,36 @@ def _torch() -> Finding:
 
 
 def _snakemake() -> Finding:
+    if command := shutil.which("snakemake"):
+        return Finding("snakemake", "ok", command)
     beside = Path(sys.executable).with_name("snakemake")
-    command = shutil.which("snakemake") or (str(beside) if beside.exists() else None)
-    if command is None:
+    if not beside.exists():
         return Finding("snakemake", "wrong", "no command `snakemake`", "make install")
-    if shutil.which("snakemake") is None:
-        fix = f'export PATH="{beside.parent}:$PATH"'
-        return Finding("snakemake", "note", f"{command}, which is not on the PATH", fix)
-    return Finding("snakemake", "ok", command)
+    fix = f'export PATH="{beside.parent}:$PATH"'
+    return Finding("snakemake", "note", f"{beside}, which is not on the PATH", fix)
 
 
 def _git() -> Finding:
-    revision = commit()
-    if revision is not None:
+    if revision := commit():
         return Finding("git", "ok", f"commit {revision}")
-    return Finding("git", "note", "frcore is not in a git checkout: results bear no commit")
+    return Finding("git", "note", "frcore is not in a git checkout: results record no commit")
 
 
 def _slurm() -> Finding:
-    plugin = _problem_of(Requirement("snakemake-executor-plugin-slurm")) is None
     sbatch = shutil.which("sbatch")
-    if sbatch and plugin:
+    if not sbatch:
+        return Finding("slurm", "note", "no `sbatch`: jobs run on this machine")
+    if _problem_of(Requirement("snakemake-executor-plugin-slurm")) is None:
         return Finding("slurm", "ok", f"{sbatch} and Snakemake's plugin for it")
-    if sbatch:
-        fix = f"{sys.executable} -m pip install 'frcore[slurm]'"
-        return Finding("slurm", "note", f"{sbatch}, but not Snakemake's plugin for it", fix)
-    return Finding("slurm", "note", "no `sbatch`: jobs run on this machine")
+    fix = f"{sys.executable} -m pip install 'frcore[slurm]'"
+    return Finding("slurm", "note", f"{sbatch}, but not Snakemake's plugin for it", fix)
 
 
 def _browser() -> Finding:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    command = next(filter(None, map(shutil.which, names)), None)
-    if command is None:
-        return Finding("chromium", "note", "none; only for pictures of the report's page")
-    return Finding("chromium", "ok", command)
+    if command := next(filter(None, map(shutil.which, names)), None):
+        return Finding("chromium", "ok", command)
+    return Finding("chromium", "note", "none; only for screenshots of the report's page")
 
 
 # --- hardware ------------------------------------------------------------------------------------
@@ -222,7 +206,7 @@ def _gpu() -> Finding:
     if cuda is None:
         fix = "install a CUDA build of torch: https://pytorch.org/get-started/locally"
         return Finding("gpu", "note", f"{', '.join(names)}, but this torch is for CPU only", fix)
-    fix = "update the driver, or see whether CUDA_VISIBLE_DEVICES hides the GPU"
+    fix = "update the driver, or check whether CUDA_VISIBLE_DEVICES hides the GPU"
     found = f"{', '.join(names)}, driver {driver}, but torch for CUDA {cuda} cannot use it"
     return Finding("gpu", "note", found, fix)
 
@@ -237,22 +221,9 @@ def _memory() -> Finding:
     return Finding("memory", "ok", found)
 
 
-def _nearest(place: Path) -> Path:
-    """`place`, or the nearest folder above it that exists."""
-    place = place.absolute()
-    while not place.exists():
-        place = place.parent
-    return place
-
-
-def free_disk(place: Path) -> int:
-    """Free bytes where `place` is, or will be."""
-    return shutil.disk_usage(_nearest(place)).free
-
-
 def _disk(results: Path) -> Finding:
-    place = _nearest(results)
-    found = f"{free_disk(results) / GIB:.1f} GiB free at {results}/"
+    place = existing(results)
+    found = f"{shutil.disk_usage(place).free / GIB:.1f} GiB free at {results}/"
     if os.access(place, os.W_OK | os.X_OK):
         return Finding("disk", "ok", found)
     return Finding("disk", "wrong", f"{found}, but {place} cannot be written", "work in a folder "
@@ -271,19 +242,15 @@ def _study(path: Path, *, has_gpu: bool, results: Path) -> Finding:
     try:
         study = load_study(path)
     except UserError as error:
-        # The message has the three parts of every error: also what to do.
+        # The message, like every error, also says what to do.
         return Finding(path.stem, short, f"not ready: {error}")
-    devices = {expansion.evaluation(study).device}
-    if study.training is not None:
-        devices.add(study.training.device)
-    if study.measurement is not None:
-        devices.add(study.measurement.device)
-    if "cuda" in devices and not has_gpu:
+    parts = (expansion.evaluation(study), study.training, study.measurement)
+    if not has_gpu and "cuda" in (part.device for part in parts if part is not None):
         found = "not ready: device 'cuda', and torch sees no GPU here"
         fix = f"on a machine with an NVIDIA GPU: {command}"
         return Finding(study.name, short, found, fix)
     needed = prepared_bytes(study)
-    free = free_disk(results / study.name)
+    free = shutil.disk_usage(existing(results / study.name)).free
     size = f"about {needed / GIB:.2f} GiB of prepared data"
     if needed > free:
         found = f"not ready: {size}, and {free / GIB:.2f} GiB are free at {results}/"
@@ -293,14 +260,13 @@ def _study(path: Path, *, has_gpu: bool, results: Path) -> Finding:
 
 
 def prepared_bytes(study: Study) -> int:
-    """What the study's prepared images take on disk: uint8 RGB, all data sets together.
+    """Disk space of the study's prepared images: uint8 RGB, all data sets together.
 
     Exact for synthetic data with equal counts, the mean under a long tail; for folders an upper
     bound, because it counts files that a list or `min_images` leaves out.
     """
-    sets = [*study.benchmarks.values(), *([study.train] if study.train else [])]
-    # Each data set has its own copy, also where they come from one folder.
-    return sum(_images(data) for data in sets) * study.image.size**2 * 3
+    # Each data set has its own copy, even if they share a source folder.
+    return sum(_images(data) for data in study.data.values()) * study.image.size**2 * 3
 
 
 def _images(data: Any) -> int:

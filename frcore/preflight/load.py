@@ -1,15 +1,15 @@
 """Reading a study: one YAML file, filled in, checked to the end, before any job starts.
 
 In order: YAML (`frcore.study.file`), overrides from the command line, the folders under `inputs`,
-the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and that the
-files exist which the data needs. Whatever is wrong is a `UserError` that names the key.
+the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and whether
+the files that the data need exist. Any mistake is a `UserError` that names the key.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ def load_study(
     Args:
         path: the YAML file.
         overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key. A
-            value that is a string is YAML, as the user wrote it, except where text is wanted.
-        check: instead of `with_checked_components`, for who remembers its verdicts.
+            value that is a string is YAML, as the user wrote it, except where text is expected.
+        check: instead of `with_checked_components`, for callers that cache its verdicts.
 
     Raises:
         UserError: the file, a key, a name, a value or a file that it needs is wrong.
@@ -97,25 +97,29 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
     return {**raw, "inputs": inputs} if inputs else raw
 
 
-def _strings(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every string under `value` with its place, such as `heads[0].name`."""
+def _changed(value: Any, change: Callable[[str, str], str], place: str = "") -> Any:
+    """`value` with `change` of the location, such as `heads[0].name`, and text of every string."""
     if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _strings(item, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, f"{place}[{index}]")
+        return change(place, value)
+    if isinstance(value, Mapping):
+        below = f"{place}." if place else ""
+        return {key: _changed(item, change, f"{below}{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_changed(item, change, f"{place}[{at}]") for at, item in enumerate(value)]
+    return value
 
 
 def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
     """`raw` with every `${name}` replaced by the input of that name."""
     inputs = dict(raw.get("inputs") or {})
     wanted: dict[str, list[str]] = {}
-    for place, text in _strings({key: value for key, value in raw.items() if key != "inputs"}):
+
+    def note(place: str, text: str) -> str:
         for name in PLACEHOLDER.findall(text):
             wanted.setdefault(name, []).append(place)
+        return text
+
+    raw = _changed({key: value for key, value in raw.items() if key != "inputs"}, note)
     for name, places in wanted.items():
         if name not in inputs:
             raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
@@ -129,15 +133,8 @@ def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
             )
         inputs[name] = str(Path(str(inputs[name])).expanduser())
 
-    def fill(value: Any) -> Any:
-        if isinstance(value, str):
-            return PLACEHOLDER.sub(lambda match: inputs[match[1]], value)
-        if isinstance(value, Mapping):
-            return {key: fill(item) for key, item in value.items()}
-        return [fill(item) for item in value] if isinstance(value, list) else value
-
-    filled = {key: fill(value) for key, value in raw.items() if key != "inputs"}
-    return {**filled, "inputs": inputs} if inputs else filled
+    filled = _changed(raw, lambda _, text: PLACEHOLDER.sub(lambda match: inputs[match[1]], text))
+    return {**filled, "inputs": inputs} if inputs else dict(filled)
 
 
 # --- names and files -----------------------------------------------------------------------------
@@ -164,7 +161,7 @@ def with_checked_components(study: Study) -> Study:
 
     Raises:
         UserError: names or parameters that do not exist, values that they do not allow, or settings
-            that cannot be together (`frcore.preflight.rules`); all that are found.
+            that conflict (`frcore.preflight.rules`); all that are found.
     """
     problems: list[str] = []
 
@@ -186,22 +183,19 @@ def with_checked_components(study: Study) -> Study:
         backbone = check(BACKBONES, study.measurement.backbone, "measurement.backbone")
         checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
     study = study.model_copy(update=checked)
-    # What is asked there builds the components.
+    # These checks build the components.
     if problems := problems or study_problems(study):
         raise UserError(listed(problems))
     return study
 
 
 def _check_files(study: Study) -> None:
-    """Refuse a study whose data or models are not there, before hours of other work.
+    """Refuse a study whose data or models are missing, before hours of other work.
 
     Raises:
         UserError: the first folder or file that is missing.
     """
-    sections: dict[str, Any] = {f"benchmarks.{k}": v for k, v in study.benchmarks.items()}
-    if study.train is not None:
-        sections = {"train": study.train, **sections}
-    wanted = {place: open_source(data).needed() for place, data in sections.items()}
+    wanted = {place: open_source(data).needed() for place, data in study.data.items()}
     for index, model in enumerate(study.models):
         wanted[f"models[{index}]"] = [(key, Path(path)) for key, path in model.paths.items()]
     for place, paths in wanted.items():

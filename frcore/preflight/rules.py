@@ -1,12 +1,12 @@
 """What a study shows as a whole: settings that fail together, or do nothing, on its data.
 
-Every rule is the one of the code that runs later, asked here with what the study says, so that a
-mistake is told before the first job and not after the last training.
+Every rule is that of the code that runs later, applied here to the study's settings, so that a
+mistake is reported before the first job and not after the last training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.errors import UserError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLASSES = 1000
-"""Of a head or sampler that is built to see what it says, where the data do not tell."""
+"""Classes of a head or sampler built only to check it, where the data do not give a number."""
 
 
 class _Asked:
@@ -58,30 +58,19 @@ class _Asked:
 def study_problems(study: Study) -> list[str]:
     """What is wrong with a study whose components are known and typed; each with its key."""
     asked = _Asked()
-    _data(study, asked)
-    _images(study, asked)
-    _heads(study, asked)
-    _samplers(study, asked)
-    _backbones(study, asked)
+    for rule in (_data, _images, _heads, _samplers, _backbones):
+        rule(study, asked)
     for place, part in (("training", study.training), ("measurement", study.measurement)):
         if part is not None:
             _backend(place, part, asked)
     return list(dict.fromkeys(asked.problems))
 
 
-def _synthetic(study: Study) -> Iterator[tuple[str, Any]]:
-    sections = {"train": study.train, **{f"benchmarks.{k}": v for k, v in study.benchmarks.items()}}
-    for place, data in sections.items():
-        if data is not None and data.kind.startswith("synthetic"):
-            yield place, data
-
-
 def _data(study: Study, asked: _Asked) -> None:
-    found = list(_synthetic(study))
-    if found:
-        from frcore.data.synthetic.sets import check_synthetic
+    for place, data in study.data.items():
+        if data.kind.startswith("synthetic"):
+            from frcore.data.synthetic.sets import check_synthetic
 
-        for place, data in found:
             asked.ask(place, check_synthetic, data)
 
 
@@ -103,7 +92,7 @@ def _images(study: Study, asked: _Asked) -> None:
             asked.say(
                 f"benchmarks.{name}",
                 f"images: false, but {looking[-1]} is to see them; set images: true, or keep the "
-                "benchmark in a study of stored embeddings alone",
+                "benchmark in a study of only stored embeddings",
             )
 
 
@@ -156,15 +145,14 @@ def _samplers(study: Study, asked: _Asked) -> None:
 
 
 def _backbones(study: Study, asked: _Asked) -> None:
-    measurement = study.measurement
     backbones = {f"backbones[{index}]": part for index, part in enumerate(study.backbones)}
-    if measurement is not None and measurement.backbone is not None:
-        backbones["measurement.backbone"] = measurement.backbone
+    if study.measurement is not None and study.measurement.backbone is not None:
+        backbones["measurement.backbone"] = study.measurement.backbone
     for place, part in backbones.items():
         # A user's own may read files when it is built: that is left to the run.
         normalises = ":" not in part.name and _normalises_batches(study, place, part, asked)
-        alone = measurement is not None and measurement.batch_size == 1
-        if normalises and alone and place == "measurement.backbone":
+        measured = study.measurement if place == "measurement.backbone" else None
+        if normalises and measured is not None and measured.batch_size == 1:
             asked.say(
                 "measurement.batch_size",
                 f"1 given, but the batch normalisation of {part.name} needs two images or more; "

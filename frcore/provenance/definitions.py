@@ -6,80 +6,71 @@ A text is followed into the functions and local names that make a message of it.
 from __future__ import annotations
 
 import ast
+import builtins
+from collections.abc import Sequence
 
-from frcore.provenance.modules import Key, Module, Modules, Own
-from frcore.provenance.names import TEXTS, Scope, arguments_of
+from frcore.provenance.modules import Key, Library, Module, Modules, Own, Target
+from frcore.provenance.names import TEXTS, Scope, ancestors, arguments_of
 from frcore.provenance.syntax import Function, Meaning, Syntax
-from frcore.provenance.words import KEYWORDS, full_names, tells, visit_words
 
 DEPTH = 2
 """Through how many functions a text is followed to where it becomes a message."""
 
+LEVELS = frozenset(("debug", "info", "warning", "error", "exception", "critical", "log"))
+TOLD = frozenset(("warnings.warn", "typer.echo", "typer.secho", "click.echo", "sys.exit",
+                  *(f"logging.{level}" for level in LEVELS)))  # fmt: skip
+"""Functions of libraries whose arguments are words."""
 
-class Meanings:
-    """The meanings of the definitions of `modules`."""
+KEYWORDS = {"pydantic.Field": {"title", "description"}, "typer.Option": {"help"},
+            "typer.Argument": {"help"}, "typer.Typer": {"help"}}  # fmt: skip
+"""Keywords of functions of libraries that are words."""
 
-    def __init__(self, modules: Modules) -> None:
-        self.modules = modules
-        self._told: dict[tuple[Key, int], frozenset[str]] = {}
+_ERRORS = ("Error", "Exception", "Warning", "BadParameter", "Exit")
 
-    def read(self, key: Key) -> Meaning:
-        """The meaning of a definition, or of what a module does when it is imported."""
-        module = self.modules.get(key[0])
-        assert module is not None, f"{key[0]} was found before"
-        reader = _Reader(self, module)
-        statements = module.bound.get(key[1], []) if key[1] else module.loose
-        for node in statements:
-            reader.visit(node)
-        if not key[1]:
-            # What is imported at the top level of a module runs with it.
-            for source in (source for found in module.imports.values() for source in found):
-                reader.imports_module(source)
-            reader.found.uses += [(module.name, one) for one in reader.noted()]
-            for star in module.stars:
-                reader.imports_module((star, "*"))
-            if module.compiled:
-                reader.found.tokens.append(repr(module.compiled))
-        reader.found.lines = sum((node.end_lineno or 0) - node.lineno + 1 for node in statements)
-        return reader.found
 
-    def signature(self, key: Key) -> list[str]:
-        """The names of the positional parameters of a function."""
-        function = self._function(key)
-        if function is None:
-            return []
-        return [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+def read(modules: Modules, key: Key) -> Meaning:
+    """The meaning of a definition, or of what a module does when it is imported."""
+    module = modules.get(key[0])
+    assert module is not None, f"{key[0]} was found before"
+    reader = _Reader(modules, module)
+    for node in module.bound.get(key[1], []) if key[1] else module.loose:
+        reader.visit(node)
+    if not key[1]:
+        # What is imported at the top level of a module runs with it.
+        for source in (source for found in module.imports.values() for source in found):
+            reader.imports_module(source)
+        reader.found.uses += [(module.name, one) for one in reader.noted()]
+        for star in module.stars:
+            reader.imports_module((star, "*"))
+        if module.compiled:
+            reader.found.tokens.append(repr(module.compiled))
+    return reader.found
 
-    def told(self, key: Key, depth: int) -> frozenset[str]:
-        """The parameters of a function that are used in messages alone."""
-        if (key, depth) not in self._told:
-            function, module = self._function(key), self.modules.get(key[0])
-            names: set[str] = set()
-            if function is not None and module is not None:
-                names = {one.arg for one in arguments_of(function.args)}
-                names -= _Reader(self, module, depth).names_outside_messages(function)
-            self._told[key, depth] = frozenset(names)
-        return self._told[key, depth]
 
-    def _function(self, key: Key) -> ast.FunctionDef | None:
-        module = self.modules.get(key[0])
-        nodes = module.bound.get(key[1], []) if module else []
-        node = nodes[0] if len(nodes) == 1 else None
-        return node if isinstance(node, ast.FunctionDef) else None
+def told(modules: Modules, key: Key, depth: int) -> frozenset[int | str]:
+    """The parameters of a function that are used in messages alone: their positions and names."""
+    if (key, depth) not in modules.told:
+        found: set[int | str] = set()
+        module = modules.get(key[0])
+        match module and module.bound.get(key[1]):
+            case [ast.FunctionDef() as node]:
+                assert module is not None
+                reader = _Reader(modules, module, depth)
+                reader.visit(node)
+                found |= {one.arg for one in arguments_of(node.args)} - reader.outside
+                positional = enumerate((*node.args.posonlyargs, *node.args.args))
+                found |= {at for at, one in positional if one.arg in found}
+        modules.told[key, depth] = frozenset(found)
+    return modules.told[key, depth]
 
 
 class _Reader(Syntax):
     """Reads what texts compute, and not what they say, where they become messages."""
 
-    def __init__(self, meanings: Meanings, module: Module, depth: int = DEPTH) -> None:
-        super().__init__(meanings.modules, module)
-        self.meanings, self.depth = meanings, depth
+    def __init__(self, modules: Modules, module: Module, depth: int = DEPTH) -> None:
+        super().__init__(modules, module)
+        self.depth = depth
         self._told_locals: list[set[str]] = []
-
-    def names_outside_messages(self, node: ast.AST) -> set[str]:
-        """The names of values that `node` uses for more than to tell them."""
-        self.visit(node)
-        return self.outside
 
     def _body(self, node: Function, scope: Scope) -> None:
         self._told_locals.append(self._only_told(node, scope))
@@ -90,25 +81,18 @@ class _Reader(Syntax):
         """The local names that hold texts for messages and nothing else."""
         if not self.depth or not scope.texts:
             return set()
-        raised = {
-            name.id
-            for statement in scope.raised
-            for name in ast.walk(statement)
-            if isinstance(name, ast.Name)
-        }
-        candidates = scope.texts & raised
-        if not candidates:
-            return set()
-        reader = _Reader(self.meanings, self.module, 0)
-        return candidates - reader.names_outside_messages(node)
+        raised = (name for statement in scope.raised for name in ast.walk(statement))
+        candidates = scope.texts & {name.id for name in raised if isinstance(name, ast.Name)}
+        if candidates:
+            reader = _Reader(self.modules, self.module, 0)
+            reader.visit(node)
+            candidates -= reader.outside
+        return candidates
 
     def visit_Assign(self, node: ast.Assign) -> None:
         target = node.targets[0]
-        if (
-            isinstance(target, ast.Name)
-            and self._told_locals
-            and target.id in self._told_locals[-1]
-        ):
+        told_here = self._told_locals[-1] if self._told_locals else ()
+        if isinstance(target, ast.Name) and target.id in told_here:
             self._words(node.value)
         else:
             self._plainly(node)
@@ -116,7 +100,7 @@ class _Reader(Syntax):
     def visit_Raise(self, node: ast.Raise) -> None:
         self.found.tokens.append("Raise")
         if isinstance(node.exc, ast.Call):
-            self._telling(node.exc)
+            self._call(node.exc, is_message=True)
         elif node.exc is not None:
             self.visit(node.exc)
         self._all([node.cause] if node.cause is not None else [])
@@ -127,64 +111,104 @@ class _Reader(Syntax):
         if node.msg is not None:
             self._words(node.msg)
 
-    def _telling(self, node: ast.Call) -> None:
-        """A call whose arguments are words."""
-        self.found.tokens.append("Call")
-        self.visit(node.func)
-        for argument in node.args:
-            self._words(argument)
-        for keyword in node.keywords:
-            self.found.tokens.append(str(keyword.arg))
-            self._words(keyword.value)
-        self.found.tokens.append(";")
-
     def visit_Call(self, node: ast.Call) -> None:
-        if tells(self, node.func):
-            self._telling(node)
-            return
-        self._dynamic_import(node)
-        positions, words = self._told_by(node)
+        self._call(node, is_message=self._tells(node.func))
+
+    def _call(self, node: ast.Call, *, is_message: bool) -> None:
+        """A call, whose arguments are all words if it `is_message`."""
+        words = self._told_by(node) if not is_message else frozenset()
         self.found.tokens.append("Call")
         self.visit(node.func)
         for at, argument in enumerate(node.args):
-            is_told = at < len(positions) and positions[at] in words
-            (self._words if is_told else self.visit)(argument)
+            (self._words if is_message or at in words else self.visit)(argument)
         self.found.tokens.append(";")
         for keyword in node.keywords:
             self.found.tokens.append(str(keyword.arg))
-            (self._words if keyword.arg in words else self.visit)(keyword.value)
+            is_told = is_message or keyword.arg in words
+            (self._words if is_told else self.visit)(keyword.value)
         self.found.tokens.append(";")
 
-    def _dynamic_import(self, node: ast.Call) -> None:
-        """`importlib.import_module("mine.tools")`: the module as an object."""
-        names = full_names(*self.resolve(node.func))
-        if "importlib.import_module" not in names or not node.args:
-            return
-        name = getattr(node.args[0], "value", None)
-        if isinstance(name, str) and self.modules.is_own(name, self.module.name):
-            self._use_module(name)
-
-    def _told_by(self, node: ast.Call) -> tuple[list[str], set[str]]:
-        """The parameters of what is called by position, and which of them are words."""
+    def _told_by(self, node: ast.Call) -> frozenset[int | str]:
+        """Which parameters of what is called are words, by position and name."""
         targets, rest = self.resolve(node.func)
-        words = {word for name in full_names(targets, rest) for word in KEYWORDS.get(name, ())}
+        names = _full_names(targets, rest)
+        if "importlib.import_module" in names and node.args:
+            # `importlib.import_module("mine.tools")`: the module as an object.
+            name = getattr(node.args[0], "value", None)
+            if isinstance(name, str) and self.modules.is_own(name, self.module.name):
+                self._use_module(name)
         given = (*node.args, *(keyword.value for keyword in node.keywords))
-        if (
-            self.depth
-            and not rest
-            and len(targets) == 1
-            and isinstance(target := targets[0], Own)
-            and any(isinstance(argument, (*TEXTS, ast.Name)) for argument in given)
-        ):
-            key = (target.module, target.name)
-            return self.meanings.signature(key), words | self.meanings.told(key, self.depth - 1)
-        return [], words
+        may_tell = self.depth and any(isinstance(one, (*TEXTS, ast.Name)) for one in given)
+        if may_tell and not rest and len(targets) == 1 and isinstance(target := targets[0], Own):
+            return told(self.modules, (target.module, target.name), self.depth - 1)
+        return frozenset(word for name in names for word in KEYWORDS.get(name, ()))
 
     def _words(self, node: ast.AST) -> None:
         """An expression that is a text: what it computes, without what it says."""
-        if isinstance(node, ast.Name) and not self.lookup(node.id):
-            self.found.tokens.append(node.id)  # an exception may carry more than words
-        elif isinstance(node, ast.GeneratorExp | ast.ListComp):
-            self._generated(node.generators, lambda: self._words(node.elt))
-        else:
-            visit_words(node, self.visit, self._words)
+        parts: Sequence[ast.AST | None] = ()
+        match node:
+            case ast.Constant(value=str() | bytes()):
+                pass
+            case ast.Name(id=name) if not self.lookup(name):
+                self.found.tokens.append(name)  # an exception may carry more than words
+            case ast.GeneratorExp(elt=element) | ast.ListComp(elt=element):
+                self._generated(node.generators, lambda: self._words(element))
+            case ast.JoinedStr(values=values) | ast.BoolOp(values=values):
+                parts = values
+            case ast.FormattedValue():
+                parts = (node.value, node.format_spec)
+            case ast.BinOp(op=ast.Add() | ast.Mod()):
+                parts = (node.left, node.right)
+            case ast.IfExp():
+                self.visit(node.test)
+                parts = (node.body, node.orelse)
+            case ast.Call(func=ast.Attribute(value=ast.Constant() | ast.JoinedStr() as text)):
+                # "...".join(...) and "...".format(...)
+                parts = (text, *node.args, *(keyword.value for keyword in node.keywords))
+            case _:
+                self.visit(node)
+        for part in parts:
+            if part is not None:
+                self._words(part)
+
+    def _tells(self, function: ast.expr) -> bool:
+        """Whether what `function` is called with are words: of an exception, a log, a console."""
+        targets, rest = self.resolve(function)
+        own = [one for one in targets if isinstance(one, Own)]
+        if any(name in TOLD or name.endswith(_ERRORS) for name in _full_names(targets, rest)):
+            return True
+        if not rest and any(self._is_own_exception(one) for one in own):
+            return True
+        if isinstance(function, ast.Name):
+            unknown = not targets and not self.is_local(function.id)
+            return unknown and _is_exception(function.id)
+        return isinstance(function, ast.Attribute) and self._is_log(function)
+
+    def _is_own_exception(self, target: Own) -> bool:
+        return any(map(_is_exception, ancestors(self.modules, (target.module, target.name))))
+
+    def _is_log(self, method: ast.Attribute) -> bool:
+        """Whether a method is one of the module's logger, or prints on a console."""
+        if method.attr == "print":
+            return "console" in ast.unparse(method.value).lower()
+        if method.attr not in LEVELS:
+            return False
+        targets, rest = self.resolve(method.value)
+        return not rest and any(self._is_logger(one) for one in targets if isinstance(one, Own))
+
+    def _is_logger(self, target: Own) -> bool:
+        module = self.modules.get(target.module)
+        values = (getattr(node, "value", None)
+                  for node in (module.bound.get(target.name, []) if module else []))  # fmt: skip
+        return any(isinstance(value, ast.Call) and "getLogger" in ast.unparse(value.func)
+                   for value in values)  # fmt: skip
+
+
+def _full_names(targets: Sequence[Target], rest: Sequence[str]) -> list[str]:
+    """The names of what is a library's."""
+    return [".".join([one.name, *rest]) for one in targets if isinstance(one, Library)]
+
+
+def _is_exception(name: str) -> bool:
+    found = getattr(builtins, name, None)
+    return isinstance(found, type) and issubclass(found, BaseException)

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from frcore.provenance.definitions import Meaning, Meanings
+from frcore.provenance.definitions import Meaning, read
 from frcore.provenance.modules import Key, Modules, Own
 
 DEPTH = 3
@@ -38,14 +38,13 @@ class Code:
 
     def __init__(self) -> None:
         self.modules = Modules()
-        self._meanings = Meanings(self.modules)
         self._read: dict[Key, Meaning] = {}
         self._digests: dict[tuple[Key, int], bytes] = {}
 
     def meaning(self, key: Key) -> Meaning:
         """The meaning of a definition."""
         if key not in self._read:
-            meaning = self._meanings.read(key)
+            meaning = read(self.modules, key)
             meaning.uses = [used for used in meaning.uses if not is_apart(used)]
             self._read[key] = meaning
         return self._read[key]
@@ -55,9 +54,7 @@ class Code:
 
         The name "" of a module is what it does when it is imported.
         """
-        waiting: list[Key] = []
-        for place in places:
-            waiting += self._at(place)
+        waiting = [key for place in places for key in self._at(place)]
         reached: set[Key] = set()
         while waiting:
             key = waiting.pop()

@@ -8,11 +8,12 @@ one installed package its modules are own to each other, and `frcore` is to ever
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 HOME = "frcore"
@@ -74,7 +75,7 @@ class Module:
             for name in (*_bound_by(node), *self._globals_of(node)):
                 self.bound.setdefault(name, []).append(whole or node)
             # What depends on a condition is one definition with it, for each name within.
-            if (branches := list(_branches(node))) and not _is_script(node):
+            if (branches := _branches(node)) and not _is_script(node):
                 if not is_for_type_checkers(node) and whole is None:
                     self.loose.append(node)
                 for branch in branches:
@@ -124,17 +125,17 @@ def _bound_by(node: ast.stmt) -> Iterator[str]:
                 yield part.id
 
 
-def _branches(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+def _branches(node: ast.stmt) -> list[list[ast.stmt]]:
     """The blocks within a statement of a module that decides or repeats."""
     if isinstance(node, Definition):
-        return
-    if not is_for_type_checkers(node) and getattr(node, "body", None):
-        yield node.body  # type: ignore[attr-defined]
-    for name in ("orelse", "finalbody"):
-        if block := getattr(node, name, None):
-            yield block
-    for handler in getattr(node, "handlers", ()) or getattr(node, "cases", ()):
-        yield handler.body
+        return []
+    names = ("orelse", "finalbody") if is_for_type_checkers(node) else _BLOCKS
+    found = [getattr(node, name, None) for name in names]
+    found += [one.body for key in ("handlers", "cases") for one in getattr(node, key, ())]
+    return [block for block in found if block]
+
+
+_BLOCKS = ("body", "orelse", "finalbody")
 
 
 def is_for_type_checkers(node: ast.AST) -> bool:
@@ -164,11 +165,14 @@ class Modules:
     """The modules on the import path, each read once."""
 
     def __init__(self) -> None:
+        importlib.invalidate_caches()  # files may be newer than what the import system knows
         self._read: dict[str, Module | None] = {}
         self._found: dict[Key, tuple[Target, ...]] = {}
         self._libraries: dict[str, bool] = {}
         self.ancestors: dict[Key, frozenset[str]] = {}
         """What `frcore.provenance.names.ancestors` has found."""
+        self.told: dict[tuple[Key, int], frozenset[int | str]] = {}
+        """What `frcore.provenance.definitions.told` has found."""
 
     def get(self, name: str) -> Module | None:
         """The module `name`; None where there is none."""
@@ -178,18 +182,19 @@ class Modules:
 
     def is_there(self, name: str) -> bool:
         """Whether there is a module `name`, which is not read to know it."""
-        return self._read[name] is not None if name in self._read else _place(name) is not None
+        return self._read[name] is not None if name in self._read else _spec(name) is not None
 
     def _module(self, name: str) -> Module | None:
-        place = _place(name)
-        if place is None:
+        found = _spec(name)
+        if found is None:
             return None
-        module = Module(name, is_package=place.name == "__init__.py" or place.is_dir())
-        if place.suffix == ".py":
+        module = Module(name, is_package=found.submodule_search_locations is not None)
+        place = _file(found)
+        if place is not None and place.suffix == ".py":
             text = place.read_bytes()
             module.has_globals = b"global " in text
             module.read(ast.parse(text).body)
-        elif place.is_file():
+        elif place is not None:
             module.compiled = place.read_bytes()
         return module
 
@@ -219,71 +224,45 @@ class Modules:
         found = self.get(module)
         if found is None:
             return
-        known = name in found.bound or name in found.imports
         if name in found.bound:
             yield Own(module, name)
         for source in found.imports.get(name, ()):
             # A name that cannot be found may be any of its module.
             yield from self.target(source, module) or (Own(source[0]),)
-        if not known and found.is_package and self.get(f"{module}.{name}") is not None:
-            known = True
+        if name in found.bound or name in found.imports:
+            return
+        if found.is_package and self.get(f"{module}.{name}") is not None:
             yield Own(f"{module}.{name}")
-        if not known:
+        else:
             inner = (
                 self.attribute(star, name) for star in found.stars if self.is_own(star, module)
             )
             yield from next((targets for targets in inner if targets), ())
 
 
-def _top(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """File and folders of a top-level module, as the import system has them."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return None, ()
-    if spec is None:
-        return None, ()
-    return spec.origin if spec.has_location else None, tuple(spec.submodule_search_locations or ())
-
-
 def _is_library(top: str) -> bool:
     """Whether a top-level module is covered by a version; also where it is not installed."""
-    if top in sys.stdlib_module_names:
+    found = None if top in sys.stdlib_module_names else _spec(top)
+    if found is None:
         return True
-    origin, folders = _top(top)
-    places = [Path(place) for place in (*folders, *([origin] if origin else ()))]
+    places = [*(found.submodule_search_locations or ()), *filter(None, [_file(found)])]
     installed = {"site-packages", "dist-packages"}
-    return not places or any(installed & set(place.parts) for place in places)
+    return not places or any(installed & set(Path(place).parts) for place in places)
 
 
-def _place(name: str) -> Path | None:
-    """The file of a module, the folder of a namespace package, or None."""
-    top, _, rest = name.partition(".")
-    if not all(part.isidentifier() for part in name.split(".")):
+def _spec(name: str) -> ModuleSpec | None:
+    """How the import system finds a module, without importing what it lies in."""
+    top, *rest = name.split(".")
+    try:
+        found = importlib.util.find_spec(top)
+        for part in rest:
+            folders = found.submodule_search_locations if found else None
+            found = PathFinder.find_spec(part, list(folders or ()))
+    except (ImportError, ValueError):
         return None
-    origin, folders = _top(top)
-    place = Path(origin) if origin else Path(folders[0]) if folders else None
-    for part in rest.split(".") if rest else ():
-        found = list(_below(folders, part))
-        if not found:
-            return None
-        place = found[0]
-        folders = tuple(str(path) for path in found if path.is_dir())
-        if place.name == "__init__.py":
-            folders = (str(place.parent),)
-    return place
+    return found
 
 
-def _below(folders: tuple[str, ...], part: str) -> Iterator[Path]:
-    """What a module `part` of a package may be: a package, a module, else namespace folders."""
-    namespaces = []
-    for folder in folders:
-        below = Path(folder) / part
-        files = [below / "__init__.py"]
-        files += [below.with_name(part + end) for end in (*EXTENSION_SUFFIXES, ".py")]
-        if file := next((path for path in files if path.is_file()), None):
-            yield file
-            return
-        if below.is_dir():
-            namespaces.append(below)
-    yield from namespaces
+def _file(found: ModuleSpec) -> Path | None:
+    """The file of a module; None for a namespace package."""
+    return Path(found.origin) if found.origin and found.has_location else None

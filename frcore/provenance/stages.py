@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from frcore.backbones import BACKBONES
-from frcore.components.catalogue import Catalogue
 from frcore.heads import HEADS
 from frcore.provenance.environment import PACKAGE
 from frcore.provenance.fingerprint import catalogue_at, code_fingerprint
@@ -23,20 +21,15 @@ from frcore.study.models import CheckpointModel
 from frcore.study.parts import Component
 
 
-def _place(catalogue: Catalogue[Any], name: str) -> str:
-    """The place behind a component's name."""
-    return catalogue.get(name, name)
-
-
 def component_places(
     *, backbone: Component | None = None, head: Component | None = None,
     sampler: Component | None = None,
 ) -> list[str]:  # fmt: skip
     """The places of the given components, and of what a sampler stands over."""
-    places = [_place(BACKBONES, backbone.name)] if backbone else []
-    places += [_place(HEADS, head.name)] if head else []
+    places = [BACKBONES.get(backbone.name, backbone.name)] if backbone else []
+    places += [HEADS.get(head.name, head.name)] if head else []
     while sampler is not None:
-        places.append(_place(SAMPLERS, sampler.name))
+        places.append(SAMPLERS.get(sampler.name, sampler.name))
         over = sampler.parameters.get("over")
         sampler = Component.model_validate(over) if isinstance(over, str | Mapping) else None
     return places
@@ -60,11 +53,10 @@ def opened_places(kind: str, *, in_place: bool) -> list[str]:
     if not in_place:
         return []
     kinds = catalogue_at("frcore.data.contents:KINDS")
-    return [
-        catalogue_at("frcore.data.prepared.folder:OPENED")["in_place"],
-        catalogue_at("frcore.data.prepared.folder:COMPARED")["in_place"],
-        kinds.get(kind, kinds["files"]),
-    ]
+    tables = (
+        catalogue_at(f"frcore.data.prepared.folder:{name}") for name in ("OPENED", "COMPARED")
+    )
+    return [*(table["in_place"] for table in tables), kinds.get(kind, kinds["files"])]
 
 
 def _opened(*sections: TrainData | Benchmark | None) -> list[str]:
@@ -110,22 +102,16 @@ def judging(spec: expansion.ModelSpec, data: Benchmark) -> list[str]:
     """What evaluates a model trained elsewhere on one benchmark."""
     # A checkpoint of this harness may have any of its backbones: it is not opened to say so.
     any_of = BACKBONES.values() if isinstance(spec.model, CheckpointModel) else ()
-    evaluating = [
-        "frcore.evaluation.evaluate_model:evaluate_model",
-        "frcore.study.expansion:ModelSpec",
-    ]
-    return [*evaluating, *any_of, *_opened(data)]
+    judge = "frcore.evaluation.evaluate_model:evaluate_model"
+    return [judge, "frcore.study.expansion:ModelSpec", *any_of, *_opened(data)]
 
 
 def measuring(spec: expansion.MeasurementSpec) -> list[str]:
     """What makes one measurement."""
     given = spec.measurement
     parts = component_places(backbone=given.backbone, head=spec.head, sampler=spec.sampler)
-    return [
-        "frcore.measurement.measure:measure",
-        *parts,
-        *backend_places(given.backend, given.device),
-    ]
+    backend = backend_places(given.backend, given.device)
+    return ["frcore.measurement.measure:measure", *parts, *backend]
 
 
 def page_files() -> list[Path]:
@@ -141,15 +127,12 @@ COMPARING = ["frcore.comparison.compare:compare", "frcore.comparison.compare:rea
 
 def checking(study: Study) -> list[str]:
     """What `frcore.preflight.load.with_checked_components` runs, and all that it looks at."""
-    found = [component_places(backbone=one) for one in study.backbones]
+    measured = study.measurement.backbone if study.measurement is not None else None
+    found = [component_places(backbone=one) for one in (*study.backbones, measured)]
     found += [component_places(head=one) for one in study.heads]
     found += [component_places(sampler=one) for one in study.samplers]
-    if study.measurement is not None:
-        found.append(component_places(backbone=study.measurement.backbone))
-    return [
-        "frcore.preflight.load:with_checked_components",
-        *(place for some in found for place in some),
-    ]
+    places = [place for some in found for place in some]
+    return ["frcore.preflight.load:with_checked_components", *places]
 
 
 def run_code(spec: expansion.RunSpec, kind: str, *, in_place: bool) -> str:

@@ -54,13 +54,11 @@ class Meaning:
         tokens: its syntax.
         uses: the own definitions it names, in their order.
         imports: own modules that are imported with it.
-        lines: of its source.
     """
 
     tokens: list[str] = field(default_factory=list)
     uses: list[Key] = field(default_factory=list)
     imports: set[str] = field(default_factory=set)
-    lines: int = 0
 
 
 class Syntax(Names):

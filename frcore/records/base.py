@@ -9,7 +9,7 @@ known here are ignored, and fields that earlier versions did not write have a de
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,6 +34,10 @@ class Record(BaseModel):
     """A JSON object in a result file."""
 
     model_config = ConfigDict(strict=True, defer_build=True)
+
+    def but(self, **changes: Any) -> Self:
+        """The same record with other values."""
+        return self.model_copy(update=changes)
 
     def write(self, path: Path) -> dict[str, Any]:
         """Write the record to `path`, whole or not at all; gives what was written."""

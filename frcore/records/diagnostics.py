@@ -104,7 +104,7 @@ class Conflicts(Record):
 
 
 class DiagnosticsRecord(Record):
-    """`diagnostics.json`; what the data cannot tell is null, never 0."""
+    """`diagnostics.json`; what is not known is null, never 0."""
 
     id: Text = None
     """the run"""

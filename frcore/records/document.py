@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from frcore.errors import UserError
 from frcore.records.base import Environment, Record
+from frcore.records.comparison import ComparedCost, ComparedNumber, ComparisonRecord
 from frcore.records.diagnostics import (
     CenterAngles,
     ConflictRow,
@@ -39,6 +40,7 @@ RECORDS: Mapping[str, Sequence[type[Record]]] = {
                     CosineHistogram),
     "evaluation": (EvaluationRecord, NumberRow, JudgedData, JudgedModel),
     "measurement": (MeasurementRecord, MeasuredRow),
+    "comparison": (ComparisonRecord, ComparedNumber, ComparedCost),
 }  # fmt: skip
 """By the name of the page's region: the lines `<!-- begin: NAME -->` and `<!-- end: NAME -->`."""
 

@@ -10,7 +10,7 @@ from frcore.records.base import Count, Environment, Number, Record, Text, Whole
 
 
 class MeasuredRow(Record):
-    """One of `rows`: one number of identities. What the device cannot tell is null, never 0."""
+    """One of `rows`: one number of identities. What the device cannot measure is null, never 0."""
 
     status: str = "ok"
     """`ok`, `oom`, `failed`"""

@@ -30,7 +30,7 @@ OPTIONAL: Mapping[str, str] = {
     "clock_mhz": "clock [MHz]",
     "temperature_celsius": "temperature [°C]",
 }
-"""Columns of the cost table that stand in it only where some device could tell them."""
+"""Columns of the cost table that it has only where some device measured them."""
 
 
 def memory_column(measured: pd.DataFrame) -> str | None:

@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from frcore.machine.faults import raise_refusal
 from frcore.records.base import Environment, Record, first_problem
+from frcore.records.comparison import ComparisonRecord
 from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.records.evaluation import EvaluationRecord
 from frcore.records.manifest import Manifest
@@ -30,7 +31,9 @@ from frcore.study.expansion import RunSpec
 from frcore.text import visible
 from frcore.training.run_folder import FAILURE, RESULT, UNFINISHED
 
-ABSENT = "trained before runs told about their centres; train it again for diagnostics.json"
+ABSENT = (
+    "trained by a version that did not diagnose class centres; train it again for diagnostics.json"
+)
 
 USABLE = "ok"
 STATUSES = ("ok", "failed", "unfinished", "stale", "unreadable", "not run")
@@ -65,16 +68,6 @@ class Run:
 
     begun: RunRecord
     result: ResultRecord | None = None
-
-
-class ComparedRecord(Record):
-    """`comparison/*.json`, of which `frcore.comparison.results` reads the rest."""
-
-    model_config = ConfigDict(extra="allow")
-
-    spec_hash: str | None = None
-    runs: list[str] = Field(default_factory=list)
-    measurements: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -264,7 +257,7 @@ def _strays(study: Study, root: Path) -> tuple[str, ...]:
     }
     for path in (root / "comparison").glob("*.json"):
         # What `frcore compare` used has a report of its own.
-        if compared := read(path, ComparedRecord).record:
+        if compared := read(path, ComparisonRecord).record:
             expected["runs"].update(compared.runs)
             expected["measurement"].update(f"{name}.json" for name in compared.measurements)
     return tuple(

@@ -122,7 +122,7 @@ def _evaluation(files: StudyFiles, names: dict[str, Row]) -> pd.DataFrame:
 def why_few(frame: pd.DataFrame) -> pd.Series:
     """Why each row has a value and no interval: its FAR (or FPIR) allows too few false accepts.
 
-    Empty where that is not so, and where a row does not tell its impostors, as those of early
+    Empty where that is not so, and where a row lacks its impostors, as those of early
     versions. A mean over galleries counts as its smallest gallery does.
     """
     asked = frame["far"].astype("float64").fillna(frame["fpir"].astype("float64"))

@@ -23,28 +23,28 @@ SIGNATURE_MEANING = (
 )
 
 TRAINING_PARTS = ("train", "backbones", "heads", "samplers", "training")
-"""What a study has that trains, and what one that only judges models has none of."""
+"""The sections of a study that trains; one that only evaluates models has none of them."""
 
 
 RESERVED = frozenset(("readme.md", "reference"))
-"""What lies beside the studies in results/, in small letters."""
+"""What else is in results/ next to the studies, in lower case."""
 
 
 class Study(Section):
-    """One study: which data, backbones, heads, samplers and seeds, trained and judged how."""
+    """A study: its data, backbones, heads, samplers and seeds, and how to train and evaluate."""
 
     name: Label
     title: str = ""
-    question: str = Field("", description="What the study asks; printed on top of its page.")
+    question: str = Field("", description="The study's question; printed at the top of its page.")
     inputs: dict[Label, Place | None] = Field(
-        {}, description="Folders that the study asks for, used below as `${name}`. Given with "
+        {}, description="Folders that the study needs, used below as `${name}`. Given with "
         "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given."
     )  # fmt: skip
     image: Image
     train: TrainData | None = None
     benchmarks: dict[Label, Benchmark] = Field(min_length=1)
     models: tuple[Model, ...] = Field(
-        (), description="Models trained elsewhere, judged beside the trained ones or alone."
+        (), description="Models trained elsewhere, evaluated with the trained ones or alone."
     )
     backbones: tuple[Component, ...] = ()
     heads: tuple[Component, ...] = ()
@@ -56,7 +56,7 @@ class Study(Section):
     signature: Signature = Field("auto", description=SIGNATURE_MEANING)
     show_faces: bool = Field(
         False, description="Show some training faces of real people on the page, which is then "
-        "not to be handed on more freely than the data themselves. Synthetic ones always are."
+        "subject to the same terms as the data. Synthetic ones are always shown."
     )  # fmt: skip
 
     @field_validator("name")
@@ -98,14 +98,20 @@ class Study(Section):
         taken = sorted({m.label for m in self.models} & {head.label for head in self.heads})
         if taken:
             raise ValueError(
-                f"models: the label '{taken[0]}' is a head's too, and both stand in one column; "
+                f"models: the label '{taken[0]}' is also a head's, and they share a column; "
                 "give the model another"
             )
         return self
 
     @property
+    def data(self) -> dict[str, TrainData | Benchmark]:
+        """Key -> section of every data set: `train`, `benchmarks.NAME`."""
+        train = {} if self.train is None else {"train": self.train}
+        return train | {f"benchmarks.{name}": data for name, data in self.benchmarks.items()}
+
+    @property
     def trains(self) -> bool:
-        """Whether anything is trained; else the study judges `models` alone."""
+        """Whether anything is trained; else the study only evaluates `models`."""
         return self.training is not None
 
     @model_validator(mode="after")
@@ -115,12 +121,12 @@ class Study(Section):
         if not given and not self.models:
             raise ValueError(
                 "train, backbones, heads, samplers, training: are missing, and so is `models`; add "
-                "these five to train, or `models:` to judge models trained elsewhere"
+                "these five to train, or `models:` to evaluate models trained elsewhere"
             )
         if given and missing:
             raise ValueError(
                 f"{', '.join(missing)}: missing; a study that trains needs "
-                f"{', '.join(TRAINING_PARTS)} (one that only judges `models` has none of them): "
+                f"{', '.join(TRAINING_PARTS)} (one that only evaluates `models` has none): "
                 "add what is missing"
             )
         if self.measurement is not None and not given:
@@ -137,7 +143,7 @@ class Study(Section):
                 unknown = sorted(set(getattr(model, key, {})) - set(self.benchmarks))
                 if unknown:
                     raise ValueError(
-                        f"models[{index}].{key}: '{unknown[0]}' is no benchmark of the study; "
+                        f"models[{index}].{key}: '{unknown[0]}' is not a benchmark of the study; "
                         f"allowed are {', '.join(self.benchmarks)}"
                     )
         return self

@@ -50,7 +50,7 @@ class SyntheticFaces(Section):
 Check = Literal["decode", "none"]
 CHECK_MEANING = (
     "decode: every image is decoded once when the data are prepared, so that a damaged one does "
-    "not stop training; none: the file's structure alone is checked."
+    "not stop training; none: only the file's structure is checked."
 )
 
 
@@ -125,14 +125,14 @@ class TarImages(LabelledImages):
 class RecordIO(Section):
     """A `.rec` file of mxnet in InsightFace's or im2rec's layout, read in place.
 
-    With `.idx` and `property` beside it they are used and checked.
+    If `.idx` and `property` are next to it, they are used and checked.
     """
 
     kind: Literal["recordio"]
     root: Place = Field(description="Folder with `train.rec` (or with one `.rec`), or the file.")
     identities: int | None = Field(
         None, ge=2, description="How many there are: labels must be below, and may then have gaps. "
-        "Absent: what `property` beside the file says, else the labels."
+        "Absent: the number in `property` next to the file, else the labels'."
     )  # fmt: skip
     names: Place | None = Field(
         None, description="A `.lst` (below the folder, or a path) whose image folders name the "
@@ -231,7 +231,7 @@ class PairList(Official):
 class InsightFaceBin(Official):
     """A verification set as InsightFace packs it: one pickle, read in place and without running it.
 
-    Ten folds in list order. It names nobody: see docs/data.md.
+    Ten folds in list order. It has no names: see docs/data.md.
     """
 
     kind: Literal["insightface_bin"]

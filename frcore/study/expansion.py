@@ -17,11 +17,11 @@ from frcore.study.parts import Component, Evaluation, Measurement, Training
 from frcore.study.section import Section, without_places
 
 HELD_IN_MEMORY = 2 * 2**30
-"""Data sets whose decoded images take up to so many bytes are read once by a training and kept."""
+"""A training keeps decoded images in memory if they take no more than this many bytes."""
 
 
 def stays_in_place(data: TrainData | Benchmark) -> bool:
-    """Whether the images of a section are decoded where they lie, and nothing is copied."""
+    """Whether the images of a section are read in place, without copying."""
     return data.kind in _IN_PLACE or getattr(data, "storage", "copied") == "in_place"
 
 
@@ -65,8 +65,8 @@ class RunSpec(Spec):
     @property
     def id(self) -> str:
         """The run's name, also its folder's."""
-        parts = (self.backbone.label, self.head.label, self.sampler.label, f"s{self.seed}")
-        return "-".join(parts)
+        parts = (self.backbone, self.head, self.sampler)
+        return "-".join([*(part.label for part in parts), f"s{self.seed}"])
 
 
 class ModelSpec(Spec):
@@ -81,7 +81,7 @@ class ModelSpec(Spec):
 
 
 class EvaluationSpec(Spec):
-    """`frcore evaluate`: how a trained run or a model is judged on one prepared benchmark."""
+    """`frcore evaluate`: how a trained run or a model is evaluated on one prepared benchmark."""
 
     evaluation: Evaluation
     device: str
@@ -120,9 +120,9 @@ def benchmarks(study: Study) -> dict[str, BenchmarkSpec]:
     """The study's benchmarks by name."""
     specs = {}
     for name, data in study.benchmarks.items():
-        if isinstance(data, Official):
-            # It is about the report: saying it must not prepare the data again.
-            data = data.model_copy(update={"published_as": None})
+        # It concerns only the report: giving it must not prepare the data again.
+        unpublished = {"published_as": None} if isinstance(data, Official) else {}
+        data = data.model_copy(update=unpublished)
         specs[name] = BenchmarkSpec(name=name, image=study.image, data=data)
     return specs
 
@@ -131,42 +131,30 @@ def runs(study: Study) -> dict[str, RunSpec]:
     """Every backbone × head × sampler × seed by run id; empty where the study trains nothing."""
     if study.training is None:
         return {}
-    grid = product(study.backbones, study.heads, study.samplers, study.seeds)
     specs = [
-        RunSpec(
-            image=study.image,
-            backbone=backbone,
-            head=head,
-            sampler=sampler,
-            seed=seed,
-            training=study.training,
-        )
-        for backbone, head, sampler, seed in grid
-    ]
+        RunSpec(image=study.image, backbone=backbone, head=head, sampler=sampler, seed=seed,
+                training=study.training)
+        for backbone, head, sampler, seed
+        in product(study.backbones, study.heads, study.samplers, study.seeds)
+    ]  # fmt: skip
     return {spec.id: spec for spec in specs}
 
 
 def models(study: Study) -> dict[str, ModelSpec]:
     """The study's models trained elsewhere by label."""
-    # What was published is about the report: saying it must not judge the model again.
-    return {
-        model.label: ModelSpec(model=model.model_copy(update={"published": {}}))
-        for model in study.models
-    }
+    # Published figures concern only the report: giving them must not repeat the evaluation.
+    found = [model.model_copy(update={"published": {}}) for model in study.models]
+    return {model.label: ModelSpec(model=model) for model in found}
 
 
 def model_benchmarks(study: Study) -> list[tuple[str, str]]:
     """(model, benchmark) of every evaluation of a model, in the study's order."""
-    return [
-        (model.label, name)
-        for model in study.models
-        for name in study.benchmarks
-        if model.judges(name)
-    ]
+    pairs = product(study.models, study.benchmarks)
+    return [(model.label, name) for model, name in pairs if model.judges(name)]
 
 
 def evaluation(study: Study) -> EvaluationSpec:
-    """How the study judges each run and model."""
+    """How the study evaluates each run and model."""
     given, training = study.evaluation, study.training
     return EvaluationSpec(
         evaluation=given,
@@ -180,9 +168,8 @@ def measurements(study: Study) -> dict[str, MeasurementSpec]:
     if study.measurement is None:
         return {}
     specs = [
-        MeasurementSpec(
-            head=head, sampler=sampler, image=study.image, measurement=study.measurement
-        )
+        MeasurementSpec(head=head, sampler=sampler, image=study.image,
+                        measurement=study.measurement)
         for head, sampler in product(study.heads, study.samplers)
-    ]
+    ]  # fmt: skip
     return {spec.id: spec for spec in specs}

@@ -33,7 +33,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: no such file, no UTF-8, no YAML, too large, something else than a mapping, or the
+        UserError: no such file, not UTF-8, not YAML, too large, not a mapping, or the
             values that can be read in two ways, each with its line.
     """
     path = Path(path)
@@ -181,7 +181,7 @@ class _Reader:
         self._open: list[yaml.Node] = []
 
     def value(self, node: yaml.Node, place: str) -> Any:
-        """The value of a node. An alias is read anew each time, so that its cost is counted.
+        """The value of a node. An alias is read again each time, so that its cost is counted.
 
         Raises:
             UserError: too many values, too deep, or an alias of what contains it.
@@ -199,11 +199,12 @@ class _Reader:
             )
         if len(self._open) >= DEEPEST:
             raise _too_deep(line)
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, place)
+        if isinstance(node, yaml.ScalarNode) and node.tag in (_TEXT, _PLAIN):
+            return node.value if node.tag == _TEXT else self._plain(node, place)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-            self._tagged(node, place)
-            return None
+            tag = one_line(node.tag.replace("tag:yaml.org,2002:", "!!"), 60)
+            told = f"the tag {tag} given; studies have no tags: write only the value"
+            return self._say(node, place, told)
         self._open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -216,20 +217,11 @@ class _Reader:
         line = f"line {node.start_mark.line + 1}: " if self._lines else ""
         self.problems.append(f"{line}{one_line(place, 100)}{': ' if place else ''}{problem}")
 
-    def _tagged(self, node: yaml.Node, place: str) -> None:
-        tag = one_line(node.tag.replace("tag:yaml.org,2002:", "!!"), 60)
-        self._say(node, place, f"the tag {tag} given; a study has no tags: write the value alone")
-
-    def _scalar(self, node: yaml.ScalarNode, place: str) -> Any:
-        if node.tag == _TEXT:
-            return node.value
-        if node.tag != _PLAIN:
-            return self._tagged(node, place)
+    def _plain(self, node: yaml.ScalarNode, place: str) -> Any:
         try:
             return plain_value(node.value)
         except ValueError as error:
-            self._say(node, place, str(error))
-            return None
+            return self._say(node, place, str(error))
 
     def _mapping(self, node: yaml.MappingNode, place: str) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -243,7 +235,7 @@ class _Reader:
             if not isinstance(key, str):
                 if not self.problems:
                     given = one_line(repr(key), 40)
-                    self._say(key_node, place, f"the key {given} is no text; write it in quotes")
+                    self._say(key_node, place, f"the key {given} is not text; write it in quotes")
                 continue
             if key in own:
                 self._say(key_node, place, f"duplicate key '{one_line(key, 60)}'; remove one")

@@ -17,6 +17,7 @@ from frcore.study.section import LABEL_PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CUSTOM = {"type": "string", "pattern": ":", "description": "A class of your own: module:Class."}
+LABEL = {"type": "string", "pattern": LABEL_PATTERN, "description": "In files and tables."}
 
 
 def study_schema() -> dict[str, Any]:
@@ -32,7 +33,7 @@ def study_schema() -> dict[str, Any]:
     measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
     for field in ("benchmarks", "inputs"):
         schema["properties"][field]["additionalProperties"] = False
-    # A study trains, or judges models trained elsewhere, or both.
+    # A study trains, or evaluates models trained elsewhere, or both.
     schema["anyOf"] = [{"required": list(TRAINING_PARTS)}, {"required": ["models"]}]
     schema["dependentRequired"] = {
         part: [other for other in TRAINING_PARTS if other != part] for part in TRAINING_PARTS
@@ -66,38 +67,25 @@ def _defaults_in_words(node: Any) -> Any:
 
 def _component(catalogue: Catalogue[Any]) -> dict[str, Any]:
     """A name or a mapping; the parameters of each known name are closed, a class's own are not."""
-    kind = catalogue.kind
-    label = {"type": "string", "pattern": LABEL_PATTERN, "description": "In files and tables."}
-    own = {
-        "type": "object",
-        "properties": {"name": CUSTOM, "label": label},
-        "required": ["name"],
-    }
-    without_parameters = [name for name in catalogue if not _required(catalogue, name)]
+    known = {name: _known(catalogue, name) for name in catalogue}
+    alone = [name for name, mapping in known.items() if mapping["required"] == ["name"]]
+    own = {"type": "object", "properties": {"name": CUSTOM, "label": LABEL}, "required": ["name"]}
     return {
-        "description": f"A {kind}: its name, or a mapping with its name and parameters.",
-        "anyOf": [
-            {"enum": without_parameters},
-            CUSTOM,
-            *(_known(catalogue, name, label) for name in catalogue),
-            own,
-        ],
+        "description": f"A {catalogue.kind}: its name, or a mapping with its name and parameters.",
+        "anyOf": [{"enum": alone}, CUSTOM, *known.values(), own],
     }
 
 
-def _required(catalogue: Catalogue[Any], name: str) -> list[str]:
-    return list(catalogue.schema(name).model_json_schema().get("required", []))
-
-
-def _known(catalogue: Catalogue[Any], name: str, label: dict[str, Any]) -> dict[str, Any]:
+def _known(catalogue: Catalogue[Any], name: str) -> dict[str, Any]:
     (described,) = catalogue.describe(name)
     parameters = catalogue.properties(name)
     if "over" in parameters:
-        parameters = {**parameters, "over": {"$ref": f"#/$defs/{catalogue.kind}"}}
+        parameters["over"] = {"$ref": f"#/$defs/{catalogue.kind}"}
+    required = [key for key, value in described["parameters"].items() if value["required"]]
     return {
         "type": "object",
         "description": described["summary"],
-        "properties": {"name": {"const": name}, "label": label, **parameters},
-        "required": ["name", *_required(catalogue, name)],
+        "properties": {"name": {"const": name}, "label": LABEL, **parameters},
+        "required": ["name", *required],
         "additionalProperties": False,
     }

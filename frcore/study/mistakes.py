@@ -1,14 +1,13 @@
-"""What is wrong with a study, said in its own words: key, what was given, what is allowed."""
+"""Messages about mistakes in a study: the key, what was given, what is allowed."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import pydantic
 
-from frcore.errors import UserError, listed
+from frcore.errors import UserError, listed, nearest, or_rather
 from frcore.study.config import Study
 from frcore.study.file import parse_value
 from frcore.study.models import SHA256_PATTERN
@@ -32,13 +31,10 @@ _ALLOWED: Mapping[str, str] = {
 def explain(error: pydantic.ValidationError, raw: Any, source: str) -> str:
     """One line for each mistake in `raw`, the content of the file `source`."""
     schema = Study.model_json_schema()
-    found = [dict(item) for item in error.errors()]
-    places: set[Location] = {item["loc"] for item in error.errors()}
-    lines = [
-        one_line(_line(item, raw, schema), LONGEST_LINE)
-        for item in found
-        if not _follows(item, places)
-    ]
+    found: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+    places: set[Location] = {item["loc"] for item in found}
+    kept = [item for item in found if not _follows(item, places)]
+    lines = [one_line(_line(item, raw, schema), LONGEST_LINE) for item in kept]
     return f"{source}: {listed(lines)}"
 
 
@@ -51,36 +47,22 @@ def _follows(item: dict[str, Any], places: Set[Location]) -> bool:
     return location[-1:] == ("label",) and (*location[:-1], "name") in places
 
 
-def nearest(given: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest of `names`, or nothing.
-
-    >>> nearest("epoch", ["epochs", "momentum"])
-    "; did you mean 'epochs'?"
-    """
-    near = difflib.get_close_matches(given, list(names), n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
 def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
     location: Location = item["loc"]
     kind, given = item["type"], item["input"]
     place = _place(location, raw)
     if kind == "extra_forbidden":
-        names = list(_fields(schema, location[:-1]))
-        key = str(location[-1])
-        return f"{place}: unknown key{nearest(key, names) or '.'} Allowed: {', '.join(names)}"
+        names = _fields(schema, location[:-1])
+        return f"{place}: unknown key{or_rather(str(location[-1]), names)}"
     if kind == "missing":
         about = _fields(schema, location[:-1]).get(str(location[-1]), {}).get("description")
         return f"{place}: is missing; add it" + (f" ({about})" if about else "")
     if kind == "union_tag_invalid":
         names = item["ctx"]["expected_tags"].replace("'", "").split(", ")
         tag = item["ctx"]["tag"]
-        return (
-            f"{place}.kind: '{tag}' given{nearest(tag, names) or '.'} Allowed: {', '.join(names)}"
-        )
+        return f"{place}.kind: '{tag}' given{or_rather(tag, names)}"
     if kind == "union_tag_not_found":
-        node = _node(schema, location)
-        names = list(node.get("discriminator", {}).get("mapping", {}))
+        names = _node(schema, location).get("discriminator", {}).get("mapping", {})
         return f"{place}.kind: is missing; add one of {', '.join(names)}"
     if kind == "string_pattern_mismatch":
         return f"{place}: {_shown(given)} given; allowed are {_ALLOWED[item['ctx']['pattern']]}"
@@ -89,7 +71,8 @@ def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
         return f"{place}: {message}" if place else message
     message = item["msg"].replace("Input should be", "it should be").replace("tuple", "list")
     message = message[0].lower() + message[1:]
-    hint = nearest(given, _constants(_node(schema, location))) if isinstance(given, str) else ""
+    constants = map(str, _node(schema, location).get("enum", []))
+    hint = nearest(given, constants) if isinstance(given, str) else ""
     return f"{place}: {_shown(given)} given; {message}{hint or _quotes(kind, given)}"
 
 
@@ -136,7 +119,7 @@ def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _node(schema: dict[str, Any], location: Location) -> dict[str, Any]:
-    """The part of the JSON Schema that describes what stands at `location`."""
+    """The part of the JSON Schema that describes the value at `location`."""
     node = schema
     for part in location:
         node = _deref(schema, node)
@@ -155,7 +138,3 @@ def _node(schema: dict[str, Any], location: Location) -> dict[str, Any]:
 
 def _fields(schema: dict[str, Any], location: Location) -> dict[str, Any]:
     return dict(_node(schema, location).get("properties", {}))
-
-
-def _constants(node: dict[str, Any]) -> list[str]:
-    return [str(value) for value in node.get("enum", [])]

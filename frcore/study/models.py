@@ -1,4 +1,4 @@
-"""Models trained elsewhere, as a study names them: which file, and what it wants to be shown."""
+"""Models trained elsewhere, as a study names them: which file, and the input it expects."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ModelSection(Section):
 
     label: Label = Field(description="Its name in files and tables.")
     trained_on: str = Field(
-        "", description="Training data in words, printed: the harness cannot know whom it has seen."
+        "", description="Its training data, printed as given: the harness cannot know them."
     )
     source: str = Field("", description="Where the file is from, printed.")
     licence: str = Field("", description="Its licence, printed.")
     published: dict[Label, Annotated[float, Field(gt=0, le=100)]] = Field(
         {}, description="Benchmark of pairs -> accuracy in percent that `source` publishes, shown "
-        "beside the measured one."
+        "next to the measured one."
     )  # fmt: skip
 
     @property
@@ -41,7 +41,7 @@ class ModelSection(Section):
         """Key -> path of every file that the section names."""
 
     def judges(self, benchmark: str) -> bool:
-        """Whether the model can be judged on the benchmark of that name."""
+        """Whether the model can be evaluated on the benchmark of that name."""
         return True
 
 
@@ -121,7 +121,7 @@ class StoredEmbeddings(ModelSection):
     names: dict[Label, Place] = Field(
         {},
         description="Benchmark -> text file with the name of each row's image, one a line: the "
-        "rows may then stand in any order, and there may be more of them.",
+        "rows may then be in any order, and there may be more of them.",
     )
     sha256: dict[Label, Sha256] = Field({}, description="Of the files; others are refused.")
 

@@ -12,7 +12,7 @@ from frcore.study.section import Label, Section
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
 LOSS_PRECISION_MEANING = (
-    "Of the operands of the last layer's matrix products; sums are in 32 bits in any case. Absent: "
+    "Of the operands of the last layer's matrix products; sums are always in 32 bits. Absent: "
     "bf16 for triton, fp32 for the others."
 )
 BACKEND_MEANING = (
@@ -23,8 +23,8 @@ BACKEND_MEANING = (
 
 CenterFormat = Literal["fp32", "split"]
 CENTER_FORMAT_MEANING = (
-    "How class centres and their momentum are held. fp32: 8 bytes per entry; split: 6, centres as "
-    "bfloat16 + int16, which together are exact float32 (the loss reads the bfloat16 alone), "
+    "How class centres and momentum are stored. fp32: 8 bytes per entry; split: 6, centres as "
+    "bfloat16 + int16, which together are exact float32 (the loss reads only the bfloat16), "
     "momentum as bfloat16 rounded at random. Momentum 0 takes 4."
 )
 
@@ -79,10 +79,10 @@ class Schedule(Section):
 class Augment(Section):
     """AdaFace's augmentations, each with a probability; its authors train with 0.2 of each.
 
-    See `frcore.data.pixels.augment` for what they do and whence they come.
+    See `frcore.data.pixels.augment` for what they do and where they come from.
     """
 
-    crop: Fraction = Field(0.0, description="What lies outside of a random box becomes black.")
+    crop: Fraction = Field(0.0, description="Everything outside a random box becomes black.")
     low_resolution: Fraction = Field(0.0, description="Shrunk to a random side, enlarged again.")
     colour: Fraction = Field(0.0, description="Brightness, contrast, saturation times 0.5 to 1.5.")
 
@@ -117,7 +117,7 @@ class Training(Section):
     threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
     loader_threads: int = Field(
         1, ge=1, description="CPU threads that decode images which are read in place. They never "
-        "change the result. docs/data.md tells what one decodes per second."
+        "change the result. docs/data.md gives the throughput of one thread."
     )  # fmt: skip
 
     @model_validator(mode="after")
@@ -202,7 +202,7 @@ class Measurement(Section):
         "until step times are steady, but few.")  # fmt: skip
     steps: int = Field(20, ge=5, description="Timed steps.")
     attempts: int = Field(3, ge=1, description="A row that was disturbed (by other programs, by "
-        "clocks held back) is measured again, up to so many times in all.")  # fmt: skip
+        "throttled clocks) is measured again, up to this many times in all.")  # fmt: skip
     cooldown: float = Field(30.0, ge=0, description="GPU: the longest wait in seconds before a "
         "row for the board to cool.")  # fmt: skip
     device: Literal["cpu", "cuda"] = "cpu"
@@ -212,7 +212,7 @@ class Measurement(Section):
     center_format: CenterFormat = Field("fp32", description=CENTER_FORMAT_MEANING)
     threads: int = Field(1, ge=1)
     backbone: Component | None = Field(
-        None, description="Also run this backbone in the step; absent: the last layer alone."
+        None, description="Also run this backbone in the step; absent: only the last layer."
     )
 
     @model_validator(mode="after")

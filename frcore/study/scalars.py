@@ -49,7 +49,7 @@ def plain_value(text: str) -> Any:
     # 010 is a float's whole part too, but some read it as 8.
     if _FLOAT.fullmatch(text) and not _NUMBER_OF_1_2.fullmatch(text):
         return float(text)
-    # `<<` and `=` are no values of their own here.
+    # `<<` and `=` are not values here.
     kind = yaml.SafeLoader.yaml_implicit_resolvers.get(text[0], ())
     tags = [tag.rpartition(":")[2] for tag, pattern in kind if pattern.match(text)]
     if "bool" in tags:
@@ -60,13 +60,13 @@ def plain_value(text: str) -> Any:
     if {"int", "float", "timestamp"} & set(tags) or _NUMBER_OF_1_2.fullmatch(text):
         raise ValueError(
             f"{one_line(text, 60)} given{_of_1_1(text)}, which readers of YAML take for different "
-            "numbers, dates or text; write numbers in decimal digits alone, and text in quotes"
+            "numbers, dates or text; write numbers in decimal digits only, and text in quotes"
         )
     return text
 
 
 def _of_1_1(text: str) -> str:
-    """What YAML 1.1 makes of `text`, where that is a number."""
+    """How YAML 1.1 reads `text`, if as a number."""
     if len(text) > LONGEST_NUMBER:
         return ""
     try:

@@ -41,8 +41,8 @@ def _place(value: str, info: SerializationInfo) -> str:
 
 
 Place = Annotated[str, PlainSerializer(_place, return_type=str)]
-"""A path of this machine. It is no part of what a spec means: data that are moved are the same
-data. What they contain is told by `frcore.data.signatures.Signature`."""
+"""A path on this machine. It is not part of a spec's meaning: moved data are the same data.
+Their content is described by `frcore.data.signatures.Signature`."""
 
 
 def duplicates(labels: Iterable[str]) -> list[str]:
@@ -95,7 +95,7 @@ def compact_json(spec: Section, *, places: bool = True) -> str:
         places: False leaves the paths empty, for what must not change when data are moved.
     """
     # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
-    # with the text "</script>" could end it there. Such a letter stands in strings only.
+    # with the text "</script>" could end it there. Such a letter occurs only in strings.
     context = None if places else _WITHOUT_PLACES
     return spec.model_dump_json(context=context).replace("<", r"\u003c")
 

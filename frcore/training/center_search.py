@@ -126,8 +126,8 @@ def _angles(cosine_RK: Tensor) -> Tensor:
 def _exact_angles(center_CD: Tensor, neighbour_C: Tensor) -> Tensor:
     """Angle of each centre to its neighbour, degrees, float64.
 
-    arccos of a float32 cosine cannot tell angles below 0.02° from 0; 2 atan2(|a − b|, |a + b|) of
-    unit vectors can (Kahan).
+    arccos of a float32 cosine does not distinguish angles below 0.02° from 0; for unit vectors
+    2 atan2(|a − b|, |a + b|) does (Kahan).
     """
     if len(center_CD) < 2:
         return torch.full((len(center_CD),), math.nan, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """What a run says about its class centres: `diagnostics.json`, and a line's worth per epoch.
 
 Angles between centres, how often each was pulled and pushed, and pairs of centres so close that
-they may be one person (inter-class conflict). Figures that cannot be told are None, never 0.
+they may be one person (inter-class conflict). What is not known is None, never 0.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class MetricsFile:
 
     def close(self) -> None:
         """Close the file."""
-        # On a full disk what could not be written is tried again; `write` has told of it.
+        # On a full disk what could not be written is tried again; `write` has reported it.
         with contextlib.suppress(OSError):
             self._file.close()
 

@@ -44,7 +44,7 @@ from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.tensor_file import read_tensors
 
 SECONDS_BETWEEN_LINES = 10.0
-"""How often progress is told inside an epoch; each epoch's end always is."""
+"""How often progress is printed inside an epoch; at each epoch's end it always is."""
 
 
 def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _train_alone(
         with _leased(training.device), reproducible(spec.seed, training.threads, training.device):
             return _train(spec, Prepared.open(data, place=place), out, lock)
     except BusyError:
-        raise  # the folder is another's now, and so is what is told in it
+        raise  # the folder is another's now, and so are its files
     except Exception as caught:
         error = refusal(caught, out) or caught
         failure = FailureRecord(
@@ -133,7 +133,7 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         listener=lambda event: loggers.event(event, trainer.step),
     )
     is_new, state = state is None, None  # lets go of the file
-    with contextlib.closing(metrics), loggers, _told_how_to_go_on(trainer, checkpoint):
+    with contextlib.closing(metrics), loggers, _note_on_resuming(trainer, checkpoint):
         if is_new:
             metrics.write(
                 StartEvent(
@@ -144,9 +144,9 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
                     angle_edges_degrees=ANGLE_EDGES_DEGREES.tolist(),
                 )
             )
-        tell = _teller(trainer, console)
+        progress = _progress_printer(trainer, console)
         while not trainer.is_finished:
-            trainer.train_epoch(metrics, tell)
+            trainer.train_epoch(metrics, progress)
             lock.check()
             save_checkpoint(checkpoint, trainer, metrics, key)
     try:
@@ -184,8 +184,8 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any
 
 
 @contextlib.contextmanager
-def _told_how_to_go_on(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
-    """A note of what is kept, where somebody stops the training in the block."""
+def _note_on_resuming(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
+    """A note of what is kept, if the training is stopped in the block."""
     try:
         yield
     except Stopped as stop:
@@ -200,17 +200,17 @@ def _told_how_to_go_on(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
         raise
 
 
-def _teller(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:
-    """Says now and then how far the training is, from each logged step's figures."""
+def _progress_printer(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:
+    """Prints now and then how far the training is, from each logged step."""
     epochs = trainer.spec.training.epochs
-    started, first, said = time.perf_counter(), trainer.step, time.perf_counter()
+    started, first, printed = time.perf_counter(), trainer.step, time.perf_counter()
 
-    def tell(event: StepEvent) -> None:
-        nonlocal said
+    def progress(event: StepEvent) -> None:
+        nonlocal printed
         now = time.perf_counter()
-        if now - said < SECONDS_BETWEEN_LINES and not float(event.epoch or 0.5).is_integer():
+        if now - printed < SECONDS_BETWEEN_LINES and not float(event.epoch or 0.5).is_integer():
             return
-        said = now
+        printed = now
         steps_left = epochs * len(trainer.batches) - trainer.step
         left = (now - started) / (trainer.step - first) * steps_left
         console.print(
@@ -220,7 +220,7 @@ def _teller(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:
             highlight=False,
         )
 
-    return tell
+    return progress
 
 
 def _run_record(spec: RunSpec, prepared: Prepared) -> RunRecord:

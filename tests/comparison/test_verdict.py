@@ -24,6 +24,11 @@ def test_no_interval_with_zero_inside_is_told_apart(tolerance):
         assert judge(low, high, tolerance) in ("not told apart", "within tolerance")
 
 
+def test_where_nothing_is_tolerated_nothing_is_within_tolerance():
+    assert judge(0.0, 0.5, 0.0) != "within tolerance"
+    assert judge(0.0, 0.5, 0.01) == "within tolerance"
+
+
 def test_a_regression_fails_and_a_doubt_fails_only_when_strict():
     found = [("a", "better"), ("b", "not told apart"), ("c", "lower")]
     assert outcome(found, [], [], Rule(tolerance=1)).code == Exit.PASSED

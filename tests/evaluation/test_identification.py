@@ -132,6 +132,13 @@ def test_ties_are_judged_as_by_every_threshold(cells, fpir):
     assert tpir_at_fpir(found, fpir).tar == slow_tpir(slow, fpir)
 
 
+def test_a_tie_counts_against_the_mate():
+    gallery = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = search(gallery, [1, 2, 3], np.array([[1.0, 0.0]]), [1])
+    assert found.rank.tolist() == [2]
+    assert rank_share(found, 1) == 0
+
+
 def test_what_cannot_be_searched_is_refused(problem):
     gallery, enrolled, probes, person = problem
     with pytest.raises(UserError, match="at least two"):

@@ -113,3 +113,15 @@ def test_an_unknown_template_is_refused_with_its_pair(unknown):
     templates = Templates(np.eye(3, dtype=np.float32), np.array([5, 7, 9]))
     with pytest.raises(UserError, match=rf"pair 1 has b = template {unknown}, which has no images"):
         score_pairs(templates, [5, 7], [9, unknown])
+
+
+def test_a_template_may_lie_in_several_blocks(images, monkeypatch):
+    whole = pool_templates(**images)
+    monkeypatch.setattr("frcore.evaluation.templates.BLOCK", 7)
+    np.testing.assert_allclose(pool_templates(**images).vectors, whole.vectors, atol=1e-7)
+
+
+def test_what_is_left_of_embeddings_that_cancel_is_no_direction(rng):
+    one = rng.normal(size=8)
+    with pytest.raises(UserError, match="template 5 pools to zero"):
+        pool_templates(np.stack([one, -one * (1 + 1e-9)]), [5, 5], [0, 1])

@@ -174,6 +174,14 @@ def test_grid_rule_is_the_peers(rng):
     np.testing.assert_array_equal(result.fold_accuracies, peers_fold_accuracies(a, b, same, 10))
 
 
+def test_grid_rule_accepts_strictly_below_its_threshold():
+    """A genuine pair at the squared distance 1 of the grid is accepted from 1.01 on."""
+    scores, same = [0.5, -0.5, 0.5, -0.5], [True, False, True, False]
+    result = verification_accuracy(scores, same, 2, rule="grid")
+    assert result.thresholds.tolist() == pytest.approx([1 - 1.01 / 2] * 2)
+    assert result.accuracy == 1
+
+
 @pytest.mark.parametrize("rule", ["exact", "grid"])
 def test_published_fold_accuracies_of_lfw_view_2(lfw, rule):
     a, b, same = lfw.pairs()

@@ -104,7 +104,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("training.device", "'cpu' or 'cuda'"),
     ),
     "nothing to do": (NO_TRAINING, ("train, backbones, heads, samplers, training", "`models:`")),
-    "half a training": ({"samplers": None}, ("samplers: missing", "only judges `models`")),
+    "half a training": ({"samplers": None}, ("samplers: missing", "only evaluates `models`")),
     "no heads": ({"heads": []}, ("heads: missing",)),
     "a measurement of models": (
         {**NO_TRAINING, "models": [ONNX], "measurement": TINY["measurement"]},
@@ -128,10 +128,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "no hash": ({"models": [{**ONNX, "sha256": "b7120c"}]}, ("models[0].sha256", "'b7120c'")),
     "a label of two": ({"models": [ONNX, ONNX]}, ("models", "duplicate label 'm'")),
-    "a head's label": ({"models": [{**ONNX, "label": "adacos"}]}, ("models", "is a head's too")),
+    "a head's label": ({"models": [{**ONNX, "label": "adacos"}]}, ("models", "is also a head's")),
     "embeddings of no benchmark": (
         {"models": [{"label": "e", "kind": "embeddings", "files": {"par": "e.npy"}}]},
-        ("models[0].files", "'par' is no benchmark", "pairs"),
+        ("models[0].files", "'par' is not a benchmark", "pairs"),
     ),
     "names of no embeddings": (
         {
@@ -148,7 +148,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "published figure of no benchmark": (
         {"models": [{**ONNX, "published": {"par": 99.0}}]},
-        ("models[0].published", "'par' is no benchmark"),
+        ("models[0].published", "'par' is not a benchmark"),
     ),
     "not a list": ({"heads": "arcface"}, ("heads", "'arcface' given", "list")),
     "no name": ({"heads": [{"nme": "arcface"}]}, ("heads[0].name", "missing")),

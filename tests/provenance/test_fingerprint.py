@@ -470,12 +470,13 @@ TRAININGS = {name for name in STAGES if "face" in name or "ada" in name} - {"pre
 
 EDITS = [
     # The message of an unused tar reader, which used to train the synthetic study again.
-    ("data/tar_shards.py", "ends before it", "is cut off before it", set()),
+    ("data/shards/tar.py", "ends before it", "is cut off before it", set()),
     ("errors.py", "unknown {kind}", "not a known {kind}:", set()),
-    ("data/tar_shards.py", "_OPEN_SHARDS = ", "_OPEN_SHARDS = 1 + ",
+    ("data/shards/tar.py", "_OPEN_SHARDS = ", "_OPEN_SHARDS = 1 + ",
      {"prepare tar", "cosface from tar"}),
-    ("data/in_place.py", "_PARTS_PER_THREAD = 4", "_PARTS_PER_THREAD = 5",
-     {"prepare tar", "cosface from tar", "cosface from files"}),
+    # Whatever is prepared is written by one function, which reads images as training does.
+    ("data/prepared/in_place.py", "_PARTS_PER_THREAD = 4", "_PARTS_PER_THREAD = 5",
+     {name for name in STAGES if "prepare" in name or "from" in name}),
     ("heads/cosface.py", "cosine_N - self.margin", "cosine_N + self.margin",
      {name for name in TRAININGS if "cosface" in name}),
     ("heads/cosface.py", '"""cos θ_y − m."""', '"""Another sentence."""  # a comment', set()),
@@ -483,12 +484,12 @@ EDITS = [
     ("heads/adacos_fixed.py", "math.sqrt(2)", "math.sqrt(3)", {"adacos"}),
     ("heads/__init__.py", '"softmax": "frcore.heads.softmax:Softmax",', "", set()),
     ("loss/dense.py", "dim=1", "dim=-1", TRAININGS - {"cosface triton"}),
-    ("loss/streamed.py", "TILE = ", "TILE = 2 * ", TRAININGS - {"cosface dense"}),
+    ("loss/passes.py", "TILE = ", "TILE = 2 * ", TRAININGS - {"cosface dense"}),
     ("loss/triton/tiles.py", "KIB = 1024", "KIB = 1000", {"cosface triton", "cosface on cuda"}),
-    ("training/loop.py", "torch.set_num_threads(threads)", "torch.set_num_threads(1 + threads)",
-     TRAININGS | {"evaluate"}),
+    ("machine/reproducible.py", "torch.set_num_threads(threads)",
+     "torch.set_num_threads(1 + threads)", TRAININGS | {"evaluate"}),
     ("training/loggers.py", "import_module", "import_modules", set()),
-    ("description.py", "def ", "def _", set()),
+    ("components/description.py", "def ", "def _", set()),
     ("evaluation/metrics.py", "1 - ", "1 + ", {"evaluate"}),
 ]  # fmt: skip
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frcore.reporting.figures.dark import dark_of
+from frcore.reporting.figures.inlined import dark_of
 from frcore.reporting.figures.palette import GRID, HEAD_COLOURS, INK, MUTED
 from tests.reporting.made import Made
 

@@ -18,6 +18,8 @@ from frcore.study import expansion
 from tests.reporting.made import Made
 from tests.reporting.tree import Tree, make_study
 
+pytestmark = pytest.mark.slow
+
 TRAINING = ("train", "backbones", "heads", "samplers", "training", "measurement")
 MODELS = [
     {"label": label, "kind": "onnx", "file": f"{label}.onnx", "colour": "RGB", "mean": 127.5,

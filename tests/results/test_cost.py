@@ -7,13 +7,13 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from frcore.reporting.figures.canvas import RING
 from frcore.reporting.figures.cost import accuracy_cost
 from frcore.reporting.figures.identities import memory, throughput
+from frcore.reporting.figures.marks import RING
 from frcore.reporting.page.answer import answer
 from frcore.reporting.tables.cost import cost_table
 from frcore.reporting.tables.overview import overview_table
-from frcore.results.cost import conditions, is_disturbed
+from frcore.results.cost import comparable_identities, conditions, is_disturbed
 from frcore.results.rows import Rows
 from frcore.results.summary import Summary
 from tests.reporting.made import Made
@@ -39,6 +39,16 @@ def ringed_points(figure) -> list[tuple[float, float]]:
         for line in ax.get_lines()
         if line.get_markersize() == RING and len(line.get_xdata())
     ]
+
+
+def test_heads_are_compared_at_the_most_identities_that_all_were_timed_at(complete: Made):
+    frame = complete.rows.measurement.copy()
+    counts = sorted(frame["identities"].unique())
+    assert comparable_identities(complete.rows) == counts[-1]
+    one = (frame["measurement"] == "arcface-full") & (frame["identities"] == counts[-1])
+    frame.loc[one, "step_ms"] = float("nan")
+    rows = dataclasses.replace(complete.rows, measurement=frame)
+    assert comparable_identities(rows) == counts[-2]
 
 
 @pytest.mark.parametrize(

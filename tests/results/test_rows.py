@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
-from frcore.results.rows import collect, csv_text
+from frcore.results.rows import collect, csv_text, why_few
 from frcore.study import expansion
 from tests.reporting.made import HOSTILE, Made
 from tests.reporting.tree import Tree, make_study
@@ -55,6 +55,26 @@ def test_a_gpu_and_its_power_limit_are_columns(tmp_path):
     path.write_text(json.dumps(record))
     row = collect(study, tmp_path).measurement.iloc[0]
     assert (row["gpu_name"], row["gpu_power_limit_watts"]) == ("H200", 700.0)
+
+
+def test_the_state_of_a_run_is_that_of_its_last_epoch(tmp_path):
+    study = make_study(seeds=[0], heads=["arcface"], samplers=["full"])
+    tree = Tree(study, tmp_path, epochs=(0, 1, 2)).everything()
+    [path] = tree.root.glob("runs/*/metrics.jsonl")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in events:
+        if event["event"] == "epoch":
+            event["scale"] = 10.0 + event["epoch"]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert collect(study, tmp_path).training["scale"].tolist() == [12.0]
+
+
+def test_a_mean_over_galleries_has_as_few_false_accepts_as_its_smallest():
+    number = {"run": "a", "benchmark": "ijb", "metric": "tpir", "subset": "all", "far": None,
+              "fpir": 0.01, "value": 0.5}  # fmt: skip
+    rows = pd.DataFrame([{**number, "impostors": count} for count in (500, 5000, None)])
+    assert all("5 false accepts of 500" in why for why in why_few(rows))
+    assert not why_few(rows[1:2]).any()
 
 
 @pytest.mark.parametrize("name", ["evaluation", "training", "measurement"])

@@ -113,6 +113,10 @@ def seeds_of(method: Method) -> list[str]:
     return [f"tiny-{method.head}-{method.sampler}-s{seed}" for seed in (0, 1)]
 
 
+def test_the_differences_of_a_column_hold_together_at_95_percent(summary: Summary):
+    assert summary.comparison_level(ACCURACY) == pytest.approx(1 - 0.05 / 3)
+
+
 @pytest.mark.parametrize("column", [ACCURACY, TAR])
 def test_intervals_and_marks_are_those_of_the_evaluation(complete, summary, column):
     expected = intervals(complete, column)

@@ -297,6 +297,7 @@ def test_a_comparison_trains_the_candidate_alone(place):
     assert place.planned(*AGAINST_ARCFACE, "candidate=adacos") == ours
 
 
+@pytest.mark.grid
 def test_a_comparison_that_fails_is_written_and_fails_again_until_it_passes(place):
     root = place.folder / "results/tiny"
     page = (root / "report.html").read_bytes()

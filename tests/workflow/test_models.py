@@ -11,7 +11,7 @@ from tests.models.making import MEAN, STD, tiny_onnx
 from tests.tiny_study import write_study
 from tests.workflow.snake import REPOSITORY, Snake, copy_source, snakemake
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.grid]
 
 NOTHING = dict.fromkeys(("train", "backbones", "heads", "samplers", "training", "measurement"))
 

@@ -12,7 +12,7 @@ from tests.models.making import MEAN, STD, tiny_onnx
 from tests.tiny_study import write_study
 from tests.workflow.snake import Snake, snakemake
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.grid]
 
 RUN = "tiny-arcface-full-s0"
 TRAINED = {f"train_backbone {RUN}", f"evaluate_run {RUN}", "report_study"}

@@ -49,6 +49,7 @@ def _checked(form: Format, path: Path) -> Report:
         form.check(path, report)
     except UserError as error:
         report.add([error])
+    report.study = report.study.rstrip()
     return report
 
 

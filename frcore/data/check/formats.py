@@ -88,8 +88,6 @@ def _report(contents: Contents, report: Report) -> None:
     report.notes += contents.warnings
     if contents.protocol == "train":
         report.counts["identities"] = contents.index["identity"].nunique()
-        if not report.wrong:
-            enough(contents, np.arange(len(contents.index)), 1, report.path)
         return
     pairs = contents.tables["pairs" if contents.protocol == "pairs" else "template_pairs"]
     genuine = int(pairs["same"].sum())
@@ -249,7 +247,9 @@ def _recordio(path: Path, report: Report) -> None:
         except UserError as error:
             report.notes.append(f"{names.name} does not name the identities: {error}")
     report.study = _study(section)
-    _report(contents or _read(section), report)
+    contents = contents or _read(section)
+    _report(contents, report)
+    enough(contents, np.arange(len(contents.index)), 1, path)
 
 
 def _tar(path: Path, report: Report) -> None:

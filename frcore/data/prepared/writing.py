@@ -110,7 +110,9 @@ def write(
         tables = _write_tables(folder, contents, index)
         for name in ("pairs", "template_pairs"):
             warnings += one_sided(tables[name]) if name in tables else []
+        storage: Storage = "absent" if images is None else "copied"
         if isinstance(images, InPlaceImages):
+            storage = "in_place"
             write_source(folder, images, origin)
         try:
             content = content_sha256(image_content(images), tables)
@@ -121,7 +123,7 @@ def write(
             write_json(folder / ORIGIN, origin.as_record())
         manifest = Manifest(
             protocol=contents.protocol,
-            storage=_storage(images),
+            storage=storage,
             tables=tuple(tables)[1:],
             images=len(index),
             identities=int(index["identity"].nunique()),
@@ -148,18 +150,6 @@ def _about_image(contents: Contents, image: Image) -> list[str]:
     return said
 
 
-def in_place_images(
-    contents: Contents, rows: NDArray[np.int64], image: Image, workers: int | None = None
-) -> InPlaceImages:
-    """The images `rows` of contents that have images, decoded where they lie."""
-    source, landmarks = contents.images, contents.landmarks
-    assert source is not None, "asked for where there are images"
-    if len(rows) < len(source):
-        source = source.take(rows)
-        landmarks = None if landmarks is None else landmarks[rows]
-    return InPlaceImages(source, image, landmarks=landmarks, threads=workers)
-
-
 def _stored(
     folder: Path,
     contents: Contents,
@@ -170,17 +160,22 @@ def _stored(
     workers: int | None,
 ) -> tuple[Images | InPlaceImages | None, dict[int, str]]:
     """The images as they are kept, and why some of these rows cannot be used."""
-    if contents.draw is None and contents.images is None:
-        return None, {}
-    if contents.draw is None:
-        source = in_place_images(contents, rows, image, workers)
-        if in_place:
-            return source, source.problems() if contents.decode and decode else {}
-    pixels = _new_images(folder / IMAGES, (len(rows), image.size, image.size, 3))
+    source, landmarks = contents.images, contents.landmarks
+    shape = (len(rows), image.size, image.size, 3)
     if contents.draw is not None:
+        pixels = _new_images(folder / IMAGES, shape)
         contents.draw(folder / IMAGES, workers)
         return pixels, {}
-    return pixels, source.problems(pixels)
+    if source is None:
+        return None, {}
+    if len(rows) < len(source):
+        source = source.take(rows)
+        landmarks = None if landmarks is None else landmarks[rows]
+    images = InPlaceImages(source, image, landmarks=landmarks, threads=workers)
+    if in_place:
+        return images, images.problems() if contents.decode and decode else {}
+    pixels = _new_images(folder / IMAGES, shape)
+    return pixels, images.problems(pixels)
 
 
 def _new_images(path: Path, shape: tuple[int, ...]) -> Images:
@@ -203,12 +198,6 @@ def _keep(
         target[start : start + 1024] = images[rows[start : start + 1024]]
     (folder / "kept.npy").replace(folder / IMAGES)
     return target
-
-
-def _storage(images: Images | InPlaceImages | None) -> Storage:
-    if images is None:
-        return "absent"
-    return "in_place" if isinstance(images, InPlaceImages) else "copied"
 
 
 def enough(

@@ -104,7 +104,8 @@ def read_people(path: Path) -> list[Person]:
     lines = Lines(path)
     (header,) = lines.fields(1, (1,), "the header must be one number")
     first = lines.number(1, header, "the header")
-    has_folds = len(lines.texts) > 1 and len(lines.texts[1].replace("\t", " x ").split()) == 1
+    second = lines.texts[1] if len(lines.texts) > 1 else "\t"
+    has_folds = "\t" not in second and len(second.split()) == 1
     people: list[Person] = []
     line = 2
     for _ in range(first if has_folds else 1):

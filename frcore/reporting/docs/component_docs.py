@@ -1,7 +1,7 @@
 """docs/heads.md, its figure and the tables of samplers.md and formats.md, written from the code.
 
-What is said of a component stands once, in its class; the pages' prose stands in
-`docs/templates/`. A head has its docstring's text, or a note `docs/templates/heads/<name>.md`.
+A component is described once, in its class; the pages' prose is in `docs/templates/`. A head has
+its docstring's text, or a note `docs/templates/heads/<name>.md`.
 """
 
 from __future__ import annotations

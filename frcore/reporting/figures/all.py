@@ -50,7 +50,7 @@ def figure_jobs(
     notes = dict.fromkeys(outputs.FIGURES, note) | dict.fromkeys(EVERY_METHOD, fewer_note)
     few = some.study
     finished = expansion.runs(few)
-    events = rows.found.events if rows.found else {}
+    events = rows.found.events
     curves = {run: lines for run, lines in events.items() if run in finished}
     center_pairs = classes.center_pairs(few, rows)
     rates = {name: curves for name, curves in rates.items() if curves}

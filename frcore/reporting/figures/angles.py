@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from frcore.reporting.figures.canvas import Message, areas, bare, of_two_kinds, small_multiples
+from frcore.reporting.figures.canvas import Message, of_two_kinds, small_multiples
+from frcore.reporting.figures.marks import areas, bare
 from frcore.reporting.figures.palette import MUTED, Palette
 from frcore.reporting.figures.training import Curves
 from frcore.study import expansion

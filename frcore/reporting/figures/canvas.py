@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import seaborn as sns
 from markupsafe import escape
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from frcore.files import atomic_file
 from frcore.reporting.figures.palette import GRID, INK, MUTED, Palette
-from frcore.results.summary import Number
 
 WIDTH = 8.4
 """Inches; the page scales figures to its own width."""
@@ -122,21 +118,6 @@ def small_multiples(
     return figure, grid
 
 
-def same_range(axes: Iterable[Axes]) -> None:
-    """Give axes the vertical range that holds what all of them show."""
-    axes = list(axes)
-    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
-    for ax in axes:
-        ax.set_ylim(min(lows), max(highs))
-
-
-def bare(ax: Axes) -> None:
-    """Leave a panel its outlines alone: heights that are areas need no scale."""
-    ax.set_yticks([])
-    ax.grid(visible=False)
-    ax.spines["left"].set_visible(False)
-
-
 class Message(Figure):
     """A figure that says why there is nothing to see; the page says it in words.
 
@@ -220,64 +201,6 @@ def _filled(group: Sequence[Any], columns: int) -> list[Any]:
     return [*group, *(Line2D([], [], ls="", label=" ") for _ in range(blanks))]
 
 
-RING = 12
-"""Points: the size of a ring around a marker."""
-
-
-def ring(ax: Axes, x: float, y: float) -> Line2D:
-    """A ring around a point that is to be read with care."""
-    (around,) = ax.plot(x, y, marker="o", ms=RING, mfc="none", mec=INK, mew=0.7, ls="", alpha=0.8)
-    return around
-
-
-def bars(
-    ax: Axes, places: NDArray[np.float64], numbers: Sequence[Number], colour: str, **options: Any
-) -> ErrorbarContainer:
-    """Numbers in percent with their intervals, which may be missing.
-
-    Args:
-        ax: gets them.
-        places: across (N,), or with the ends of a span (N, 3).
-        numbers: up.
-        colour: of all.
-        options: of `Axes.errorbar`; points are drawn only with a `marker`.
-    """
-    across = places.reshape(len(numbers), -1)
-    middle, low, high = across.T if across.shape[1] == 3 else (across[:, 0],) * 3
-    ends = [[n.value if end is None else end for end in (n.value, n.low, n.high)] for n in numbers]
-    value, least, most = 100 * np.array(ends, dtype=float).T
-    return ax.errorbar(
-        middle, value, xerr=np.maximum([middle - low, high - middle], 0),
-        yerr=np.maximum([value - least, most - value], 0),
-        **{"color": colour, "fmt": "" if "marker" in options else "none", "elinewidth": 0.9}
-        | options,
-    )  # fmt: skip
-
-
-def areas(
-    ax: Axes, edges: NDArray[np.float64], own: NDArray[Any] | None, others: NDArray[Any],
-    colour: str, unit: str = "",
-) -> None:  # fmt: skip
-    """Two histograms scaled to the same area, since one counts far more than the other.
-
-    Args:
-        ax: gets them.
-        edges: of the bins.
-        own: counts in the head's `colour`; None where they are not known.
-        others: counts in grey.
-        colour: of the head.
-        unit: what is counted, shown while the pointer is over an outline.
-    """
-    for counts, tint, alpha in ((others, MUTED, 0.3), (own, colour, 0.55)):
-        if counts is not None and counts.any():
-            density = counts / (counts.sum() * np.diff(edges))
-            ax.stairs(density, edges, fill=True, color=tint, alpha=alpha, lw=0)
-            outline = ax.stairs(density, edges, color=tint, lw=1.1)
-            if unit:
-                kind = " of one person" if counts is own else ""
-                hover(outline, f"{counts.sum():,} {unit}{kind}")
-
-
 def save(figure: Figure, svg: Path, png: Path | None = None) -> str:
     """Write the files asked for, and return the SVG; the same figure gives the same bytes."""
     # Laying out is most of the work, and saving would do it again for each format, and draw the
@@ -316,33 +239,3 @@ def _with_titles(svg: str) -> str:
         return f'<g id="hover-{next(counter)}"><title>{text}</title>'
 
     return re.sub(rf'<g id="{_TITLE}([0-9a-f]*)">', titled, svg)
-
-
-def inline(svg: str, name: str, description: str) -> str:
-    """An SVG file's text made part of an HTML page.
-
-    Ids get the figure's name, since two figures share theirs; colours become CSS variables that
-    fall back to themselves, so that the page can change them in the dark; the image is described
-    for those who do not see it.
-    """
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
-    body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)
-    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
-    body = re.sub(
-        r'style="([^"]*)"',
-        lambda match: f'style="{re.sub(COLOUR, _variable, match.group(1))}"',
-        body,
-    )
-    head, _, rest = body.partition(">")
-    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{escape(description)}">{rest}'
-
-
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
-
-
-def _variable(match: re.Match[str]) -> str:
-    colour = match.group(0).lower()
-    return f"var(--c{colour[1:]}, {colour})"

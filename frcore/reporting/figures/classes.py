@@ -15,18 +15,10 @@ from numpy.typing import NDArray
 
 from frcore.records.diagnostics import CosineHistogram
 from frcore.reporting.figures.angles import method_grid
-from frcore.reporting.figures.canvas import (
-    Message,
-    areas,
-    bare,
-    hover,
-    legend,
-    of_two_kinds,
-    same_range,
-    small_multiples,
-)
+from frcore.reporting.figures.canvas import Message, hover, legend, of_two_kinds, small_multiples
+from frcore.reporting.figures.marks import areas, bare, plain_ticks, same_range
 from frcore.reporting.figures.palette import INK, Palette
-from frcore.reporting.figures.ticks import plain_ticks
+from frcore.reporting.tables.centers import seed_means
 from frcore.results.rows import Rows
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -42,11 +34,8 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     """Angle to the own centre and passive updates against images per identity, by head."""
     frame = rows.usable("diagnostics")
     frame = frame[frame["group"].isin(UNEQUAL)]
-    plain = frame.astype({name: object for name in frame.columns if frame[name].dtype == "string"})
-    table = plain.pivot_table(
-        index=["head", "sampler", "group"], columns="quantity", values="value", aggfunc="mean"
-    )
-    table = table.reindex(columns=["images", *ANGLES, TOUCHES]).reset_index()
+    keys, columns = ["head", "sampler", "group"], ["images", *ANGLES, TOUCHES]
+    table = seed_means(frame, keys, columns).reset_index()
     if table.empty:
         return Message("Long tail: every identity trained on has as many images as the others.")
     heads, samplers = ([one.label for one in components if one.label in set(table[kind])]
@@ -109,7 +98,7 @@ class CenterPairs:
 def center_pairs(study: Study, rows: Rows) -> Mapping[tuple[str, str], CenterPairs]:
     """(head, sampler) -> its histograms, of the runs whose diagnostics count."""
     own: dict[tuple[str, str], list[CosineHistogram]] = defaultdict(list)
-    diagnostics = rows.found.diagnostics if rows.found else {}
+    diagnostics = rows.found.diagnostics
     for name, spec in expansion.runs(study).items():
         record = diagnostics[name].usable if name in diagnostics else None
         if record and record.conflicts and record.conflicts.histogram:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from frcore.reporting.figures.canvas import Message, bars, hover, legend, ring, small_multiples
+from frcore.reporting.figures.canvas import Message, hover, legend, small_multiples
+from frcore.reporting.figures.marks import bars, plain_ticks, ring
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.reporting.figures.ticks import plain_ticks
 from frcore.reporting.tables.accuracy import interval_text, percent
 from frcore.reporting.tables.pareto import Standing, standings
 from frcore.results.cost import comparable_identities, is_disturbed

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.reporting.figures.canvas import Message, hover, legend, ring, small_multiples
+from frcore.reporting.figures.canvas import Message, hover, legend, small_multiples
+from frcore.reporting.figures.marks import log_axes, ring
 from frcore.reporting.figures.palette import INK, MUTED, Palette
 from frcore.reporting.figures.planned import planned_lines
-from frcore.reporting.figures.ticks import log_axes
 from frcore.reporting.tables.published_figures import comparable_costs, cost_text
 from frcore.results.cost import MEMORY, memory_column, out_of_memory
 from frcore.results.rows import Rows

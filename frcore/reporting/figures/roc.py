@@ -11,8 +11,8 @@ from matplotlib.ticker import NullLocator
 
 from frcore.reporting.figures.canvas import Message, columns_for, hover, legend, panels
 from frcore.reporting.figures.curves import Curve
+from frcore.reporting.figures.marks import plain_ticks
 from frcore.reporting.figures.palette import MUTED, Palette
-from frcore.reporting.figures.ticks import plain_ticks
 from frcore.results.summary import Method, Summary
 from frcore.study.config import Study
 

@@ -17,9 +17,9 @@ from frcore.planning import Device, Plan, Workload, plan_step
 from frcore.planning.measured import Measured
 from frcore.reporting.figures.canvas import Message, look, put_legend, save, small_multiples
 from frcore.reporting.figures.identities import against_identities
+from frcore.reporting.figures.marks import log_axes
 from frcore.reporting.figures.palette import INK, MUTED
 from frcore.reporting.figures.planned import POINTS, known_device, planned_workload
-from frcore.reporting.figures.ticks import log_axes
 from frcore.results.rows import Rows
 from frcore.study.config import Study
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from frcore.reporting.figures.canvas import Message, bars, hover, legend, panels
+from frcore.reporting.figures.canvas import Message, hover, legend, panels
+from frcore.reporting.figures.marks import bars, short_number
 from frcore.reporting.figures.palette import Palette
-from frcore.reporting.figures.ticks import short_number
 from frcore.results.summary import Column, Method, Summary
 from frcore.study.config import Study
 from frcore.study.parts import Component

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from frcore.reporting.figures.canvas import Message, put_legend, same_range, small_multiples
+from frcore.reporting.figures.canvas import Message, put_legend, small_multiples
+from frcore.reporting.figures.marks import same_range
 from frcore.reporting.figures.palette import INK, MUTED, Palette
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.study import expansion
 from frcore.study.config import Study
 
@@ -22,7 +23,7 @@ MAX_STEPS = 120
 CURVES = ("scale", "target_angle", "negative_angle")
 CENTERS = ("nearest_angle_mean", "mean_angle", "target_angle")
 
-Curves = dict[str, list[Record]]
+Curves = dict[str, list[Row]]
 """Run -> its events."""
 
 
@@ -95,7 +96,7 @@ def center_angles(study: Study, curves: Curves) -> Figure:
 
 
 def _frame(
-    study: Study, curves: Curves, of: Callable[[list[Record]], Iterable[Record]],
+    study: Study, curves: Curves, of: Callable[[list[Row]], Iterable[Row]],
     quantities: Sequence[str],
 ) -> pd.DataFrame:  # fmt: skip
     """One row for each that `of` makes of a run's events, with its head, sampler and `run`."""
@@ -109,30 +110,30 @@ def _frame(
     return frame.astype({"step": float, **dict.fromkeys(quantities, float)})
 
 
-def _logged(events: list[Record]) -> list[Record]:
+def _logged(events: list[Row]) -> list[Row]:
     """Logged steps; epochs where a run logged none."""
     epochs = [{**event, "step": event.get("epoch")} for event in _of_kind(events, "epoch")]
     return _thinned(_of_kind(events, "step") or epochs)
 
 
-def _states(events: list[Record]) -> Iterable[Record]:
+def _states(events: list[Row]) -> Iterable[Row]:
     for event in _thinned([one for one in _of_kind(events, "step") if "step" in one]):
         for name, value in (event.get("head") or {}).items():
             yield {"step": event["step"], "name": name, "value": value}
 
 
-def _centers(events: list[Record]) -> Iterable[Record]:
+def _centers(events: list[Row]) -> Iterable[Row]:
     for event in _of_kind(events, "epoch"):
         if event.get("centers"):
             angle = event.get("target_angle")
             yield {"step": event["epoch"], "target_angle": angle, **event["centers"]}
 
 
-def _of_kind(events: list[Record], kind: str) -> list[Record]:
+def _of_kind(events: list[Row], kind: str) -> list[Row]:
     return [event for event in events if event.get("event") == kind]
 
 
-def _thinned(events: list[Record]) -> list[Record]:
+def _thinned(events: list[Row]) -> list[Row]:
     """At most `MAX_STEPS` of them, equally far apart."""
     if len(events) <= MAX_STEPS:
         return events

@@ -1,10 +1,13 @@
 """The caption of each figure and table, on the page and in Snakemake's report.
 
-`workflow/report/*.rst` hold the same texts for `snakemake --report`; a test keeps them equal.
+`workflow/report/*.rst` hold the same texts for `snakemake --report`; `frcore docs` writes them.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from frcore.files import write_text
 from frcore.reporting.page.sections import SECTIONS
 
 FIGURES, TABLES = (
@@ -18,3 +21,11 @@ FIGURES, TABLES = (
 def rst(title: str, text: str) -> str:
     """A caption as reStructuredText."""
     return f"**{title}.** {text}\n"
+
+
+def write_captions(folder: Path) -> None:
+    """Write the caption of each figure and table into `folder`, for `snakemake --report`."""
+    for name, caption in FIGURES.items():
+        write_text(folder / f"{name}.rst", rst(*caption))
+    for name, caption in TABLES.items():
+        write_text(folder / f"table_{name}.rst", rst(*caption))

@@ -17,8 +17,7 @@ from frcore.preflight.load import study_to_yaml
 from frcore.records.manifest import Manifest
 from frcore.reporting import outputs
 from frcore.reporting.figures.all import Drawn
-from frcore.reporting.figures.canvas import inline
-from frcore.reporting.figures.dark import dark_variables
+from frcore.reporting.figures.inlined import dark_variables, inline
 from frcore.reporting.page import captions
 from frcore.reporting.page.answer import answer
 from frcore.reporting.page.pages import asset, described, template
@@ -73,7 +72,7 @@ def write_page(
         "answer": answer(summary),
         "tables": tables,
         "captions": {"figure": captions.FIGURES, "table": captions.TABLES},
-        "figures": {name: Markup(inline(svg, name, captions.FIGURES[name][0]))
+        "figures": {name: inline(svg, name, captions.FIGURES[name][0])
                     for name, svg in svgs.items()},
         "samples": samples(study, root),
         "facts": _facts(study, summary.rows.found.data if summary.rows.found else {}),

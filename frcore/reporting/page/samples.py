@@ -54,13 +54,10 @@ def samples(study: Study, root: Path) -> Samples:
         sheet = _sheet(data)
     except (UserError, OSError, ValueError) as error:
         return Samples(text=f"The training data are not at hand: {error}")
-    done, buffer = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    if not done:
-        return Samples(text="The faces could not be encoded as PNG.")
+    _, buffer = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     encoded = base64.b64encode(buffer.tobytes()).decode("ascii")
-    columns = sheet.shape[1] // FACE
     kind = "synthetic" if synthetic else "real"
-    text = f"{columns} {kind} identities of the training set, one per column."
+    text = f"{sheet.shape[1] // FACE} {kind} identities of the training set, one per column."
     if not synthetic:
         text += " The study says `show_faces: true`: the terms of the data hold for this page too."
     return Samples(f"data:image/png;base64,{encoded}", text, f"Sheet of {kind} training faces")

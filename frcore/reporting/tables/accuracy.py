@@ -9,7 +9,7 @@ import pandas as pd
 
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
 from frcore.reporting.tables.table import Column as TableColumn
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.rows import NONE
 from frcore.results.summary import Column, Difference, Method, Number, Summary
 from frcore.study.config import Study
@@ -118,9 +118,9 @@ def _number_cell(summary: Summary, method: Method, column: Column, brief: bool) 
     return Cell(percent(number.value), detail.strip(), summary.marked(method, column))
 
 
-def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Record:
+def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column]) -> Row:
     """A method's numbers in `columns`, for machines."""
-    record: Record = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
+    record: Row = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
     for column in columns:
         number = summary.cell(method, column)
         own = {name: getattr(number, name) for name in FOR_MACHINES}
@@ -193,7 +193,7 @@ def protocol_notes(summary: Summary) -> list[str]:
     notes: dict[str, dict[str, None]] = {}
     for benchmark in summary.study.benchmarks:
         for run in usable[usable["benchmark"] == benchmark]["run"]:
-            record = found and found.evaluations[run, benchmark].record
+            record = found.evaluations[run, benchmark].record
             for note in record.notes if record else ():
                 # The report's intervals also cover the seeds, and have a note of their own.
                 if not note.startswith("Intervals:"):
@@ -251,7 +251,7 @@ def _difference_cell(difference: Difference) -> Cell:
     return Cell(percent(estimate.value), interval_text(estimate))
 
 
-def _difference_record(column: Column, difference: Difference, number: Number) -> Record:
+def _difference_record(column: Column, difference: Difference, number: Number) -> Row:
     estimate = difference.estimate
     found = {"best_minus_this": estimate.value, "low": estimate.low, "high": estimate.high,
              "level": estimate.level} if estimate else {}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from frcore.reporting.tables.accuracy import method_columns, percent, unique
 from frcore.reporting.tables.cost import significant
 from frcore.reporting.tables.table import ABSENT, Cell, Heading, Table, text_column
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.rows_diagnostics import CONFLICT_UNITS, GROUP_UNITS
 from frcore.results.summary import Method, Summary
 
@@ -31,6 +31,7 @@ UPDATE_COLUMNS = {
 }
 """Quantity -> heading."""
 
+METHOD = ("backbone", "head", "sampler")
 NOTHING = "No run has recorded diagnostics of its class centres."
 
 
@@ -38,7 +39,7 @@ def passive_table(summary: Summary) -> Table:
     """Method × group of classes: images, positive and passive touches, angle to the nearest."""
     frame = summary.rows.usable("diagnostics")
     frame = frame[frame["quantity"].isin(GROUP_UNITS) & frame["cosine"].isna()]
-    means = _seed_means(frame, "group", list(GROUP_UNITS))
+    means = seed_means(frame, [*METHOD, "group"], list(GROUP_UNITS))
     rows = _by_method(means, "group")
     # A study with groups has no counts of all classes together, only their angles.
     items = [
@@ -81,7 +82,7 @@ def conflicts_table(summary: Summary) -> Table:
     frame = summary.rows.usable("diagnostics")
     pairs = frame[frame["cosine"].notna()]
     split = frame[frame["quantity"] == "split_pairs"]["value"]
-    means = _seed_means(pairs, "cosine", list(CONFLICT_UNITS))
+    means = seed_means(pairs, [*METHOD, "cosine"], list(CONFLICT_UNITS))
     rows = _by_method(means, "cosine")
     known = bool((split > 0).any())
 
@@ -101,7 +102,7 @@ def conflicts_table(summary: Summary) -> Table:
     )  # fmt: skip
 
 
-def _conflict_cell(row: Record | None) -> Cell:
+def _conflict_cell(row: Row | None) -> Cell:
     if row is None:
         return Cell()
     shares = (row["precision"], row["recall"])
@@ -135,19 +136,18 @@ def _conflict_notes(split: pd.Series, frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _seed_means(frame: pd.DataFrame, key: str, quantities: list[str]) -> pd.DataFrame:
-    """Quantities as columns, averaged over seeds; indexed by method and `key`."""
+def seed_means(frame: pd.DataFrame, keys: list[str], quantities: Sequence[str]) -> pd.DataFrame:
+    """Quantities of the diagnostics as columns, averaged over what is not in the index `keys`."""
     plain = frame.astype({name: object for name in frame.columns if frame[name].dtype == "string"})
     table = plain.pivot_table(
-        index=["backbone", "head", "sampler", key], columns="quantity", values="value",
-        aggfunc="mean", sort=False,
-    )  # fmt: skip
+        index=keys, columns="quantity", values="value", aggfunc="mean", sort=False
+    )
     table.columns.name = None
-    return table.reindex(columns=quantities)
+    return table.reindex(columns=list(quantities))
 
 
-def _by_method(means: pd.DataFrame, key: str) -> dict[tuple[Method, Any], Record]:
-    """Each row of `_seed_means` by its method and `key`."""
+def _by_method(means: pd.DataFrame, key: str) -> dict[tuple[Method, Any], Row]:
+    """Each row of `seed_means` by its method and `key`."""
     return {
         (Method(*map(str, index[:3])), index[3]): dict(zip(means.columns, row, strict=True))
         for index, row in zip(means.index, means.to_numpy(), strict=True)

@@ -9,7 +9,7 @@ import pandas as pd
 from frcore.reporting.tables.accuracy import unique
 from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_column
 from frcore.results.cost import conditions, is_disturbed, optional_columns, out_of_memory
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.rows import NONE, Rows
 from frcore.study.config import Study
 
@@ -141,7 +141,7 @@ def missing_table(rows: Rows) -> Table:
     return Table("missing", "What failed or is missing", headings, items, notes, data)
 
 
-def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Record]:
+def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Row]:
     absent = frame[frame["status"] != "ok"].drop_duplicates(keys)
     return [
         {"what": what, "name": " · ".join(str(row[key]) for key in keys), "status": row["status"],

@@ -12,7 +12,7 @@ from frcore.records.manifest import Manifest
 from frcore.reporting.tables.accuracy import interval_text, method_columns, percent
 from frcore.reporting.tables.published_figures import backbone_family, figures, official_benchmark
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
-from frcore.results.records import Record
+from frcore.results.frames import Row
 from frcore.results.summary import Column, Method, Number, Summary
 from frcore.study.config import Study
 
@@ -25,7 +25,7 @@ COLUMNS = (
     "published_train_data", "source", "conditions",
 )  # fmt: skip
 SYNTHETIC = "synthetic"
-Beside = tuple[Method, Column, Number, Record]
+Beside = tuple[Method, Column, Number, Row]
 
 
 def published_table(summary: Summary) -> Table:
@@ -33,7 +33,7 @@ def published_table(summary: Summary) -> Table:
 
     Prepared benchmarks say whether they are synthetic.
     """
-    prepared = summary.rows.found.data if summary.rows.found else {}
+    prepared = summary.rows.found.data
     official = {name: _official(name, data, prepared[name].record if name in prepared else None)
                 for name, data in summary.study.benchmarks.items()}  # fmt: skip
     found = [list(_beside(summary, method, column, official[column.benchmark]))
@@ -86,7 +86,7 @@ def _beside(
     yield from ((method, column, number, measured | one) for one in found)
 
 
-def _others(study: Study, method: Method, column: Column, official: str | None) -> Iterator[Record]:
+def _others(study: Study, method: Method, column: Column, official: str | None) -> Iterator[Row]:
     if official in (None, SYNTHETIC):
         return
     head, sampler, backbone = (
@@ -107,7 +107,7 @@ def _others(study: Study, method: Method, column: Column, official: str | None) 
         }
 
 
-def _own(study: Study, method: Method, column: Column) -> Iterator[Record]:
+def _own(study: Study, method: Method, column: Column) -> Iterator[Row]:
     """What a model's own source publishes, as the study says."""
     model = next(one for one in study.models if one.label == method.backbone)
     if column.metric == "accuracy" and column.benchmark in model.published:
@@ -145,17 +145,17 @@ def _benchmark(column: Column, official: str | None) -> str:
     return column.title if known else f"{column.title} ({official})"
 
 
-def _value(row: Record) -> Cell:
+def _value(row: Row) -> Cell:
     exact = row["unit"] == "%"
     return Cell(f"{row['published']:.2f}", "" if exact else row["unit"].removeprefix("% "))
 
 
-def _where(row: Record) -> str:
+def _where(row: Row) -> str:
     where = ", ".join(part for part in (row["paper"], row["table"]) if part and part != "-")
     return f"{where}: {row['method']}" if where else row["source"] or "the model's own source"
 
 
-def _notes(official: Mapping[str, str | None], records: list[Record], hidden: int) -> list[str]:
+def _notes(official: Mapping[str, str | None], records: list[Row], hidden: int) -> list[str]:
     synthetic = [name for name, found in official.items() if found == SYNTHETIC]
     unknown = [name for name, found in official.items() if found is None]
     notes = {

@@ -53,7 +53,7 @@ class Job:
             another machine, so that nobody can see whether it lives; stopped: ended by somebody or
             killed, which is no failure: the next call goes on.
         reason: why it failed or stopped, or why what there is cannot be used; empty otherwise.
-        fraction: how much of it is done, where it tells (training).
+        fraction: how much of it is done, where that is known (training).
         seconds: wall time it took, or takes since it began; None where that is not known.
         quiet: seconds since its last sign of life, while it is unfinished.
     """

@@ -80,7 +80,7 @@ def ending(study: Study, root: Path, logs: Path, page: Path | None) -> str:
     first, count = stopped[0], "1 job was" if len(stopped) == 1 else f"{len(stopped)} jobs were"
     return (
         f"Nothing failed, but {count} stopped, first {first.stage} "
-        f"{visible(first.name)}: {_short(first.reason.removeprefix('stopped: '))}. Call Snakemake "
+        f"{visible(first.name)}: {_reason(first)}. Call Snakemake "
         f"again to go on. {worked}"
     )
 
@@ -91,21 +91,27 @@ def _finished(found: list[Job]) -> bool:
 
 def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> RenderableType:
     """The stages with their counts, the jobs that run, those that failed, and the expected end."""
-    parts: list[RenderableType] = [_counts(study, found)]
     active = [job for job in found if job.status in ("running", "silent")]
-    if active:
-        parts.append(_active(active))
+    parts: list[RenderableType] = [_counts(study, found), *([_active(active)] if active else [])]
     for status in ("stopped", "failed"):
         ended = [job for job in found if job.status == status]
-        for job in ended[:SHOWN]:
-            parts.append(Text.from_markup(
-                f"[{COLOURS[status]}]{status}[/] {job.stage} {escape(visible(job.name))}: "
-                f"{escape(_short(job.reason.removeprefix('stopped: ')))}"
-            ))  # fmt: skip
+        parts += [Text.from_markup(f"{_title(job)}: {escape(_reason(job))}")
+                  for job in ended[:SHOWN]]  # fmt: skip
         if len(ended) > SHOWN:
             parts.append(Text(f"… and {len(ended) - SHOWN} more {status} jobs"))
     parts.append(Text(_end(found, len(active), now or datetime.now())))
     return Group(*parts)
+
+
+def _title(job: Job) -> str:
+    """A job's status, stage and name, with markup."""
+    return f"[{COLOURS[job.status]}]{job.status}[/] {job.stage} {escape(visible(job.name))}"
+
+
+def _reason(job: Job) -> str:
+    """The first line of why a job ended."""
+    first = (job.reason.removeprefix("stopped: ").splitlines() or ["no reason was left"])[0]
+    return one_line(first, 200)
 
 
 def _counts(study: Study, found: list[Job]) -> Table:
@@ -128,13 +134,9 @@ def _active(active: list[Job]) -> Table:
     for job in active[:SHOWN]:
         done = "" if job.fraction is None else f"{job.fraction:.0%}"
         since = "" if job.seconds is None else f"since {_duration(job.seconds)}"
-        quiet = (
-            f"no sign of life for {_duration(job.quiet)}: killed?"
-            if job.status == "silent" and job.quiet is not None
-            else ""
-        )
-        name = f"[{COLOURS[job.status]}]{job.status}[/] {job.stage} {escape(visible(job.name))}"
-        table.add_row(name, done, since, quiet)
+        quiet = job.status == "silent" and job.quiet is not None
+        killed = f"no sign of life for {_duration(job.quiet or 0.0)}: killed?" if quiet else ""
+        table.add_row(_title(job), done, since, killed)
     if len(active) > SHOWN:
         table.add_row(f"… and {len(active) - SHOWN} more", "", "", "")
     return table
@@ -149,7 +151,7 @@ def _end(found: list[Job], parallel: int, now: datetime) -> str:
         return "Nothing is running."
     expected = outlook(found, parallel)
     if expected.seconds is None:
-        return f"The end cannot be told yet: {expected.why}."
+        return f"The end is not known yet: {expected.why}."
     end = now + timedelta(seconds=expected.seconds)
     day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
     return f"Expected end {day}{end:%H:%M}, in {_duration(expected.seconds)}, at this pace."
@@ -164,8 +166,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _short(text: str) -> str:
-    first = text.splitlines()[0] if text else "no reason was left"
-    return one_line(first, 200)

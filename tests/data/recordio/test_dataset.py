@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from torch.utils.data import DataLoader
 
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.recordio.container import RecordFile
+from frcore.data.recordio.container import RecordError, RecordFile
 from frcore.data.recordio.dataset import RecordIODataset, read_property
 from frcore.errors import UserError
 from tests.data.making import pixels
@@ -217,6 +217,14 @@ def test_a_truncated_file(tmp_path, layout, kept, idx):
     path.write_bytes(whole[:kept])
     with pytest.raises(UserError, match=r"truncated|does not begin"):
         RecordIODataset(path)
+
+
+@pytest.mark.parametrize("missing", [1, 4, 5])
+def test_a_record_that_the_file_cuts_off_is_not_read(tmp_path, missing):
+    path = tmp_path / "a.rec"
+    path.write_bytes(part(0, bytes(12))[:-missing])
+    with pytest.raises(RecordError, match="truncated"):
+        RecordFile(path).record(0)
 
 
 def test_a_wrong_magic(tmp_path, layout):

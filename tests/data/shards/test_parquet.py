@@ -219,7 +219,7 @@ def test_null_images_and_labels(tmp_path, people, table):
         ({"image": pa.array(["a.jpg"]), "label": pa.array([0])}, "the column 'image' is string"),
         ({"image": pa.array([{"path": "a"}]), "label": pa.array([0])}, "column 'image' is struct"),
         ({"image": pa.array([[1, 2]]), "label": pa.array([0])}, "the column 'image' is list"),
-        ({"picture": pa.array([b"x"]), "label": pa.array([0])}, "no column 'image'; it has 'picture'"),
+        ({"picture": pa.array([b"x"]), "label": pa.array([0])}, "no column 'image'; it has 'pic"),
         ({"image": pa.array([b"x"]), "who": pa.array([0])}, "no column 'label'; it has 'image'"),
         ({"image": pa.array([b"x"]), "label": pa.array([0.0])}, "the column 'label' is double"),
         ({"image": pa.array([b"x"]), "label": pa.array([[0]])}, "the column 'label' is list"),

@@ -30,6 +30,8 @@ from tests.reporting.made import Made
 from tests.reporting.told import diagnosed
 from tests.reporting.tree import Tree, make_study
 
+pytestmark = pytest.mark.slow
+
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:
     rows = collect(study, root)
