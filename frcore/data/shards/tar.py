@@ -142,7 +142,7 @@ def _read_shard(
             if len(images) > 1 or len(labels) > 1:
                 raise ValueError(f"the sample {key!r} has another member of this kind")
             if images:
-                ignored += [("further pictures", member) for member in pictures]
+                ignored += [("further images", member) for member in pictures]
             elif len(pictures) > 1:
                 raise ValueError(
                     f"the sample {key!r} has {len(pictures)} images and none has an extension such "

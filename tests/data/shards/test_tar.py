@@ -206,5 +206,5 @@ def test_a_changed_shard_is_noticed(tmp_path, people):
     write_tar(tmp_path / "data" / "a.tar", cls(people[1]))
     prepared(tmp_path)
     write_tar(tmp_path / "data" / "a.tar", cls(people[1][:7]))
-    with pytest.raises(UserError, match="not as they were"):
+    with pytest.raises(UserError, match="have changed"):
         Prepared.open(tmp_path / "out")

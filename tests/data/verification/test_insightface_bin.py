@@ -149,7 +149,7 @@ def test_as_a_benchmark(tmp_path):
     assert part.names.tolist() == ["tiny.bin#6", "tiny.bin#1"]
     assert bytes(part.encoded(0)) == IMAGES[6]
     path.write_bytes(pickle.dumps((IMAGES[::-1], SAME)))
-    with pytest.raises(UserError, match="not as they were"):
+    with pytest.raises(UserError, match="have changed"):
         Prepared.open(tmp_path / "out")
 
 
