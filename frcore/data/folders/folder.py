@@ -24,7 +24,7 @@ def folder_of_people(root: str | Path) -> Path:
     """The folder `root`.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a folder.
     """
     root = Path(root)
     if not root.is_dir():
@@ -35,14 +35,14 @@ def folder_of_people(root: str | Path) -> Path:
 
 
 class Listing(NamedTuple):
-    """What lies in the folder of an identity, but for hidden files and those of systems."""
+    """The contents of an identity's folder, except hidden and system files."""
 
     pictures: list[Path]
-    """Sorted by name. Not yet decoded: they may be damaged, or of a kind that is not read."""
+    """Sorted by name. Not yet decoded: they may be damaged or in an unsupported format."""
     deeper: list[Path]
-    """Pictures in folders inside it, which are not read."""
+    """Images in sub-folders, which are not read."""
     others: list[Path]
-    """What is no picture, neither by its name nor by its content."""
+    """Files that are not images by name or content."""
 
 
 class ImageFolder:

@@ -172,10 +172,10 @@ class Prepared:
         return self._table("template_pairs")
 
     def column(self, table: str, name: str) -> NDArray[Any]:
-        """One column of numbers of a protocol table, read alone: int32 where its values fit.
+        """One numeric column of a protocol table, read alone: int32 if its values fit.
 
-        A list of 15.7 million pairs so takes 140 MB, not the gigabyte that reading and casting the
-        whole table takes.
+        A list of 15.7 million pairs then takes 140 MB, instead of the gigabyte for reading and
+        casting the whole table.
         """
         self._refuse_unknown_table(table)
         return read_column(self.folder / f"{table}.parquet", name, COLUMNS[table][name])
@@ -202,8 +202,8 @@ class Prepared:
     def _refuse_unknown_table(self, name: str) -> None:
         if name != "index" and name not in _tables(self.manifest):
             raise UserError(
-                f"{self.folder} is a data set of protocol '{self.manifest.protocol}', which has no "
-                f"{name}; use a benchmark that has"
+                f"{self.folder} is a data set with the protocol '{self.manifest.protocol}', which "
+                f"has no {name}; use a benchmark that has"
             )
 
 
@@ -214,7 +214,7 @@ def _tables(manifest: Manifest) -> tuple[str, ...]:
 
 def _row_count(path: Path, protocol: str) -> int:
     if not path.is_file():
-        raise again(f"{path} is missing, which a prepared data set of protocol '{protocol}' has")
+        raise again(f"{path} is missing; a prepared data set with protocol '{protocol}' needs it")
     try:
         return int(pyarrow.parquet.read_metadata(path).num_rows)
     except (OSError, pyarrow.ArrowException) as error:
@@ -239,7 +239,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | memoryview]:
-    """What decides the pixels of `images`, for the content hash."""
+    """The bytes that determine the pixels of `images`, for the content hash."""
     if images is None:
         return iter((b"absent",))
     return pixels(images) if isinstance(images, np.ndarray) else images.content()

@@ -26,7 +26,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 """The protocol tables that each protocol has."""
 
 OPTIONAL: Mapping[str, tuple[str, ...]] = {"templates": ("galleries", "probes")}
-"""Those that it may have besides, where the benchmark also has a 1:N search."""
+"""The tables it may also have, if the benchmark includes 1:N search."""
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "index": {
@@ -54,7 +54,7 @@ _CHUNK_BYTES = 32 * 2**20
 
 
 def again(problem: str) -> UserError:
-    """What is raised where a prepared folder is damaged, or was written by another version."""
+    """The error for a prepared folder that is damaged or was written by another version."""
     return UserError(f"{problem}; run `frcore prepare` again")
 
 

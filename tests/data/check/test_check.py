@@ -277,7 +277,7 @@ def test_the_first_ten_problems_are_named(tmp_path):
         (lambda root: (root / "aligned-112/Bea/Bea_0003.jpg").unlink(),
          "pairs.txt:4: Bea/Bea_0003 does not exist"),
         (lambda root: (root / "protocol/pairs.txt").write_text("2\t1\nAda\t1\t2\n"),
-         "ends before what its header announces"),
+         "has fewer lines than its header announces"),
         (lambda root: (root / "aligned-112/Dan/Dan_0001.jpg").write_bytes(b""), "Dan_0001.jpg"),
         (lambda root: (root / "aligned-112/ada").mkdir(), "differ only in case"),
     ],
