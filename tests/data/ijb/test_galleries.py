@@ -49,7 +49,7 @@ DAMAGED = {
     "subject negative": ("G1", HEADER + "1,-1,x\n", ":2: SUBJECT_ID must be a whole number from 0"),
     "no subject": ("G1", HEADER + "1,,x\n", ":2: SUBJECT_ID must be a whole number"),
     "few fields": ("G1", HEADER + "1,10,x\n1,10\n",
-                   r":3: 3 fields are due \(TEMPLATE_ID SUBJECT_ID FILENAME\) .*, not 2"),
+                   r":3: expected 3 fields \(TEMPLATE_ID SUBJECT_ID FILENAME\) .*, not 2"),
     "enrolled twice": ("G1", GALLERY_1 + "5,10,x\n",
                        ":5: the subject already has another template in this gallery"),
     "two subjects": ("probe", PROBES + "5,20,x\n",
