@@ -123,9 +123,9 @@ def _conflict_notes(split: pd.Series, frame: pd.DataFrame) -> list[str]:
     known = int(split.dropna().max())
     classes = float(frame[frame["quantity"] == "classes"]["value"].max())
     chance = known / (classes * (classes - 1) / 2)
-    pairs = "1 pair of labels is" if known == 1 else f"{known:,} pairs of labels are"
+    pairs = "1 pair of labels belongs" if known == 1 else f"{known:,} pairs of labels belong"
     return [
-        f"{pairs} the same person, which is hidden from training (a label's person is the one that "
+        f"{pairs} to one person, which is hidden from training (a label's person is the one that "
         f"most of its images show). A random pair is one of them with a probability of "
         f"{percent(chance)} %.",
         "Number of pairs of class centres after training with a cosine above the threshold, "
