@@ -75,7 +75,7 @@ def test_models_alone_are_ranked_among_themselves(alone):
 
 @pytest.mark.slow
 def test_a_page_of_models_alone_speaks_of_no_training(alone):
-    assert "Nothing was trained: this rests on 2 of 2 models" in alone.page
+    assert "Nothing was trained: this is based on 2 of 2 models" in alone.page
     assert "On pairs, other has the highest accuracy" in alone.page
     for part in ('id="training"', 'id="angles"', 'id="cost"', "training runs"):
         assert part not in alone.page

@@ -125,7 +125,7 @@ def test_conflicts_are_means_over_seeds(small: tuple[Study, Path]):
         "cosine > 0.3", "cosine > 0.4", "cosine > 0.5", "cosine > 0.6"
     ]  # fmt: skip
     # One of 8 · 7 / 2 pairs.
-    assert table.notes[0].startswith("1 pair of labels is one person")
+    assert table.notes[0].startswith("1 pair of labels belongs to one person")
     assert "3.57 %" in table.notes[0]
 
 
