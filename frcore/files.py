@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all: written beside its place, then renamed into it."""
+"""Atomic output: written next to its destination, then renamed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from frcore.machine.leftovers import ASIDE, give_back, make_room, prefix
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it into place if the block succeeds.
+    """Yield a temporary path next to `path`; rename it into place if the block succeeds.
 
     The suffix is kept, because writers such as pandas and matplotlib choose a format by it.
     """
@@ -43,7 +43,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class FolderKind:
-    """A kind of folder that a command writes, told from what anybody else has put there.
+    """A kind of folder that a command writes, to distinguish its files from anybody else's.
 
     Attributes:
         title: what it is, for messages: 'a prepared data set'.
@@ -59,13 +59,13 @@ class FolderKind:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; swap it into place if the block succeeds.
+    """Yield a temporary folder next to `path`; swap it into place if the block succeeds.
 
     An older folder at `path` stays readable until the new one is complete. A link to a folder
     stays one: what it points to is replaced.
 
     Raises:
-        UserError: at `path` is something else than a folder of this kind.
+        UserError: `path` is something other than a folder of this kind.
     """
     path = Path(os.path.realpath(path))
     refuse_other_folder(path, kind)
@@ -85,7 +85,7 @@ def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
 
 
 def refuse_other_folder(path: Path, kind: FolderKind) -> None:
-    """Let pass what may be replaced by a folder of `kind`: nothing, an empty one, one of the kind.
+    """Accept what a folder of `kind` may replace: nothing, an empty folder, one of the kind.
 
     Raises:
         UserError: something would be lost; it is named.
@@ -95,7 +95,7 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
             before = path.stat()
             if not path.is_dir():
                 raise UserError(
-                    f"{path} is not a folder, but {kind.title} is one; give another name"
+                    f"{path} is not a folder, as {kind.title} must be; give another name"
                 )
             others = _others(path, kind)
             # Another writer may have replaced the folder, and removed what was listed here.
@@ -109,9 +109,9 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
             return
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         raise UserError(
-            f"{path} has {', '.join(others[:3])}{more} in it, which would be deleted; allowed is a "
-            f"folder that is new, empty, or {kind.title} as it was written: give another, or "
-            "move what is in it"
+            f"{path} contains {', '.join(others[:3])}{more}, which would be deleted; allowed is a "
+            f"folder that is new, empty, or {kind.title} without other files: give another, or "
+            "move its content"
         )
 
 
@@ -155,7 +155,7 @@ def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
         title: what it is, for the message: 'an evaluation'.
 
     Raises:
-        UserError: another file is there.
+        UserError: another file exists there.
     """
     if not os.path.lexists(path):
         return
@@ -165,29 +165,29 @@ def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
         if not head or (mark is not None and mark.encode() in head):
             return
     raise UserError(
-        f"{path} is there and is not {title}, so it is not overwritten; give another name, or move "
+        f"{path} exists and is not {title}, so it is not overwritten; give another name, or move "
         "it away"
     )
 
 
 def refuse_overlap(out: Path, sources: Iterable[Path], *, inside: bool = True) -> None:
-    """Refuse a folder that is a source, has one in it or, if `inside`, lies in one.
+    """Refuse a folder that is or contains a source or, if `inside`, is inside one.
 
     Raises:
-        UserError: the output would replace what it is made of, or become a part of it.
+        UserError: the output would replace its source, or become a part of it.
     """
     place = Path(os.path.realpath(out))
     for source in sources:
         other = Path(os.path.realpath(source))
         if other.is_relative_to(place) or (inside and place.is_relative_to(other)):
             raise UserError(
-                f"{out} and what it is made of, {source}, are one folder or one is in the other; "
-                "give a folder apart from it"
+                f"the output {out} and its source {source} are one folder, or one is in the other; "
+                "give a separate folder"
             )
 
 
 def _swap_in(temporary: Path, path: Path) -> None:
-    """Put the folder `temporary` at `path`; if that fails, what was there is there again.
+    """Move the folder `temporary` to `path`; if that fails, the old folder is restored.
 
     Others may do the same at the same time: each moves whole folders, and the last one stays.
     """
@@ -234,7 +234,7 @@ def _share(temporary: Path, mode: int) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_file(path) as temporary:
-        # Bytes of file names that are no text become escapes, which JSON reads back.
+        # Bytes of file names that are not text become escapes, which JSON reads back.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""What the Snakemake rules ask of a study: specs, code fingerprints, resources. No Snakemake here.
+"""What the Snakemake rules need from a study: specs, fingerprints, resources. No Snakemake here.
 
 What repeats a job are parameters of its rule: its spec without paths (`key`), a signature of
 what lies at these paths, the fingerprint of the code and the versions. The complete spec, paths and
@@ -105,13 +105,13 @@ class Workflow(Resources):
 
     @property
     def page(self) -> Path:
-        """What a person looks at in the end."""
+        """What the user reads in the end."""
         compared = self.comparison
         return compared.file(self.root, "html") if compared else self.root / "report.html"
 
     @property
     def targets(self) -> list[Path]:
-        """What is there when all went well."""
+        """What exists after a successful run."""
         compared = self.comparison and self.comparison.file(self.root, "passed")
         return [compared] if compared else [self.root / "complete", self.page]
 

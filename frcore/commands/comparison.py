@@ -19,7 +19,7 @@ from frcore.errors import UserError
 from frcore.study.file import parse_value
 
 WIDTH = 120
-"""Columns of the tables where the output is no terminal, such as in the log of a CI's job."""
+"""Columns of the tables where the output is not a terminal, such as in the log of a CI job."""
 
 
 def compare(

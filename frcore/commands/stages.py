@@ -68,7 +68,7 @@ def prepare(
         Console().print(f"{count:,} faces in {out}")
         if unlisted:
             Console(stderr=True).print(
-                f"{len(unlisted):,} pictures in {align} are not listed in {landmarks} and were "
+                f"{len(unlisted):,} images in {align} are not listed in {landmarks} and were "
                 f"left out; the first one is {unlisted[0]!r}",
                 markup=False,
             )
@@ -108,7 +108,7 @@ def simulate_ijb(
     name: Annotated[str, Option(help="ijbb or ijbc.")] = "ijbc",
     scale: Annotated[float, Option(help="Of all counts; 1 for the released ones.")] = 0.01,
     source: Annotated[
-        str, Option(help="embeddings (no pictures), or faces that are rendered.")
+        str, Option(help="embeddings (no images), or faces that are rendered.")
     ] = "embeddings",
     seed: Annotated[int, Option(help="Equal seeds give equal files.")] = 0,
     dim: Annotated[int, Option(help="Of the embeddings.")] = 512,
@@ -225,7 +225,7 @@ def evaluate(
     from frcore.evaluation.evaluate_model import evaluate_model
     from frcore.machine.leases import lease_gpu
 
-    # One process for all: importing the libraries takes longer than judging a small benchmark.
+    # One process for all: importing the libraries takes longer than evaluating a small benchmark.
     # One lease for all too: once CUDA runs, a process can choose no other board.
     with lease_gpu(chosen.device, exclusive=False):
         for folder in benchmarks:

@@ -38,18 +38,18 @@ CONDITIONS = {
 
 
 def compare(spec: ComparisonSpec, root: Path) -> Comparison:
-    """Compare what is there of a study, and write it, with what is missing.
+    """Compare the results of a study so far, and write the comparison, including what is missing.
 
     Args:
         spec: what is compared, and what fails.
         root: `results/<study>`.
 
     Raises:
-        UserError: nothing of the study is there, kept rows cannot be read, or the rule names a
-            number that there is none of.
+        UserError: the study has no results, kept rows cannot be read, or the rule names a number
+            that does not exist.
     """
     rows = collect(spec.study, root)
-    # Other heads of the same folder belong to the study, which is not what is reported here.
+    # Other heads in the folder belong to the study and are not strays of this comparison.
     rows = replace(rows, found=replace(rows.found, strays=()))
     if rows.usable("evaluation").empty:
         sides = ("candidate", "baseline", "against")
@@ -70,7 +70,7 @@ def read(spec: ComparisonSpec, root: Path) -> Comparison:
     """The comparison that `compare` wrote, if it was made for `spec`.
 
     Raises:
-        UserError: there is none, it cannot be read, or it is another's.
+        UserError: it does not exist, cannot be read, or was made for another spec.
     """
     file = spec.file(root, "json")
     found = check_hash(read_record(file, ComparisonRecord), spec.hash)
@@ -83,18 +83,18 @@ def _paired(spec: ComparisonSpec, rows: Rows, root: Path) -> Comparison:
     """A candidate and a baseline of one study."""
     sides = str(spec.candidate), str(spec.baseline)
     one, other = (_of_head(rows, head) for head in sides)
-    # What is judged together must be of one content; the pairs themselves are compared as well.
+    # Both sides must be evaluated on the same benchmark content; the pairs are checked as well.
     judged = (one.usable("evaluation"), other.usable("evaluation"))
     lines = [
         *differing(one.training, other.training, sides),
-        *(f"{name}: judged on another content of the benchmark" for name in other_data(*judged)),
+        *(f"{name}: evaluated on different benchmark content" for name in other_data(*judged)),
     ]
     found = costs(one.measurement, other.measurement, spec.rule.max_slowdown)
     return _comparison(spec, rows, paired_numbers(spec, rows, root), found, lines)
 
 
 def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
-    """Heads of a study, and rows that were kept of them."""
+    """Heads of a study against the rows kept of them."""
     then = read_reference(Path(str(spec.against)))
     columns = list(dict.fromkeys([*_summary(spec, rows).columns, *_summary(spec, then).columns]))
     found = [
@@ -112,22 +112,22 @@ def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
     changed = int((both["spec_hash"] != both["spec_hash_then"]).sum())
     recipe = (
         f"recipe: {changed} of {len(both)} runs of the same name have another spec; the study has "
-        "changed since, or this version of frcore knows more settings"
+        "changed since, or this version of frcore has more settings"
     )
     lines = [
         *differing(*training, ("now", "reference")),
         *([recipe] if changed else []),
-        *(f"{name}: another content of the benchmark, so other test people"
+        *(f"{name}: different benchmark content, so different test people"
           for name in other_data(*judged)),
     ]  # fmt: skip
     return _comparison(spec, rows, reference_numbers(spec, rows, then, columns), found, lines)
 
 
 def differing(candidate: pd.DataFrame, baseline: pd.DataFrame, sides: tuple[str, str]) -> list[str]:
-    """One line for each condition, besides the head, in which the rows of two sides differ.
+    """One line for each condition, besides the head, that differs between the rows of two sides.
 
     Args:
-        candidate, baseline: rows with provenance, as of training.
+        candidate, baseline: rows with provenance, such as those of training.
         sides: what to call them.
     """
     columns = [str(name) for name in (*candidate, *baseline)]
@@ -144,13 +144,13 @@ def differing(candidate: pd.DataFrame, baseline: pd.DataFrame, sides: tuple[str,
 
 
 def other_data(candidate: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
-    """The benchmarks of two sides' evaluation rows whose content is not the same."""
+    """The benchmarks whose content differs between the evaluation rows of two sides."""
     shared = sorted({*candidate["benchmark"].dropna()} & {*baseline["benchmark"].dropna()})
     return [name for name in shared if not same_data(candidate, baseline, str(name))]
 
 
 def _summary(spec: ComparisonSpec, rows: Rows) -> Summary:
-    """Of rows alone: no scores are read for which numbers there are."""
+    """A summary from the rows only: listing the numbers needs no scores."""
     return Summary(spec.study, rows, Scores(Path(), rows))
 
 
@@ -180,17 +180,17 @@ def _comparison(
 
 
 def _gaps(spec: ComparisonSpec, rows: Rows, numbers: Sequence[Number]) -> list[str]:
-    """What is missing, and what has values and no verdict."""
+    """What is missing, and what has values but no verdict."""
     data = missing_table(rows).data
     runs = data[data["what"].isin(["training", "evaluation"])]
     gaps = [f"{row.what} of {row.name}: {row.reason}" for row in runs.itertuples(index=False)]
     for number in numbers:
-        # A head that is new since the rows were kept has nothing to be worse than.
+        # A head added since the rows were kept has nothing to be compared with.
         new = spec.against is not None and spec.candidate is None and number.baseline is None
         if number.verdict == "not compared" and not new:
             gaps.append(f"{number.name}: {number.why}")
     without = set(spec.rule.metrics) - {number.key for number in numbers}
-    return gaps + [f"{key}: no head has a value of it" for key in sorted(without)]
+    return gaps + [f"{key}: no head has a value for it" for key in sorted(without)]
 
 
 def _notes(spec: ComparisonSpec, numbers: Sequence[Number]) -> list[str]:
@@ -201,11 +201,11 @@ def _notes(spec: ComparisonSpec, numbers: Sequence[Number]) -> list[str]:
     side = "kept rows" if spec.against else "the baseline"
     return [
         f"Difference: candidate minus {side}, in points; above 0 the candidate is better.",
-        f"Each interval is at {level}, so that all {len(compared)} hold together with 95 % "
+        f"Each interval is at {level}, so that all {len(compared)} hold jointly at 95 % "
         "(Bonferroni).",
         *(f"Intervals: {method}." for method in methods if method),
-        "'Statistically tied' is no proof that nothing was lost: the lower end says how much may "
-        "be.",
+        "'Statistically tied' does not prove that nothing was lost: the lower end of the interval "
+        "shows how large a loss is possible.",
     ]
 
 

@@ -1,8 +1,8 @@
-"""What the candidate's step costs, in shares of the baseline's, from measured rows.
+"""The cost of the candidate's step relative to the baseline's, from measured rows.
 
-A ratio is that of two medians. Its span goes from the 20th percentile of the one over the 80th of
-the other to the reverse: it says how far the steps of each measurement lie apart. It is no
-confidence interval, as steps that follow one another on one machine are not independent.
+A ratio is that of two medians. Its span goes from the 20th percentile of one side over the 80th of
+the other to the reverse: it shows how much step times vary within each measurement. It is not a
+confidence interval, as consecutive steps on one machine are not independent.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from frcore.comparison.verdict import judge_pace
 from frcore.results.cost import MEMORY, is_disturbed, memory_column
 
 SAME = ("device", "cpu", "gpu_name", "batch_size", "dim", "loss_precision", "inside_timer")
-"""What two measurements must have in common for their ratio to tell of the heads."""
+"""What two measurements must have in common for their ratio to be about the heads."""
 
 
 def costs(
     candidate: pd.DataFrame, baseline: pd.DataFrame, max_slowdown: float | None
 ) -> list[Cost]:
-    """One per sampler and number of identities of the candidate's.
+    """One per sampler and number of identities of the candidate.
 
     Args:
-        candidate: rows of measurement of one head.
-        baseline: rows of measurement that they are divided by, also of one head.
+        candidate: measurement rows of one head.
+        baseline: measurement rows to divide by, also of one head.
         max_slowdown: as in `frcore.comparison.spec.Rule`.
     """
     same = ["sampler", "identities"]
@@ -39,7 +39,7 @@ def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Co
         head=str(row["head"]), sampler=str(row["sampler"]), identities=int(row["identities"])
     )
     if found.empty:
-        return cost.but(why="the baseline was not measured there")
+        return cost.but(why="the baseline was not measured at this point")
     other = found.iloc[0]
     sides = {"candidate": row, "baseline": other}
     cost = cost.but(candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
@@ -48,7 +48,7 @@ def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Co
             told = measured["reason"] if measured["status"] in ("oom", "failed") else ""
             return cost.but(why=f"{side}: {told or measured['status']}")
     if differing := [name for name in SAME if not _equal(row.get(name), other.get(name))]:
-        return cost.but(why=f"measured with another {', '.join(differing)}")
+        return cost.but(why=f"measured with different {', '.join(differing)}")
     cost = _with_memory(cost, pd.DataFrame([row, other]))
     times = [
         _value(side, f"step_ms{end}") for side in (row, other) for end in ("", "_low", "_high")
@@ -79,6 +79,6 @@ def _value(row: pd.Series, name: str) -> float | None:
 
 
 def _equal(one: object, other: object) -> bool:
-    """Whether two cells say the same; what neither tells is no difference."""
+    """Whether two cells agree; two missing values do."""
     absent = [cell is None or bool(pd.isna(cell)) for cell in (one, other)]  # type: ignore[call-overload]
     return all(absent) if any(absent) else one == other

@@ -1,4 +1,4 @@
-"""The files of a comparison, and how it looks in a terminal."""
+"""The files of a comparison, and its terminal output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STYLES = {
 
 
 def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
-    """Write JSON, Markdown, figure and page; the JSON last, as it is what is judged."""
+    """Write JSON, Markdown, figure and page; the JSON last, as the exit code is read from it."""
     place = spec.file(root, "svg")
     place.parent.mkdir(parents=True, exist_ok=True)
     with look():
@@ -57,7 +57,7 @@ def markdown(comparison: Comparison, spec: ComparisonSpec) -> str:
 
 
 def _lists(comparison: Comparison) -> dict[str, tuple[str, ...]]:
-    """What there is to tell besides the tables."""
+    """The lists to show besides the tables."""
     found = {
         "Why it failed": tuple(comparison.outcome.failures),
         "Not compared": tuple(comparison.outcome.gaps),
@@ -67,7 +67,7 @@ def _lists(comparison: Comparison) -> dict[str, tuple[str, ...]]:
 
 
 def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
-    """One HTML file that needs no network and runs no script."""
+    """A single HTML file without scripts that needs no network."""
     heading = title(comparison, spec)
     context: dict[str, Any] = {
         "study": spec.study,
@@ -84,7 +84,7 @@ def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
 
 
 def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
-    """What was compared, and under which rule."""
+    """What was compared, and by which rule."""
     rule = spec.rule
     facts = {
         side.capitalize(): described(Component.model_validate(comparison.facts[side]))

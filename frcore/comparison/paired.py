@@ -23,13 +23,13 @@ from frcore.results.scores import Scores
 from frcore.results.summary import LEVEL, Column, Method, Summary
 
 MEAN = "mean over samplers"
-"""Stands in the place of a sampler; no label has a space."""
+"""Used in place of a sampler's label; no label contains a space."""
 
 Pair = tuple[Column, Method, Method]
 
 
 def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]:
-    """Every number that counts of the candidate minus the baseline's, judged.
+    """Candidate minus baseline for every number that counts, with verdicts.
 
     Args:
         spec: with a baseline.
@@ -37,7 +37,7 @@ def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]
         root: `results/<study>`, for the scores.
 
     Raises:
-        UserError: `rule.metrics` names a number that there is none of.
+        UserError: `rule.metrics` names a number that does not exist.
     """
     summary = Summary(spec.study, rows, Scores(root, rows))
     groups = [list(pairs) for _, pairs in groupby(_pairs(summary, spec), key=_column_and_backbone)]
@@ -52,7 +52,7 @@ def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]
 
 
 def family_level(compared: int) -> float:
-    """The level of each interval at which all of them hold together with 95 % (Bonferroni).
+    """The level of each interval at which all of them hold jointly at 95 % (Bonferroni).
 
     >>> round(family_level(10), 4)
     0.995
@@ -63,17 +63,17 @@ def family_level(compared: int) -> float:
 def counting(
     columns: list[Column], rule: Rule, why_unmarked: Callable[[Column], str]
 ) -> list[Column]:
-    """The columns that count: those the rule names, else all that intervals are made for.
+    """The columns that count: those named by the rule, else all that have intervals.
 
     Args:
         columns: of the study.
         rule: may name some of them.
-        why_unmarked: why a column has no intervals; "" where it has.
+        why_unmarked: why a column has no intervals; "" if it has them.
 
     Raises:
-        UserError: the rule names one that there is none of.
+        UserError: the rule names one that does not exist.
     """
-    # Of subsets, and by InsightFace's rules, there is the same number a second time.
+    # Subsets and InsightFace's rules would repeat the same numbers.
     own = {c.key: c for c in columns if c.subset == "all" and not c.metric.endswith("insightface")}
     for key in rule.metrics:
         if key not in own:
@@ -82,7 +82,7 @@ def counting(
 
 
 def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
-    """What to compare: where neither head has a value, the benchmark cannot give one."""
+    """What to compare; numbers that neither head has cannot be resolved by the benchmark."""
     for column in counting(summary.columns, spec.rule, summary.why_unmarked):
         for backbone in spec.study.backbones:
             for sampler in spec.study.samplers:
@@ -109,7 +109,7 @@ def _both(summary: Summary, pair: Pair) -> bool:
 
 
 def _has_mean(summary: Summary, pairs: Sequence[Pair]) -> bool:
-    """Whether a difference under each of several samplers is there to be averaged."""
+    """Whether there are differences under several samplers to average."""
     return len(pairs) > 1 and all(_both(summary, pair) for pair in pairs)
 
 
@@ -128,7 +128,7 @@ def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
 
 
 def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> Number:
-    """The mean difference over samplers: what a head loses under all of them shows here first."""
+    """The mean difference over samplers: the most sensitive test of a loss under all of them."""
     column, first, _ = pairs[0]
     cells = [[summary.cell(method, column).value or 0.0 for method in (one, other)]
              for _, one, other in pairs]  # fmt: skip
@@ -142,7 +142,7 @@ def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> 
     estimate = summary.scores.difference(column, ones, others, level=level) if fewest else None
     if estimate is None:
         return number
-    # What the estimate calls seeds are here seeds × samplers.
+    # The estimate's "seeds" are seeds × samplers here.
     method = f"{estimate.method.replace(' seeds,', ' runs,')} ({MEAN})"
     return _judged(number, replace(estimate, method=method), rule)
 

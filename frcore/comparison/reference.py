@@ -1,12 +1,12 @@
 """Heads as they are now against the rows that a repository keeps of them.
 
-Of the earlier runs there are rows and no scores, so nothing is paired. What could come out
-differently in a repetition depends on the benchmark:
+Earlier runs have rows but no scores, so nothing is paired. What can vary between repetitions
+depends on the benchmark:
 
 - Its content is the same: so are its people, and the question is whether the *training* has become
-  worse. If it has not, both sides are samples of seeds from one distribution, judged on the same
-  people; the standard error is that of seeds alone, and test people add nothing to it.
-- Its content differs: the standard errors of test people on both sides are added to it.
+  worse. If it has not, both sides are samples of seeds from one distribution, evaluated on the same
+  people; the standard error is that of seeds only, without a contribution of test people.
+- Its content differs: the standard errors of test people on both sides are added.
 
 The spread over seeds is pooled over all methods of both sides, as in the report.
 """
@@ -42,14 +42,14 @@ NEEDED = {
     "training": (*METHOD, "seed", "status", "spec_hash"),
     "measurement": ("head", "sampler", "status", "identities", "step_ms"),
 }
-"""Columns without which rows are not those of a study; later ones may be missing in older rows."""
+"""Columns that a study's rows must have; columns added later may be missing in older rows."""
 
 
 def read_reference(folder: Path) -> Rows:
     """The rows that `frcore reference` kept in a folder, also those of earlier versions.
 
     Raises:
-        UserError: a file is missing or is not what the report writes.
+        UserError: a file is missing or was not written by a report.
     """
     frames = {Path(name).stem: _read(folder / name) for name in REFERENCE_FILES}
     evaluation = frames["evaluation"]
@@ -83,9 +83,9 @@ class Side:
     """One method's number on one side.
 
     Attributes:
-        values: of its seeds.
-        se_test: standard error of one run from the choice of test people; None if not known.
-        trials: that it is a proportion of.
+        values: one per seed.
+        se_test: standard error of one run due to the choice of test people; None if unknown.
+        trials: the n that its values are proportions of.
     """
 
     values: tuple[float, ...]
@@ -101,7 +101,7 @@ class Side:
 def reference_numbers(
     spec: ComparisonSpec, now: Rows, then: Rows, columns: list[Column]
 ) -> list[Number]:
-    """Every number that counts, now minus then, judged.
+    """Now minus then for every number that counts, with verdicts.
 
     Args:
         spec: with `against`.
@@ -110,7 +110,7 @@ def reference_numbers(
         columns: numbers of either side.
 
     Raises:
-        UserError: `rule.metrics` names a number that there is none of.
+        UserError: `rule.metrics` names a number that does not exist.
     """
     frames = now.usable("evaluation"), then.usable("evaluation")
     few = {column: _few(frames, column) for column in columns}
@@ -128,7 +128,7 @@ def reference_numbers(
 
 
 def _few(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> str:
-    """Why a column has no intervals, on either side; "" where it has."""
+    """Why a column has no intervals, on either side; "" if it has them."""
     reasons = [why for frame in frames for why in why_few(frame[column.rows_in(frame)])]
     return next(filter(None, reasons), "")
 
@@ -136,7 +136,7 @@ def _few(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> str:
 def _methods(
     spec: ComparisonSpec, frames: tuple[pd.DataFrame, pd.DataFrame], column: Column
 ) -> Iterator[tuple[Column, Method, Side, Side]]:
-    """The study's methods that either side has a value of, with both sides."""
+    """The study's methods for which either side has a value, with both sides."""
     parts = [frame[column.rows_in(frame)] for frame in frames]
     for backbone in spec.study.backbones:
         for head in spec.study.heads:
@@ -153,7 +153,7 @@ def _side(part: pd.DataFrame, method: Method) -> Side:
     if own.empty:
         return Side((), None, 0)
     error = own["se_test"].astype("float64")
-    # Rows of earlier versions have an interval of 95 % and no standard error.
+    # Rows of earlier versions have a 95 % interval but no standard error.
     error = error.fillna((own["high"] - own["low"]).astype("float64") / (2 * special.ndtri(0.975)))
     se_test = None if error.isna().any() else float(error.mean())
     trials = pd.to_numeric(own["n"]).min()
@@ -161,7 +161,7 @@ def _side(part: pd.DataFrame, method: Method) -> Side:
 
 
 def _pooled(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> SeedSpread | None:
-    """The spread over seeds in a column, of all methods on both sides."""
+    """The spread over seeds in a column, pooled over all methods of both sides."""
     groups: list[list[float]] = []
     for frame in frames:
         part = frame[column.rows_in(frame) & frame["value"].notna()]
@@ -189,7 +189,7 @@ def _number(
 
 
 def same_data(candidate: pd.DataFrame, baseline: pd.DataFrame, benchmark: str) -> bool:
-    """Whether all rows of both sides were judged on one content of a benchmark."""
+    """Whether all rows of both sides were evaluated on the same content of a benchmark."""
     both = pd.concat([f[f["benchmark"] == benchmark]["data_sha256"] for f in (candidate, baseline)])
     return both.notna().all() and both.nunique() == 1
 
@@ -197,18 +197,18 @@ def same_data(candidate: pd.DataFrame, baseline: pd.DataFrame, benchmark: str) -
 def half_width(
     now: Side, then: Side, spread: SeedSpread | None, *, level: float, same_people: bool
 ) -> tuple[float, str] | None:
-    """Half the interval of a difference of two means, and how it was made; None: not known.
+    """Half-width of the interval of a difference of two means, and its method; None if unknown.
 
     Args:
         now, then: the two sides.
-        spread: over seeds; None where no method has two.
+        spread: over seeds; None if no method has two.
         level: of the interval.
-        same_people: whether both were judged on the same benchmark.
+        same_people: whether both were evaluated on the same benchmark.
     """
     upper = (1 + level) / 2
     quantile, variance, parts = special.ndtri(upper), 0.0, []
     if spread is not None:
-        # A proportion of n cannot show less than 1/n, so that much of a spread there may be.
+        # A proportion of n cannot resolve less than 1/n, so the spread is at least that.
         deviation = max(spread.deviation, 1 / max(now.trials, then.trials, 1))
         variance += deviation**2 * (1 / len(now.values) + 1 / len(then.values))
         quantile = special.stdtrit(spread.freedom, upper)
@@ -217,6 +217,6 @@ def half_width(
         if now.se_test is None or then.se_test is None:
             return None
         variance += now.se_test**2 + then.se_test**2
-        parts.append("test people of both sides, as if they were others")
+        parts.append("test people of both sides, treated as independent")
     how = f"unpaired; standard errors of {' and of '.join(parts)}"
     return float(quantile * np.sqrt(variance)), how

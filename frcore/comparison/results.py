@@ -1,4 +1,4 @@
-"""What a comparison found, as it is written and read again."""
+"""The findings of a comparison, as written and read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frcore.results.summary import Column, Method
 
 FACTS = ("id", "spec_hash", "study", "candidate", "baseline", "against", "rule", "runs",
          "measurements", "environment")  # fmt: skip
-"""What a comparison's file says of what was asked."""
+"""The fields of a comparison's file that describe what was compared."""
 
 
 class Number(ComparedNumber):
@@ -29,14 +29,14 @@ class Number(ComparedNumber):
         cls, method: Method, column: Column, candidate: float | None, baseline: float | None,
         seeds: tuple[int, int], *, why: str = "",
     ) -> Number:  # fmt: skip
-        """A number of a method in a column that has no verdict yet."""
+        """A number of a method in a column, without a verdict yet."""
         return cls(**vars(method), key=column.key, title=column.title, candidate=candidate,
                    baseline=baseline, seeds=seeds, why=why)  # fmt: skip
 
     def judged(
         self, rule: Rule, difference: float, low: float, high: float, *, level: float, method: str
     ) -> Number:
-        """The same number with the interval of its difference and the verdict of it."""
+        """The same number with the interval of its difference and the resulting verdict."""
         verdict = judge(low, high, rule.tolerance / 100)
         return self.but(difference=difference, low=low, high=high, level=level, method=method,
                         verdict=verdict, why="")  # fmt: skip
@@ -59,8 +59,8 @@ class Comparison:
         numbers: those that count; one per method × number.
         costs: one per measured point.
         outcome: whether it passes.
-        conditions: what differs between the two sides besides the head, or what is not known.
-        notes: how the numbers were made.
+        conditions: differences between the two sides besides the head, known or possible.
+        notes: how the numbers were computed.
     """
 
     numbers: Sequence[Number]
@@ -71,7 +71,7 @@ class Comparison:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def as_record(self) -> ComparisonRecord:
-        """What is written."""
+        """The content of the JSON file."""
         return ComparisonRecord(
             **self.facts,
             outcome=self.outcome.word,
@@ -86,7 +86,7 @@ class Comparison:
 
     @classmethod
     def from_record(cls, record: ComparisonRecord) -> Comparison:
-        """What `as_record` made."""
+        """The comparison that `as_record` stored."""
         return cls(
             [Number(**number.model_dump()) for number in record.numbers],
             [Cost(**cost.model_dump()) for cost in record.costs],

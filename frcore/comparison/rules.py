@@ -1,4 +1,4 @@
-"""What `workflow/rules/compare.smk` asks of a comparison, and of a study that has none."""
+"""What `workflow/rules/compare.smk` needs from a comparison, if there is one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from frcore.provenance.fingerprint import code_fingerprint
 from frcore.provenance.stages import COMPARING, page_files
 
 REFERENCE_FILES = ("evaluation.csv", "training.csv", "measurement.csv")
-"""What is read of a folder of kept rows."""
+"""The files read from a folder of kept rows."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison as the rules see it.
+    """A comparison as seen by Snakemake's rules.
 
     Attributes:
         root: `results/<study>`.
-        spec: None where the call of Snakemake names no candidate; the rules exist all the same.
+        spec: None if Snakemake was called without a candidate; the rules exist anyway.
     """
 
     root: Path
@@ -47,11 +47,11 @@ class Compared:
 
     @property
     def references(self) -> list[Path]:
-        """The kept rows that are compared with, if any."""
+        """The kept rows to compare with, if any."""
         if self.spec is None or self.spec.against is None:
             return []
         return [Path(self.spec.against) / name for name in REFERENCE_FILES]
 
     def code(self) -> str:
-        """Of comparing."""
+        """Fingerprint of the code that compares."""
         return code_fingerprint(COMPARING, page_files())

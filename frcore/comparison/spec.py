@@ -1,7 +1,7 @@
-"""What a comparison asks: which heads, against what, and what fails it. Light: no numbers here.
+"""What is compared with what, and what fails the comparison. A light module without numerics.
 
-A comparison is a study of few heads under the study's own name: trainings and measurements that
-the study has done already are not done again.
+A comparison is a small study of few heads under the original study's name, so existing trainings
+and measurements are reused.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ FOLDER = "comparison"
 
 
 class Rule(Section):
-    """What fails a comparison, said before the numbers are known."""
+    """What fails a comparison, fixed before the results are known."""
 
     tolerance: float = Field(
-        0.0, ge=0, lt=100, description="Percentage points that may be lost. A regression is an "
-        "interval of the difference that lies below minus this, with all of it."
+        0.0, ge=0, lt=100, description="Percentage points that may be lost. It is a regression if "
+        "the whole interval of the difference lies below minus this."
     )  # fmt: skip
     strict: bool = Field(
         False, description="Also fail where a loss above the tolerance cannot be ruled out."
     )
     max_slowdown: float | None = Field(
-        None, gt=0, description="Fail where a step takes more than so many times the baseline's."
+        None, gt=0, description="Fail if a step takes more than this many times the baseline's."
     )
     metrics: tuple[str, ...] = Field(
-        (), description="The numbers that count, such as pairs.accuracy; all where none is named."
+        (), description="The numbers that count, such as pairs.accuracy; by default all."
     )
 
     @model_validator(mode="after")
     def _strict_needs_a_tolerance(self) -> Rule:
         if self.strict and self.tolerance == 0:
             raise ValueError(
-                "strict without a tolerance asks for a proof that nothing at all is lost, which no "
-                "interval gives; add a tolerance in points, such as 1"
+                "strict without a tolerance would require proof that nothing at all is lost, which "
+                "no interval can give; add a tolerance in points, such as 1"
             )
         return self
 
 
 class Settings(Rule):
-    """A comparison as a user writes it: `--config candidate=my_heads:Mine baseline=arcface`."""
+    """A comparison as users write it: `--config candidate=my_heads:Mine baseline=arcface`."""
 
     candidate: str | dict[str, Any] | None = None
     baseline: str | dict[str, Any] | None = None
@@ -67,9 +67,9 @@ class ComparisonSpec(Spec):
     """`frcore compare`: a candidate and a baseline, or heads and the rows kept of them.
 
     Attributes:
-        study: the study of no other heads than the compared ones.
+        study: the study with only the compared heads.
         candidate: its label; None: every head of the study, against kept rows.
-        baseline: its label; None where `against` is given.
+        baseline: its label; None if `against` is given.
         against: a folder of kept rows.
     """
 
@@ -81,7 +81,7 @@ class ComparisonSpec(Spec):
 
     @property
     def id(self) -> str:
-        """The comparison's name, also its files'; labels have no '-', so names cannot meet."""
+        """Name of the comparison and its files; unique, as labels contain no '-'."""
         return f"{self.candidate or 'all'}-vs-{self.baseline or 'reference'}"
 
     def file(self, root: Path, suffix: Literal["json", "md", "svg", "html", "passed"]) -> Path:
@@ -90,7 +90,7 @@ class ComparisonSpec(Spec):
 
 
 def split_settings(overrides: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The comparison's settings among `--config` pairs, and the others, which are the study's."""
+    """The comparison's settings among `--config` pairs, and the remaining ones for the study."""
     own = {
         key: unquoted(text) if key == "against" else parse_value(text, f"--config {key}")
         for key, text in overrides.items()
@@ -102,13 +102,13 @@ def split_settings(overrides: Mapping[str, str]) -> tuple[dict[str, Any], dict[s
 def comparison_of(
     study: Study, given: Mapping[str, Any], *, check: Callable[[Study], Study]
 ) -> ComparisonSpec:
-    """The comparison that a user's settings mean in a study.
+    """The comparison that a user's settings describe for a study.
 
     Args:
         study: complete and checked.
         given: as `Settings`.
         check: of heads and their parameters, such as
-        `frcore.preflight.load.with_checked_components`.
+            `frcore.preflight.load.with_checked_components`.
 
     Raises:
         UserError: an unknown setting or head, a label that is taken, or a study without training.
@@ -147,13 +147,13 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     if settings.against is not None and settings.baseline is not None:
         raise UserError(
             f"both baseline={settings.baseline} and against={settings.against} were given; a "
-            "comparison has one other side: leave one of them out"
+            "candidate is compared with only one of them: leave one out"
         )
     return settings
 
 
 def _given(study: Study, settings: Settings) -> dict[str, str | dict[str, Any]]:
-    """What was given for each side that a comparison of this kind has."""
+    """The head given for each side of this kind of comparison."""
     sides = {"baseline": settings.baseline, "candidate": settings.candidate}
     if settings.against is not None:
         return {"candidate": settings.candidate} if settings.candidate is not None else {}
@@ -162,14 +162,14 @@ def _given(study: Study, settings: Settings) -> dict[str, str | dict[str, Any]]:
             labels = ", ".join(head.label for head in study.heads)
             raise UserError(
                 f"a comparison needs a {side}: a head of the study ({labels}), one of `frcore "
-                f"heads`, or a class of your own; add {side}=NAME to --config (Snakemake), or "
+                f"heads`, or your own class; add {side}=NAME to --config (Snakemake), or "
                 f"--{side} NAME (frcore)"
             )
     return {side: given for side, given in sides.items() if given is not None}
 
 
 def _head(study: Study, given: str | dict[str, Any], side: str) -> Component:
-    """A head with the study's parameters where the study has it; else as it was given."""
+    """A head with the study's parameters if the study has it; else as given."""
     labels = {head.label: head for head in study.heads}
     if isinstance(given, str):
         named = [head for head in study.heads if head.name == given]
@@ -184,7 +184,7 @@ def _head(study: Study, given: str | dict[str, Any], side: str) -> Component:
         head = Component.model_validate(given)
     except pydantic.ValidationError as error:
         raise UserError(
-            f"{side}: {given!r:.80} is no head; give a name, a class of your own as "
+            f"{side}: {given!r:.80} is not a head; give a name, your own class as "
             "package.module:Class, or a mapping such as {name: arcface, margin: 0.3, label: arc03}"
         ) from error
     if head.name not in HEADS and ":" not in head.name:
@@ -195,13 +195,13 @@ def _head(study: Study, given: str | dict[str, Any], side: str) -> Component:
 def _of_heads(
     study: Study, chosen: Mapping[str, Component], check: Callable[[Study], Study]
 ) -> Study:
-    """The study of the heads `chosen`, in their order, and of no models."""
+    """The study with only the heads `chosen`, in their order, and no models."""
     known = {head.label: head for head in study.heads}
     if len({head.label for head in chosen.values()}) < len(chosen):
         (label,) = {head.label for head in chosen.values()}
         raise UserError(
-            f"candidate and baseline are both called '{label}'; give two heads, or one of them a "
-            f"label of its own: candidate='{{name: ..., label: {label}_new}}'"
+            f"candidate and baseline are both called '{label}'; give two different heads, or give "
+            f"one of them another label: candidate='{{name: ..., label: {label}_new}}'"
         )
     heads = [head.model_dump(mode="json") for head in chosen.values()]
     try:
@@ -220,8 +220,8 @@ def _of_heads(
     for side, head in zip(chosen, found.heads, strict=True):
         if head != known.get(head.label, head):
             raise UserError(
-                f"{side}: the label '{head.label}' is that of a head of the study with other "
-                "parameters, and names its folders; give another, for example "
+                f"{side}: the label '{head.label}' is used by a head of the study with different "
+                "parameters and names its folders; give another label, for example "
                 f"{side}='{{name: {head.name}, ..., label: {head.label}_new}}'"
             )
     return found

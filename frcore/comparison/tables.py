@@ -21,10 +21,10 @@ from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_col
 
 COLOURS = {"better": "#0072b2", "within tolerance": "#0072b2", "regression": "#d55e00",
            "lower": "#d55e00"}  # fmt: skip
-"""Of a line in the figure; others are grey."""
+"""Of a row in the figure; others are grey."""
 
 ROW = 0.3
-"""Inches of a line in the figure."""
+"""Height of a row in the figure, in inches."""
 
 
 def names(spec: ComparisonSpec) -> tuple[str, str]:
@@ -35,13 +35,13 @@ def names(spec: ComparisonSpec) -> tuple[str, str]:
 
 
 def title(comparison: Comparison, spec: ComparisonSpec) -> str:
-    """Who is compared with whom, and what came of it."""
+    """What is compared with what, and the outcome."""
     one, other = names(spec)
     return f"{one} against {other}: {comparison.outcome.word}"
 
 
 def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
-    """The answer: what fails, what was found, and how large a loss may have gone unseen."""
+    """The answer: what failed, what was found, and how large a loss may remain undetected."""
     numbers = [number for number in comparison.numbers if number.verdict != "not compared"]
     counted = Counter(said(number.verdict) for number in numbers)
     found = listed([f"{count} {verdict}{'s' * (verdict == 'regression' and count > 1)}"
@@ -57,8 +57,8 @@ def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
         lows[number.title] = min(number.low or 0.0, lows.get(number.title, 0.0))
     if lows:
         losses = ", ".join(f"{title} {percent(-low)}" for title, low in lows.items())
-        lines.append(f"What the intervals leave possible, in points lost: {losses}; tolerated are "
-                     f"{spec.rule.tolerance:g}.")  # fmt: skip
+        lines.append(f"Largest losses compatible with the intervals, in points: {losses}; "
+                     f"tolerance {spec.rule.tolerance:g}.")  # fmt: skip
     ratios = [c.ratio for c in comparison.costs
               if c.ratio is not None and c.verdict != "not compared"]  # fmt: skip
     span = dict.fromkeys(f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))) if ratios else ()
@@ -104,8 +104,8 @@ def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
     ]
     counted = Counter(cost.why for cost in costs if cost.verdict == "not compared")
     notes = [
-        "Times: median of a step; the span of a ratio goes from the 20th percentile of the one "
-        "over the 80th of the other to the reverse: the spread of steps, no confidence interval.",
+        "Times: median of a step; the span of a ratio goes from the 20th percentile of one side "
+        "over the 80th of the other to the reverse: spread of steps, not a confidence interval.",
         f"Memory: {memory}.",
         *(f"Not compared, {count} of {len(costs)}: {why}." for why, count in counted.items()),
     ]
@@ -114,7 +114,7 @@ def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
 
 
 def _attribute(name: str, text: Callable[[Any], str] = str) -> Callable[[Any], Cell]:
-    """What makes a cell of an item's value; a dash of None."""
+    """Turns an attribute of an item into a cell; None becomes a dash."""
 
     def cell(item: Any) -> Cell:
         value = getattr(item, name)

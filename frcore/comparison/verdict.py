@@ -14,12 +14,12 @@ from frcore.records.comparison import Pace, Verdict
 
 
 def said(verdict: Verdict | Pace) -> str:
-    """A verdict in words, as people are shown it."""
+    """A verdict as displayed."""
     return "statistically tied" if verdict == "not told apart" else verdict
 
 
 class Exit(IntEnum):
-    """Exit codes of `frcore compare`; 2 is a mistake of the user's, as everywhere."""
+    """Exit codes of `frcore compare`; 2 is a user error, as everywhere."""
 
     PASSED = 0
     FAILED = 3
@@ -27,9 +27,9 @@ class Exit(IntEnum):
 
 
 def judge(low: float, high: float, tolerance: float) -> Verdict:
-    """What the interval of candidate − baseline says; all three are proportions.
+    """The verdict from the interval of candidate − baseline; all three are proportions.
 
-    `lower` is a loss that is certain, and may be within what is tolerated.
+    `lower` is a certain loss that may be within the tolerance.
 
     >>> [judge(*ends, 0.01) for ends in [(0.01, 0.03), (-0.005, 0.03), (-0.02, 0.03)]]
     ['better', 'within tolerance', 'not told apart']
@@ -46,7 +46,7 @@ def judge(low: float, high: float, tolerance: float) -> Verdict:
 
 
 def judge_pace(low: float, high: float, max_slowdown: float | None) -> Pace:
-    """What the span of candidate / baseline says of the time of a step.
+    """The verdict on the time of a step from the span of candidate / baseline.
 
     >>> [judge_pace(*span, 1.5) for span in [(0.7, 0.9), (0.9, 1.2), (1.1, 1.6), (1.6, 1.9)]]
     ['faster', 'not told apart', 'slower', 'too slow']
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def word(self) -> str:
-        """For people."""
+        """As displayed."""
         return self.code.name.lower()
 
 
@@ -89,13 +89,13 @@ def outcome(
     Args:
         accuracy: name and verdict of each number that counts.
         cost: name and verdict of each measured point.
-        gaps: what should have been compared and could not be.
+        gaps: what should have been compared but could not be.
         rule: what fails a comparison.
     """
     failures = [f"{name}: regression" for name, verdict in accuracy if verdict == "regression"]
     if rule.strict:
         failures += [
-            f"{name}: a loss above {rule.tolerance:g} points is not ruled out (strict)"
+            f"{name}: a loss above {rule.tolerance:g} points cannot be ruled out (strict)"
             for name, verdict in accuracy
             if verdict in ("lower", "not told apart")
         ]
@@ -105,7 +105,7 @@ def outcome(
         if pace == "too slow"
     ]
     if rule.max_slowdown is not None:
-        # A limit that nothing was held against has not been kept.
+        # A limit that nothing was checked against does not count as met.
         gaps = [*gaps, *(f"{name}: speed not compared" for name, p in cost if p == "not compared")]
         gaps += [] if cost else ["no speed was compared"]
     if not any(verdict != "not compared" for _, verdict in accuracy):

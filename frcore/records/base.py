@@ -1,9 +1,9 @@
-"""What all records of result files have in common: strict types, finite numbers, one way to write.
+"""Base of all records in result files: strict types, finite numbers, one way to write.
 
 A record is the content of one file. The stage that makes the file constructs it, `frcore.results`
-parses it, and `docs/formats.md` lists its fields. A file may have been cut, edited, or written by
-another version or by somebody else: what does not fit is refused with its place, keys that are not
-known here are ignored, and fields that earlier versions did not write have a default.
+parses it, and `docs/formats.md` lists its fields. A file may be truncated, edited, or written by
+another version or program: invalid values are refused with their location, unknown keys are
+ignored, and fields that earlier versions did not write have a default.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from frcore.files import write_json
 
 MOST = 2**53
-"""Beyond it a float does not hold every integer; nothing counted or timed gets there."""
+"""Beyond it floats cannot represent every integer; no count or time gets there."""
 
 Number = Annotated[float, Field(ge=-MOST, le=MOST)] | None
-"""Neither NaN nor infinite: what could not be measured is null."""
+"""Finite; null if it could not be measured."""
 
 Whole = Annotated[int, Field(ge=-MOST, le=MOST)]
 
@@ -36,29 +36,29 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True, defer_build=True)
 
     def but(self, **changes: Any) -> Self:
-        """The same record with other values."""
+        """A copy of the record with some values changed."""
         return self.model_copy(update=changes)
 
     def write(self, path: Path) -> dict[str, Any]:
-        """Write the record to `path`, whole or not at all; gives what was written."""
+        """Write the record to `path` atomically; returns what was written."""
         content = self.model_dump(mode="json")
         write_json(path, content)
         return content
 
 
 class Environment(Record):
-    """Where a result was made: `environment` of every result."""
+    """`environment` of every result: where it was computed."""
 
     versions: dict[str, Text] = Field(default_factory=dict)
-    """of Python, frcore and the libraries that can move a number"""
+    """versions of Python, frcore and the libraries that can affect results"""
     commit: Text = None
-    """git commit of the source, with `+` when it had changes; null outside a checkout"""
+    """git commit of the source, with `+` if it had uncommitted changes; null outside a checkout"""
     platform: Text = None
-    """the operating system"""
+    """operating system"""
     cpu: Text = None
-    """the processor's name"""
+    """name of the processor"""
     cores: Count = None
-    """processor cores that the process may use"""
+    """processor cores available to the process"""
     device: Text = None
     """`cpu` or `cuda`"""
     gpu: dict[str, Any] | Text = None
@@ -66,7 +66,7 @@ class Environment(Record):
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first place where a value is not what its record says, and how."""
+    """The location of the first invalid value, and what is wrong with it."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     return f"{place}: {first['msg']}" if place else str(first["msg"])

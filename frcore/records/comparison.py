@@ -18,31 +18,31 @@ class ComparedNumber(Record):
     """One of `numbers`: one number of one method."""
 
     backbone: str
-    """label"""
+    """label of the backbone"""
     head: str
-    """the candidate's label"""
+    """label of the candidate"""
     sampler: str
     """label, or `mean over samplers`"""
     key: str
-    """the number, such as `templates.tar.0.001`"""
+    """name of the number, such as `templates.tar.0.001`"""
     title: str
-    """the same for people"""
+    """the same in words"""
     candidate: Number
-    """mean over seeds; null where there is no value"""
+    """mean over seeds; null without a value"""
     baseline: Number
-    """the same"""
+    """mean over seeds; null without a value"""
     seeds: Annotated[tuple[int, int], Strict(False)]
-    """how many on each side"""
+    """number of seeds on each side"""
     difference: Number = None
     """candidate − baseline"""
     low: Number = None
-    """of its interval, so that all intervals hold together"""
+    """lower end of its interval; all intervals hold jointly"""
     high: Number = None
-    """the same"""
+    """upper end"""
     level: Number = None
-    """of this interval by itself"""
+    """level of this interval on its own"""
     method: str = ""
-    """how the interval was made"""
+    """how the interval was computed"""
     verdict: Verdict = "not compared"
     """`better`, `within tolerance`, `not told apart` (statistically tied), `lower`, `regression`,
     `not compared`"""
@@ -54,27 +54,27 @@ class ComparedCost(Record):
     """One of `costs`: one sampler and number of identities."""
 
     head: str
-    """the candidate's label"""
+    """label of the candidate"""
     sampler: str
-    """label"""
+    """label of the sampler"""
     identities: int
-    """class centres"""
+    """number of class centres"""
     candidate_ms: Number = None
-    """median step"""
+    """median step time of the candidate"""
     baseline_ms: Number = None
-    """median step"""
+    """median step time of the baseline"""
     ratio: Number = None
-    """of the medians, candidate / baseline"""
+    """ratio of the medians, candidate / baseline"""
     low: Number = None
-    """quick steps of the candidate by slow steps of the baseline"""
+    """fast steps of the candidate / slow steps of the baseline"""
     high: Number = None
-    """slow steps of the candidate by quick steps of the baseline"""
+    """slow steps of the candidate / fast steps of the baseline"""
     memory: str = ""
-    """which reading"""
+    """which memory reading is compared"""
     candidate_mib: Number = None
-    """of that reading"""
+    """that reading of the candidate"""
     baseline_mib: Number = None
-    """of that reading"""
+    """that reading of the baseline"""
     memory_ratio: Number = None
     """candidate / baseline"""
     verdict: Pace = "not compared"
@@ -85,46 +85,46 @@ class ComparedCost(Record):
 
 def _known(code: int) -> int:
     if code not in (0, 3, 4):
-        raise ValueError(f"no exit code of a comparison: {code}")
+        raise ValueError(f"not an exit code of a comparison: {code}")
     return code
 
 
 class ComparisonRecord(Record):
-    """`<candidate>-vs-<baseline>.json`; [compare.md](compare.md) says how the values come about."""
+    """`<candidate>-vs-<baseline>.json`; [compare.md](compare.md) explains the values."""
 
     id: Text = None
     """`<candidate>-vs-<baseline>`"""
     spec_hash: Text = None
-    """of the comparison"""
+    """hash of the comparison's spec"""
     study: Text = None
-    """its name"""
+    """name of the study"""
     candidate: dict[str, Any] | None = None
-    """the head with its parameters; null where it is every head"""
+    """the head with its parameters; null if every head is compared"""
     baseline: dict[str, Any] | None = None
-    """the same; null where it is kept rows"""
+    """the head with its parameters; null when comparing with kept rows"""
     against: Text = None
     """the folder of kept rows, or null"""
     rule: dict[str, Any] = Field(default_factory=dict)
     """`tolerance` (points), `strict`, `max_slowdown`, `metrics`"""
     runs: list[str] = Field(default_factory=list)
-    """what was compared, so that the study's report does not call them strays"""
+    """the compared runs, so that the study's report does not list them as strays"""
     measurements: list[str] = Field(default_factory=list)
-    """the same"""
+    """the compared measurements, for the same reason"""
     environment: Environment | None = None
-    """where it was compared"""
+    """where the comparison was made"""
     outcome: str
     """`passed`, `failed`, `incomplete`"""
     exit_code: Annotated[int, AfterValidator(_known)]
-    """of the command: 0, 3, 4"""
+    """exit code of the command: 0, 3, 4"""
     failures: list[str]
-    """why it failed, a sentence each"""
+    """reasons for failing, one sentence each"""
     gaps: list[str]
-    """what could not be compared, a sentence each"""
+    """what could not be compared, one sentence each"""
     numbers: list[ComparedNumber]
     """one per method and number"""
     costs: list[ComparedCost]
     """one per sampler and number of identities"""
     conditions: list[str]
-    """what differs between the two sides besides the head"""
+    """differences between the two sides besides the head"""
     notes: list[str]
-    """how the intervals were made"""
+    """how the intervals were computed"""

@@ -10,48 +10,48 @@ from frcore.records.base import Count, Counts, Number, Record, Text
 
 
 class CenterAngles(Record):
-    """`centers`: the angle of each centre to the nearest other one; exact."""
+    """`centers`: the exact angle of each centre to its nearest neighbour."""
 
     nearest_angle_mean: Number = None
     """mean over the centres"""
     nearest_angle_p5: Number = None
     """5th percentile"""
     nearest_angle_min: Number = None
-    """the least"""
+    """smallest angle"""
     mean_angle: Number = None
-    """over all pairs of centres"""
+    """mean over all pairs of centres"""
 
 
 class Group(Record):
-    """One of `groups`: about a third of the classes, equally many images together."""
+    """One of `groups`: about a third of the classes; classes with equally many images share one."""
 
     group: str
-    """`head` (most images), `middle`, `tail` (fewest); `all` where every class has as many"""
+    """`head` (most images), `middle`, `tail` (fewest); `all` if every class has equally many"""
     classes: Count = None
-    """how many"""
+    """number of classes"""
     images_low: Count = None
-    """images of the class with the fewest"""
+    """images of the smallest class"""
     images_high: Count = None
-    """images of the class with the most"""
+    """images of the largest class"""
     images: Number = None
-    """mean per class"""
+    """mean number of images per class"""
     positive: Number = None
-    """rows of the batches that were of the class, over the run; mean per class"""
+    """batch rows of the class over the run; mean per class"""
     queue: Number = None
-    """extra rows of the class, as BroadFace's queue has; mean per class"""
+    """extra rows of the class, such as BroadFace's queue; mean per class"""
     passive: Number = None
-    """steps in which the class was a column while no row, of batch or queue, was of it: nothing
-    pulled its centre, others pushed it; mean per class"""
+    """steps in which the class was a column but no row of batch or queue belonged to it: its
+    centre was pushed by others and not pulled; mean per class"""
     passive_per_positive: Number = None
-    """all passive steps of the group by all its batch rows"""
+    """all passive steps of the group divided by all its batch rows"""
     nearest_angle_mean: Number = None
-    """as in `centers`, of the group"""
+    """as in `centers`, for the group"""
     nearest_angle_p5: Number = None
-    """the same"""
+    """as in `centers`, for the group"""
     nearest_angle_min: Number = None
-    """the same"""
+    """as in `centers`, for the group"""
     target_angle_mean: Number = None
-    """mean over classes of the angle of their embeddings to their centre, in the last epoch"""
+    """mean over classes of the angle between embeddings and their centre, in the last epoch"""
     target_angle_p5: Number = None
     """5th percentile over classes"""
     target_angle_p95: Number = None
@@ -59,66 +59,66 @@ class Group(Record):
 
 
 class ConflictRow(Record):
-    """One of `rows` of `conflicts`: pairs of centres with a cosine above one of 0.3 to 0.6."""
+    """One of `rows` of `conflicts`: pairs of centres above a cosine threshold from 0.3 to 0.6."""
 
     cosine: Number
     """the threshold"""
     pairs: Count = None
-    """of centres with a cosine above it"""
+    """pairs of centres with a cosine above it"""
     same_person: Count = None
-    """how many of them are one person"""
+    """how many of them are the same person"""
     precision: Number = None
-    """`same_person` / `pairs`; null without a pair"""
+    """`same_person` / `pairs`; null if there are no pairs"""
     recall: Number = None
-    """`same_person` / `split_pairs`; null without one"""
+    """`same_person` / `split_pairs`; null if there are none"""
 
 
 class CosineHistogram(Record):
     """`histogram` of `conflicts`."""
 
     edges: list[Annotated[float, Field(ge=-1.001, le=1.001)]]
-    """of the bins of the cosine"""
+    """bin edges of the cosine"""
     pairs: Counts
-    """of centres per bin"""
+    """pairs of centres per bin"""
     same_person: Counts | None
-    """those that are one person; null where the truth is not known"""
+    """pairs of the same person per bin; null if the true identities are unknown"""
 
     @model_validator(mode="after")
     def _has_a_count_for_each_bin(self) -> CosineHistogram:
         both = (self.pairs, self.pairs if self.same_person is None else self.same_person)
         if any(len(counts) != len(self.edges) - 1 for counts in both):
-            raise ValueError("counts are not one for each bin between the edges")
+            raise ValueError("the number of counts does not match the bin edges")
         return self
 
 
 class Conflicts(Record):
-    """`conflicts`: pairs of centres so close that they may be one person."""
+    """`conflicts`: pairs of centres so close that they may be the same person."""
 
     split_pairs: Count = None
-    """pairs of classes that are one person: whom most images of a class show by `true_identity`;
-    null where the truth is not known, which is so for real data"""
+    """pairs of classes of the same person, by the `true_identity` of most of their images; null if
+    the true identities are unknown, as for real data"""
     rows: list[ConflictRow] = Field(default_factory=list)
     """one per threshold"""
     histogram: CosineHistogram | None = None
-    """all pairs of centres by their cosine"""
+    """all pairs of centres by cosine"""
 
 
 class DiagnosticsRecord(Record):
-    """`diagnostics.json`; what is not known is null, never 0."""
+    """`diagnostics.json`; unknown values are null, never 0."""
 
     id: Text = None
-    """the run"""
+    """id of the run"""
     spec_hash: Text = None
-    """of its spec"""
+    """hash of its spec"""
     steps: Count = None
-    """of the optimiser"""
+    """optimiser steps"""
     classes: Count = None
-    """C"""
+    """number of classes, C"""
     centers: CenterAngles | None = None
-    """null above 131,072 classes, as are `conflicts` and the groups' angles; `notes` says so"""
+    """null above 131,072 classes, like `conflicts` and the groups' angles; see `notes`"""
     notes: list[str] | None = None
-    """sentences"""
+    """remarks, one sentence each"""
     groups: list[Group] | None = None
-    """from the classes with most images to those with fewest"""
+    """from the classes with the most images to those with the fewest"""
     conflicts: Conflicts | None = None
     """pairs of close centres"""

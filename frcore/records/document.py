@@ -1,6 +1,6 @@
 """The tables of fields in docs/formats.md, from the records themselves; `frcore docs` writes them.
 
-What is said of a field is the text below it in its class.
+A field's description is the docstring below it in its class.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RECORDS: Mapping[str, Sequence[type[Record]]] = {
     "measurement": (MeasurementRecord, MeasuredRow),
     "comparison": (ComparisonRecord, ComparedNumber, ComparedCost),
 }  # fmt: skip
-"""By the name of the page's region: the lines `<!-- begin: NAME -->` and `<!-- end: NAME -->`."""
+"""By region of the page: the lines `<!-- begin: NAME -->` and `<!-- end: NAME -->`."""
 
 NAMES: Mapping[Any, str] = {
     str: "text", int: "integer", float: "number", bool: "true or false",
@@ -67,7 +67,7 @@ def with_tables(page: str) -> str:
 
 
 def table(record: type[Record]) -> str:
-    """A record as Markdown: what it is, and a row per field."""
+    """A record as Markdown: its description, and one row per field."""
     about = descriptions(record)
     rows = [
         f"| `{name}` | {type_words(field.annotation)} | {about[name]} |"
@@ -78,7 +78,7 @@ def table(record: type[Record]) -> str:
 
 
 def descriptions(record: type[BaseModel]) -> dict[str, str]:
-    """Field -> the text below it, on one line."""
+    """Field -> the docstring below it, on one line."""
     source = textwrap.dedent(inspect.getsource(record))
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
@@ -91,7 +91,7 @@ def descriptions(record: type[BaseModel]) -> dict[str, str]:
 
 
 def type_words(annotation: Any) -> str:
-    """An annotation in words of JSON; what may be null besides is not said.
+    """An annotation as a JSON type in words; that a value may be null is not mentioned.
 
     >>> type_words(dict[str, float] | None)
     'object of numbers'

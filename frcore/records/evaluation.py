@@ -1,4 +1,4 @@
-"""`evaluation/<run>/<benchmark>.json`: what an evaluation found."""
+"""`evaluation/<run>/<benchmark>.json`: the results of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,94 +11,94 @@ class NumberRow(Record):
     """One of `rows`: one number with its interval."""
 
     metric: str
-    """`accuracy`, `tar`; of a 1:N search `rank`, `tpir`; with `evaluation.insightface` also
+    """`accuracy`, `tar`; for a 1:N search `rank`, `tpir`; with `evaluation.insightface` also
     `accuracy_insightface` and `val_insightface`, without intervals"""
     far: Number = None
-    """the FAR asked for; null for accuracy"""
+    """requested FAR; null for accuracy"""
     rank: Count = None
-    """asked for, of a 1:N search"""
+    """requested rank of a 1:N search"""
     fpir: Number = None
-    """asked for, of a 1:N search"""
+    """requested FPIR of a 1:N search"""
     gallery: Count = None
-    """of a 1:N search; null: the mean over galleries"""
+    """gallery of a 1:N search; null for the mean over galleries"""
     subset: str
     """`all`, or `unseen`: without people of the training set"""
     value: Number
-    """a proportion; null where it cannot be had, and `note` says why"""
+    """a proportion; null if it cannot be computed (see `note`)"""
     low: Number = None
-    """of the interval; it and the next four are null where a FAR allows fewer than ten false
-    accepts"""
+    """lower end of the interval; this and the next four are null where a FAR allows fewer than ten
+    false accepts"""
     high: Number = None
-    """of the interval"""
+    """upper end of the interval"""
     level: Number = None
-    """of the interval, 0.95"""
+    """level of the interval, 0.95"""
     method: Text = None
-    """how the interval was made"""
+    """how the interval was computed"""
     se_test: Number = None
-    """standard error from the choice of test people"""
+    """standard error due to the choice of test people"""
     n: Count = None
-    """how many were judged"""
+    """sample size"""
     n_unit: Text = None
-    """`pairs`, `genuine pairs`, `mated searches`"""
+    """unit of `n`: `pairs`, `genuine pairs`, `mated searches`"""
     threshold: Number = None
-    """a score; of accuracy over folds their mean"""
+    """decision threshold, a score; the mean over folds for accuracy"""
     far_achieved: Number = None
-    """FAR of this sample at the threshold; of `tpir` the FPIR"""
+    """FAR of this sample at the threshold; for `tpir` the FPIR"""
     false_accepts: Count = None
-    """at the threshold"""
+    """false accepts at the threshold"""
     impostors: Count = None
-    """impostor pairs; of `tpir` the non-mated searches"""
+    """impostor pairs; for `tpir` non-mated searches"""
     note: Text = None
-    """why there is no value or interval, or how it came about"""
+    """why there is no value or interval, or how it was obtained"""
 
 
 class JudgedData(Record):
-    """`data`: the benchmark, and whom of it the training has seen."""
+    """`data`: the benchmark, and its overlap with the training set."""
 
     content_sha256: Text = None
-    """of the benchmark"""
+    """content hash of the benchmark"""
     train_content_sha256: Text = None
-    """of the training set; null for a model trained elsewhere"""
+    """content hash of the training set; null for a model trained elsewhere"""
     images: Count = None
-    """of the benchmark"""
+    """images of the benchmark"""
     people: Count = None
-    """of the tested pairs"""
+    """people in the test pairs"""
     seen_people: Count = None
-    """of them, also in the training set; null where that is not known"""
+    """those also in the training set; null if unknown"""
     pairs: Count = None
-    """tested"""
+    """test pairs"""
     seen_pairs: Count = None
-    """with a person of the training set; null where that is not known"""
+    """pairs with a person of the training set; null if unknown"""
 
 
 class JudgedModel(Record):
-    """`model`: what is known of a model trained elsewhere."""
+    """`model`: description of a model trained elsewhere."""
 
     label: Text = None
     """its name in the study"""
     kind: Text = None
     """`onnx`, `torchscript`, `checkpoint` or `embeddings`"""
     input: Text = None
-    """how it is made, in words"""
+    """how its input is prepared, in words"""
     files: dict[str, str] = Field(default_factory=dict)
     """file name → sha256"""
     trained_on: Text = None
-    """as the study says"""
+    """training data as stated in the study"""
     source: Text = None
-    """as the study says"""
+    """source as stated in the study"""
     licence: Text = None
-    """as the study says"""
+    """licence as stated in the study"""
 
 
 class EvaluationRecord(Record):
     """`<benchmark>.json`; the scores are in the `.npz` beside it."""
 
     run: Text = None
-    """the run, or the label of a model trained elsewhere, which has no `-` as every run's id has"""
+    """id of the run, or label of a model trained elsewhere (which, unlike an id, has no `-`)"""
     spec_hash: Text = None
-    """of the evaluation"""
+    """hash of the evaluation's spec"""
     run_spec_hash: Text = None
-    """of the run, or of the model's section"""
+    """hash of the run's spec, or of the model's section"""
     benchmark: Text = None
     """its name in the study"""
     protocol: Text = None
@@ -106,10 +106,10 @@ class EvaluationRecord(Record):
     rows: list[NumberRow]
     """one per number"""
     notes: list[str] = Field(default_factory=list)
-    """the protocol, a sentence per choice"""
+    """the protocol, one sentence per choice"""
     data: JudgedData | None = None
     """the benchmark"""
     model: JudgedModel | None = None
-    """null for a run"""
+    """the model trained elsewhere; null for a run"""
     environment: Environment | None = None
-    """where it was judged"""
+    """where it was evaluated"""

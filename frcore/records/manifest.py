@@ -11,7 +11,7 @@ from frcore.records.base import Record
 Protocol = Literal["train", "pairs", "templates"]
 
 Storage = Literal["copied", "in_place", "absent"]
-"""Where the images are: in `images.npy`; where they always were; nowhere, only their names."""
+"""Where the images are: in `images.npy`; at their source; nowhere, only their names."""
 
 
 class Skipped(BaseModel):
@@ -22,46 +22,46 @@ class Skipped(BaseModel):
 
 
 class Manifest(Record):
-    """`manifest.json`, written last, and the same to the letter where the content is, because
-    trainings depend on it."""
+    """`manifest.json`, written last; byte-identical for identical content, because trainings depend
+    on it."""
 
-    # Lists of JSON become tuples, which nobody changes.
+    # JSON lists become immutable tuples.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     format: Literal[2] = 2
-    """2"""
+    """always 2"""
     kind: str
-    """of the section, such as `recordio`"""
+    """kind of the study's section, such as `recordio`"""
     protocol: Protocol
     """`train`, `pairs`, `templates`"""
     storage: Storage = "copied"
     """`copied`, `in_place`, `absent`"""
     tables: tuple[str, ...] = ()
-    """the protocol tables that there are"""
+    """the protocol tables present"""
     spec: dict[str, Any]
-    """the section, its paths empty"""
+    """the study's section, without paths"""
     spec_hash: str
-    """of the section"""
+    """hash of the section"""
     images: int
-    """how many"""
+    """number of images"""
     identities: int
-    """how many"""
+    """number of identities"""
     image_size: int
-    """side, pixels"""
+    """side length, pixels"""
     label_range: tuple[int, int]
-    """the lowest and the highest"""
+    """lowest and highest label"""
     alignment: str
     """how faces were aligned"""
     colour: Literal["RGB"] = "RGB"
-    """`RGB`"""
+    """always `RGB`"""
     synthetic: bool
-    """whether the faces were drawn"""
+    """whether the faces are synthetic"""
     people: Literal["named", "numbered", "linked"] = "named"
-    """what `identity` is: `named`; `numbered`: a number that distinguishes people of this set and
-    names none; `linked`: the same, but some who are one person have several (`insightface_bin`)"""
+    """what `identity` is: `named`; `numbered`: a number that distinguishes people within this set;
+    `linked`: the same, but one person may have several (`insightface_bin`)"""
     content_sha256: str
-    """of images, index and protocol tables"""
+    """content hash of images, index and protocol tables"""
     skipped: tuple[Skipped, ...] = ()
     """source files that were left out: `file`, `reason`"""
     warnings: tuple[str, ...] = ()
-    """sentences"""
+    """warnings, one sentence each"""

@@ -10,114 +10,114 @@ from frcore.records.base import Count, Environment, Number, Record, Text, Whole
 
 
 class MeasuredRow(Record):
-    """One of `rows`: one number of identities. What the device cannot measure is null, never 0."""
+    """One of `rows`: one number of identities. Values the device cannot measure are null, not 0."""
 
     status: str = "ok"
     """`ok`, `oom`, `failed`"""
     error: Text = None
-    """of a row that is not `ok`"""
+    """message of a row that is not `ok`"""
     identities: Whole
-    """class centres, C"""
+    """number of class centres, C"""
     device: Text = None
     """`cpu` or `cuda`"""
     batch_size: Count = None
-    """N"""
+    """batch size, N"""
     dim: Count = None
-    """of the embeddings, D"""
+    """dimension of the embeddings, D"""
     backend: Text = None
-    """of the loss; where the study lets it be picked, what was"""
+    """loss backend; with `auto`, the one that was chosen"""
     loss_precision: Text = None
-    """as the study asks; null is the backend's own"""
+    """as set in the study; null for the backend's default"""
     center_format: Text = None
     """how the centres are stored"""
     inside_timer: Text = None
-    """what a step consists of"""
+    """what a timed step includes"""
     disturbed: Text = None
-    """why the row is not of the machine alone, or null"""
+    """how the measurement was disturbed, or null"""
     attempts: Count = None
-    """how often it was measured"""
+    """number of attempts"""
     bytes_asked: Count = None
-    """of an `oom`"""
+    """bytes requested when memory ran out"""
     warmup_steps: Count = None
-    """before the timed ones"""
+    """steps before the timed ones"""
     steady: bool | None = None
     """whether step times had settled by then"""
     cooldown_seconds: Number = None
-    """waited for the board to cool"""
+    """time spent waiting for the GPU to cool"""
     steps: Count = None
-    """timed"""
+    """timed steps"""
     step_ms: Number = None
-    """median"""
+    """median step time"""
     step_ms_low: Number = None
     """20th percentile"""
     step_ms_high: Number = None
     """80th percentile"""
     images_per_second: Number = None
-    """`batch_size` per median step"""
+    """`batch_size` / median step time"""
     cpu_ms_per_step: Number = None
-    """processor time of the process"""
+    """CPU time of the process"""
     others_cores: Number = None
-    """processor time of other programs per time"""
+    """cores used by other programs on average"""
     waited_percent: Number = None
-    """share of the time in which the process was ready to run and had no core"""
+    """share of time in which the process was runnable but had no core"""
     rss_peak_mib: Number = None
-    """resident memory at its peak"""
+    """peak resident memory"""
     rss_extra_mib: Number = None
-    """the same over the state before the first step"""
+    """peak resident memory minus that before the first step"""
     allocated_peak_mib: Number = None
-    """of torch's allocator"""
+    """peak allocated by torch's allocator"""
     reserved_peak_mib: Number = None
-    """of torch's allocator"""
+    """peak reserved by torch's allocator"""
     nvml_process_mib: Number = None
-    """of the board, by this process"""
+    """GPU memory used by this process"""
     nvml_device_mib: Number = None
-    """of the board, by all"""
+    """GPU memory used by all processes"""
     power_watts: Number = None
-    """mean of the board over the steps"""
+    """mean power of the GPU over the steps"""
     power_limit_watts: Number = None
-    """of the board"""
+    """power limit of the GPU"""
     energy_mj_per_step: Number = None
-    """of the board"""
+    """energy of the GPU per step"""
     energy_seconds: Number = None
-    """over which energy was read"""
+    """time over which energy was read"""
     utilisation_percent: Number = None
-    """of the board"""
+    """utilisation of the GPU"""
     clock_mhz: Number = None
-    """of its multiprocessors"""
+    """clock of the multiprocessors"""
     temperature_start_celsius: Number = None
-    """of the board before the steps"""
+    """temperature of the GPU before the steps"""
     temperature_celsius: Number = None
-    """the highest"""
+    """highest temperature"""
     throttle_reasons: Text = None
-    """names joined by `, `; `none` where nothing held the clocks back"""
+    """names joined by `, `; `none` without throttling"""
     throttled_ms: Number = None
-    """under heat"""
+    """time of thermal throttling"""
     other_processes: Count = None
-    """on the board"""
+    """other processes on the GPU"""
     notes: list[str] | Text = None
     """why values are null, or null"""
 
 
 def _with_time(row: MeasuredRow) -> MeasuredRow:
     if row.status == "ok" and not (row.step_ms and row.step_ms > 0):
-        raise ValueError(f"status 'ok' without a step time, but step_ms {row.step_ms}")
+        raise ValueError(f"status 'ok' needs a step time, but step_ms is {row.step_ms}")
     return row
 
 
 class MeasurementRecord(Record):
-    """`<head>-<sampler>.json`; what each column means is in [measuring.md](measuring.md)."""
+    """`<head>-<sampler>.json`; [measuring.md](measuring.md) explains each column."""
 
     id: Text = None
     """`<head>-<sampler>`"""
     spec_hash: Text = None
-    """of the measurement"""
+    """hash of the measurement's spec"""
     head: Text = None
-    """its label"""
+    """label of the head"""
     sampler: Text = None
-    """its label"""
+    """label of the sampler"""
     rows: list[Annotated[MeasuredRow, AfterValidator(_with_time)]]
     """one per number of identities"""
     other_attempts: list[MeasuredRow] = Field(default_factory=list)
-    """rows that were measured and do not stand"""
+    """measured rows that were discarded"""
     environment: Environment | None = None
     """where it was measured"""

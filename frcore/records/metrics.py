@@ -1,4 +1,4 @@
-"""The lines of `metrics.jsonl`. A figure that is not finite is written as null."""
+"""The lines of `metrics.jsonl`. Values that are not finite are written as null."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from frcore.records.base import Count, Counts, Number, Record, Text, Whole
 from frcore.records.diagnostics import CenterAngles
 
 Logged = float | None
-"""A figure of a running training, which may be NaN or infinite."""
+"""A value from a running training, which may be NaN or infinite."""
 
 
 class Event(Record):
@@ -19,7 +19,7 @@ class Event(Record):
     kind: ClassVar[str] = ""
 
     def line(self) -> dict[str, Any]:
-        """What the line holds: the kind, and the fields that were given."""
+        """Content of the line: the kind, and the fields that were set."""
         return {"event": self.kind, **self.model_dump(exclude_unset=True)}
 
 
@@ -29,11 +29,11 @@ class StartEvent(Event):
     kind: ClassVar[str] = "start"
 
     id: Text = None
-    """the run"""
+    """id of the run"""
     images: Count = None
-    """of the training set"""
+    """images of the training set"""
     identities: Count = None
-    """labels"""
+    """number of labels"""
     steps_per_epoch: Count = None
     """optimiser steps"""
     angle_edges_degrees: list[Annotated[float, Field(ge=0, le=180)]] | None = None
@@ -50,19 +50,19 @@ class StepEvent(Event):
     epoch: Number = None
     """the same in epochs"""
     loss: Logged = None
-    """of the step's batch"""
+    """loss of the batch"""
     learning_rate: Logged = None
-    """of the step"""
+    """learning rate of the step"""
     images_per_second: Logged = None
-    """since the line before"""
+    """since the previous line"""
     scale: Logged = None
-    """s, as the head has it now"""
+    """the head's present scale s"""
     target_angle: Logged = None
-    """mean angle of the batch to the own centres, degrees"""
+    """mean angle between the batch's embeddings and their own centres, degrees"""
     negative_angle: Logged = None
     """mean angle to other centres, degrees"""
     head: dict[str, Logged] | None = None
-    """the head's own state by name (`Head.diagnostics`); absent where it offers none"""
+    """the head's own state by name (`Head.diagnostics`); absent without any"""
 
 
 class EpochEvent(Event):
@@ -71,27 +71,27 @@ class EpochEvent(Event):
     kind: ClassVar[str] = "epoch"
 
     epoch: Whole
-    """epochs that have ended"""
+    """epochs completed"""
     loss: Logged = None
     """mean over the epoch's images"""
     seconds: Logged = None
-    """the epoch's"""
+    """duration of the epoch"""
     images_per_second: Logged = None
     """over the epoch"""
     scale: Logged = None
-    """at the last logged step"""
+    """scale at the last logged step"""
     target_angle: Logged = None
-    """mean over the logged steps' batches of the angle to the own centre, degrees"""
+    """mean angle to the own centre over the logged steps' batches, degrees"""
     negative_angle: Logged = None
-    """the same of the angles to other centres"""
+    """the same for the angles to other centres"""
     target_histogram: Counts | None = None
     """rows per bin of `angle_edges_degrees`"""
     negative_histogram: Counts | None = None
-    """the same of the angles to other centres"""
+    """the same for the angles to other centres"""
     centers: CenterAngles | None = None
-    """angles between the centres at the epoch's end, as in `diagnostics.json`; null above 20,000
+    """angles between the centres after the epoch, as in `diagnostics.json`; null above 20,000
     classes"""
 
 
 EVENTS: dict[str, type[Event]] = {kind.kind: kind for kind in (StartEvent, StepEvent, EpochEvent)}
-"""By the value of `event`; lines of other kinds may be anything."""
+"""By the value of `event`; lines of other kinds are not checked."""

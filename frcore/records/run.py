@@ -15,24 +15,24 @@ class TrainingData(Record):
     """`data` of `run.json`: the prepared training set."""
 
     content_sha256: Text = None
-    """of its images, index and tables"""
+    """content hash of its images, index and tables"""
     spec_hash: Text = None
-    """of its section"""
+    """hash of its section"""
     images: Count = None
-    """how many"""
+    """number of images"""
     identities: Count = None
-    """labels"""
+    """number of labels"""
 
 
 class RunRecord(Record):
     """`run.json`, written when a training begins."""
 
     id: Text = None
-    """the run, `<backbone>-<head>-<sampler>-s<seed>`"""
+    """id of the run, `<backbone>-<head>-<sampler>-s<seed>`"""
     spec: dict[str, Any] = Field(default_factory=dict)
     """`frcore.study.expansion.RunSpec`, without paths"""
     spec_hash: Text = None
-    """of `spec`"""
+    """hash of `spec`"""
     data: TrainingData | None = None
     """the training set"""
     environment: Environment | None = None
@@ -40,57 +40,57 @@ class RunRecord(Record):
 
 
 class ResultRecord(Record):
-    """`result.json`, the last file of a finished run."""
+    """`result.json`, the last file written by a finished run."""
 
     id: Text = None
-    """the run"""
+    """id of the run"""
     spec_hash: Text = None
-    """of its spec"""
+    """hash of its spec"""
     status: Literal["ok"] = "ok"
-    """`ok`"""
+    """always `ok`"""
     epochs: Count = None
-    """trained"""
+    """epochs trained"""
     steps: Count = None
-    """of the optimiser"""
+    """optimiser steps"""
     seconds: Number = None
-    """spent in epochs, over all attempts"""
+    """time spent in epochs, over all attempts"""
     images_per_second: Number = None
-    """over all epochs"""
+    """mean over all epochs"""
     final_loss: Finite = None
-    """mean of the last epoch"""
+    """mean loss of the last epoch"""
     backend: Text = None
-    """of the loss; where it was to be picked, what was"""
+    """loss backend; with `auto`, the one that was chosen"""
     parameters: Count = None
-    """of the backbone"""
+    """parameters of the backbone"""
 
 
 class FailureRecord(Record):
-    """`failure.json` of the last attempt, when it failed."""
+    """`failure.json` of the last attempt, if it failed."""
 
     id: Text = None
-    """the run"""
+    """id of the run"""
     spec_hash: Text = None
-    """of its spec"""
+    """hash of its spec"""
     status: Literal["failed"] = "failed"
-    """`failed`"""
+    """always `failed`"""
     error: Text = None
-    """the message"""
+    """error message"""
     diagnosis: dict[str, Any] | Text = None
-    """of a loss that was not finite: step, epoch, rates, and what else was not finite"""
+    """for a loss that was not finite: step, epoch, learning rate, and what else was not finite"""
 
 
 class LockRecord(Record):
-    """`running.json`, while a training is at work."""
+    """`running.json`, while a training is running."""
 
     host: Text = None
-    """a hash of the machine and its present boot"""
+    """hash of the machine and its present boot"""
     pid: Count = None
-    """the process"""
+    """process id"""
     started: Count = None
-    """when it was, in ticks since the boot"""
+    """start of the process, in ticks since boot"""
     machine: Text = None
-    """the machine's name"""
+    """name of the machine"""
     job: Text = None
-    """Slurm's job, or null"""
+    """Slurm job id, or null"""
     since: Text = None
-    """UTC"""
+    """start of the training, UTC"""

@@ -1,7 +1,7 @@
-"""What a report writes: the same files for every study, known before anything ran.
+"""What a report writes: the same files for every study, known before anything has run.
 
 The Snakefile declares these as outputs, so this module imports nothing heavy. A figure without
-data is still written, and says so.
+data is still written, with a message instead of curves.
 """
 
 from __future__ import annotations

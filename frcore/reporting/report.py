@@ -21,25 +21,25 @@ from frcore.results.summary import Summary
 from frcore.study.config import Study
 
 Jobs = dict[tuple[str, str], Callable[[], Any]]
-"""What is independent of each other, by kind and name."""
+"""Independent pieces of work, by kind and name."""
 
 
 def report(study: Study, root: Path, *, processes: int = 1) -> Path:
-    """Write everything in `frcore.reporting.outputs` under `root`, whatever is there so far.
+    """Write everything in `frcore.reporting.outputs` under `root`, from the results so far.
 
-    What failed or has not run is part of the report, so a half-finished study has one too.
+    What failed or has not run is reported too, so a half-finished study also gets a report.
 
     Args:
-        study: the study, which says what should be there.
+        study: the study, which defines the results to expect.
         root: `results/<study>`.
-        processes: work on so many benchmarks, then figures, at once (`frcore.machine.parallel`);
-            what is written does not depend on it.
+        processes: number of benchmarks, then figures, to work on at once
+            (`frcore.machine.parallel`); the output does not depend on it.
 
     Returns:
         The page.
 
     Raises:
-        UserError: files of the names that are written are there, and no study is.
+        UserError: files with these names exist, but the folder is not a study's.
     """
     root = Path(root)
     _refuse_other_root(root)
@@ -65,7 +65,7 @@ _OF_STUDIES = ("data/*/manifest.json", "runs/*/run.json", "runs/*/unfinished",
 
 
 def _refuse_other_root(root: Path) -> None:
-    """What the report replaces is an older report: beside a study's files, or with its mark."""
+    """Only an older report may be replaced: one beside a study's files, or with the page's mark."""
     files = outputs.paths(root)
     if any(True for pattern in _OF_STUDIES for _ in root.glob(pattern)):
         return
@@ -73,8 +73,8 @@ def _refuse_other_root(root: Path) -> None:
     taken = [path for path in files.values() if path.exists()]
     if taken and not files["page"].exists():
         raise UserError(
-            f"{root} has {taken[0].relative_to(root)}, and neither a report nor anything else of a "
-            "study, so nothing is replaced there; give the folder of a study, results/NAME"
+            f"{root} has {taken[0].relative_to(root)}, but neither a report nor other files of a "
+            "study, so nothing is overwritten; give the folder of a study, results/NAME"
         )
 
 

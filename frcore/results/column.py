@@ -1,4 +1,4 @@
-"""What a result is of: a method, and a metric of a benchmark."""
+"""What a result describes: a method, and a metric of a benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 NONE = "—"
-"""Head and sampler of a model trained elsewhere; its label stands for run and backbone."""
+"""Head and sampler of a model trained elsewhere; its label is used as run and backbone."""
 
 Mark = Literal["", "best", "tied"]
 
@@ -24,7 +24,7 @@ class Method:
 
     @classmethod
     def of_model(cls, label: str) -> Method:
-        """A model trained elsewhere, of which the whole network is known as `label`."""
+        """A model trained elsewhere; `label` names the whole network."""
         return cls(label, NONE, NONE)
 
     @property
@@ -38,7 +38,7 @@ METRIC_NAMES = {
     "accuracy_insightface": "accuracy by InsightFace's rule",
     "val_insightface": "VAL by InsightFace's rule",
 }
-"""Metrics as headings; others are abbreviations, in capitals."""
+"""Headings of metrics; others are abbreviations in capitals."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Column:
     fpir: float | None = None
 
     def rows_in(self, frame: pd.DataFrame) -> pd.Series:
-        """True for the rows of `frame` that have this number: the mean over galleries, if any."""
+        """True for the rows of `frame` with this number; with galleries, for their mean."""
         chosen = (
             (frame["benchmark"] == self.benchmark)
             & (frame["metric"] == self.metric)
@@ -82,7 +82,7 @@ class Column:
 
     @property
     def key(self) -> str:
-        """A name for machines: the prefix of its columns in the CSV table."""
+        """A machine-readable name: the prefix of its columns in the CSV table."""
         asked = (value for value in (self.far, self.rank, self.fpir) if value is not None)
         parts = [self.benchmark, self.metric, *(f"{value:g}" for value in asked)]
         parts.append("" if self.subset == "all" else self.subset)

@@ -1,4 +1,4 @@
-"""What of the measurements is shown: which memory reading, and at how many identities."""
+"""Which measurements are shown: which memory reading, and at how many identities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEMORY: Mapping[str, str] = {
     "rss_extra_mib": "extra process memory at its peak",
     "rss_peak_mib": "process memory at its peak",
 }
-"""Memory readings in the order in which they are preferred for the figure."""
+"""Memory readings, in order of preference for the figure."""
 
 OPTIONAL: Mapping[str, str] = {
     "cpu_ms_per_step": "CPU time [ms]",
@@ -30,21 +30,21 @@ OPTIONAL: Mapping[str, str] = {
     "clock_mhz": "clock [MHz]",
     "temperature_celsius": "temperature [°C]",
 }
-"""Columns of the cost table that it has only where some device measured them."""
+"""Columns of the cost table that are shown only if some device measured them."""
 
 
 def memory_column(measured: pd.DataFrame) -> str | None:
-    """The memory reading to draw: the first of `MEMORY` that any row has."""
+    """The memory reading to plot: the first of `MEMORY` that any row has."""
     return next((name for name in MEMORY if (measured[name] > 0).any()), None)
 
 
 def optional_columns(measured: pd.DataFrame) -> dict[str, str]:
-    """Those of `OPTIONAL` that at least one row has a value for, with their headings."""
+    """Those of `OPTIONAL` with a value in at least one row, with their headings."""
     return {name: title for name, title in OPTIONAL.items() if measured[name].notna().any()}
 
 
 def out_of_memory(points: pd.DataFrame) -> tuple[str, str]:
-    """What is said of points of one size that had not enough memory: where, and what was asked.
+    """Label of points that ran out of memory at one size: where, and the bytes requested.
 
     >>> asked = [5_120_000_000, 2_560_000_000]
     >>> out_of_memory(pd.DataFrame({"identities": 10**7, "bytes_asked": asked[:1]}))
@@ -60,7 +60,7 @@ def out_of_memory(points: pd.DataFrame) -> tuple[str, str]:
 
 
 def conditions(row: pd.Series) -> tuple[str, str]:
-    """What a reader must know of how a row was taken, and a detail; empty where all went well.
+    """Caveats of a measured row, and a detail; empty if there are none.
 
     >>> conditions(pd.Series({"disturbed": "company", "attempts": 3, "steady": False}))
     ('disturbed, not steady', '3 attempts')
@@ -73,13 +73,13 @@ def conditions(row: pd.Series) -> tuple[str, str]:
 
 
 def is_disturbed(row: pd.Series) -> bool:
-    """Whether something else was going on while the row was taken."""
+    """Whether the machine was disturbed while the row was measured."""
     text = row.get("disturbed")
     return text is not None and bool(pd.notna(text))
 
 
 def comparable_identities(rows: Rows) -> int | None:
-    """The largest number of identities that the most head × sampler pairs were timed at."""
+    """The largest number of identities at which the most head × sampler pairs were timed."""
     usable = rows.usable("measurement")
     timed = usable[usable["step_ms"].notna()]
     if timed.empty:

@@ -1,4 +1,4 @@
-"""Tables of results: what type each column has, whatever is missing, and how they are CSV."""
+"""Tables of results: column types that do not depend on missing values, and CSV output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 
 
 def _types(*records: type[Record]) -> dict[str, str]:
-    """The pandas type of each field."""
+    """The pandas dtype of each field."""
     kinds: dict[Any, str] = {str: "string", bool: "boolean", int: "Int64"}
 
     def kind(annotation: Any) -> str | None:
@@ -40,11 +40,11 @@ TYPES: dict[str, str] = {
     **dict.fromkeys(("quantity", "unit", "data_sha256", "gpu_name", "gpu_driver"), "string"),
     "seed": "Int64",
 }
-"""Of the columns, whatever values are missing; others are numbers."""
+"""Column -> dtype, whatever values are missing; other columns are numbers."""
 
 
 def frame_of(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
-    """Rows with the same columns and types, whatever is missing."""
+    """A table with the same columns and dtypes, whatever is missing."""
     extra = {key: None for row in rows for key in row}
     names = list(dict.fromkeys((*columns, *extra)))
     frame = pd.DataFrame(rows, columns=names)
@@ -74,6 +74,6 @@ def _is_number(cell: object) -> bool:
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """CSV in which no text cell (or heading) can act as a spreadsheet formula."""
+    """CSV in which no cell or heading can act as a spreadsheet formula."""
     safe = frame.map(csv_cell).rename(columns=csv_cell)
     return safe.to_csv(index=False, lineterminator="\n")

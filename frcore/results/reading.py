@@ -1,6 +1,6 @@
-"""Reading what the stages left on disk, each file once, and whether it can be used.
+"""Reading the stages' output files, each once, and checking whether they can be used.
 
-A record is used only if it was made by the present study: its spec's hash is the plan's.
+A record is used only if it belongs to the present study, i.e. its spec hash matches the plan's.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Finding(Generic[Content]):
 
     Attributes:
         status: one of `STATUSES`.
-        reason: why the status is not `ok`; empty when it is.
+        reason: why the status is not `ok`; else empty.
         record: the content, as far as it could be read.
     """
 
@@ -58,13 +58,13 @@ class Finding(Generic[Content]):
 
     @property
     def usable(self) -> Content | None:
-        """The content, if its numbers belong into the tables."""
+        """The content, if its numbers belong in the tables."""
         return self.record if self.status == USABLE else None
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training has written: when it began, and at its end."""
+    """What a training wrote at its start and at its end."""
 
     begun: RunRecord
     result: ResultRecord | None = None
@@ -72,9 +72,9 @@ class Run:
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """All that a study's stages have left, each with the reason if it does not count.
+    """All output of a study's stages, with a reason for whatever cannot be used.
 
-    An evaluation, or the diagnostics, of a run counts only if the run does.
+    Evaluations and diagnostics are usable only if their run is.
 
     Attributes:
         data: by name of the data set; `train` is the training set.
@@ -83,7 +83,7 @@ class StudyFiles:
         diagnostics: by run.
         evaluations: by run, or label of a model trained elsewhere, and benchmark.
         measurements: by measurement.
-        strays: runs and measurements on disk that are not part of the study, and not used.
+        strays: runs and measurements on disk that are not part of the study; they are ignored.
     """
 
     data: Mapping[str, Finding[Manifest]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class StudyFiles:
 
 
 def read_study(study: Study, root: Path) -> StudyFiles:
-    """Everything that `root` (`results/<study>`) has of the study's plan."""
+    """All files of the study's plan that exist under `root` (`results/<study>`)."""
     specs, models = expansion.runs(study), expansion.models(study)
     runs = {name: read_run(root / "runs" / name, spec) for name, spec in specs.items()}
     finished = [name for name, run in runs.items() if run.usable]
@@ -132,12 +132,12 @@ Of = TypeVar("Of", bound=Record)
 
 
 def read(path: Path, model: type[Of]) -> Finding[Of]:
-    """A record; `not run` without the file, `unreadable` where it is something else."""
+    """A record; `not run` if the file is missing, `unreadable` if it is invalid."""
     try:
         value = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Finding("not run", "not run")
-    # ValueError: no JSON, no UTF-8, or a number of thousands of digits.
+    # ValueError: not JSON, not UTF-8, or a number with thousands of digits.
     except (OSError, ValueError, RecursionError) as error:
         raise_refusal(error)
         return Finding("unreadable", f"{path.name} cannot be read: {error}")
@@ -151,11 +151,11 @@ def read(path: Path, model: type[Of]) -> Finding[Of]:
 
 
 def _parsed(text: str) -> Any:
-    """The value of a JSON text, in which every text can be written to a file again."""
+    """The value of a JSON text, with all strings encodable as UTF-8."""
     value = json.loads(text)
     if "\\ud" not in text.lower():
         return value
-    # Halves of characters: bytes of file names that are no text.
+    # Lone surrogates: undecodable bytes of file names.
     return json.loads(
         _HALVES.sub(lambda half: visible(half[0]), json.dumps(value, ensure_ascii=False))
     )
@@ -165,12 +165,12 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def check_hash(found: Finding[Of], expected: str, key: str = "spec_hash") -> Finding[Of]:
-    """The same finding, or `stale` where another version of the study made it."""
+    """The same finding, or `stale` if it was made for another version of the study."""
     given = getattr(found.record, key, None)
     if not found.usable or given == expected:
         return found
     reason = (
-        f"stale: made from spec {given}, but the study now asks for {expected}; run the study again"
+        f"stale: made from spec {given}, but the study now has {expected}; run the study again"
     )
     return Finding("stale", reason, found.record)
 
@@ -178,13 +178,13 @@ def check_hash(found: Finding[Of], expected: str, key: str = "spec_hash") -> Fin
 def read_run(folder: Path, spec: RunSpec) -> Finding[Run]:
     """A training run.
 
-    A new attempt, or its failure, counts for more than an older result that is of another spec.
+    A new attempt, or its failure, takes precedence over an older result of another spec.
     """
     run = check_hash(read(folder / "run.json", RunRecord), spec.hash)
     begun = check_hash(read(folder / UNFINISHED / "run.json", RunRecord), spec.hash)
     failure = read(folder / FAILURE, FailureRecord)
     if failure.record and failure.record.spec_hash not in (None, spec.hash):
-        failure = Finding("not run")  # of another version of the study: nothing to tell
+        failure = Finding("not run")  # of another version of the study: ignored
     result = read(folder / RESULT, ResultRecord)
     if not run.usable and (begun.usable or failure.usable):
         run, result = Finding(USABLE, record=begun.record or RunRecord()), Finding("not run")
@@ -204,8 +204,8 @@ def read_run(folder: Path, spec: RunSpec) -> Finding[Run]:
 
 
 def read_events(path: Path) -> list[Line]:
-    """The lines of `metrics.jsonl`; a line cut short by a crash ends the list, others are left
-    out where they are no events."""
+    """The lines of `metrics.jsonl`, up to one truncated by a crash; lines that are not events are
+    skipped."""
     events: list[Line] = []
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -226,7 +226,7 @@ def read_events(path: Path) -> list[Line]:
 
 
 def _of_run(run: Finding[Run] | None, then: Callable[[], Finding[Of]]) -> Finding[Of]:
-    """What `then` finds, if its run counts; a model trained elsewhere has none."""
+    """What `then` finds, if its run is usable; a model trained elsewhere has no run."""
     if run and not run.usable:
         return Finding(run.status, f"training: {run.reason}")
     return then()
@@ -240,7 +240,7 @@ def _read_diagnostics(folder: Path, spec_hash: str) -> Finding[DiagnosticsRecord
 def _read_evaluation(
     study: Study, root: Path, name: str, benchmark: str, judged_hash: str
 ) -> Finding[EvaluationRecord]:
-    """Of a run or model, if it is of this study's evaluation and of that spec."""
+    """The evaluation of a run or model, if it matches the study's evaluation and the given spec."""
     found = read(root / "evaluation" / name / f"{benchmark}.json", EvaluationRecord)
     found = check_hash(found, expansion.evaluation(study).hash)
     if found.record and found.record.run_spec_hash is not None:
@@ -256,7 +256,7 @@ def _strays(study: Study, root: Path) -> tuple[str, ...]:
         "measurement": {f"{name}.json" for name in expansion.measurements(study)},
     }
     for path in (root / "comparison").glob("*.json"):
-        # What `frcore compare` used has a report of its own.
+        # Runs and measurements of `frcore compare` are reported by the comparison.
         if compared := read(path, ComparisonRecord).record:
             expected["runs"].update(compared.runs)
             expected["measurement"].update(f"{name}.json" for name in compared.measurements)

@@ -1,6 +1,6 @@
 """Results as data: one tidy row per number, per run and per measured point.
 
-What is missing is a row too, with its status and its reason, so that nothing goes unnoticed.
+Missing results have a row too, with status and reason, so that nothing goes unnoticed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from frcore.study.config import Study
 
 NUMBER_COLUMNS = tuple(NumberRow.model_fields)
 RESULT_COLUMNS = tuple(ResultRecord.model_fields)[3:]
-"""Without the run's name, hash and status."""
+"""Excluding the run's id, hash and status."""
 LAST_EPOCH = ("scale", "target_angle", "negative_angle")
 TRAINING_COLUMNS = (*RESULT_COLUMNS, *LAST_EPOCH)
 MEASURED = tuple(MeasuredRow.model_fields)[2:]
-"""Without status and error."""
+"""Excluding status and error."""
 PROVENANCE_COLUMNS = tuple(provenance(None))
 TABLES = ("evaluation", "training", "measurement", "diagnostics")
 """Each is `rows/<name>.parquet` and `.csv`."""
@@ -44,7 +44,7 @@ class Rows:
         training: one row per run.
         measurement: one row per head × sampler × number of identities.
         diagnostics: one row per run × number about its class centres.
-        found: what was read; nothing where rows were kept.
+        found: what was read; empty for rows kept as a reference.
     """
 
     evaluation: pd.DataFrame
@@ -60,7 +60,7 @@ class Rows:
         return self.found.strays
 
     def usable(self, name: str) -> pd.DataFrame:
-        """The rows of table `name` that hold results; one table for all who ask, not to change."""
+        """The rows of table `name` with results; a shared table that must not be modified."""
         if name not in self._usable:
             frame: pd.DataFrame = getattr(self, name)
             self._usable[name] = frame[frame["status"] == USABLE]
@@ -68,7 +68,7 @@ class Rows:
 
 
 def collect(study: Study, root: str | Path) -> Rows:
-    """Read `root` (`results/<study>`) and match it with what the study's plan says."""
+    """Read `root` (`results/<study>`) and match it with the study's plan."""
     files = read_study(study, Path(root))
     names = {name: _run_columns(name, spec) for name, spec in expansion.runs(study).items()}
     return Rows(
@@ -120,10 +120,10 @@ def _evaluation(files: StudyFiles, names: dict[str, Row]) -> pd.DataFrame:
 
 
 def why_few(frame: pd.DataFrame) -> pd.Series:
-    """Why each row has a value and no interval: its FAR (or FPIR) allows too few false accepts.
+    """Why each row has a value but no interval: its FAR (or FPIR) allows too few false accepts.
 
-    Empty where that is not so, and where a row lacks its impostors, as those of early
-    versions. A mean over galleries counts as its smallest gallery does.
+    Empty otherwise, and for rows of early versions, which lack the number of impostors. A mean over
+    galleries is treated like its smallest gallery.
     """
     asked = frame["far"].astype("float64").fillna(frame["fpir"].astype("float64"))
     keys = [frame[key] for key in ("run", "benchmark", "metric", "subset") if key in frame]
@@ -140,7 +140,7 @@ def why_few(frame: pd.DataFrame) -> pd.Series:
 
 
 def without_unfounded_intervals(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows, without the intervals that earlier versions gave on too few false accepts."""
+    """The rows, without intervals that earlier versions computed from too few false accepts."""
     few = why_few(frame) != ""
     if few.any():
         frame = frame.copy()
@@ -150,7 +150,7 @@ def without_unfounded_intervals(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(names: Row, benchmark: str, judged: Finding[EvaluationRecord]) -> list[Row]:
-    """One row per number of an evaluation; one with the reason where there is none."""
+    """One row per number of an evaluation; a single row with the reason if there is none."""
     record = judged.usable
     common = {
         **names,
@@ -170,7 +170,7 @@ def _measurement(study: Study, files: StudyFiles) -> pd.DataFrame:
     for name, spec in expansion.measurements(study).items():
         finding = files.measurements[name]
         measured = {row.identities: row for row in finding.usable.rows} if finding.usable else {}
-        # A file that was read but lacks a point is as good as no file for that point.
+        # A readable file that lacks a point is treated like a missing file for that point.
         gap = "not run" if finding.usable else finding.status
         for identities in spec.measurement.identities:
             row = measured.get(identities)

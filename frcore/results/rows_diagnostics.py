@@ -42,7 +42,7 @@ CONFLICT_UNITS = {
 
 
 def diagnostics_rows(files: StudyFiles, names: Mapping[str, Row]) -> pd.DataFrame:
-    """One row per number of each run; one row with its reason for a run that has none.
+    """One row per number of each run; a single row with the reason for a run without any.
 
     Provenance is that of `rows/training`, joined by `run`.
 
@@ -67,7 +67,7 @@ def _figures(record: DiagnosticsRecord) -> Iterator[Row]:
     for group in record.groups or []:
         units: Mapping[str, str] = GROUP_UNITS
         if group.group == "all":
-            # The centres' own figures are those of this group, and stand above.
+            # Those of the centres are the same and were listed above.
             units = {k: v for k, v in units.items() if k not in ("classes", *CENTER_UNITS)}
         yield from _numbers(group, units, {"group": group.group, "note": note})
     conflicts = record.conflicts or Conflicts()

@@ -1,4 +1,4 @@
-"""The scores of the runs on each benchmark, and the intervals that follow from them."""
+"""The scores of the runs on each benchmark, and the intervals computed from them."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ PROTOCOL_ARRAYS = frozenset((
     "same", "fold", "identity_a", "identity_b", "subset_unseen",
     "search_person", "search_mated", "search_gallery",
 ))  # fmt: skip
-"""What is equal in all runs of a benchmark: read once, and held in memory once."""
+"""Arrays that are equal in all runs of a benchmark: read and kept in memory only once."""
 
 Known = dict[tuple[str, int, int], NDArray[Any]]
-"""Arrays by name, bytes and CRC-32, as a .npz states them before anything is read."""
+"""Arrays by name, size and CRC-32, as listed in the directory of a .npz."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The intervals of a benchmark's columns (of the models', of the runs'), and why one has none.
+    """The intervals of a benchmark's columns, and why some are missing.
 
     Attributes:
-        intervals: by column and whether they are of models; None where there are none.
+        intervals: by column and whether they are of models; None if missing.
         reasons: by column.
     """
 
@@ -60,7 +60,7 @@ class Found:
 
 @dataclass
 class Scores:
-    """Loads `evaluation/<run>/<benchmark>.npz` and computes on them; what it computed is kept.
+    """Loads `evaluation/<run>/<benchmark>.npz` and computes intervals, with caching.
 
     Args:
         root: `results/<study>`.
@@ -76,7 +76,7 @@ class Scores:
     _reasons: dict[Column, str] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
-        """The arrays of one run; None where the file is missing or broken."""
+        """The arrays of one run; None if the file is missing or damaged."""
         key = (run, benchmark)
         if key not in self._files:
             path = self.root / "evaluation" / run / f"{benchmark}.npz"
@@ -84,7 +84,7 @@ class Scores:
         return self._files[key]
 
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
-        """The mean over runs with its 95 % interval; None where the scores do not give it."""
+        """The mean over runs with its 95 % interval; None if the scores do not allow one."""
         shared = self._shared(column, runs)
         if shared is None or not set(runs) <= set(shared.values):
             return None
@@ -93,26 +93,26 @@ class Scores:
     def difference(
         self, column: Column, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float
     ) -> Estimate | None:
-        """A − B over the same pairs, runs paired in order; None as in `interval`."""
+        """A − B over the same pairs, runs paired in order; may be None, as in `interval`."""
         shared = self._shared(column, [*runs_a, *runs_b])
         if shared is None or not {*runs_a, *runs_b} <= set(shared.values):
             return None
         return shared.difference(runs_a, runs_b, level=level)
 
     def found(self, benchmark: str) -> Found:
-        """What was computed on a benchmark so far, to hand to `take`."""
+        """What has been computed for a benchmark so far, to pass to `take`."""
         return Found(
             {key: one for key, one in self._intervals.items() if key[0].benchmark == benchmark},
             {column: why for column, why in self._reasons.items() if column.benchmark == benchmark},
         )
 
     def take(self, found: Found) -> None:
-        """Use what another process computed on the same scores."""
+        """Use what another process computed from the same scores."""
         self._intervals |= found.intervals
         self._reasons |= found.reasons
 
     def why_not(self, column: Column) -> str:
-        """Why there is no interval from scores in a column."""
+        """Why the scores give no interval in a column."""
         return self._reasons.get(column, "the scores of a run are missing")
 
     def _shared(self, column: Column, runs: Sequence[str]) -> Intervals | None:
@@ -121,7 +121,7 @@ class Scores:
         key = (column, models)
         if key not in self._intervals:
             try:
-                # The products are small: more threads only wait for each other.
+                # The products are small: more threads would only wait for each other.
                 with threadpool_limits(1):
                     self._intervals[key] = self._of_column(column, models)
             except UserError as error:
@@ -152,7 +152,7 @@ class Scores:
             if protocol is None:
                 protocol = arrays
             if not same_protocol(protocol, arrays):
-                self._reasons[column] = "runs were judged on different pairs"
+                self._reasons[column] = "runs were evaluated on different pairs"
                 continue
             try:
                 ranked = self._ranked(str(row.run), column, arrays)
@@ -163,7 +163,7 @@ class Scores:
             if found is not None:
                 metrics[str(row.run)], scores[str(row.run)] = found
         if protocol is None or not scores:
-            self._reasons.setdefault(column, "no scores that give the numbers of the rows")
+            self._reasons.setdefault(column, "no scores that reproduce the reported numbers")
             return None
         people = people_of_pairs(*(protocol[name] for name in ("same", "identity_a", "identity_b")))
         return intervals_of_pairs(scores, people, metrics=metrics, groups=_groups(chosen, scores))
@@ -176,7 +176,7 @@ class Scores:
         return self._sorted[key]
 
     def _of_searches(self, column: Column, chosen: pd.DataFrame) -> Intervals | None:
-        """The intervals of a 1:N number."""
+        """The intervals of a 1:N metric."""
         if column.rank is not None:
             metric: SearchMetric = RankShare(column.rank)
         else:
@@ -188,7 +188,7 @@ class Scores:
             if found is not None:
                 searches[run] = found
         if not searches:
-            self._reasons.setdefault(column, "no searches that give the numbers of the rows")
+            self._reasons.setdefault(column, "no searches that reproduce the reported numbers")
             return None
         return intervals_of_searches(
             searches, metrics=dict.fromkeys(searches, metric), groups=_groups(chosen, searches)
@@ -196,17 +196,17 @@ class Scores:
 
 
 def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
-    """The runs of each method, which differ in the seed."""
+    """The runs of each method, which differ only in the seed."""
     methods = chosen[chosen["run"].isin(list(runs))].groupby(["backbone", "head", "sampler"])
     return [list(group) for _, group in methods["run"]]
 
 
 def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
-    """The arrays of an `<benchmark>.npz`; None where it is missing or broken.
+    """The arrays of a `<benchmark>.npz`; None if it is missing or damaged.
 
     Args:
         path: of the file.
-        known: arrays of the same benchmark that were read before, and takes those that are new.
+        known: arrays of the same benchmark read before; new ones are added.
     """
     known = {} if known is None else known
     arrays: Arrays = {}
@@ -218,7 +218,7 @@ def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
                 arrays[name] = known[key] if key in known else archive[name]
                 if name in PROTOCOL_ARRAYS:
                     known[key] = arrays[name]
-    # A damaged archive makes zipfile and zlib raise many kinds.
+    # zipfile and zlib raise many kinds of exceptions for a damaged archive.
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile,
             zlib.error, AttributeError, RuntimeError) as error:  # fmt: skip
         raise_refusal(error)
@@ -227,7 +227,7 @@ def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
 
 
 def _whole(arrays: Arrays) -> bool:
-    """Whether a file has what intervals need, one entry for each pair."""
+    """Whether a file has the arrays that intervals need, with one entry per pair."""
     needed = ("scores", "same", "identity_a", "identity_b")
     if any(name not in arrays or arrays[name].ndim != 1 for name in needed):
         return False
@@ -244,7 +244,7 @@ def _subset(arrays: Arrays, subset: str) -> Arrays:
 
 
 def same_protocol(one: Arrays, other: Arrays) -> bool:
-    """Whether two runs were judged on the same pairs."""
+    """Whether two runs were evaluated on the same pairs."""
     return all(
         np.array_equal(one[name], other[name]) for name in ("same", "identity_a", "identity_b")
     )
@@ -253,11 +253,11 @@ def same_protocol(one: Arrays, other: Arrays) -> bool:
 def metric_of(
     column: Column, arrays: Arrays, ranked: Ranked, value: Any
 ) -> tuple[Metric, Ranked | NDArray[Any]] | None:
-    """The metric and scores that give a row's value; None where none of the readings does.
+    """The metric and scores that reproduce a row's value; None if no interpretation does.
 
-    Accuracy is judged at each pair's own threshold, or (in a subset) at thresholds chosen again on
-    its other folds. What the interval is of must be the number that is printed, so it is computed
-    again and compared.
+    Accuracy is computed at each pair's own threshold, or (in a subset) at thresholds chosen anew on
+    its other folds. The interval must belong to the number that is printed, so the number is
+    recomputed and compared.
     """
     readings: list[tuple[Metric, Ranked | NDArray[Any]]] = []
     if column.metric == "tar" and column.far is not None:

@@ -1,5 +1,5 @@
-"""From rows to what the tables say: one number with its interval per method and metric, and which
-methods are statistically tied with the best.
+"""From rows to table entries: one number with its interval per method and metric, and which methods
+are statistically tied with the best.
 
 A method is backbone × head × sampler; its seeds are averaged. Intervals and differences come from
 the scores of the pairs (`frcore.evaluation.intervals.uncertainty`), so they cover both the choice
@@ -29,7 +29,7 @@ Verdict = Literal["best", "not told apart", "lower", "not compared"]
 
 
 def _first(metric: str) -> int:
-    """The place of a metric among those to read first."""
+    """The rank of a metric in reading order."""
     order = ("accuracy", "tar", "tpir", "rank")
     return order.index(metric) if metric in order else len(order)
 
@@ -39,14 +39,14 @@ class Number:
     """A method's number in a column.
 
     Attributes:
-        value: mean over seeds, a proportion; None where it could not be resolved or is missing.
-        low, high: its interval; None where there is none.
-        method: how the interval was made.
-        seeds: the seeds it is the mean of.
-        n, n_unit: how many pairs, and of what kind.
+        value: mean over seeds, a proportion; None if it could not be resolved or is missing.
+        low, high: its interval; None if there is none.
+        method: how the interval was computed.
+        seeds: the seeds averaged.
+        n, n_unit: sample size and its unit.
         why: why there is no value, or no interval.
-        se_test: standard error from the choice of test people; None where it is not known.
-        se_seed: standard error from the choice of seeds; None with one seed.
+        se_test: standard error due to the choice of test people; None if unknown.
+        se_seed: standard error due to the choice of seeds; None with one seed.
         mark: best, tied (statistically, with the best), or nothing.
     """
 
@@ -78,7 +78,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _remembered(method: Function) -> Function:
-    """A method of `Summary` that computes once for each of its arguments."""
+    """Decorator of a `Summary` method: computes once per set of arguments."""
     name = method.__name__
 
     @wraps(method)
@@ -99,10 +99,10 @@ class Summary:
     rows: Rows
     scores: Scores
     _memory: dict[str, dict[tuple[Any, ...], Any]] = field(default_factory=dict, init=False)
-    """What `_remembered` methods gave, by their name and arguments."""
+    """Results of `_remembered` methods, by name and arguments."""
 
     def of_part(self, study: Study) -> Summary:
-        """The same numbers for a part of the study, whose differences are found anew."""
+        """The same numbers for a part of the study, with differences computed anew."""
         part = Summary(study, self.rows, self.scores)
         part._memory["cell"] = self._memory.setdefault("cell", {})
         return part
@@ -116,8 +116,8 @@ class Summary:
     def ranked(self) -> list[Method]:
         """The methods that are compared with one another.
 
-        Models trained elsewhere differ from the trained ones in data, backbone and all else, so
-        they are compared only where they are among themselves.
+        Models trained elsewhere differ from the study's in data, backbone and everything else, so
+        they are compared only in a study without training.
         """
         return self.trained or self.methods
 
@@ -133,7 +133,7 @@ class Summary:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """Every benchmark metric that some run has, in the study's order."""
+        """Every benchmark metric of any run, in the study's order."""
         usable = self.rows.usable("evaluation")
         found: list[Column] = []
         for benchmark in self.study.benchmarks:
@@ -145,7 +145,7 @@ class Summary:
         return found
 
     def compute(self, processes: int) -> None:
-        """Compute all numbers and differences now, of several benchmarks at once."""
+        """Compute all numbers and differences now, several benchmarks in parallel."""
         jobs = {name: partial(self._of_benchmark, name) for name in self.study.benchmarks}
         for cells, differences, found in parallel.compute(jobs, processes).values():
             self._memory.setdefault("cell", {}).update(cells)
@@ -160,11 +160,11 @@ class Summary:
 
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
-        enough false accepts for an interval (where none does, at the highest FAR)."""
+        enough false accepts for an interval (if none does, at the highest FAR)."""
         return [ranked[0] for name in self.study.benchmarks if (ranked := self.hardest(name))]
 
     def hardest(self, benchmark: str) -> list[Column]:
-        """A benchmark's columns over all pairs that have numbers, the one to read first first."""
+        """A benchmark's columns over all pairs that have numbers, the main one first."""
         own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
 
         def place(column: Column) -> tuple[int, bool, float]:
@@ -176,7 +176,7 @@ class Summary:
     @_remembered
     def why_unmarked(self, column: Column) -> str:
         """Why a column's numbers have no interval, mark or verdict: its FAR allows too few false
-        accepts. Empty where that is not so."""
+        accepts. Empty otherwise."""
         reasons = self._few[column.rows_in(self.rows.usable("evaluation"))]
         return next(filter(None, reasons), "")
 
@@ -186,8 +186,8 @@ class Summary:
 
     @cached_property
     def seeds_averaged(self) -> tuple[int, ...]:
-        """The seeds that the method with the most of them averages; fewer than planned if runs
-        are missing, empty without any number."""
+        """The seeds averaged by the method that has the most; fewer than planned if runs are
+        missing, empty without results."""
         cells = (self.cell(m, c).seeds for m in self.methods for c in self.columns)
         return max(cells, key=len, default=())
 
@@ -201,7 +201,7 @@ class Summary:
 
     @_remembered
     def _parts(self, column: Column) -> dict[Method, list[Any]]:
-        """Once for all methods: a table of a hundred asks for each many times."""
+        """For all methods at once: with a hundred methods each is looked up many times."""
         frame = self.rows.usable("evaluation")
         found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
         parts: dict[Method, list[Any]] = {}
@@ -217,7 +217,7 @@ class Summary:
         marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
         differences = self.differences(column)
         if len(differences) > 1 and all(one.verdict == "not compared" for one in differences[1:]):
-            # Beside a best that is marked, all others would look as if they were worse.
+            # If only the best were marked, all others would seem worse.
             return ""
         for difference in differences:
             if difference.method == method:
@@ -293,7 +293,7 @@ class Summary:
     def paired(
         self, column: Column, one: Method, other: Method, *, level: float
     ) -> tuple[Estimate | None, tuple[int, ...], str]:
-        """`one` − `other` over the seeds that both have, these seeds, and why there is none."""
+        """`one` − `other` over their common seeds, these seeds, and why there is no estimate."""
         seeds, *runs = self.common_runs(column, one, other)
         if not runs[0]:
             return None, (), "no seed in common"
@@ -303,7 +303,7 @@ class Summary:
     def common_runs(
         self, column: Column, one: Method, other: Method
     ) -> tuple[tuple[int, ...], list[str], list[str]]:
-        """The seeds that two methods have a value of, and the runs of each in their order."""
+        """The seeds for which both methods have a value, and the runs of each in that order."""
         if one.is_model:
             return (), [one.backbone], [other.backbone]
         seeds = sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
@@ -314,7 +314,7 @@ class Summary:
         return [str(runs[seed]) for seed in seeds]
 
     def name(self, method: Method) -> str:
-        """A method in running text; the backbone only where there are several."""
+        """A method's name in running text; with the backbone only if there are several."""
         if method.is_model:
             return method.backbone
         parts = [method.head] + ([method.sampler] if len(self.study.samplers) > 1 else [])

@@ -54,11 +54,11 @@ def test_parameters_are_checked_and_the_error_names_the_side():
         ({"baseline": "arcface"}, "needs a candidate"),
         ({"candidate": "cosfase", "baseline": "arcface"}, "did you mean 'cosface'"),
         ({"candidate": "arcface", "baseline": "arcface"}, "both called 'arcface'"),
-        ({"candidate": {"margin": 1}, "baseline": "arcface"}, "is no head"),
-        ({"candidate": {"name": "softmax", "x": 1}, "baseline": "arcface"}, "with other"),
+        ({"candidate": {"margin": 1}, "baseline": "arcface"}, "is not a head"),
+        ({"candidate": {"name": "softmax", "x": 1}, "baseline": "arcface"}, "with different parameters"),
         ({"candidate": "softmax", "baseline": "arcface", "strict": True}, "add a tolerance"),
         ({"candidate": "softmax", "baseline": "arcface", "tolerance": -1}, "tolerance = -1"),
-        ({"candidate": "softmax", "baseline": "arcface", "against": "x"}, "leave one of them out"),
+        ({"candidate": "softmax", "baseline": "arcface", "against": "x"}, "leave one out"),
     ],
 )
 def test_a_mistake_is_told(settings, expected):

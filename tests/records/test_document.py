@@ -21,7 +21,7 @@ def test_every_field_is_described(record):
 
 
 def test_a_row_has_name_type_and_meaning():
-    assert "| `impostors` | integer | impostor pairs; of `tpir` the non-mated searches |" in table(
+    assert "| `impostors` | integer | impostor pairs; for `tpir` non-mated searches |" in table(
         NumberRow
     )
 

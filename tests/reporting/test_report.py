@@ -11,7 +11,7 @@ def test_a_study_that_never_ran_has_a_report(tmp_path):
     study = make_study(measurement=None)
     page = report(study, tmp_path / "toy").read_text(encoding="utf-8")
     assert all(path.is_file() for path in outputs.paths(tmp_path / "toy").values())
-    assert "No benchmark has a number yet." in page
+    assert "No benchmark has results yet." in page
     assert "0 of 8 training runs" in page
     assert "not measured" in page
 

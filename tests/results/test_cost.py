@@ -79,7 +79,7 @@ def test_the_table_says_which_rows_are_disturbed(complete: Made, disturbed: Rows
     assert told.pop(("arcface", "full", "10,000")) == ("disturbed", "3 attempts")
     assert set(told.values()) == {("", "")}
     assert f"Disturbed: arcface + full at 10,000: {WHY}." in table.notes
-    assert any(note.startswith(f"1 of {len(table.rows)} rows were taken") for note in table.notes)
+    assert any(note.startswith(f"1 of {len(table.rows)} rows were measured") for note in table.notes)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_the_first_table_marks_disturbed_times(complete: Made, disturbed: Rows, 
     table = overview_table(Summary(complete.study, disturbed, summary.scores))
     marked = [row for row in table.rows if any("disturbed" in cell.detail for cell in row)]
     assert [[cell.text for cell in row[:2]] for row in marked] == [["arcface", "full"]]
-    assert any(note.startswith("1 of 12 rows were taken") for note in table.notes)
+    assert any(note.startswith("1 of 12 rows were measured") for note in table.notes)
     assert table.data["cost.disturbed"].notna().sum() == 1
     clean = overview_table(summary)
     assert "disturbed" not in str(clean.rows)

@@ -258,10 +258,10 @@ def test_what_is_stopped_is_not_called_a_failure(tmp_path, number, whom):
     assert not owner.lives
     assert "Something failed" not in text
     told = {
-        signal.SIGINT: "Stopped on request; what is finished is kept.",
+        signal.SIGINT: "Stopped on request; finished results are kept.",
         signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a "
         "scheduler or `kill` (SIGTERM); epoch ",
-        signal.SIGKILL: f"first train {RUNS[0]}: killed: its process is gone",
+        signal.SIGKILL: f"first train {RUNS[0]}: killed: its process ended",
     }
     assert told[number] in text
     assert not list((place.folder / "results").rglob("failure.json"))

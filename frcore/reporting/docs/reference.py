@@ -1,7 +1,7 @@
-"""Committed results: what `results/reference/` keeps of a study, and the tables of pages from it.
+"""Committed results: what `results/reference/` keeps of a study, and the tables made from it.
 
 A reference folder is named by its conditions, `<device>/<study>`. It has the tidy rows (CSV), the
-tables as Markdown and one figure, so that a number in the README is the output of a command.
+tables as Markdown and one figure, so that every number in the README is the output of a command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT = (
     "rows/evaluation.csv", "rows/training.csv", "rows/measurement.csv",
     "tables/accuracy.md", "tables/cost.md", "figures/accuracy_cost.svg",
 )  # fmt: skip
-"""What is kept of `results/<study>`: small text files."""
+"""The files kept from `results/<study>`: small text files."""
 
 KEPT_IF_THERE = (
     "tables/overview.md",
@@ -37,7 +37,7 @@ REFERENCE = FolderKind(
 
 
 def markers(study: str) -> tuple[str, str]:
-    """The comments between which a page has the table of a study."""
+    """The comments that enclose a study's table on a page."""
     return f"<!-- begin: {study} table -->", f"<!-- end: {study} table -->"
 
 
@@ -45,16 +45,16 @@ def keep(root: Path, reference: Path) -> None:
     """Copy the kept files of the finished study at `root` into the folder `reference`.
 
     Raises:
-        UserError: the study is not finished, its rows come from a package with changes that are
-            in no commit, or there is something else in the folder.
+        UserError: the study is not finished, its rows come from code with uncommitted changes, or
+            the folder contains other files.
     """
     if not (root / "complete").exists():
-        raise UserError(f"{root} has no file 'complete': the study must have run to its end first")
+        raise UserError(f"{root} has no file 'complete': the study has to finish first")
     commits = pd.read_csv(root / "rows" / "training.csv")["commit"].astype(str)
     if commits.str.endswith("+").any():
         raise UserError(
-            f"rows in {root} come from changed, uncommitted code ({commits[0]}); commit, and run "
-            "the study again"
+            f"rows in {root} come from code with uncommitted changes ({commits[0]}); commit, and "
+            "run the study again"
         )
     refuse_overlap(reference, [root])
     with atomic_directory(reference, REFERENCE) as folder:
@@ -67,13 +67,13 @@ def block(reference: Path, link: str) -> str:
     """The Markdown between a page's markers, from a reference folder.
 
     Args:
-        reference: the folder, named as its study.
-        link: the same folder as the page's reader sees it.
+        reference: the folder, named after its study.
+        link: path of the folder relative to the page.
     """
     begin, end = markers(reference.name)
     rows = pd.read_csv(reference / "training.csv")
     first = rows.iloc[0]
-    # Folders kept before there was an overview have the table of accuracy alone.
+    # Folders kept by versions without an overview have only the accuracy table.
     first_table = reference / "overview.md"
     first_table = first_table if first_table.exists() else reference / "accuracy.md"
     table = first_table.read_text(encoding="utf-8").strip()
@@ -89,7 +89,7 @@ def block(reference: Path, link: str) -> str:
 
 
 def with_block(page: str, new: str, study: str) -> str:
-    """`page` with what is between the markers of `study` replaced.
+    """`page` with the text between the markers of `study` replaced.
 
     Raises:
         UserError: the markers are missing.

@@ -1,6 +1,6 @@
 """The caption of each figure and table, on the page and in Snakemake's report.
 
-`workflow/report/*.rst` hold the same texts for `snakemake --report`; `frcore docs` writes them.
+`workflow/report/*.rst` contain the same texts for `snakemake --report`; `frcore docs` writes them.
 """
 
 from __future__ import annotations

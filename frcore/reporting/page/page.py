@@ -1,4 +1,4 @@
-"""The one page: everything of a study in a single file that needs no network."""
+"""The report page: everything about a study in a single file that needs no network."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from frcore.study import expansion
 from frcore.study.config import Study
 
 LAST = ("published", "missing")
-"""The sections after the faces."""
+"""The sections below the faces."""
 
 ALWAYS = ("overview", "accuracy", "missing")
-"""Tables that are shown even without a row."""
+"""Tables that are shown even when empty."""
 
 ENVIRONMENT = {
     "commit": "Commit", "platform": "Platform", "cpu": "Processor", "cores": "Cores",
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 Facts = list[tuple[str, str]]
-"""Names and texts of a list on the page."""
+"""Name and text of each entry of a list on the page."""
 
 
 def write_page(
@@ -90,7 +90,7 @@ def write_page(
 
 
 def _absent(study: Study, absent: Mapping[tuple[str, str], str]) -> Facts:
-    """What the page leaves out and why, in the order of its sections."""
+    """What the page omits and why, in the order of its sections."""
     found = [
         (part.title, absent[part.key])
         for section in SECTIONS
@@ -104,7 +104,7 @@ def _absent(study: Study, absent: Mapping[tuple[str, str], str]) -> Facts:
 
 
 def _facts(study: Study, prepared: Mapping[str, Finding[Manifest]]) -> Facts:
-    """What was trained on what: lines of the protocol section."""
+    """What was trained on which data: entries of the protocol section."""
     facts = [
         ("Study", f"{study.name}, spec {sha256_of_json(study.model_dump(mode='json'))[:12]}"),
         *((f"Benchmark {name}", _data_fact(prepared[name], spec.hash))
@@ -150,7 +150,7 @@ def _data_fact(found: Finding[Manifest], spec_hash: str) -> str:
 
 
 def _environment(rows: pd.DataFrame, data: str) -> Facts:
-    """Versions and devices of the rows; several values where the runs differ."""
+    """Versions and devices of the runs; several values where they differ."""
     versions = [str(name) for name in rows if str(name).startswith("version_")]
     titles = {**ENVIRONMENT, "data_sha256": f"{data} sha256",
               **{name: name.removeprefix("version_") for name in versions}}  # fmt: skip
@@ -160,7 +160,7 @@ def _environment(rows: pd.DataFrame, data: str) -> Facts:
 
 
 def _commit(rows: pd.DataFrame) -> str:
-    """The commit that all rows come from; empty where there are several, or none."""
+    """The commit that all rows come from; empty if there are several or none."""
     found = set(rows["commit"].dropna()) if "commit" in rows else set()
     (commit,) = found if len(found) == 1 else ("",)
     return "" if str(commit).endswith("+") else str(commit)

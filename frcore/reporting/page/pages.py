@@ -1,4 +1,4 @@
-"""What every HTML page of ours is made with."""
+"""What all HTML pages share: style, script, templates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from frcore.study.parts import Component
 
 
 def asset(name: str) -> Markup:
-    """The style sheet or the script, which come with the package."""
+    """The style sheet or the script that ships with the package."""
     return Markup(files("frcore.reporting").joinpath("static", name).read_text(encoding="utf-8"))
 
 
 def template(name: str) -> jinja2.Template:
-    """A page's template, in which all text is escaped and a missing name is an error."""
+    """A page's template; all text is escaped and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("frcore.reporting"),
         autoescape=True,
@@ -34,19 +34,19 @@ def template(name: str) -> jinja2.Template:
 
 
 def to_html(table: Table) -> Markup:
-    """A table without its caption and notes; the cells of the first column head the rows."""
+    """A table without its caption and notes; cells of the first column are row headers."""
     made: Markup = template("table.html.j2").make_module().body(table)  # type: ignore[attr-defined]
     return made
 
 
 def data_uri(text: str, kind: str) -> str:
-    """An address that holds a text file itself."""
+    """A text file as a `data:` URI."""
     encoded = base64.b64encode(text.encode("utf-8")).decode("ascii")
     return f"data:{kind};charset=utf-8;base64,{encoded}"
 
 
 def described(component: Component) -> str:
-    """A head, sampler or backbone with its settings, for people.
+    """A head, sampler or backbone with its settings, for display.
 
     >>> described(Component(name="arcface", label="arc03", margin=0.3))
     'arc03 = arcface (margin 0.3)'

@@ -1,4 +1,4 @@
-"""A sheet of the training faces, for the page; of real people only where the study says so."""
+"""A sheet of training faces for the page; of real people only if the study allows it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from frcore.study.config import Study
 IDENTITIES = 12
 IMAGES = 4
 FACE = 96
-"""Pixels of a face on the sheet."""
+"""Size of a face on the sheet, in pixels."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A picture as a `data:` address, or why there is none.
+    """A picture as a `data:` URI, or why there is none.
 
     Attributes:
-        data: the address; empty without a picture.
+        data: the URI; empty without a picture.
         text: what it shows, or why there is none.
-        alt: the same for those who do not see it.
-        shown: whether the page has anything to say of faces: not where nothing is trained.
+        alt: alternative text for screen readers.
+        shown: whether the page has a section of faces; it has none where nothing is trained.
     """
 
     data: str = ""
@@ -38,33 +38,33 @@ class Samples:
 
 
 def samples(study: Study, root: Path) -> Samples:
-    """Some identities (columns) with some images each (rows); a reason instead for real people."""
+    """Some identities (columns) with a few images each (rows); for real people only the reason."""
     if study.train is None:
         return Samples(shown=False)
     try:
         place = place_of(study.train)
         data = Prepared.open(root / "data" / "train", place=place, images=False)
-        # Whoever is not known to be synthetic is taken for a real person.
+        # Faces not known to be synthetic are treated as real people.
         synthetic = study.train.kind == "synthetic" and data.manifest.synthetic is True
         if not (synthetic or study.show_faces):
             return Samples(
                 text="The training data show real people; their pictures are not embedded unless "
-                "the study says `show_faces: true`."
+                "the study sets `show_faces: true`."
             )
         sheet = _sheet(data)
     except (UserError, OSError, ValueError) as error:
-        return Samples(text=f"The training data are not at hand: {error}")
+        return Samples(text=f"The training data are not available: {error}")
     _, buffer = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     encoded = base64.b64encode(buffer.tobytes()).decode("ascii")
     kind = "synthetic" if synthetic else "real"
     text = f"{sheet.shape[1] // FACE} {kind} identities of the training set, one per column."
     if not synthetic:
-        text += " The study says `show_faces: true`: the terms of the data hold for this page too."
+        text += " The study sets `show_faces: true`: the data's terms of use apply to this page."
     return Samples(f"data:image/png;base64,{encoded}", text, f"Sheet of {kind} training faces")
 
 
 def _sheet(data: Prepared) -> np.ndarray:
-    """Faces (rows · FACE, columns · FACE, 3), identities across; gaps are grey."""
+    """Faces (rows · FACE, columns · FACE, 3), one identity per column; gaps are grey."""
     labels = np.asarray(data.labels)
     counts = np.bincount(labels)
     chosen = [label for label in np.argsort(-counts, kind="stable")[:IDENTITIES] if counts[label]]

@@ -1,4 +1,4 @@
-"""What stands where on the page: the figures and tables of a report in their reading order."""
+"""Layout of the page: the figures and tables of a report in reading order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Part:
     Attributes:
         kind: `figure` or `table`.
         name: as in `frcore.reporting.outputs`.
-        title, caption: of it, on the page and in Snakemake's report.
-        heading: above a figure; nothing where the section's own says enough.
-        fold: what a closed long table says of itself; an empty one never closes.
+        title, caption: as shown on the page and in Snakemake's report.
+        heading: shown above a figure; empty where the section's heading is enough.
+        fold: summary line of a long, collapsed table; if empty, the table is never collapsed.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Part:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Kind and name: a figure and a table may share the name."""
+        """Kind and name: a figure and a table may share a name."""
         return self.kind, self.name
 
 
@@ -39,7 +39,7 @@ class Section:
     """A section of the page and its entry in the navigation.
 
     Attributes:
-        needs_training: whether it is empty by nature in a study that trains nothing.
+        needs_training: whether it is always empty in a study that trains nothing.
     """
 
     id: str
@@ -63,14 +63,14 @@ def _part(given: dict[str, str]) -> Part:
 
 
 SECTIONS = _sections()
-"""In the order in which they are read; the page's own parts (the answer, the faces, how to repeat
-it) stand around them."""
+"""In reading order; the page's other parts (the answer, the faces, how to reproduce it) surround
+them."""
 
 
 def shown(absent: Set[tuple[str, str]]) -> list[Section]:
     """The sections without the parts whose `key` is in `absent`.
 
-    A section whose parts are all absent is absent too.
+    A section whose parts are all absent is omitted.
     """
     left = [
         replace(section, parts=tuple(part for part in section.parts if part.key not in absent))

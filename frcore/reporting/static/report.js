@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filtering and the theme; the page is whole without any of it.
+// Sorting, filtering and the theme; the page is complete without any of it.
 
 const numberIn = (text) => {
   const found = text.replaceAll(",", "").match(/-?\d+(\.\d+)?(e[-+]?\d+)?/i);
@@ -15,7 +15,7 @@ function sort(table, column, heading) {
   const numeric = heading.classList.contains("number");
   const key = (row) => (numeric ? numberIn(shown(row.cells[column])) : shown(row.cells[column]));
   const compare = (a, b) => {
-    // What is no number stands last, whichever way the column is sorted.
+    // Cells without a number come last, whichever way the column is sorted.
     if (numeric && (isNaN(a) || isNaN(b))) return isNaN(a) - isNaN(b);
     const order = numeric ? a - b : a.localeCompare(b, "en", { numeric: true });
     return descending ? -order : order;
@@ -25,7 +25,7 @@ function sort(table, column, heading) {
 }
 
 function columnOf(heading) {
-  // With a spanner row, headings that reach over both rows come first in the first row.
+  // With a spanner row, headings that span both rows come first in the first row.
   const [first, second] = heading.closest("thead").rows;
   if (!second) return heading.cellIndex;
   const tall = [...first.cells].filter((cell) => cell.rowSpan > 1);
@@ -57,7 +57,7 @@ for (const canvas of document.querySelectorAll("[data-filter]")) {
   canvas.before(label);
 }
 
-// The page may travel alone, without the files beside it: a figure is saved from the page itself.
+// The page may be shared without the files next to it: a figure is saved from the page itself.
 const onPaper = (figure) => {
   const svg = figure.querySelector("svg").cloneNode(true);
   const { width, height } = svg.viewBox.baseVal;
@@ -102,7 +102,7 @@ for (const button of document.querySelectorAll("[data-png]")) {
   });
 }
 
-// On paper nothing can be unfolded.
+// Print everything: on paper nothing can be expanded.
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details:not([open])")) {
     folded.open = true;

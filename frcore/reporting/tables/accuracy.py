@@ -15,21 +15,21 @@ from frcore.results.summary import Column, Difference, Method, Number, Summary
 from frcore.study.config import Study
 
 SPREAD = (
-    "±, where there is one: the standard error in points from the choice of test people, and from "
-    "that of seeds."
+    "±: standard errors, in points, due to the choice of test people and due to the choice of "
+    "seeds."
 )
 VERDICTS = {
     "best": "highest", "not told apart": "statistically tied", "lower": "lower",
     "not compared": "not compared",
 }  # fmt: skip
-"""A verdict of `Summary.differences` in words."""
+"""Verdicts of `Summary.differences`, in words."""
 
 FOR_MACHINES = ("value", "low", "high", "se_test", "se_seed", "mark", "n", "seeds", "why")
-"""What the CSV has of each number."""
+"""Columns of the CSV for each number."""
 
 
 def percent(value: float) -> str:
-    """A proportion as a percentage with two decimals, without its sign.
+    """A proportion as a percentage with two decimals, without the percent sign.
 
     >>> percent(0.98765)
     '98.77'
@@ -38,14 +38,14 @@ def percent(value: float) -> str:
 
 
 def interval_text(found: Any) -> str:
-    """'[low, high]' in percent of what has these ends; empty without an interval."""
+    """'[low, high]' in percent; empty without an interval."""
     if found.low is None or found.high is None:
         return ""
     return f"[{percent(found.low)}, {percent(found.high)}]"
 
 
 def unique(values: Iterable[str]) -> list[str]:
-    """The values that are not empty, each once, in their order."""
+    """The distinct non-empty values, in order."""
     return [value for value in dict.fromkeys(values) if value]
 
 
@@ -54,12 +54,12 @@ def method_columns(
 ) -> list[TableColumn[Any]]:
     """The first columns of a table: head, sampler, and backbone where there are several.
 
-    A study of models trained elsewhere has the model alone; where both are, the first column is
-    the head's or the model's name.
+    A study of models trained elsewhere has only the model; with both, the first column is the name
+    of the head or model.
 
     Args:
-        study: says which of them there are.
-        method: of an item of the table.
+        study: determines the columns.
+        method: gives the method of a table item.
     """
 
     def part(place: int) -> Callable[[Any], str]:
@@ -80,7 +80,7 @@ def method_columns(
 def number_columns(
     summary: Summary, columns: Sequence[Column], *, brief: bool = False
 ) -> list[TableColumn[Method]]:
-    """Numbers with interval and mark; without their sources of uncertainty where `brief`."""
+    """Numbers with interval and mark; without standard errors where `brief`."""
 
     def of(column: Column) -> Callable[[Method], Cell]:
         return lambda method: _number_cell(summary, method, column, brief)
@@ -108,7 +108,7 @@ def accuracy_table(summary: Summary) -> Table:
 def _number_cell(summary: Summary, method: Method, column: Column, brief: bool) -> Cell:
     number = summary.cell(method, column)
     if number.value is None:
-        known = number.why in _resolution_notes(summary, column)  # a footnote has it
+        known = number.why in _resolution_notes(summary, column)  # already in a footnote
         return Cell(detail="" if known else number.why)
     detail = interval_text(number)
     if not brief and number.se_test is not None and number.se_seed is not None:
@@ -130,19 +130,19 @@ def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column])
 
 
 def _resolution_notes(summary: Summary, column: Column) -> list[str]:
-    """What the evaluations say of values that they could not give."""
+    """Why evaluations could not give a value, in their own words."""
     frame = summary.rows.usable("evaluation")
     return unique(frame[column.rows_in(frame) & frame["value"].isna()]["note"].dropna())
 
 
 def unresolved(summary: Summary) -> list[str]:
-    """One line for each metric that the benchmark could not give, with its reason."""
+    """One line for each metric that its benchmark could not resolve, with the reason."""
     found = {column.title: _resolution_notes(summary, column) for column in summary.columns}
     return [f"{title}: no value, {'; '.join(notes)}" for title, notes in found.items() if notes]
 
 
 def unmarked(summary: Summary, columns: Sequence[Column]) -> list[str]:
-    """One line for each of `columns` that has values without interval, mark and verdict."""
+    """One line for each of `columns` whose values have no interval, mark or verdict."""
     return [
         f"{column.title}: no interval and no mark, {why}; the value is biased upwards."
         for column in columns
@@ -160,34 +160,34 @@ def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
     notes = [f"n: {'; '.join(counts)}."] if counts else []
     if len(seeds) == 1:
         notes.append(
-            "One seed per method: the intervals cover the choice of test people and not that of "
-            "the seed, so a difference may be luck of the training."
+            "One seed per method: the intervals cover the choice of test people but not of the "
+            "seed, so a difference may be due to the seed alone."
         )
     elif seeds:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
-            "seeds. The spread over seeds is estimated from all methods of a column together and "
-            "taken to be the same for each."
+            "seeds. The spread over seeds is pooled over all methods of a column and assumed "
+            "equal for all of them."
         )
     if summary.study.models and summary.trained:
         names = ", ".join(model.label for model in summary.study.models)
         notes.append(
-            f"Trained elsewhere, on other data: {names}. They are not ranked with the others, have "
-            "no seed, and their intervals cover test people alone."
+            f"Trained elsewhere, on other data: {names}. They are not ranked with the others and "
+            "have no seed; their intervals cover test people only."
         )
     if methods:
         notes.append(f"Intervals: 95 %, {'; or '.join(methods)}.")
     if len(summary.ranked) > 1:
         notes.append(
-            "Bold: the highest of a column. Underlined (italics in Markdown): statistically tied "
-            "with it, since the interval of the paired difference over the same pairs and seeds "
-            "contains 0; the differences of a column hold together with 95 % (Bonferroni)."
+            "Bold: the best value of a column. Underlined (italics in Markdown): statistically "
+            "tied with it, i.e. the interval of the paired difference over the same pairs and "
+            "seeds contains 0; the intervals of a column hold jointly at 95 % (Bonferroni)."
         )
     return notes
 
 
 def protocol_notes(summary: Summary) -> list[str]:
-    """What the evaluations say about their protocol, benchmark by benchmark."""
+    """The protocol of the evaluations, benchmark by benchmark."""
     found = summary.rows.found
     usable = summary.rows.usable("evaluation")[["benchmark", "run"]].drop_duplicates()
     notes: dict[str, dict[str, None]] = {}
@@ -195,7 +195,7 @@ def protocol_notes(summary: Summary) -> list[str]:
         for run in usable[usable["benchmark"] == benchmark]["run"]:
             record = found.evaluations[run, benchmark].record
             for note in record.notes if record else ():
-                # The report's intervals also cover the seeds, and have a note of their own.
+                # The report's intervals also cover seeds and are described in a separate note.
                 if not note.startswith("Intervals:"):
                     notes.setdefault(note, {})[benchmark] = None
     return [
@@ -212,7 +212,7 @@ Compared = tuple[Column, Difference, Number]
 
 
 def differences_table(summary: Summary) -> Table:
-    """For each benchmark's main metric: how far each method is below the best, and if it is."""
+    """For each benchmark's main metric: each method's difference from the best, with a verdict."""
     columns = [column for column in summary.main_columns() if not summary.why_unmarked(column)]
     items: list[Compared] = [
         (column, difference, summary.cell(difference.method, column))
@@ -222,14 +222,14 @@ def differences_table(summary: Summary) -> Table:
     ]
     level = {f"{100 * summary.comparison_level(c):.2f} %" for c in columns}
     notes = [
-        "Paired difference over the same pairs and seeds; test people are resampled alike for both "
-        f"sides. Each interval is at {' or '.join(sorted(level)) or '95 %'}, so that all of a "
-        "benchmark hold together with 95 % (Bonferroni).",
-        "'Statistically tied' means that the data at hand do not separate the two, not that they "
-        "are equal.",
+        "Paired difference over the same pairs and seeds; test people are resampled identically "
+        f"for both sides. Each interval is at {' or '.join(sorted(level)) or '95 %'}, so that all "
+        "of a benchmark hold jointly at 95 % (Bonferroni).",
+        "'Statistically tied' means that these data do not separate the two methods, not that "
+        "they are equal.",
     ]
     if not items:
-        notes = ["No benchmark has the numbers of two methods."]
+        notes = ["No benchmark has results for two methods."]
     return Table.of(
         "differences", "Difference from the best",
         [

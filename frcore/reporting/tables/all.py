@@ -34,7 +34,7 @@ def all_tables(summary: Summary) -> dict[str, Table]:
 
 
 def _source(summary: Summary) -> list[str]:
-    """Study, commits and seeds, to find the numbers again from a paper."""
+    """Study, commits and seeds, so that the numbers in a paper can be traced back."""
     study = summary.study
     frame = summary.rows.usable("training" if study.trains else "evaluation")
     commits = ", ".join(unique(frame["commit"].dropna())) or "unknown"

@@ -1,4 +1,4 @@
-"""The tables of class centres: passive updates by frequency of a class, and suspected conflicts."""
+"""The tables of class centres: passive updates by class size, and suspected label conflicts."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ NOTHING = "No run has recorded diagnostics of its class centres."
 
 
 def passive_table(summary: Summary) -> Table:
-    """Method × group of classes: images, positive and passive touches, angle to the nearest."""
+    """Method × class group: images, positive and passive updates, angle to the nearest centre."""
     frame = summary.rows.usable("diagnostics")
     frame = frame[frame["quantity"].isin(GROUP_UNITS) & frame["cosine"].isna()]
     means = seed_means(frame, [*METHOD, "group"], list(GROUP_UNITS))
     rows = _by_method(means, "group")
-    # A study with groups has no counts of all classes together, only their angles.
+    # With groups, only angles, not counts, are recorded for all classes together.
     items = [
         (method, group)
         for method in summary.methods
@@ -59,11 +59,11 @@ def passive_table(summary: Summary) -> Table:
     ]
     seeds = unique(str(seed) for seed in sorted(frame["seed"].dropna().unique()))
     notes = [
-        f"Means per class over the whole run, over the classes of a group and over seeds "
+        f"Means per class over the whole run, averaged over the classes of a group and over seeds "
         f"{', '.join(seeds)}.",
-        "Positive: rows of the batches that were of the class. Queue: extra rows that were. "
-        "Passive: steps in which the class was a column of the softmax while no row, of batch or "
-        "queue, was of it, so that its centre was pushed and not pulled.",
+        "Positive: batch rows that belong to the class. Queue: queue rows that do. "
+        "Passive: steps in which the class was a column of the softmax but no row of batch or "
+        "queue belonged to it, so that its centre was only pushed, not pulled.",
         "Nearest centre: angle to the nearest other class centre after training.",
         *unique(frame["note"].dropna()),
     ]
@@ -96,7 +96,7 @@ def conflicts_table(summary: Summary) -> Table:
     ]  # fmt: skip
     found = {method for method, _ in rows} if known else set()
     return Table.of(
-        "conflicts", "Pairs of class centres that may be one person", columns,
+        "conflicts", "Pairs of class centres that may be the same person", columns,
         [method for method in summary.methods if method in found], _conflict_notes(split, frame),
         means.reset_index(),
     )  # fmt: skip
@@ -115,29 +115,29 @@ def _conflict_notes(split: pd.Series, frame: pd.DataFrame) -> list[str]:
     if frame.empty:
         return [NOTHING]
     if split.isna().all():
-        return [*said, "It is not known whether people of the training set have two labels, so "
-                "close centres are counted in rows/diagnostics and not judged."]  # fmt: skip
+        return [*said, "Whether people of the training set have two labels is unknown, so close "
+                "centres are only counted (rows/diagnostics)."]  # fmt: skip
     if not (split > 0).any():
         return [*said, "No person of the training set has two labels, so there is nothing to "
-                "find; how many centres are close is in rows/diagnostics."]  # fmt: skip
+                "find; close centres are counted in rows/diagnostics."]  # fmt: skip
     known = int(split.dropna().max())
     classes = float(frame[frame["quantity"] == "classes"]["value"].max())
     chance = known / (classes * (classes - 1) / 2)
-    pairs = "1 pair of labels is" if known == 1 else f"{known:,} pairs of labels are"
+    pairs = "1 pair of labels belongs" if known == 1 else f"{known:,} pairs of labels belong"
     return [
-        f"{pairs} one person, which training does not know (the person of a label is whom most of "
-        f"its images show). A random pair is one of them with a probability of "
+        f"{pairs} to one person, which is hidden from training (a label's person is the one that "
+        f"most of its images show). A random pair is one of them with a probability of "
         f"{percent(chance)} %.",
-        "The number of pairs of class centres after training with a cosine above the threshold, "
-        "and beside it two shares in percent: precision (of them, how many are one person; a dash "
-        "where there is no pair) · recall (of the pairs that are one person, how many are among "
-        "them). Means over seeds.",
+        "Number of pairs of class centres after training with a cosine above the threshold, "
+        "followed by two percentages: precision (share of these pairs that are the same person; a "
+        "dash without pairs) · recall (share of the pairs of the same person that are found). "
+        "Means over seeds.",
         *said,
     ]
 
 
 def seed_means(frame: pd.DataFrame, keys: list[str], quantities: Sequence[str]) -> pd.DataFrame:
-    """Quantities of the diagnostics as columns, averaged over what is not in the index `keys`."""
+    """Quantities of the diagnostics as columns, averaged over everything not in `keys`."""
     plain = frame.astype({name: object for name in frame.columns if frame[name].dtype == "string"})
     table = plain.pivot_table(
         index=keys, columns="quantity", values="value", aggfunc="mean", sort=False

@@ -14,11 +14,11 @@ from frcore.results.rows import NONE, Rows
 from frcore.study.config import Study
 
 FEW = 4
-"""So many names stand in a row of the table of what is missing, or in notes."""
+"""Names listed in a row of the table of missing results, or in notes."""
 
 
 def significant(value: float) -> str:
-    """Three significant digits without exponent; a dash for what could not be measured.
+    """Three significant digits without exponent; a dash for a missing value.
 
     >>> significant(0.012345), significant(3.14159), significant(12345.6), significant(float("nan"))
     ('0.0123', '3.14', '12,346', '—')
@@ -53,7 +53,7 @@ def cost_table(study: Study, rows: Rows) -> Table:
 
 
 def time_cell(row: pd.Series) -> Cell:
-    """A measured step with its 20th and 80th percentile; else why there is none."""
+    """A measured step time with its 20th and 80th percentile; else why there is none."""
     if row["status"] == "oom":
         return Cell(*out_of_memory(row.to_frame().T))
     if row["status"] != "ok":
@@ -70,19 +70,19 @@ def _measured(name: str) -> Callable[[pd.Series], Cell]:
 def _cost_notes(study: Study, rows: Rows) -> list[str]:
     measurement, usable = study.measurement, rows.usable("measurement")
     if measurement is None:
-        return ["The study measures nothing: it has no section `measurement`."]
+        return ["Nothing was measured: the study has no section `measurement`."]
     backends = usable.dropna(subset=["backend"]).groupby("backend")["identities"]
     formats = [name for name in unique(usable["center_format"].dropna()) if name != "fp32"]
     disturbed = rows.measurement[rows.measurement["disturbed"].notna()]
     return [
-        f"Median of {measurement.steps} steps after at least {measurement.warmup} to warm up until "
-        "they are steady, with the 20th and 80th percentile; batch "
+        f"Median of {measurement.steps} steps, after at least {measurement.warmup} warm-up steps "
+        "until times are steady, with the 20th and 80th percentile; batch "
         f"{measurement.batch_size}, dimension {measurement.dim}, {measurement.precision}, "
         f"{measurement.threads} CPU thread(s).",
         *(f"Inside the timer: {what}." for what in unique(usable["inside_timer"].dropna())),
         *(f"Loss backend `{name}` at {', '.join(f'{n:,}' for n in sorted(unique(found)))} "
           "identities." for name, found in backends),
-        *(f"Class centres and their momentum in the format `{name}` (docs/backends.md)."
+        *(f"Class centres and their momentum stored as `{name}` (docs/backends.md)."
           for name in formats),
         *(f"Device: {machine}." for machine in machines(usable)),
         *disturbances(usable),
@@ -90,8 +90,8 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
           f"{row['disturbed']}." for _, row in disturbed.head(FEW).iterrows()),
         *([f"And {len(disturbed) - FEW} more, in the table's CSV file."]
           if len(disturbed) > FEW else []),
-        *(f"Not known: {note}." for note in unique(usable["notes"].dropna())),
-        "A dash stands for what the device does not report, or what was not measured.",
+        *(f"Unknown: {note}." for note in unique(usable["notes"].dropna())),
+        "A dash marks values that the device does not report or that were not measured.",
     ]  # fmt: skip
 
 
@@ -101,23 +101,23 @@ def machines(usable: pd.DataFrame) -> list[str]:
 
 
 def disturbances(usable: pd.DataFrame) -> list[str]:
-    """How many rows are not of the machine alone."""
+    """How many rows were measured on a disturbed machine."""
     count = sum(is_disturbed(row) for _, row in usable.iterrows())
     if not count:
         return []
     return [
-        f"{count} of {len(usable)} rows were taken while the machine was disturbed, in each "
-        "attempt (other programs were running, or it was throttled); they are marked, stand alone, "
-        "and are no basis for a comparison (docs/measuring.md)."
+        f"{count} of {len(usable)} rows were measured while the machine was disturbed, in every "
+        "attempt (other programs were running, or it was throttled); they are marked and should "
+        "not be compared (docs/measuring.md)."
     ]
 
 
 def missing_table(rows: Rows) -> Table:
-    """Every run, evaluation and measurement of the study that gave no numbers, and why.
+    """Every run, evaluation and measurement of the study without results, and why.
 
-    What is missing for the same reason stands in one row; the CSV has a row for each.
+    Results missing for the same reason share a row; the CSV has one row for each.
     """
-    # Evaluations of models, and of runs that trained; what did not is listed as training.
+    # Evaluations of models and of trained runs; untrained runs are listed under training.
     trained = set(rows.usable("training")["run"])
     evaluated = rows.evaluation["run"].isin(trained) | (rows.evaluation["head"] == NONE)
     records = [
@@ -125,7 +125,7 @@ def missing_table(rows: Rows) -> Table:
         *_missing(rows.evaluation[evaluated], "evaluation", ["run", "benchmark"]),
         *_missing(rows.measurement, "measurement", ["measurement", "identities"]),
         *({"what": "not part of the study", "name": name, "status": "not used",
-           "reason": "lies in the results folder but is not in the study"}
+           "reason": "is in the results folder but not in the study"}
           for name in rows.strays),
     ]  # fmt: skip
     titles = ("what", "name", "status", "reason")

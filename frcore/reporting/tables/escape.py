@@ -1,6 +1,6 @@
-"""Text of users and of strangers' files in HTML, Markdown and CSV; of LaTeX in `latex`.
+"""Escaping untrusted text for HTML, Markdown and CSV; for LaTeX see `latex`.
 
-Every form has one function here, and whatever writes that form goes through it.
+Each format has one function here, used by everything that writes that format.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from frcore.text import one_line, visible
 
 
 def html(text: object) -> Markup:
-    """Text between tags or in a quoted attribute; what is `Markup` already stays."""
+    """Text between tags or in a quoted attribute; `Markup` is left as it is."""
     return text if isinstance(text, Markup) else _escape_html(visible(str(text)))
 
 
 def markdown(text: str) -> str:
-    r"""Text as GitHub prints it, also in a table and at the start of a line.
+    r"""Text that GitHub renders literally, also in a table and at the start of a line.
 
     >>> print(markdown("a|b *c* <i> # d"), markdown("# a"), markdown("1. b"), markdown("-1.5"))
     a\|b \*c\* &lt;i&gt; # d \# a 1\. b -1.5

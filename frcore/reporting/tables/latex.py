@@ -1,7 +1,7 @@
 """Tables as LaTeX (booktabs), to `\\input` into a paper.
 
 The file is plain ASCII and compiles with any engine and font encoding. A letter that the default
-fonts lack is `\\codepoint{05D0}`, which prints [U+05D0]; under XeLaTeX and LuaLaTeX, with a font
+fonts lack becomes `\\codepoint{05D0}`, which prints [U+05D0]; with XeLaTeX or LuaLaTeX and a font
 that has it, `\\newcommand{\\codepoint}[1]{\\symbol{"#1}}` before the table prints the letter.
 """
 
@@ -16,19 +16,19 @@ from frcore.reporting.tables.table import Cell, Table
 from frcore.text import one_line
 
 LINE = 75
-"""Digits of \\small Computer Modern (4.6 pt) in a line of the standard classes (345 pt)."""
+"""Digits of \\small Computer Modern (4.6 pt) that fit a line of the standard classes (345 pt)."""
 
 ROOM = 1.4 * LINE
-"""What may stand beside each other: it is made smaller to fit, by no more than can be read."""
+"""Widest table kept on one line: it is scaled down to fit, but stays readable."""
 
 GAP = 2.7
-"""Digits that the space between two columns (12 pt) is wide."""
+"""Width of the space between two columns (12 pt), in digits."""
 
 LONG = 40
-"""Lines of a page; a longer table goes on in the next `table`."""
+"""Lines of a page; a longer table continues in the next `table`."""
 
 PROSE = 30
-"""Columns with longer text have a width of their own, in which it breaks."""
+"""Columns with text longer than this get a fixed width, with line breaks."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -57,15 +57,15 @@ _ACCENTS = {
     "\u0307": ".", "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0323": "d",
     "\u0327": "c", "\u0331": "b",
 }  # fmt: skip
-"""Combining mark -> the accent of plain TeX, which every font encoding has."""
+"""Combining mark -> accent of plain TeX, available in every font encoding."""
 
 
 _JOINED = re.compile(r"(?<=-)(?=-)|(?<=')(?=')|(?<=`)(?=`)|(?<=,)(?=,)|(?<=[?!])(?=`)")
-"""Between letters that TeX would print as another one."""
+"""Between letters that TeX would merge into another one (a ligature)."""
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX prints as it stands.
+    r"""Text that LaTeX prints literally.
 
     >>> print(escape("50 % of $x_1$, Müller & \input{a}"))
     50 \% of \$x\_1\$, M\"{u}ller \& \textbackslash{}input\{a\}
@@ -83,17 +83,17 @@ def _letter(letter: str) -> str:
         return letter
     base, *marks = list(unicodedata.normalize("NFD", letter))
     if base.isascii() and base.isalpha() and len(marks) == 1 and marks[0] in _ACCENTS:
-        # The letters that lose their dot under an accent.
+        # Letters that lose their dot under an accent.
         base = {"i": r"\i", "j": r"\j"}.get(base, base)
         return rf"\{_ACCENTS[marks[0]]}{{{base}}}"
     return rf"\codepoint{{{ord(letter):04X}}}"
 
 
 def to_latex(table: Table) -> str:
-    """The table as one `table`, or as several where it is longer than a page.
+    """The table as one `table`, or as several if it is longer than a page.
 
-    Best is bold, statistically tied underlined. Where there is no room beside their numbers,
-    intervals stand below them; what is still too wide goes on below, with the first columns again.
+    Best is bold, statistically tied underlined. Intervals that do not fit next to their numbers go
+    below them; a table that is still too wide is split into panels that repeat the first columns.
     """
     layout = _Layout(table)
     count = max(LONG // layout.height, 1)
@@ -124,7 +124,7 @@ def to_latex(table: Table) -> str:
 
 
 class _Layout:
-    """How a table fits into a line.
+    """How a table is fitted to the line width.
 
     Attributes:
         height: lines of a row.
@@ -135,7 +135,7 @@ class _Layout:
         self._table = table
         columns = [[row[i] for row in table.rows] for i in range(len(table.headings))]
         self._prose = [any(map(_is_prose, cells)) for cells in columns]
-        # Details are in \scriptsize, four letters of it as wide as three of \small.
+        # Details are in \scriptsize: four of its letters are as wide as three in \small.
         beside = [max((len(c.text) + 0.75 * len(f" {c.detail}".rstrip()) for c in cells), default=1)
                   for cells in columns]  # fmt: skip
         stacked = sum(beside) + GAP * len(beside) > LINE and not any(self._prose)
@@ -196,7 +196,7 @@ class _Layout:
 
 
 def _is_prose(cell: Cell) -> bool:
-    """Whether a text is long, and can be broken."""
+    """Whether a text is long and can be broken."""
     words = f"{cell.text} {cell.detail}"
     return len(words) > 2 * PROSE or (
         len(cell.text) > PROSE >= max(map(len, words.split()), default=0)
@@ -204,12 +204,12 @@ def _is_prose(cell: Cell) -> bool:
 
 
 def _lines(cell: Cell) -> list[str]:
-    """A cell in lines: the text, the interval, then where it comes from."""
+    """A cell in lines: the text, the interval, then its standard errors."""
     return [cell.text, *(re.split(r" (?=[±(])", cell.detail) if cell.detail else [])]
 
 
 def _broken(text: str, width: float) -> list[str]:
-    """A heading in lines that are hardly wider than what is below it; a unit is not parted."""
+    """A heading, broken to about the width of its column; a unit stays with its word."""
     unparted = text.replace(" [", "\u00a0[")
     return textwrap.wrap(unparted, int(max(width, 9)), break_long_words=False,
                          break_on_hyphens=False) or [""]  # fmt: skip
@@ -217,7 +217,7 @@ def _broken(text: str, width: float) -> list[str]:
 
 def _stack(lines: Sequence[str], side: str) -> str:
     """A heading of several lines."""
-    # A stack is as high as its letters, and would touch the rule above it.
+    # A stack is only as high as its letters and would touch the rule above it.
     stack = r"\\".join(_start(escape(line)) for line in lines)
     return rf"\shortstack[{side}]{{\rule{{0pt}}{{2.4ex}}{stack}}}" if len(lines) > 1 else stack
 
@@ -227,7 +227,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _start(text: str) -> str:
-    """What would be an argument of the `\\` or rule before it is text."""
+    """Keep TeX from reading the text as an argument of the preceding `\\` or rule."""
     return "{}" + text if text.startswith(("[", "*")) else text
 
 
@@ -238,7 +238,7 @@ def _stacked(cell: Cell, side: str) -> str:
     first, *details = _lines(cell)
     below = [rf"{{\scriptsize {escape(detail)}}}" for detail in details]
     lines = r"\\".join([_AROUND[cell.mark].format(escape(first)), *below])
-    # Beside it the other cells of the row stand at the height of the text.
+    # Aligned so that the other cells of the row are level with the text.
     return rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}{lines}\end{{tabular}}" if below else lines
 
 

@@ -1,4 +1,4 @@
-"""The first table of a report: what each method reaches, and what it costs."""
+"""The first table of a report: the accuracy and the cost of each method."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from frcore.results.cost import MEMORY, comparable_identities, is_disturbed, mem
 from frcore.results.summary import Column, Method, Summary
 
 FEW = 2
-"""With so many benchmarks each has its accuracy and its hardest TAR; with more, its main number."""
+"""Up to this many benchmarks show accuracy and hardest TAR; with more, only the main number."""
 
 
 def overview_table(summary: Summary) -> Table:
-    """Methods down; across, the main numbers of the benchmarks, then time and memory of a step."""
+    """Rows: methods. Columns: the benchmarks' main numbers, then time and memory of a step."""
     shown = overview_columns(summary)
     identities = comparable_identities(summary.rows)
     memory = memory_column(summary.rows.usable("measurement"))
@@ -58,7 +58,7 @@ def overview_table(summary: Summary) -> Table:
 
 
 def overview_columns(summary: Summary) -> list[Column]:
-    """Each benchmark's main number; where there are few benchmarks also its hardest TAR."""
+    """Each benchmark's main number; with few benchmarks also its hardest TAR."""
     chosen = []
     for main in summary.main_columns():
         hardest = [c for c in summary.hardest(main.benchmark) if c.metric == "tar"][:1]
@@ -68,13 +68,13 @@ def overview_columns(summary: Summary) -> list[Column]:
 
 
 def _headline(columns: Sequence[Column]) -> list[str]:
-    """Which FAR stands for a benchmark, and why it is no lower one."""
+    """Which FAR represents a benchmark, and why it is not a lower one."""
     shown = [column.title for column in columns if column.metric == "tar"]
     if not shown:
         return []
     return [
-        f"{'; '.join(shown)}: the lowest FAR at which the benchmark's impostors allow at least "
-        f"{MIN_FALSE_ACCEPTS} false accepts, as an interval needs (the highest where none does)."
+        f"{'; '.join(shown)}: the lowest FAR at which the benchmark's impostors allow the "
+        f"{MIN_FALSE_ACCEPTS} false accepts that an interval needs (the highest FAR if none does)."
     ]
 
 

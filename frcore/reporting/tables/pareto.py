@@ -1,4 +1,4 @@
-"""Which methods nobody beats at their cost, and which are statistically tied with those."""
+"""Methods on the Pareto front of accuracy and cost, and those statistically tied with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Standing = Literal["front", "tied", "behind"]
 
 
 def pareto_front(costs: Mapping[Method, float], values: Mapping[Method, float]) -> list[Method]:
-    """The methods than which none is both as cheap and better, the cheapest first.
+    """The methods for which no other is both as cheap and better, the cheapest first.
 
     Args:
-        costs: what is to be low, of the same methods.
-        values: what is to be high.
+        costs: by method; lower is better.
+        values: by method; higher is better.
 
     >>> a, b, c = (Method("tiny", head, "full") for head in "abc")
     >>> [m.head for m in pareto_front({a: 1.0, b: 2.0, c: 3.0}, {a: 0.5, b: 0.4, c: 0.9})]
@@ -31,14 +31,14 @@ def pareto_front(costs: Mapping[Method, float], values: Mapping[Method, float]) 
 def standings(
     summary: Summary, column: Column, costs: Mapping[Method, float]
 ) -> tuple[list[Method], dict[Method, Standing]]:
-    """The front of a column, and where each method stands to it.
+    """The front of a column, and each method's standing relative to it.
 
     A method behind the front is compared with the best one that costs no more, over the same pairs
-    and seeds: `tied` where the interval of their difference has 0 in it.
+    and seeds: `tied` if the interval of their difference contains 0.
 
     Args:
         summary: the study's numbers.
-        column: the number that is to be high.
+        column: the number to maximise.
         costs: of the methods to compare.
     """
     cells = {method: summary.cell(method, column).value for method in costs}
@@ -47,7 +47,7 @@ def standings(
     found: dict[Method, Standing] = dict.fromkeys(front, "front")
     for method in values:
         if method not in found:
-            # The cheapest of all is on the front, so there is always one.
+            # The cheapest method is always on the front, so there is at least one.
             ahead = [one for one in front if costs[one] <= costs[method]][-1]
             verdict = summary.difference(column, ahead, method).verdict
             found[method] = "behind" if verdict == "lower" else "tied"

@@ -1,4 +1,4 @@
-"""The table of measured numbers with the published ones beside them."""
+"""The table of measured numbers beside published ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from frcore.results.summary import Column, Method, Number, Summary
 from frcore.study.config import Study
 
 SHOWN = 3
-"""Published figures beside one measured number; the CSV has all."""
+"""Published figures shown per measured number; the CSV has all."""
 
 COLUMNS = (
     "benchmark", "official", "metric", "far", "backbone", "head", "sampler", "measured", "low",
@@ -29,9 +29,9 @@ Beside = tuple[Method, Column, Number, Row]
 
 
 def published_table(summary: Summary) -> Table:
-    """Each measured number of an official benchmark, with what others have published of it.
+    """Each measured number of an official benchmark, with figures published for it.
 
-    Prepared benchmarks say whether they are synthetic.
+    Whether a benchmark is synthetic is taken from the prepared data set.
     """
     prepared = summary.rows.found.data
     official = {name: _official(name, data, prepared[name].record if name in prepared else None)
@@ -73,7 +73,7 @@ def _official(name: str, data: Any, manifest: Manifest | None) -> str | None:
 def _beside(
     summary: Summary, method: Method, column: Column, official: str | None
 ) -> Iterator[Beside]:
-    """The published figures of a measured number, those under the most alike conditions first."""
+    """The published figures for a measured number, the most similar conditions first."""
     number = summary.cell(method, column)
     if number.value is None:
         return
@@ -108,7 +108,7 @@ def _others(study: Study, method: Method, column: Column, official: str | None) 
 
 
 def _own(study: Study, method: Method, column: Column) -> Iterator[Row]:
-    """What a model's own source publishes, as the study says."""
+    """The figure published by a model's own source, as given in the study."""
     model = next(one for one in study.models if one.label == method.backbone)
     if column.metric == "accuracy" and column.benchmark in model.published:
         yield {
@@ -116,13 +116,13 @@ def _own(study: Study, method: Method, column: Column) -> Iterator[Row]:
             "paper": "", "arxiv": "", "table": "", "method": model.label,
             "published_backbone": model.label, "published_train_data": model.trained_on,
             "source": model.source,
-            "conditions": "none of model and training; images, alignment, mirror image and choice "
-            "of the threshold may be others",
+            "conditions": "same model and training; images, alignment, mirror image and choice "
+            "of the threshold may differ",
         }  # fmt: skip
 
 
 def _conditions(study: Study, backbone: str, column: Column, row: pd.Series) -> str:
-    """What is not the same here and there, as far as both say."""
+    """The known differences between the study and the published experiment."""
     data: Any = study.train
     place = getattr(data, "root", None) or getattr(data, "path", None)
     trained_on = f"{data.kind} {Path(place).name}" if place else str(data.kind)
@@ -132,9 +132,9 @@ def _conditions(study: Study, backbone: str, column: Column, row: pd.Series) -> 
     parts = [
         f"backbone ({backbone} here)" if other else "",
         f"training data ({trained_on} here)",
-        "FAR rule (never above the one asked here; often the nearest point there)"
+        "FAR rule (here never above the requested FAR; there often the nearest point)"
         if column.metric == "tar" else "",
-        "checkpoint (the last here; often the best on the tests there)",
+        "checkpoint (here the last; there often the best on the test sets)",
         "epochs, batch, margin and scale as each states",
     ]  # fmt: skip
     return "; ".join(filter(None, parts))
@@ -159,15 +159,15 @@ def _notes(official: Mapping[str, str | None], records: list[Row], hidden: int) 
     synthetic = [name for name, found in official.items() if found == SYNTHETIC]
     unknown = [name for name, found in official.items() if found is None]
     notes = {
-        "A published figure is another experiment: what is known to differ is named, and what "
-        "a source does not say may differ too. Only figures that were read in the source "
-        "itself are shown; where each was read is in the CSV.": bool(records),
-        f"At most {SHOWN} figures beside one number, those of the same backbone first; the CSV "
+        "A published figure comes from a different experiment: known differences are listed, and "
+        "whatever a source does not state may differ too. Only figures read in the source itself "
+        "are shown; the CSV names the source of each.": bool(records),
+        f"At most {SHOWN} figures per number, those with the same backbone first; the CSV "
         f"has {hidden} more.": hidden,
-        f"{', '.join(synthetic)}: synthetic, so nobody has published figures of it.": synthetic,
-        f"{', '.join(unknown)}: not known which official benchmark it is; `published_as:` of "
-        "the benchmark says so.": unknown,
-        "No published figure was seen for these methods on these benchmarks.":
+        f"{', '.join(synthetic)}: synthetic, so there are no published figures.": synthetic,
+        f"{', '.join(unknown)}: the official benchmark is unknown; set `published_as:` in the "
+        "benchmark's section to name it.": unknown,
+        "No published figures are known for these methods on these benchmarks.":
             not records and len(synthetic) + len(unknown) < len(official),
     }  # fmt: skip
     return [note for note, holds in notes.items() if holds]

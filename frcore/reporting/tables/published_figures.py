@@ -1,8 +1,7 @@
 """Published figures, and which of them belong beside a measured number.
 
-The figures are in `published.csv`; `published.md` beside it says where they are from, and which
-head and sampler of this harness a paper's method is. Here is which official benchmark a study's
-is, and how papers write a metric.
+The figures are in `published.csv`; `published.md` next to it describes its columns. This module
+maps a study's benchmarks to official ones, and metrics to the names that papers use.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ BIN_FILES = {
 """Names of InsightFace's `.bin` sets and of official pair lists -> benchmark."""
 
 OFFICIAL = frozenset((*BIN_FILES.values(), "IJB-B", "IJB-C"))
-"""Benchmarks that figures are shown for."""
+"""Benchmarks for which published figures are shown."""
 
 BACKBONE = re.compile(r"^(?:i?resnet|ires|ir|r)-?(\d+)\b", re.IGNORECASE)
 
 QUANTITIES = {"images_per_second": "throughput", "allocated_peak_mib": "GPU memory"}
-"""Measured column -> what `published.csv` calls it. Only a GPU's memory is published."""
+"""Measured column -> its name in `published.csv`. Memory is published only for GPUs."""
 
 
 @functools.cache
 def published() -> pd.DataFrame:
-    """All rows, with numbers as such; `head` and `sampler` are None where they are none of ours."""
+    """All rows, with parsed numbers; `head` and `sampler` are None without a counterpart here."""
     with files("frcore.reporting").joinpath("published.csv").open(encoding="utf-8") as file:
         frame = pd.read_csv(file, dtype="str", keep_default_na=False)
     ours = frame[["head", "sampler"]].replace("", None)
@@ -43,7 +42,7 @@ def published() -> pd.DataFrame:
 
 
 def official_benchmark(name: str, data: Any) -> str | None:
-    """Which official benchmark a study's section is: as it says, else by kind and file name.
+    """The official benchmark of a study's section: as stated there, else by kind and file name.
 
     Args:
         name: its key in the study.
@@ -64,7 +63,7 @@ def official_benchmark(name: str, data: Any) -> str | None:
 
 
 def official_metric(metric: str, far: float | None) -> tuple[str, ...]:
-    """How papers write a metric: the texts that mean it; none where papers have no such number.
+    """The names that papers use for a metric; none if papers do not report it.
 
     >>> official_metric("tar", 1e-4)
     ('TAR@FAR=1e-4', 'TPR@FPR=1e-4')
@@ -82,13 +81,13 @@ def official_metric(metric: str, far: float | None) -> tuple[str, ...]:
 def figures(benchmark: str, metric: str, far: float | None) -> pd.DataFrame:
     """The published rows of an official benchmark and metric."""
     frame = published()
-    # SphereFace's README adds its five runs to the metric.
+    # For SphereFace's README the metric also lists its five runs.
     plain = frame["metric"].str.partition(" (")[0]
     return frame[(frame["benchmark"] == benchmark) & plain.isin(official_metric(metric, far))]
 
 
 def backbone_family(name: str) -> str:
-    """A backbone's name without what papers write differently.
+    """A backbone's name in a common spelling.
 
     >>> backbone_family("iresnet100"), backbone_family("IResNet-100"), backbone_family("R100")
     ('r100', 'r100', 'r100')
@@ -117,13 +116,13 @@ def cost_text(row: pd.Series) -> str:
 
 
 def comparable_costs(study: Study, rows: Rows, sampler: str, column: str) -> pd.DataFrame:
-    """The published costs that stand on the same axes as a sampler's measured ones.
+    """The published costs that can be drawn beside a sampler's measured ones.
 
-    All are of GPUs: there are none beside a CPU, none outside the measured numbers of identities,
-    and none of another sampling rate.
+    All are of GPUs: none are given for a CPU, outside the measured numbers of identities, or at
+    another sampling rate.
 
     Args:
-        study: says what the sampler is.
+        study: defines the sampler.
         rows: of the study.
         sampler: its label.
         column: the measured one.

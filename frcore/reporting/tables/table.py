@@ -1,6 +1,6 @@
-"""The one model of a table, and its forms for machines (CSV) and GitHub (Markdown).
+"""The data model of a table, and its CSV and Markdown forms.
 
-`frcore.reporting.page.pages` makes HTML of it, `frcore.reporting.tables.latex` LaTeX.
+`frcore.reporting.page.pages` turns it into HTML, `frcore.reporting.tables.latex` into LaTeX.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Item = TypeVar("Item")
 
 MARKS: dict[Mark, str] = {"": "", "best": "best", "tied": "statistically tied with the best"}
 ABSENT = "—"
-"""Stands for what has no value."""
+"""Shown for a missing value."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: a text, a smaller detail behind it (an interval, a reason), and a mark."""
+    """One cell: a text, a smaller detail after it (an interval, a reason), and a mark."""
 
     text: str = ABSENT
     detail: str = ""
@@ -39,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's heading, under a common heading for neighbours of the same group."""
+    """A column's heading, under a common heading for adjacent columns of the same group."""
 
     text: str
     group: str = ""
@@ -47,11 +47,11 @@ class Heading:
 
 
 Column = tuple[Heading, Callable[[Item], Cell | str]]
-"""A heading and what makes the cell below it of an item."""
+"""A heading, and a function from an item to its cell."""
 
 
 def text_column(title: str, cell: Callable[[Item], Cell | str]) -> Column[Item]:
-    """A column of words."""
+    """A column of text."""
     return Heading(title, numeric=False), cell
 
 
@@ -63,10 +63,10 @@ class Table:
         name: one of `frcore.reporting.outputs.TABLES`.
         title: its caption.
         headings: one per column.
-        rows: cells, as many in each row as there are headings.
+        rows: cells, one per heading in each row.
         notes: the footnote: protocol, n, interval method, seeds.
-        data: the same numbers for machines, written as CSV.
-        source: where the numbers come from, for a comment in a paper.
+        data: the same numbers in machine-readable form, written as CSV.
+        source: where the numbers come from, for a comment in the LaTeX file.
     """
 
     name: str
@@ -88,11 +88,11 @@ class Table:
 
     @property
     def csv(self) -> str:
-        """Comma-separated values; text cannot act as a formula."""
+        """Comma-separated values; no text can act as a formula."""
         return csv_text(self.data)
 
     def spans(self, places: Sequence[int] | None = None) -> list[tuple[str, int, int]]:
-        """(group, first column, last column), 1-based, of neighbouring headings of one group."""
+        """(group, first column, last column), 1-based, of adjacent headings of one group."""
         shown = self.headings if places is None else [self.headings[i] for i in places]
         numbered = groupby(enumerate(shown, start=1), key=lambda pair: pair[1].group)
         runs = [(group, [number for number, _ in members]) for group, members in numbered]

@@ -1,7 +1,7 @@
-"""Where a study stands while it runs: which jobs are finished, running, waiting or failed.
+"""Progress of a study while it runs: which jobs are finished, running, waiting or failed.
 
-Read from what the stages leave on disk and from the logs that the workflow writes, so it can be
-asked at any time, from another terminal or machine, and disturbs nothing.
+Read from the files of the stages and the logs of the workflow, so it can be queried at any time,
+from another terminal or machine, without disturbing anything.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ STATUSES: tuple[Status, ...] = (
 )  # fmt: skip
 
 SILENT_SECONDS = 600.0
-"""A job on another machine that has written nothing for so long may have been killed."""
+"""A job on another machine that has written nothing for this long may have been killed."""
 
 _END = re.compile(r"^(stopped:|error:|KeyboardInterrupt\b|\S*(Error|Exception)\b)")
-"""How the last line of a job begins that did not get to its end."""
+"""How the last log line of a job that did not finish begins."""
 
 _ON_PURPOSE = ("stopped:", "KeyboardInterrupt")
-"""Those of a job that somebody stopped; the second where it had hardly begun."""
+"""Those of a job stopped by a user; the second if it had only just started."""
 
-_GONE = "killed: its process is gone and had no time to say why"
+_GONE = "killed: its process ended without reporting a reason"
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Job:
     """One job of a study.
 
     Attributes:
-        stage: prepare, train, evaluate, measure or report, as the folders of the logs.
+        stage: prepare, train, evaluate, measure or report, like the folders of the logs.
         name: of the data set, run or measurement.
-        status: one of `STATUSES`; silent: started, unfinished, no sign of life for a while, and on
-            another machine, so that nobody can see whether it lives; stopped: ended by somebody or
-            killed, which is no failure: the next call goes on.
-        reason: why it failed or stopped, or why what there is cannot be used; empty otherwise.
-        fraction: how much of it is done, where that is known (training).
-        seconds: wall time it took, or takes since it began; None where that is not known.
-        quiet: seconds since its last sign of life, while it is unfinished.
+        status: one of `STATUSES`; silent: started on another machine, unfinished, and without a
+            sign of life for a while, so it may be dead; stopped: ended by a user or killed, which
+            is not a failure: the next call continues.
+        reason: why it failed or stopped, or why its output cannot be used; empty otherwise.
+        fraction: share that is done, where known (training).
+        seconds: wall time it took, or has taken so far; None if unknown.
+        quiet: seconds since its last sign of life, while unfinished.
     """
 
     stage: str
@@ -69,11 +69,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outlook:
-    """When the study should be finished.
+    """When the study is expected to finish.
 
     Attributes:
-        seconds: from now; None where it cannot be said.
-        why: why not.
+        seconds: from now; None if unknown.
+        why: why it is unknown.
     """
 
     seconds: float | None
@@ -84,10 +84,10 @@ def jobs(study: Study, root: Path, logs: Path, *, now: float | None = None) -> l
     """Every job of `study`, in the order of the stages.
 
     Args:
-        study: what is to be done.
-        root: where its results are, `results/NAME`.
-        logs: where the workflow writes its logs, `logs/NAME`.
-        now: seconds since 1970; the clock's when absent.
+        study: the study.
+        root: its results, `results/NAME`.
+        logs: the workflow's logs, `logs/NAME`.
+        now: seconds since 1970; the current time by default.
     """
     root, logs = Path(root), Path(logs)
     clock = time.time() if now is None else now
@@ -162,7 +162,7 @@ def _alive(owners: list[Owner]) -> bool | None:
 
 
 def _ended_well(log: Path) -> bool:
-    """Whether Snakemake has the log's job as done; what it had made was removed since."""
+    """Whether Snakemake finished the log's job; its output has been removed since."""
     made, done = _modified(log), _modified(log.with_suffix(".tsv"))
     return made is not None and done is not None and done >= made
 
@@ -175,7 +175,7 @@ def _modified(path: Path) -> float | None:
 
 
 def _wall_seconds(log: Path, record: object) -> float | None:
-    """Snakemake's own benchmark of the job; else what the stage says of itself."""
+    """Snakemake's own benchmark of the job; else the time that the stage recorded."""
     try:
         with log.with_suffix(".tsv").open(encoding="utf-8", newline="") as file:
             return float(next(csv.DictReader(file, delimiter="\t"))["s"])
@@ -184,7 +184,7 @@ def _wall_seconds(log: Path, record: object) -> float | None:
 
 
 def _since_start(log: Path, now: float) -> float | None:
-    """The log is made anew when a job starts; the birth of the file, where the system keeps it."""
+    """A job's log is created when it starts: its creation time, where the system keeps it."""
     try:
         stat = log.stat()
     except OSError:
@@ -200,12 +200,12 @@ def _lines(log: Path) -> list[str]:
 
 
 def _last_words(log: Path) -> str:
-    """The last line of the log that tells of an end, as `frcore` and Python write one."""
+    """The last line of the log that reports an error or a stop, as `frcore` and Python write it."""
     return next((line.strip() for line in reversed(_lines(log)[-40:]) if _END.match(line)), "")
 
 
 def _fraction(events: list[Line], record: object) -> float | None:
-    """The share of the epochs that a training has behind it."""
+    """The share of its epochs that a training has completed."""
     spec = record.begun.spec if isinstance(record, Run) else {}
     epochs = spec.get("training", {}).get("epochs")
     if not epochs:
@@ -217,8 +217,8 @@ def _fraction(events: list[Line], record: object) -> float | None:
 def outlook(found: list[Job], parallel: int) -> Outlook:
     """The expected end, from how long the finished jobs of each stage took.
 
-    What is left of each stage is its unfinished jobs times the mean of the finished ones, less what
-    running ones have done, `parallel` jobs at once; measurements run alone.
+    The remaining work of a stage is its unfinished jobs times the mean time of the finished ones,
+    less what running jobs have done, with `parallel` jobs at once; measurements run alone.
     """
     left = 0.0
     for stage in dict.fromkeys(job.stage for job in found):

@@ -19,7 +19,7 @@ from frcore.study.config import Study
 from frcore.text import one_line, visible
 
 SHOWN = 12
-"""Running or failed jobs listed by name; the rest is a number."""
+"""Running or failed jobs listed by name; the rest are counted."""
 
 COLOURS = {
     "finished": "green", "running": "cyan", "silent": "yellow", "waiting": "dim",
@@ -28,13 +28,13 @@ COLOURS = {
 
 
 def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> bool:
-    """Show where the study stands, again every so many seconds until nothing is left to do.
+    """Show the study's progress, updated regularly until nothing is left to do.
 
     Args:
         study: the study.
         root: its results.
         logs: its logs.
-        every: seconds between two looks.
+        every: seconds between updates.
         once: show it once and return.
 
     Returns:
@@ -54,25 +54,25 @@ def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> 
 
 
 def interrupted(logs: Iterable[str]) -> bool:
-    """Whether somebody stopped Snakemake itself, by what its own logs say."""
+    """Whether Snakemake itself was stopped by a user, according to its logs."""
     texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs]
     return any(words in text for words in _ON_REQUEST for text in texts)
 
 
 _ON_REQUEST = ("Terminating processes on user request", "Will exit after finishing currently")
-"""What Snakemake says on Ctrl-C, and on SIGTERM."""
+"""What Snakemake logs on Ctrl-C and on SIGTERM."""
 
 
 def ending(study: Study, root: Path, logs: Path, page: Path | None) -> str:
-    """Why a workflow ended early: somebody stopped it or its jobs, or something failed.
+    """Why a workflow ended early: it or its jobs were stopped, or something failed.
 
     Args:
         study, root, logs: as of `jobs`.
-        page: what shows what worked; None where somebody stopped Snakemake itself.
+        page: the report of what finished; None if Snakemake itself was stopped.
     """
     if page is None:
-        return "Stopped on request; what is finished is kept. The same call goes on."
-    worked = f"What worked is in {page}"
+        return "Stopped on request; finished results are kept. Run the same command to continue."
+    worked = f"Finished results are in {page}"
     found = jobs(study, root, logs)
     stopped = [job for job in found if job.status == "stopped"]
     if not stopped or any(job.status == "failed" for job in found):
@@ -80,8 +80,8 @@ def ending(study: Study, root: Path, logs: Path, page: Path | None) -> str:
     first, count = stopped[0], "1 job was" if len(stopped) == 1 else f"{len(stopped)} jobs were"
     return (
         f"Nothing failed, but {count} stopped, first {first.stage} "
-        f"{visible(first.name)}: {_reason(first)}. Call Snakemake "
-        f"again to go on. {worked}"
+        f"{visible(first.name)}: {_reason(first)}. Run Snakemake "
+        f"again to continue. {worked}"
     )
 
 
@@ -90,7 +90,7 @@ def _finished(found: list[Job]) -> bool:
 
 
 def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> RenderableType:
-    """The stages with their counts, the jobs that run, those that failed, and the expected end."""
+    """The stages with their counts, the running and failed jobs, and the expected end."""
     active = [job for job in found if job.status in ("running", "silent")]
     parts: list[RenderableType] = [_counts(study, found), *([_active(active)] if active else [])]
     for status in ("stopped", "failed"):
@@ -110,7 +110,7 @@ def _title(job: Job) -> str:
 
 def _reason(job: Job) -> str:
     """The first line of why a job ended."""
-    first = (job.reason.removeprefix("stopped: ").splitlines() or ["no reason was left"])[0]
+    first = (job.reason.removeprefix("stopped: ").splitlines() or ["no reason was recorded"])[0]
     return one_line(first, 200)
 
 
@@ -133,7 +133,7 @@ def _active(active: list[Job]) -> Table:
     table.add_column(overflow="fold", ratio=1)
     for job in active[:SHOWN]:
         done = "" if job.fraction is None else f"{job.fraction:.0%}"
-        since = "" if job.seconds is None else f"since {_duration(job.seconds)}"
+        since = "" if job.seconds is None else f"for {_duration(job.seconds)}"
         quiet = job.status == "silent" and job.quiet is not None
         killed = f"no sign of life for {_duration(job.quiet or 0.0)}: killed?" if quiet else ""
         table.add_row(_title(job), done, since, killed)
@@ -146,19 +146,19 @@ def _end(found: list[Job], parallel: int, now: datetime) -> str:
     if _finished(found):
         return "Everything is finished."
     if all(job.status in ("finished", "stopped", "failed") for job in found):
-        return "Nothing is running; start the study again for what failed or was stopped."
+        return "Nothing is running; start the study again to repeat what failed or was stopped."
     if not parallel:
         return "Nothing is running."
     expected = outlook(found, parallel)
     if expected.seconds is None:
-        return f"The end is not known yet: {expected.why}."
+        return f"The end time is not known yet: {expected.why}."
     end = now + timedelta(seconds=expected.seconds)
     day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
     return f"Expected end {day}{end:%H:%M}, in {_duration(expected.seconds)}, at this pace."
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Seconds in a readable unit.
 
     >>> _duration(42), _duration(600), _duration(9000)
     ('42 s', '10 min', '2.5 h')

@@ -157,7 +157,7 @@ def test_the_command(tmp_path, images, capsys, monkeypatch):
         main()
     assert ended.value.code == 0
     assert Pillow.open(tmp_path / "faces/Bea/x/1.png").size == (64, 64)
-    assert "2 pictures in" in " ".join(capsys.readouterr().err.split())
+    assert "2 images in" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow

@@ -53,14 +53,14 @@ def test_the_first_table_is_shown_where_it_was_kept(finished: Path, tmp_path: Pa
 
 def test_an_unfinished_study_is_not_kept(finished: Path, tmp_path: Path):
     (finished / "complete").unlink()
-    with pytest.raises(UserError, match="must have run to its end"):
+    with pytest.raises(UserError, match="the study has to finish first"):
         keep(finished, tmp_path / "kept")
 
 
 def test_rows_of_uncommitted_code_are_not_kept(finished: Path, tmp_path: Path):
     table = finished / "rows" / "training.csv"
     table.write_text(table.read_text().replace("abc", "abc+", 1))
-    with pytest.raises(UserError, match="uncommitted code"):
+    with pytest.raises(UserError, match="code with uncommitted changes"):
         keep(finished, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 

@@ -61,8 +61,9 @@ def change(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
         path.write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 def test_there_is_a_row_for_each_number(complete: Made):
-    frame = pd.read_parquet(complete.root / "rows/diagnostics.parquet")
+    frame = pd.read_parquet(complete.reported / "rows/diagnostics.parquet")
     assert set(frame["run"]) == set(expansion.runs(complete.study))
     assert not frame.duplicated(["run", "quantity", "group", "cosine"]).any()
     own = frame[frame["run"] == "tiny-softmax-partial_fc-s1"]
@@ -124,7 +125,7 @@ def test_conflicts_are_means_over_seeds(small: tuple[Study, Path]):
         "cosine > 0.3", "cosine > 0.4", "cosine > 0.5", "cosine > 0.6"
     ]  # fmt: skip
     # One of 8 · 7 / 2 pairs.
-    assert table.notes[0].startswith("1 pair of labels is one person")
+    assert table.notes[0].startswith("1 pair of labels belongs to one person")
     assert "3.57 %" in table.notes[0]
 
 

@@ -108,7 +108,7 @@ def test_a_training_on_this_machine_is_alive_or_not_and_never_silent(tree, logs)
     started(logs, "train", name, signature(gone) + "progress\n", ago=1)
     found = seen(tree, logs)
     assert found["train", name].status == "stopped"  # at once
-    assert f"stopped train {name}: killed: its process is gone" in shown(tree, list(found.values()))
+    assert f"stopped train {name}: killed: its process ended" in shown(tree, list(found.values()))
     with RunLock(tree.root / "runs" / name):  # begun again by hand, without a log
         assert seen(tree, logs)["train", name].status == "running"
     started(logs, "train", name, signature(own._replace(host="0" * 8)), ago=ago)
@@ -144,7 +144,7 @@ def test_what_somebody_stopped_has_not_failed(tree, logs, last):
     assert ending(tree.study, tree.root, logs, None).startswith("Stopped on request")
     assert (
         ending(tree.study, tree.root, logs, PAGE)
-        == "Something failed. What worked is in report.html"
+        == "Something failed. Finished results are in report.html"
     )
 
 
