@@ -200,7 +200,7 @@ def test_tokens_must_be_those_of_the_format(tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "to", "problem"),
     [
-        ("Pair_list_F.txt", 3, "4 ../Data/Images/002/frontal/01.jpg", "line 3 must have the number"),
+        ("Pair_list_F.txt", 3, "4 ../Data/Images/002/frontal/01.jpg", "3 must have the number"),
         ("Pair_list_F.txt", 3, "3 ../../etc/passwd", r"must be \.\.\./001/frontal"),
         ("Split/FP/03/same.txt", 1, "999,5", "there are 40 images, so no number 999"),
         ("Split/FP/03/same.txt", 1, "9", "a pair is two numbers"),
