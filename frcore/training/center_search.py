@@ -1,4 +1,4 @@
-"""Angles between all class centres: exact, in tiles, without ever holding the C × C matrix."""
+"""Exact angles between all class centres, in tiles, without ever holding the C × C matrix."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TILE_ENTRIES = 2**24
 
 @dataclass(frozen=True)
 class CenterSearch:
-    """What all pairs of centres say; angles in degrees.
+    """Statistics over all pairs of centres; angles in degrees.
 
     Attributes:
-        nearest_C: float64 (C,), angle to the nearest other centre; NaN where there is no other.
-        mean_angle: mean over all pairs of centres; NaN where there is none.
-        pairs: for each threshold, how many pairs of centres have a cosine above it.
+        nearest_C: float64 (C,), angle to the nearest other centre; NaN if there is no other.
+        mean_angle: mean over all pairs of centres; NaN if there are none.
+        pairs: for each threshold, the number of pairs of centres with a cosine above it.
         same_person: how many of these pairs have the same entry in `person_C`; None without it.
         histogram: pairs of centres with a cosine in each bin; empty without edges.
         same_histogram: how many of these have the same entry in `person_C`; None without it.
@@ -50,8 +50,8 @@ def search_centers(
     Args:
         center_CD: the centres; only their directions matter. One of norm 0 is at 90° to all.
         thresholds: cosines.
-        edges: of the bins of a histogram of cosines, evenly far apart.
-        person_C: an integer for each centre; equal where two centres are one person.
+        edges: evenly spaced bin edges of a histogram of cosines.
+        person_C: an integer for each centre; equal if two centres are the same person.
     """
     unit_CD = unit_rows(center_CD)
     device, count = unit_CD.device, len(unit_CD)
@@ -64,7 +64,7 @@ def search_centers(
     pairs_B = torch.zeros(bins, dtype=torch.int64, device=device)
     same_B = torch.zeros_like(pairs_B)
     for first, cosine_RK in _upper_tiles(unit_CD):
-        # Columns are the centres from `first` on; pairs met before are −∞, whose angle is not 0.
+        # Columns are the centres from `first` on; pairs already visited have cosine −∞.
         rows = slice(first, first + len(cosine_RK))
         _keep_best(best_C[rows], neighbour_C[rows], *cosine_RK.max(1), first)
         _keep_best(best_C[first:], neighbour_C[first:], *cosine_RK.max(0), first)
@@ -91,17 +91,17 @@ def search_centers(
 
 
 def _histogram(cosine: Tensor, edges: Sequence[float]) -> Tensor:
-    """Counts per bin, int64; −∞, of pairs met before, is in none.
+    """Counts per bin, int64; −∞, of pairs already visited, is in no bin.
 
-    The counts of `histc` are float32, which hold every count of a tile: it has 2**24 entries.
+    `histc` counts in float32, which is exact up to the 2**24 entries of a tile.
     """
-    # Rounding makes cosines of 1 + 1e-7.
+    # Rounding can make a cosine 1 + 1e-7.
     inside = torch.where(cosine.isinf(), cosine, cosine.clamp(edges[0], edges[-1]))
     return inside.float().histc(len(edges) - 1, edges[0], edges[-1]).long()
 
 
 def _upper_tiles(unit_CD: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, cosines of some rows with all columns from that row on); each pair once."""
+    """(first row, cosines of some rows with all columns from that row on); each pair only once."""
     count = len(unit_CD)
     for rows in tiles(count, max(1, TILE_ENTRIES // max(count, 1))):
         row_RD = unit_CD[rows]
@@ -112,7 +112,7 @@ def _upper_tiles(unit_CD: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 
 def _keep_best(best: Tensor, neighbour: Tensor, value: Tensor, index: Tensor, first: int) -> None:
-    """Replace what `value` exceeds, in place; `index` counts from centre `first`."""
+    """Replace entries that `value` exceeds, in place; `index` counts from centre `first`."""
     better = value > best
     best.copy_(torch.where(better, value, best))
     neighbour.copy_(torch.where(better, index + first, neighbour))

@@ -1,4 +1,4 @@
-"""Saving a run so that it resumes exactly, and reading the trained backbone back."""
+"""Saving a run so that it resumes exactly, and saving the trained backbone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from frcore.training.metrics import MetricsFile
 from frcore.training.tensor_file import own, read_tensors, write_tensors
 
 POSITION = ("epoch", "step", "seconds", "last_loss", "epoch_loss", "backend_name")
-"""What is plain values of a `Trainer`."""
+"""Attributes of a `Trainer` that are plain values."""
 
 
 def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str) -> None:
-    """Write all that `load_checkpoint` needs to go on as if nothing had happened.
+    """Write everything that `restore` needs to resume exactly.
 
-    The order and mirroring of the images are functions of seed and epoch, so that the epoch's
-    number is all there is to save of them. No tensor is copied on its way into the file.
+    The order and mirroring of the images are functions of seed and epoch, so only the epoch has to
+    be saved for them. Tensors are written to the file without a copy.
     """
     device = trainer.device
     state = {
@@ -44,32 +44,32 @@ def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str
 
 
 def read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
-    """The checkpoint at `path` if it is of this very run, else None.
+    """The checkpoint at `path` if it belongs to this exact run, else None.
 
-    `key` stands for spec, data, code and versions: a checkpoint of anything else is not a start.
-    One that cannot be read (the disk was full, the file was cut) is none either. Its tensors are
-    read from the file when `restore` copies them, so drop it after that.
+    `key` identifies spec, data, code and versions; checkpoints with another key are ignored, and so
+    are unreadable ones (the disk was full, the file was truncated). Tensors are read from the file
+    when `restore` copies them, so drop the checkpoint after that.
     """
     if not path.exists():
         return None
     try:
         state = read_tensors(path)
         is_own = state["key"] == key
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds of exceptions for a damaged file
         raise_refusal(error)
         return None
     return state if is_own else None
 
 
 def restore(state: dict[str, Any], trainer: Trainer) -> None:
-    """Bring `trainer` to where `state` was saved; nothing of `state` is kept."""
+    """Bring `trainer` to the saved `state`, without keeping references to it."""
     trainer.backbone.load_state_dict(state["backbone"])
-    # Parameters and buffers are copied where they are; heads and samplers keep what else they get.
+    # Parameters and buffers are copied in place; heads and samplers keep other values as given.
     classifier = {k: v if isinstance(v, Tensor) else own(v) for k, v in state["classifier"].items()}
     trainer.classifier.load_state_dict(classifier)
     trainer.touches.load_state_dict(state["touches"])
     for optimizer, saved in zip(trainer.optimizers, state["optimizers"], strict=True):
-        # torch's optimisers keep the tensors that they are given.
+        # torch's optimisers keep references to the tensors they are given.
         optimizer.load_state_dict(saved if isinstance(optimizer, CentersSGD) else own(saved))
     for name in POSITION:
         setattr(trainer, name, state[name])
@@ -81,7 +81,7 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
 
 
 def save_model(path: Path, spec: RunSpec, backbone: nn.Module) -> None:
-    """Write the trained backbone with the spec that rebuilds it."""
+    """Write the trained backbone together with the spec to rebuild it."""
     weights = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
     with atomic_file(path) as temporary:
         write_tensors(temporary, {"spec": spec.model_dump_json(), "backbone": weights})

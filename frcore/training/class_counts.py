@@ -1,6 +1,6 @@
-"""What is counted per class over a training; nothing is read back from the device meanwhile.
+"""Per-class counts over a training, without reading anything back from the device.
 
-The counts are buffers, so a checkpoint holds them as the state of any module.
+The counts are buffers, so they are checkpointed like the state of any module.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class ClassAngles(nn.Module):
         self.register_buffer("rows_C", torch.zeros_like(sums, dtype=torch.int64))
 
     def add(self, target_cosine_N: Tensor, label_N: Tensor) -> None:
-        """Take in one batch: cos θ of each row to its own centre."""
+        """Add one batch: cos θ of each row to its own centre."""
         angle_N = target_cosine_N.detach().double().clamp(-1, 1).arccos().rad2deg()
         self.sum_C.index_add_(0, label_N, angle_N)
         _count(self.rows_C, label_N)
 
     def mean(self) -> Tensor:
-        """Degrees, float64 (C,) on the CPU; NaN where a class had no row."""
+        """Degrees, float64 (C,) on the CPU; NaN for classes without rows."""
         return (self.sum_C / self.rows_C).cpu()
 
 
 class CenterTouches(nn.Module):
     """How often each class centre was pulled towards its own rows, and how often only pushed away.
 
-    "Passive" is what An et al. 2021 (arXiv 2010.05222) call the passive update of a tail class's
-    centre: a step pushes it away from other people's embeddings and nothing pulls it.
+    "Passive" refers to the passive update of a tail class's centre in An et al. 2021 (arXiv
+    2010.05222): a step pushes it away from other people's embeddings and nothing pulls it.
 
     Args:
         num_classes: C.
@@ -56,8 +56,8 @@ class CenterTouches(nn.Module):
     Attributes:
         positive_C: int64, rows of the batches with this class.
         queue_C: int64, extra rows (BroadFace's queue) with this class.
-        passive_C: int64, steps in which the class was a column while no row, of batch or queue,
-            was of it.
+        passive_C: int64, steps in which the class was a column but no row of batch or queue
+            belonged to it.
     """
 
     positive_C: Tensor
@@ -71,9 +71,9 @@ class CenterTouches(nn.Module):
             self.register_buffer(name, zeros)
 
     def around(self, backend: LossBackend) -> LossBackend:
-        """`backend` with each of its calls counted.
+        """`backend`, wrapped to count every call.
 
-        The backend is the one place that sees batch, queue and columns of every kind of sampler.
+        Only the backend sees batch, queue and columns for every kind of sampler.
         """
 
         def counted(
@@ -85,7 +85,7 @@ class CenterTouches(nn.Module):
         return counted
 
     def add(self, label_N: Tensor, active: Tensor | None, extra: ExtraRows | None) -> None:
-        """Take in one forward; `active` None = every class is a column."""
+        """Add one forward pass; `active` None = every class is a column."""
         label_M = label_N
         _count(self.positive_C, label_N)
         if extra is not None:
@@ -96,10 +96,10 @@ class CenterTouches(nn.Module):
             self.passive_C += 1
         else:
             self.passive_C[active] += 1
-        # A class that has rows is put back. One that occurs twice writes the same value twice.
+        # Undo this for classes with rows; duplicates write the same value twice.
         self.passive_C[label_M] = before_M
 
 
 def _count(count_C: Tensor, label_N: Tensor) -> None:
-    # Not bincount, which asks a GPU for the largest label first.
+    # Not bincount, which synchronises with the GPU to find the largest label.
     count_C.index_add_(0, label_N, torch.ones_like(label_N, dtype=torch.int64))

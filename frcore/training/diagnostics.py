@@ -1,7 +1,7 @@
-"""What a run says about its class centres: `diagnostics.json`, and a line's worth per epoch.
+"""Diagnostics of a run's class centres: `diagnostics.json`, and a few values per epoch.
 
 Angles between centres, how often each was pulled and pushed, and pairs of centres so close that
-they may be one person (inter-class conflict). What is not known is None, never 0.
+they may be the same person (inter-class conflict). Unknown values are None, never 0.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from frcore.training.center_search import CenterSearch, search_centers
 from frcore.training.class_counts import CenterTouches
 
 CONFLICT_COSINES = (0.3, 0.4, 0.5, 0.6)
-"""Thresholds above which two centres are suspected to be one person."""
+"""Thresholds above which two centres are suspected to be the same person."""
 
 HISTOGRAM_EDGES = tuple(round(-1 + 0.05 * k, 2) for k in range(41))
-"""Bins of the cosines between centres; evenly wide."""
+"""Bins of the cosines between centres, of equal width."""
 
 LARGEST_SEARCH = 131_072
-"""Centres that are searched at a run's end: about six minutes on one CPU core at dimension 512.
-MS1MV2's 85 742 fit."""
+"""Most centres searched at the end of a run: about six minutes on one CPU core at dimension 512.
+MS1MV2's 85,742 fit."""
 
 LARGEST_EPOCH_SEARCH = 20_000
-"""Centres that are searched after each epoch: some seconds on one CPU core."""
+"""Most centres searched after each epoch: a few seconds on one CPU core."""
 
 
 @dataclass(frozen=True)
 class TrainingClasses:
-    """What the training set says of its classes.
+    """The classes of the training set.
 
     Attributes:
         index: the prepared set's table of images.
         num_classes: C.
-        truth: whether `true_identity` is known to be true, as in synthetic data.
+        truth: whether `true_identity` is the ground truth, as in synthetic data.
     """
 
     index: pd.DataFrame
@@ -59,7 +59,7 @@ class TrainingClasses:
 
     @classmethod
     def of(cls, prepared: Prepared) -> TrainingClasses:
-        """Those of a prepared training set."""
+        """The classes of a prepared training set."""
         index = prepared.index[["label", "identity", "true_identity"]]
         differs = bool((index["identity"] != index["true_identity"]).any())
         return cls(index, prepared.num_classes, prepared.manifest.synthetic or differs)
@@ -71,9 +71,9 @@ class TrainingClasses:
 
     @cached_property
     def person(self) -> NDArray[np.int64] | None:
-        """The person whom most images of a class show, as a number (C,); None if not known.
+        """The person shown by most images of a class, as a number (C,); None if unknown.
 
-        Of equally frequent ones the first in the index; a class without images is nobody else.
+        Ties go to the first in the index; a class without images gets a unique person.
         """
         if not self.truth:
             return None
@@ -88,7 +88,7 @@ class TrainingClasses:
 
     @cached_property
     def split_pairs(self) -> int | None:
-        """Pairs of classes that are one person; None if that is not known."""
+        """Pairs of classes that are the same person; None if unknown."""
         if self.person is None:
             return None
         _, labels = np.unique(self.person, return_counts=True)
@@ -99,7 +99,7 @@ def frequency_groups(images_C: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]
     """Classes with the most images (`head`), `middle` and the fewest (`tail`), as masks (C,).
 
     About a third of the classes each; classes with equally many images stay together. With two
-    different numbers of images there is no `middle`, with one there is `all` and nothing else.
+    distinct numbers of images there is no `middle`, with one there is only `all`.
 
     >>> {name: mask.tolist() for name, mask in frequency_groups(np.array([9, 1, 2, 1])).items()}
     {'head': [True, False, False, False], 'middle': [False, False, True, False], \
@@ -130,14 +130,14 @@ def diagnose_run(
     classes: TrainingClasses,
     angle_C: Tensor | None = None,
 ) -> DiagnosticsRecord:
-    """What `diagnostics.json` has, without the run's name.
+    """The content of `diagnostics.json`, without the run's id.
 
     Args:
         classifier: after training.
         touches: counted over the run.
         classes: of the training set.
-        angle_C: mean angle of each class's embeddings to its centre, degrees, NaN where there was
-            none; None: not recorded.
+        angle_C: mean angle of each class's embeddings to its centre, degrees, NaN for classes
+            without any; None if not recorded.
     """
     count = classifier.num_classes
     search, notes = None, []
@@ -152,8 +152,8 @@ def diagnose_run(
         )
     else:
         notes.append(
-            f"Angles between centres and conflicts were not computed: {count:,} classes, and the "
-            f"exact search over all pairs stops at {LARGEST_SEARCH:,}."
+            f"Angles between centres and conflicts were not computed: {count:,} classes exceed the "
+            f"limit of {LARGEST_SEARCH:,} for the exact search over all pairs."
         )
     return DiagnosticsRecord(
         classes=count,
@@ -170,10 +170,10 @@ def _center_angles(search: CenterSearch) -> CenterAngles:
 
 
 def _nearest_figures(nearest_C: Tensor) -> dict[str, float | None]:
-    """Mean, 5th percentile and least of the angles to the nearest other centre."""
+    """Mean, 5th percentile and minimum of the angles to the nearest other centre."""
     if nearest_C.isnan().any():
         return dict.fromkeys(("nearest_angle_mean", "nearest_angle_p5", "nearest_angle_min"))
-    # Not torch.quantile, which stops at 16 million values and needs no GPU here.
+    # Not torch.quantile, which is limited to 16 million values.
     angles = nearest_C.numpy()
     return {
         "nearest_angle_mean": float(angles.mean()),
@@ -205,7 +205,7 @@ def _groups(
     rows = []
     for name, mask_C in frequency_groups(images_C).items():
         positive, passive = count_C["positive_C"][mask_C], count_C["passive_C"][mask_C]
-        # Classes without an image, and so without a row, have no ratio.
+        # Without images there are no rows, and so no ratio.
         total = int(positive.sum())
         nearest_C = torch.full((1,), math.nan)
         if search is not None:
@@ -229,7 +229,7 @@ def _groups(
 
 
 def _conflicts(search: CenterSearch, classes: TrainingClasses) -> Conflicts:
-    """Pairs of close centres, and how many of them are one person where that is known."""
+    """Pairs of close centres, and how many of them are the same person if known."""
     known = classes.split_pairs
     rows = []
     for k, (cosine, pairs) in enumerate(zip(CONFLICT_COSINES, search.pairs, strict=True)):

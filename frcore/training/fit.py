@@ -1,6 +1,6 @@
-"""Whether a training does what its settings say on a data set of this size.
+"""Whether a training's settings take effect on a data set of this size.
 
-A study of synthetic faces is asked before any job, `frcore train` once the data are known.
+Checked before any job for a study of synthetic faces, else in `frcore train` with the actual data.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from frcore.study.parts import Training
 
 @dataclass(frozen=True)
 class TrainingSize:
-    """How large a training set is.
+    """Size of a training set.
 
     Attributes:
-        classes: labels.
-        images: of all.
-        largest: of the label with the most, or a bound of it.
+        classes: number of labels.
+        images: number of images.
+        largest: images of the largest class, or an upper bound.
     """
 
     classes: int
@@ -30,14 +30,14 @@ class TrainingSize:
 
     @classmethod
     def of(cls, data: Prepared) -> TrainingSize:
-        """Of a prepared training set."""
+        """The size of a prepared training set."""
         return cls(data.num_classes, len(data.labels), int(np.bincount(data.labels).max()))
 
 
 def problems(training: Training, sampler: Sampler, size: TrainingSize) -> dict[str, str]:
-    """What of `training` and `sampler` would not be as the study says, and what to do.
+    """Settings of `training` and `sampler` that would have no effect or fail, and what to do.
 
-    Gives:
+    Returns:
         Part of the study, `training` or `sampler` -> what is wrong with it.
     """
     if training.batch_size > size.images:

@@ -1,9 +1,9 @@
-"""Other people's experiment trackers, off unless FRCORE_LOGGERS names them.
+"""Third-party experiment trackers, off unless named in FRCORE_LOGGERS.
 
-`metrics.jsonl` is complete without them. They get the same figures through their own libraries,
-which are not dependencies of this project, and they cannot stop a training: a tracker that fails is
-left out from then on, with a warning. Which trackers listen is not part of the study, because it
-changes no number: a finished run is not trained again for a tracker.
+`metrics.jsonl` is complete without them. They get the same values through their own libraries,
+which are not dependencies of this project, and cannot stop a training: a tracker that fails is
+dropped with a warning. Trackers are not part of the study, because they do not affect results: a
+finished run is not trained again for a tracker.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ log = logging.getLogger(__name__)
 
 VARIABLE = "FRCORE_LOGGERS"
 IDS = "loggers.json"
-"""In the run's folder: the names that trackers gave the run, so that a resumed run goes on."""
+"""In the run's folder: the trackers' ids of the run, so that a resumed run continues there."""
 
 
 class Tracker(ABC):
     """One experiment tracker's view of a run."""
 
     package: ClassVar[str]
-    """What to install."""
+    """Package to install."""
 
     @abstractmethod
     def start(self, spec: RunSpec, out: Path, known_id: str | None) -> str | None:
-        """Begin, or go on with the run that the tracker knows as `known_id`; gives that id."""
+        """Begin, or resume the run that the tracker knows as `known_id`; returns its id."""
 
     @abstractmethod
     def figures(self, values: Mapping[str, float], step: int) -> None:
-        """Take the figures of one step or epoch."""
+        """Log the values of one step or epoch."""
 
     @abstractmethod
     def close(self) -> None:
-        """The run has ended, or was cut off."""
+        """Called when the run has ended or was interrupted."""
 
 
 class TensorBoard(Tracker):
@@ -67,12 +67,12 @@ class TensorBoard(Tracker):
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         self._writer.close()
 
 
 class MLflow(Tracker):
-    """A run in the experiment MLFLOW_EXPERIMENT_NAME (`frcore`) of MLflow's own tracking URI."""
+    """A run in the experiment MLFLOW_EXPERIMENT_NAME (default `frcore`), at MLflow's URI."""
 
     package = "mlflow"
 
@@ -96,7 +96,7 @@ class MLflow(Tracker):
 
 
 class WeightsAndBiases(Tracker):
-    """A run in the project WANDB_PROJECT (`frcore`); WANDB_MODE=offline keeps it here."""
+    """A run in the project WANDB_PROJECT (default `frcore`); WANDB_MODE=offline keeps it local."""
 
     package = "wandb"
 
@@ -130,15 +130,15 @@ TRACKERS: dict[str, type[Tracker]] = {
 
 
 class Loggers:
-    """The trackers that FRCORE_LOGGERS names, or none. Use as a context manager.
+    """The trackers named in FRCORE_LOGGERS, if any. Use as a context manager.
 
     Args:
         spec: the run.
         out: its folder.
-        names: of trackers; those in the environment variable when absent.
+        names: of trackers; by default those in the environment variable.
 
     Raises:
-        UserError: an unknown name, or its library is not installed.
+        UserError: an unknown name, or a library that is not installed.
     """
 
     def __init__(self, spec: RunSpec, out: Path, names: Sequence[str] | None = None):
@@ -166,7 +166,7 @@ class Loggers:
         self._each("close", lambda _, tracker: tracker.close())
 
     def event(self, event: Event, step: int) -> None:
-        """Hand the figures of a `step` or `epoch` event of `metrics.jsonl` on."""
+        """Pass on the values of a `step` or `epoch` event of `metrics.jsonl`."""
         if self._trackers:
             figures = _figures(event.line(), "epoch/" if event.kind == "epoch" else "")
             self._each("log", lambda _, tracker: tracker.figures(figures, step))
@@ -175,9 +175,9 @@ class Loggers:
         for name, tracker in list(self._trackers.items()):
             try:
                 action(name, tracker)
-            # A tracker's library can raise anything, and none of it is worth a training.
+            # A tracker's library can raise anything, but must not stop a training.
             except Exception as error:
-                log.warning("%s could not %s and is left out from now on: %s", name, what, error)
+                log.warning("%s could not %s and is disabled from now on: %s", name, what, error)
                 del self._trackers[name]
                 if what != "close":
                     with contextlib.suppress(Exception):
@@ -206,7 +206,7 @@ def _tracker(name: str) -> Tracker:
 
 
 def _figures(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The numbers among `values`, those of the head under `head/`; finite ones only."""
+    """The finite numbers among `values`, those of the head under `head/`."""
     flat = {**values, **{f"head/{name}": value for name, value in values.get("head", {}).items()}}
     return {
         prefix + name: float(value)

@@ -1,4 +1,4 @@
-"""The training loop: one step, one epoch, and what is wrong when the loss is no number."""
+"""The training loop: one step, one epoch, and a diagnosis when the loss is not finite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOGS_PER_EPOCH = 10
 
 
 class TrainingFailedError(UserError):
-    """Training cannot go on; `diagnosis` says what was found."""
+    """Training cannot continue; see `diagnosis`."""
 
     def __init__(self, message: str, diagnosis: dict[str, Any]) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier
 
 
 class Trainer:
-    """Models, optimisers and position of a run."""
+    """Models, optimisers and progress of a run."""
 
     def __init__(self, spec: RunSpec, batches: Batches, num_classes: int) -> None:
         training = spec.training
@@ -88,7 +88,7 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last epoch is over."""
+        """Whether the last epoch has ended."""
         return self.epoch >= self.spec.training.epochs
 
     @property
@@ -97,7 +97,7 @@ class Trainer:
         return self.backbone_optimizer, self.centers_optimizer
 
     def set_learning_rate(self) -> float:
-        """Set and return the rate of the present step."""
+        """Set and return the learning rate of the current step."""
         training = self.spec.training
         steps, schedule = len(self.batches), training.schedule
         rate = training.learning_rate * learning_rate_factor(
@@ -109,7 +109,7 @@ class Trainer:
         return rate
 
     def train_step(self, images: Tensor, label_N: Tensor) -> tuple[LossOutput, Tensor]:
-        """One optimiser step; gives the loss and the embeddings."""
+        """One optimiser step; returns the loss and the embeddings."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         mixed = self.spec.training.precision == "bf16"
@@ -127,9 +127,9 @@ class Trainer:
     def train_epoch(
         self, metrics: MetricsFile, progress: Callable[[StepEvent], None] | None = None
     ) -> EpochEvent:
-        """One pass over the data; writes its lines and gives the epoch's.
+        """One pass over the data; writes its lines and returns the epoch's.
 
-        `progress` is called with each logged step's.
+        `progress` is called with the line of each logged step.
         """
         log = EpochFigures(self.device)
         every = max(1, len(self.batches) // LOGS_PER_EPOCH)
@@ -139,10 +139,10 @@ class Trainer:
             self.step += 1
             log.add(output)
             if self.epoch + 1 == self.spec.training.epochs:
-                # No checkpoint lies inside an epoch, so only the one of the end has to keep these.
+                # There are no checkpoints within an epoch, so only the last one includes these.
                 self.last_angles.add(output.target_cosine_N, label_N)
             is_logged = (k + 1) % every == 0 or k + 1 == len(self.batches)
-            # Reading a value waits for a GPU; a CPU has it at hand.
+            # Reading a value synchronises with a GPU; on a CPU it is free.
             if is_logged or self.device.type == "cpu":
                 loss = output.loss.item()
                 if not math.isfinite(loss):
@@ -165,7 +165,7 @@ class Trainer:
         figures = log.of_epoch()
         self.seconds += figures["seconds"]
         self.epoch_loss = figures["loss"]
-        self.backend_name = self.classifier.backend_name  # of "auto" what it picked
+        self.backend_name = self.classifier.backend_name  # for "auto" the one chosen
         summary = EpochEvent(epoch=self.epoch, **figures, centers=center_angles(self.classifier))
         metrics.write(summary)
         return summary
@@ -173,7 +173,7 @@ class Trainer:
     def diagnose(
         self, output: LossOutput, embedding_ND: Tensor, rate: float
     ) -> tuple[str, dict[str, Any]]:
-        """What is not finite, and what usually helps."""
+        """What is not finite, and what usually helps, as a message and a record."""
 
         def broken(tensors: Iterator[tuple[str, Tensor]]) -> list[str]:
             return [name for name, tensor in tensors if not tensor.isfinite().all()]

@@ -1,4 +1,4 @@
-"""The course of a training: the lines of `metrics.jsonl`, and the figures in them."""
+"""The course of a training: the lines of `metrics.jsonl`, and the values in them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ANGLE_EDGES_DEGREES = np.linspace(0, 180, 91)
 
 
 class MetricsFile:
-    """Writes JSON lines, from the beginning or after the `lines` that a checkpoint had seen.
+    """Writes JSON lines, from the beginning or after the `lines` stored in a checkpoint.
 
-    The checkpoint keeps them because the file may be gone: Snakemake removes a job's outputs before
-    it runs the job again. `listener` is called with each new line, after it is in the file.
+    The checkpoint stores them because the file may be gone: Snakemake removes a job's outputs
+    before it reruns the job. `listener` is called with each new line after it was written.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MetricsFile:
         self._put(lines)
 
     def write(self, event: Event) -> None:
-        """One line, readable by others at once; a value that is not finite becomes null."""
+        """Write and flush one line; values that are not finite become null."""
         self._put(json.dumps(_finite(event.line()), allow_nan=False) + "\n")
         if self._listener is not None:
             self._listener(event)
@@ -52,12 +52,12 @@ class MetricsFile:
             self._file.flush()
 
     def lines(self) -> str:
-        """What was written so far."""
+        """Everything written so far."""
         return self._path.read_text(encoding="utf-8")
 
     def close(self) -> None:
         """Close the file."""
-        # On a full disk what could not be written is tried again; `write` has reported it.
+        # Closing retries a write that failed on a full disk; `write` has already reported it.
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -69,7 +69,7 @@ def _finite(value: Any) -> Any:
 
 
 def head_state(head: Head) -> dict[str, Any]:
-    """`{"head": {name: value}}` of what `Head.diagnostics` offers; nothing if that is nothing.
+    """`{"head": {name: value}}` from `Head.diagnostics`; empty without any values.
 
     Raises:
         UserError: a value is not a scalar.
@@ -85,7 +85,7 @@ def head_state(head: Head) -> dict[str, Any]:
 
 
 class EpochFigures:
-    """The running figures of one epoch, in degrees, seconds and images."""
+    """Running statistics of one epoch, in degrees, seconds and images."""
 
     def __init__(self, device: torch.device) -> None:
         bins = len(ANGLE_EDGES_DEGREES) - 1
@@ -97,12 +97,12 @@ class EpochFigures:
         self._started = self._logged_at = time.perf_counter()
 
     def add(self, output: LossOutput) -> None:
-        """Take in one step, without waiting for the device."""
+        """Add one step, without waiting for the device."""
         self._images += len(output.row_loss_N)
         self._loss_sum += output.row_loss_N.sum()
 
     def of_step(self, output: LossOutput, negative_angle: Tensor) -> dict[str, Any]:
-        """Of a logged step; the throughput is since the one before."""
+        """Values of a logged step; the throughput is since the previous one."""
         target = self._take("target", output.target_cosine_N.float().clamp(-1, 1).arccos())
         negative = self._take("negative", negative_angle.float())
         now = time.perf_counter()
@@ -117,7 +117,7 @@ class EpochFigures:
         }
 
     def _take(self, name: str, radians: Tensor) -> float:
-        """Take in angles; gives their mean."""
+        """Add angles; returns their mean."""
         angles = torch.rad2deg(radians).cpu().numpy()
         self._histograms[name] += np.histogram(angles, ANGLE_EDGES_DEGREES)[0]
         total, count = self._sums[name]
@@ -125,7 +125,7 @@ class EpochFigures:
         return float(angles.mean()) if angles.size else math.nan
 
     def of_epoch(self) -> dict[str, Any]:
-        """Of the whole epoch; angles over its logged steps."""
+        """Values of the whole epoch; angles over its logged steps."""
         seconds = time.perf_counter() - self._started
         return {
             "loss": self._loss_sum.item() / self._images,

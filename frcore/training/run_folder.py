@@ -1,7 +1,7 @@
-"""A run's folder: a training writes into `unfinished/`, and what is finished moves up at its end.
+"""A run's folder: a training writes into `unfinished/` and moves its files up at the end.
 
-So whatever ends a training before its end, an older result is as it was; and at any moment the
-folder has either a whole result, which `result.json` says, or none.
+An interrupted training thus leaves an older result untouched, and at any moment the folder has
+either a complete result, marked by `result.json`, or none.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ CHECKPOINT = "checkpoint.pt"
 RESULT = "result.json"
 FAILURE = "failure.json"
 FILES = ("run.json", "metrics.jsonl", "model.pt", "diagnostics.json", RESULT)
-"""What a finished run consists of. `checkpoint.pt` is none of it, and never moves."""
+"""The files of a finished run. `checkpoint.pt` is not one of them and never moves."""
 
 _UNFINISHED = FolderKind("an unfinished training", None, (*FILES, ".*.frcore-*"))
-"""Which a kill may have left with any part of its files."""
+"""A kill may have left any subset of its files."""
 
 
 def refuse_other_run(out: Path) -> None:
-    """Let pass a folder for a run: whose files, if it has any, are those of a run.
+    """Accept only a folder for a run: new, empty, or with the files of a run.
 
     Raises:
-        UserError: files of somebody else have the names that the run's would get.
+        UserError: other files have the names of a run's files.
     """
     refuse_other_file(out / "run.json", '"spec"', "of a run of frcore")
     refuse_other_folder(out / UNFINISHED, _UNFINISHED)
     taken = [name for name in (*FILES, CHECKPOINT) if (out / name).exists()]
     if taken and not any((out / n).exists() for n in ("run.json", UNFINISHED, FAILURE, LOCK)):
         raise UserError(
-            f"{out} has {', '.join(taken)}, but nothing says that a training of frcore wrote it; "
-            "allowed is a folder that is new or a run's: give another, or move those files away"
+            f"{out} has {', '.join(taken)}, but nothing shows that a training of frcore wrote it; "
+            "allowed is a new folder or one of a run: give another, or move those files away"
         )
 
 
 def begin(out: Path) -> Path:
-    """The empty folder of a new attempt; all that a resumed run needs is in its checkpoint."""
+    """An empty folder for a new attempt; a resumed run only needs its checkpoint."""
     folder = out / UNFINISHED
     if folder.is_dir():
         shutil.rmtree(folder)
@@ -50,10 +50,10 @@ def begin(out: Path) -> Path:
 
 
 def publish(out: Path) -> None:
-    """Put the finished attempt in the place of what is there.
+    """Replace the old files with those of the finished attempt.
 
-    A kill before the last rename leaves a run without `result.json`, which its checkpoint brings
-    to this point again without a step of training.
+    A kill before the last rename leaves a run without `result.json`; its checkpoint leads back to
+    this point without another training step.
     """
     for name in (RESULT, FAILURE):
         (out / name).unlink(missing_ok=True)
@@ -63,6 +63,6 @@ def publish(out: Path) -> None:
 
 
 def latest(out: Path, name: str) -> Path:
-    """Where `name` of the present attempt is; of the last result, if there is no attempt."""
+    """Path of `name` in the present attempt; if there is none, in the last result."""
     path = out / UNFINISHED / name
     return path if path.exists() else out / name

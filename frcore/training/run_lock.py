@@ -1,8 +1,8 @@
-"""One training at a time in a run's folder: `running.json` there says whose it is.
+"""One training at a time in a run's folder: `running.json` identifies its owner.
 
-The lock is the operating system's, which a process that is killed loses by itself. Some file
-systems give it on one machine only or not at all; there the file alone decides, which its owner
-touches while it lives.
+The lock is the operating system's, which is released when a process is killed. Some file systems
+support it on one machine only or not at all; there only the file counts, which its owner touches
+regularly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME = "running.json"
 
 BEAT_SECONDS = 15.0
 SILENT_SECONDS = 120.0
-"""An owner on another machine that has not touched its file for so long is taken for dead."""
+"""An owner on another machine that has not touched its file for this long is considered dead."""
 
 POLL_SECONDS = 2.0
 
@@ -38,7 +38,7 @@ _WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class BusyError(UserError):
-    """Another process is at work in this folder; `frcore` ends with `exit_code`."""
+    """Another process is using this folder; `frcore` exits with `exit_code`."""
 
     exit_code = 75
     """EX_TEMPFAIL of sysexits.h: the same command may succeed later."""
@@ -47,12 +47,12 @@ class BusyError(UserError):
 class RunLock:
     """Holds the folder of a run for the block. Use as a context manager.
 
-    Who comes second is refused at once, because the first may take days. An owner on another
-    machine cannot be asked: its file is watched for `SILENT_SECONDS` at most, on the clock of the
-    file system, as those of two machines may differ.
+    A second process is refused at once, because the first may take days. An owner on another
+    machine cannot be queried: its file is watched for at most `SILENT_SECONDS`, by the clock of the
+    file system, as the clocks of two machines may differ.
 
     Raises:
-        BusyError: on entry, another process trains here, and which.
+        BusyError: on entry, if another process trains here; the message names it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,15 +91,15 @@ class RunLock:
         os.close(self._handle)
 
     def check(self) -> None:
-        """Before something is written for good: whether the folder is still this process's.
+        """Check, before writing final results, that the folder still belongs to this process.
 
         Raises:
-            BusyError: somebody deleted the lock, or took this process for dead and goes on for it.
+            BusyError: the lock was deleted, or another process considered this one dead.
         """
         if not self._is_own():
             raise BusyError(
-                f"{self.path} is not this process's any more: it was deleted, or another training "
-                "goes on in its place; this one stops, and nothing of it is lost up to its last "
+                f"{self.path} no longer belongs to this process: it was deleted, or another "
+                "training has taken over; this one stops, and nothing is lost up to its last "
                 "checkpoint"
             )
 
@@ -115,7 +115,7 @@ class RunLock:
             try:
                 if not _lock(handle):
                     raise self._busy()
-                # The owner before may have removed the file while it was opened here.
+                # The previous owner may have removed the file after it was opened here.
                 if self.path.exists() and os.path.samestat(os.fstat(handle), self.path.stat()):
                     self._wait_for_silence()
                     return handle
@@ -128,7 +128,7 @@ class RunLock:
         """Return if the owner in the file is dead."""
         owner = holder(self.path.parent)
         if owner is None:
-            return  # killed before it had written who it is
+            return  # killed before it could identify itself
         if owner.is_here:
             if owner.lives and owner != this_process():
                 raise self._busy()  # a file system without locks
@@ -136,7 +136,7 @@ class RunLock:
         touched = self._touched()
         left = SILENT_SECONDS - (_now_at(self.path.parent) - touched) / 1e9
         if left > 0:
-            log.warning("%s; up to %.0f s for a sign of life of it", self._holder(), left)
+            log.warning("%s; waiting up to %.0f s for a sign of life", self._holder(), left)
         until = time.monotonic() + left
         while time.monotonic() < until:
             time.sleep(POLL_SECONDS)
@@ -144,7 +144,7 @@ class RunLock:
                 raise self._busy()
 
     def _touched(self) -> int:
-        # Opened anew, because NFS asks the server then.
+        # Reopened, which makes NFS query the server.
         with self.path.open("rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
 
@@ -158,19 +158,19 @@ class RunLock:
 
     def _busy(self) -> BusyError:
         return BusyError(
-            f"{self._holder()}; a run's folder has one training at a time: wait for it, or end it "
-            f"there and start again, which goes on after its last epoch. If {self.path} is deleted "
-            "that training stops by itself after its present epoch"
+            f"{self._holder()}; only one training may use a run's folder at a time: wait for it or "
+            "end it there and start again, which resumes after its last epoch. If "
+            f"{self.path} is deleted, that training stops by itself after its current epoch"
         )
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # such as a server that is away for a while
+            with contextlib.suppress(OSError):  # such as a file server that is briefly unreachable
                 os.utime(self.path)
 
 
 def holder(folder: Path) -> Owner | None:
-    """Whose the run folder is, or was when it was killed; None where nobody says so."""
+    """The present or killed owner of the run folder; None if not recorded."""
     record = _record(folder / NAME)
     if record.host is None or record.pid is None or record.started is None:
         return None
@@ -178,7 +178,7 @@ def holder(folder: Path) -> Owner | None:
 
 
 def _record(path: Path) -> LockRecord:
-    """What the lock's file says; nothing where it cannot be read."""
+    """The content of the lock file; empty if it cannot be read."""
     try:
         return LockRecord.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
@@ -186,7 +186,7 @@ def _record(path: Path) -> LockRecord:
 
 
 def _lock(handle: int) -> bool:
-    """Whether the system's lock is held now; True where the file system has none."""
+    """Whether the system's lock is now held; True if the file system does not support locks."""
     import fcntl
 
     try:
@@ -200,6 +200,6 @@ def _lock(handle: int) -> bool:
 
 
 def _now_at(folder: Path) -> int:
-    """The time by the clock that stamps files in `folder`, nanoseconds."""
+    """The present time by the file system's clock in `folder`, nanoseconds."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime_ns

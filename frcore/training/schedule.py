@@ -10,9 +10,9 @@ def learning_rate_factor(
 ) -> float:
     """Factor of the base learning rate for the 0-based optimiser step `step`.
 
-    Linear warm-up reaches 1 after `schedule.warmup` epochs; its first step is not 0 (a wasted
-    batch) but one part of the ramp. Then `poly` falls as (1 − progress)^power, with progress
-    measured from the end of the warm-up, and `step` by `gamma` at each milestone.
+    Linear warm-up reaches 1 after `schedule.warmup` epochs; it starts one step above 0, which would
+    waste a batch. Then `poly` decays as (1 − progress)^power, with progress measured from the end
+    of the warm-up, and `step` by `gamma` at each milestone.
 
     >>> [learning_rate_factor(Schedule(warmup=1), k, steps_per_epoch=2, epochs=3) for k in range(6)]
     [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]

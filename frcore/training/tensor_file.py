@@ -1,4 +1,4 @@
-"""Writing and reading a tree of tensors as large as the memory, without a second copy of any."""
+"""Writing and reading a tree of tensors as large as memory, without copying any of them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from frcore.machine.faults import reserve
 
 
 def write_tensors(path: Path, tree: Any, *, in_tiles: bool | None = None) -> None:
-    """`torch.save(tree, path)`, which `torch.load(path, weights_only=True)` reads.
+    """`torch.save(tree, path)`, readable with `torch.load(path, weights_only=True)`.
 
-    torch writes a tensor of the CPU straight from its memory, and one of a GPU from a copy of the
-    whole of it. So with tensors of a GPU the file is made first and then filled tile by tile.
+    torch writes a CPU tensor directly from its memory, but a GPU tensor via a complete copy. With
+    GPU tensors the file is therefore created first and then filled tile by tile.
 
     Args:
-        path: not read by anybody yet.
+        path: a file that nobody reads yet.
         tree: dicts, lists, tuples, tensors and plain values.
         in_tiles: whether to fill the file tile by tile; None: if a tensor is not on the CPU.
     """
     if in_tiles is None:
         in_tiles = any(tensor.device.type != "cpu" for tensor in tensors_of(tree))
-    # To a file of Python's: torch's own says of a full disk "unexpected pos 576 vs 534".
+    # To a Python file: torch's own reports a full disk as "unexpected pos 576 vs 534".
     without_data = torch.serialization.skip_data() if in_tiles else contextlib.nullcontext()
     with without_data, path.open("wb") as file:
         torch.save(tree, file)
@@ -43,9 +43,9 @@ def write_tensors(path: Path, tree: Any, *, in_tiles: bool | None = None) -> Non
 
 
 def read_tensors(path: Path) -> Any:
-    """The tree in `path`; its tensors are read from the file when they are used, on the CPU.
+    """The tree in `path`; its tensors, on the CPU, are read from the file when used.
 
-    They are views of the file: whoever keeps one for longer than the file takes `own` of it.
+    They are views of the file: to keep one longer than the file, copy it with `own`.
     """
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
@@ -63,5 +63,5 @@ def tensors_of(tree: Any) -> Iterator[Tensor]:
 
 
 def own(tree: Any) -> Any:
-    """The tree with tensors in memory of their own."""
+    """The tree with its tensors copied into memory."""
     return copy.deepcopy(tree)

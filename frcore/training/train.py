@@ -44,14 +44,14 @@ from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.tensor_file import read_tensors
 
 SECONDS_BETWEEN_LINES = 10.0
-"""How often progress is printed inside an epoch; at each epoch's end it always is."""
+"""How often progress is printed within an epoch; it is always printed at the end of one."""
 
 
 def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) -> dict[str, Any]:
-    """Train `spec` on the prepared set `data` into the folder `out`; gives `result.json`.
+    """Train `spec` on the prepared set `data` into the folder `out`; returns `result.json`.
 
-    A run that was cut off goes on from its last epoch. An older result in `out` stays until this
-    one is whole. See docs/formats.md for the files.
+    An interrupted run resumes after its last epoch. An older result in `out` is kept until this
+    one is complete. See docs/formats.md for the files.
 
     Args:
         spec: of the run.
@@ -60,8 +60,8 @@ def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) ->
         place: where the images are now, if they are read in place and were moved.
 
     Raises:
-        UserError: the data do not fit the spec or were changed meanwhile, or the device is not
-            there.
+        UserError: the data do not fit the spec or were changed meanwhile, or the device is
+            unavailable.
         TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
         BusyError: another process trains into `out`.
     """
@@ -82,7 +82,7 @@ def _train_alone(
         with _leased(training.device), reproducible(spec.seed, training.threads, training.device):
             return _train(spec, Prepared.open(data, place=place), out, lock)
     except BusyError:
-        raise  # the folder is another's now, and so are its files
+        raise  # the folder and its files now belong to another process
     except Exception as caught:
         error = refusal(caught, out) or caught
         failure = FailureRecord(
@@ -132,7 +132,7 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         lines=state["metrics"] if state else "",
         listener=lambda event: loggers.event(event, trainer.step),
     )
-    is_new, state = state is None, None  # lets go of the file
+    is_new, state = state is None, None  # release the file
     with contextlib.closing(metrics), loggers, _note_on_resuming(trainer, checkpoint):
         if is_new:
             metrics.write(
@@ -152,7 +152,7 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
     try:
         prepared.refuse_changed()
     except UserError:
-        checkpoint.unlink(missing_ok=True)  # of images that nobody knows any more
+        checkpoint.unlink(missing_ok=True)  # trained on images that no longer exist
         raise
     result = _finish(trainer, prepared, folder)
     lock.check()
@@ -161,7 +161,7 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
 
 
 def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any]:
-    """Write what comes after the last epoch; all of it follows from the last checkpoint."""
+    """Write the final results; all of them follow from the last checkpoint."""
     spec = trainer.spec
     save_model(folder / "model.pt", spec, trainer.backbone)
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
@@ -185,23 +185,23 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any
 
 @contextlib.contextmanager
 def _note_on_resuming(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
-    """A note of what is kept, if the training is stopped in the block."""
+    """Add a note on what is kept, if the training is stopped within the block."""
     try:
         yield
     except Stopped as stop:
-        # What the file says, since the stop may have come just before it was written.
+        # Read from the file, as the stop may have come just before it was written.
         kept = int(read_tensors(checkpoint)["epoch"]) if trainer.epoch else 0
         stop.add_note(
             f"epoch {kept} of {trainer.spec.training.epochs} is kept in {checkpoint}, and the same "
-            "command goes on from there"
+            "command resumes from there"
             if kept
-            else f"{trainer.spec.id} had not finished an epoch, so the same command starts it again"
+            else f"{trainer.spec.id} had not finished an epoch, so the same command starts over"
         )
         raise
 
 
 def _progress_printer(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:
-    """Prints now and then how far the training is, from each logged step."""
+    """Prints progress at intervals; called with each logged step."""
     epochs = trainer.spec.training.epochs
     started, first, printed = time.perf_counter(), trainer.step, time.perf_counter()
 
@@ -240,7 +240,7 @@ def _run_record(spec: RunSpec, prepared: Prepared) -> RunRecord:
 
 
 def _check_data(spec: RunSpec, prepared: Prepared) -> None:
-    """The prepared set is a training set of the size the backbone expects."""
+    """Check that the prepared set is a training set of the image size that the backbone expects."""
     height, width = prepared.images.shape[1:3]
     if (height, width) != (spec.image.size, spec.image.size):
         raise UserError(
@@ -257,7 +257,7 @@ def _check_data(spec: RunSpec, prepared: Prepared) -> None:
 
 @contextlib.contextmanager
 def _leased(device: str) -> Iterator[None]:
-    """The device of the run: for a GPU, a lease of one that nobody else uses."""
+    """The device of the run; for a GPU, with an exclusive lease."""
     with lease_gpu(device, exclusive=True):
         if device != "cpu" and not torch.cuda.is_available():
             raise UserError(

@@ -85,7 +85,7 @@ def test_too_many_classes_are_said_not_to_be_searched(monkeypatch: pytest.Monkey
     assert record["groups"][0]["nearest_angle_mean"] is None
     [note] = record["notes"]
     assert "5 classes" in note
-    assert "stops at 4" in note
+    assert "limit of 4" in note
     monkeypatch.setattr(diagnostics, "LARGEST_EPOCH_SEARCH", 4)
     assert diagnostics.center_angles(Classifier(5, 2, head="softmax")) is None
 

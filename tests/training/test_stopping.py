@@ -54,7 +54,7 @@ def test_a_training_that_is_stopped_says_what_is_kept(tiny_data, tmp_path, numbe
     assert process.returncode == code
     *_, last = told.splitlines()
     assert last.startswith(f"stopped: {by}; epoch ")
-    assert last.endswith(f"is kept in {checkpoint}, and the same command goes on from there")
+    assert last.endswith(f"is kept in {checkpoint}, and the same command resumes from there")
     assert "Traceback" not in told
     assert not list((tmp_path / "run").rglob("failure.json"))
     kept = int(last.split("epoch ")[1].split()[0])
