@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,16 @@ TIERS = ("slow", "gpu", "workflow", "grid")
 """Markers of tests that run after the fast ones, in this order."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The fast tests first, so that a simple mistake shows before minutes of workflow."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if fast := item.get_closest_marker("fast_cases"):
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            if seen[name] > fast.args[0]:
+                item.add_marker(pytest.mark.slow)
 
     def tier(item: pytest.Item) -> int:
         return max(

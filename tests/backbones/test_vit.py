@@ -12,6 +12,7 @@ from frcore.backbones.vit import _import_timm
 from frcore.errors import UserError
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("size", "patch", "tokens"),
     [(112, None, 144), (48, None, 144), (40, None, 169), (16, None, 256), (112, 16, 49)],

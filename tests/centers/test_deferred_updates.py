@@ -73,6 +73,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(("sampler", "setting"), PAIRS)
 def test_lazy_is_torch_sgd_on_every_row(sampler, setting, monkeypatch):
     """Also across the horizon, under a schedule, and for losses, which see the rows in between."""

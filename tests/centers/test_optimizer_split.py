@@ -224,6 +224,7 @@ def test_accumulated_batches_with_columns_of_their_own():
     assert (moved[1] - moved[0]).norm() < 0.02 * moved[0].norm()
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("update", UPDATES)
 def test_resume_through_a_file(update, momentum):

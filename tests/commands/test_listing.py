@@ -39,6 +39,7 @@ def test_the_papers_are_shown_where_there_is_room():
     assert [line for line in lines_of(overview, HEADS.describe(), 140) if paper in line]
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize("width", [80, 140])
 @pytest.mark.parametrize(
     ("catalogue", "name"), [*((HEADS, name) for name in HEADS), *((SAMPLERS, n) for n in SAMPLERS)]

@@ -57,6 +57,7 @@ def test_every_kind_is_tried(tmp_path):
     assert made == set(KINDS) - drawn | {"onnx", "torchscript", "embeddings"}
 
 
+@pytest.mark.fast_cases(4)
 def test_a_changed_byte_of_any_file_that_is_read_is_noticed(source):
     root, found = source
     seen = {signature(found.section)}
@@ -67,6 +68,7 @@ def test_a_changed_byte_of_any_file_that_is_read_is_noticed(source):
     assert len(seen) == 1 + len(found.read)
 
 
+@pytest.mark.fast_cases(4)
 def test_another_name_of_any_file_that_is_read_is_noticed(source):
     root, found = source
     before = signature(found.section)
@@ -79,6 +81,7 @@ def test_another_name_of_any_file_that_is_read_is_noticed(source):
     assert signature(found.section) == before
 
 
+@pytest.mark.fast_cases(4)
 def test_a_file_more_or_less_is_noticed(source):
     root, found = source
     before = signature(found.section)
@@ -93,6 +96,7 @@ def test_a_file_more_or_less_is_noticed(source):
         assert signature(found.section) != before
 
 
+@pytest.mark.fast_cases(4)
 def test_other_files_touching_and_moving_are_no_change(source):
     root, found = source
     before, by_stat = signature(found.section), signature(found.section, "stat")

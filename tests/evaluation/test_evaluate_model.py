@@ -93,6 +93,7 @@ def test_what_is_known_of_a_model_is_told_and_what_is_not_is_null(root, tmp_path
     assert "is in the training set" not in text
 
 
+@pytest.mark.slow
 def test_torchscript_and_onnx_of_one_model_agree(root, tmp_path):
     from tests.models.making import Linear, torchscript_section
 

@@ -50,6 +50,7 @@ QUEUE = "broadface-7-over-partial_fc"
 UNDER_EVERY_SAMPLER = list(product(["adacos"], SAMPLER_CASES))
 
 
+@pytest.mark.fast_cases(16)
 @pytest.mark.parametrize(
     ("head", "sampler"),
     pairs(
@@ -93,6 +94,7 @@ def test_steps_match_the_slow_formula(head, sampler):
 SMOOTH = [case for case in CASES if HEAD_CASES[case.values[0]][1].get("gradient") != "detached"]
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize("head", SMOOTH)
 def test_gradcheck(head):
     """Finite differences. Evaluation mode: a state that moves would not be differentiated.
@@ -202,6 +204,7 @@ def assert_equal_step(one, other, x, labels):
     )
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("sampler", ["partial_fc-1", "broadface-0"])
 @pytest.mark.parametrize("head", HEADS)
 def test_samplers_that_leave_nothing_out_are_full(head, sampler):
@@ -253,6 +256,7 @@ def move_centers(*classifiers):
         classifier.centers.copy_(classifier.centers.roll(1, 0) + classifier.centers.flip(1))
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize(("head", "sampler"), STATES)
 def test_resume_continues_identically(head, sampler):
     """Through a file that the restricted unpickler reads, into a classifier of another seed."""

@@ -22,6 +22,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
 def test_gradcheck_under_every_sampler(head, sampler):
     """The columns and the filter of a training step, held still; the head in evaluation mode.

@@ -44,6 +44,7 @@ def one_step(classifier, x, labels):
     return [output.loss.detach(), output.row_loss_N, x.grad, classifier.centers.grad, *parameters]
 
 
+@pytest.mark.fast_cases(12)
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
 def test_values_gradients_and_state_are_those_of_dense(head, sampler):
     """Over steps that move the centres, with a tile that ends inside the table."""
@@ -103,6 +104,7 @@ class CoupledBinary(Coupled):
     reduction = "softplus_sum"
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("head", [Coupled, CoupledBinary])
 @pytest.mark.parametrize("sampler", SAMPLER_CASES)
 def test_a_users_head_is_differentiated_through_everything(head, sampler):
@@ -155,6 +157,7 @@ MOVED = [
 ]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(("head", "sampler", "momentum"), MOVED)
 def test_moving_tile_by_tile_is_the_same_optimiser(head, sampler, momentum):
     """25 steps; no (C, D) gradient exists."""
@@ -247,6 +250,7 @@ def test_float32_is_close_to_float64(head):
         assert (ours.double() - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("head", KINDS)
 @pytest.mark.parametrize("sampler", ["full", "broadface-7-over-partial_fc"])
 def test_operands_in_bfloat16(head, sampler):

@@ -152,6 +152,7 @@ def tier(pair):
 PAIRS = [pytest.param(*pair, marks=tier(pair)) for pair in product(HEADS_HERE, SAMPLERS)]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
 def test_three_steps_are_those_of_dense(head, sampler, monkeypatch):
     """Losses, embeddings' gradients, centres and momentum; never tile by tile."""
@@ -213,6 +214,7 @@ def test_a_centre_of_norm_0():
     assert_near(results[1], results[0])
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("scale", [30.0, 64.0, 65.0, 100.0])
 @pytest.mark.parametrize("cosine", [-1.0, 1.0])
 def test_exponents_at_both_ends(scale, cosine):

@@ -18,6 +18,7 @@ from frcore.machine import parallel
 forks = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux only")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("processes", [1, 2, 3, 20])
 def test_results_by_key_in_order(processes):
     def slow(i):

@@ -210,6 +210,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.fast_cases(15)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_reported_with_its_key_and_the_way_out(tmp_path, mistake):
     changes, expected = MISTAKES[mistake]

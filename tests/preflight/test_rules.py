@@ -154,6 +154,7 @@ def no_interpreter(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_that_the_study_shows_is_told_before_any_job(tmp_path, mistake):
     changes, expected = MISTAKES[mistake]

@@ -213,6 +213,7 @@ CHANGE = [
 ]
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize(("file", "old", "new"), NO_CHANGE)
 def test_what_changes_no_result_does_not_count(mine: Path, file: str, old: str, new: str):
     before = of_stage()
@@ -515,6 +516,7 @@ EVERYTHING = [
 ]  # fmt: skip
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_start_from_what_is_there(name):
     for place in STAGES[name]:

@@ -49,6 +49,7 @@ def status(rows: Rows, table: str, name: str) -> tuple[str, str]:
     return first["status"], first["reason"]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("keys", "value", "said"),
     [
@@ -70,6 +71,7 @@ def test_an_evaluation_of_another_shape_is_unreadable(complete, copy, keys, valu
     assert "delete it and run again" in reason
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("keys", "value"),
     [(("rows", 0, "step_ms"), None), (("rows", 0, "step_ms"), -1.0), (("rows", 0), 3),

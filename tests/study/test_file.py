@@ -109,6 +109,7 @@ NO_NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize("case", NO_NUMBERS)
 def test_truth_values_and_texts_are_no_numbers(tmp_path, case):
     changes, expected = NO_NUMBERS[case]
@@ -124,6 +125,7 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 # --- the command line ----------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
@@ -211,6 +213,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_and_damaged_files_are_refused_soon_and_in_words(tmp_path, case):
     text, expected = HOSTILE[case]
@@ -220,6 +223,7 @@ def test_hostile_and_damaged_files_are_refused_soon_and_in_words(tmp_path, case)
     assert expected in message
 
 
+@pytest.mark.slow
 def test_of_many_mistakes_the_first_are_shown_and_a_long_key_is_cut(tmp_path):
     message = refusal(written(tmp_path, "seeds: [" + "yes," * 3000 + "]"))
     assert "3,000 mistakes:" in message

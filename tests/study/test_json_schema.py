@@ -44,6 +44,7 @@ def test_the_schema_is_a_schema(schema):
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["quick", "backends", "lfw", "gpu"])
 def test_shipped_studies_are_valid_and_name_the_schema(repository, schema, name):
     path = repository / f"config/{name}.yaml"
@@ -67,6 +68,7 @@ def test_the_schema_refuses_what_loading_refuses(schema, mistake):
         jsonschema.validate(study, schema)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "changes",
     [

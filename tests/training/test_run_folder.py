@@ -68,6 +68,7 @@ ENDINGS: dict[str, tuple[type[BaseException], Breaks]] = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_training_that_ends_early_leaves_the_older_result(
     ending: str, old: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -324,6 +324,7 @@ def remanifest(**change):
     return apply
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
@@ -351,6 +352,7 @@ def with_right_hash(folder: Path) -> None:
     remanifest(content_sha256=content_sha256(image_content(data.images), tables))(folder)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [

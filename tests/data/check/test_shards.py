@@ -33,6 +33,7 @@ def only(path):
     return report
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("label", ["cls", "json", "folder"])
 def test_shards(tmp_path, people, label):
     who = sorted({path.parent.name for path in people[1]})
@@ -67,6 +68,7 @@ def test_damaged_shards(tmp_path, people):
     assert "have no image with a label" in only(path).problems[0]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("plain", [True, False])
 def test_columns(tmp_path, people, named, plain):

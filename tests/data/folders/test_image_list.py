@@ -47,6 +47,7 @@ FORMS = {
 }
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_layout_gives_the_images_of_the_folder(tmp_path, people, form):
     root, names = people
@@ -109,6 +110,7 @@ def test_few_images_gaps_and_counts(tmp_path, people):
         prepared(tmp_path, root, labels="name", identities=4)
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -63,6 +63,7 @@ def assert_all_there(images, suffix: str, rows=range(4)) -> None:
 CUT = PLAIN.model_copy(update={"crop": 16})
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("storage", ["copied", "in_place"])
 def test_a_folder(tmp_path, suffix, storage):
     people(tmp_path / "faces", suffix)
@@ -75,6 +76,7 @@ def test_a_folder(tmp_path, suffix, storage):
     assert (report.counts["images"], report.wrong) == (4, 0)
 
 
+@pytest.mark.fast_cases(2)
 def test_pairs_over_a_folder(tmp_path, suffix):
     people(tmp_path / "faces", suffix)
     (tmp_path / "pairs.txt").write_text(PAIRS)
@@ -91,6 +93,7 @@ def test_lfw(tmp_path, suffix):
     assert_all_there(data.images, suffix)
 
 
+@pytest.mark.fast_cases(2)
 def test_a_list(tmp_path, suffix):
     paths = people(tmp_path / "faces", suffix)
     names = [path.relative_to(tmp_path / "faces").as_posix() for path in paths]
@@ -100,6 +103,7 @@ def test_a_list(tmp_path, suffix):
     assert_all_there(data.images, suffix)
 
 
+@pytest.mark.fast_cases(2)
 def test_an_official_pair_list(tmp_path, suffix):
     (tmp_path / "faces").mkdir()
     lines = []
@@ -139,6 +143,7 @@ def shard(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("label", ["folder", "cls"])
 def test_tar_shards(tmp_path, suffix, label):
     files = {}

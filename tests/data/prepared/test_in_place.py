@@ -225,6 +225,7 @@ def placed(kind, tmp_path):
     return found, model.model_validate(spec), tmp_path / "out"
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("kind", PLACED)
 def test_a_source_may_be_moved_and_touched(kind, tmp_path):
     found, spec, out = placed(kind, tmp_path)

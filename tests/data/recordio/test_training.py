@@ -39,6 +39,7 @@ def both(source, image=CROPPED, **options):
     return copied, placed
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("image", [CROPPED, PLAIN])
 @pytest.mark.parametrize("min_images", [1, 3, 4])
 def test_in_place_and_copied_are_the_same_data(source, image, min_images):
@@ -51,6 +52,7 @@ def test_in_place_and_copied_are_the_same_data(source, image, min_images):
     assert not list((source / "placed").glob("*.npy"))
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("held", [0, 2**31])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_batches_are_the_same_bit_for_bit(source, held, threads, monkeypatch):

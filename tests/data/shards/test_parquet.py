@@ -80,6 +80,7 @@ def test_files_of_datasets_give_the_images_of_the_folder(tmp_path, people, table
     assert found.index["name"].tolist() == [f"{name}/{k}" for k in range(9)]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_every_compression_of_parquet(tmp_path, people, table, compression, version):
@@ -112,6 +113,7 @@ def test_plain_columns_and_text(tmp_path, people):
         prepared(tmp_path, image="jpg", label="who")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint32(), pa.uint64(), pa.string()])
 def test_types_of_numbers(tmp_path, people, table, kind):
     data = pa.table({"image": table["image"], "label": table["label"].cast(kind)})

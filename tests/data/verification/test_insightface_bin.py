@@ -57,6 +57,7 @@ WRITINGS = {
 }
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("name", sorted(WRITINGS))
 def test_every_writing(tmp_path, name, protocol):

@@ -68,6 +68,7 @@ def test_the_command_writes_these_three_and_keeps_the_rest(repository, docs):
     assert changed <= {"heads.md", "heads.svg", "samplers.md"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head_has_a_section_with_formula_parameters_and_paper(docs, name):
     page = (docs / "heads.md").read_text(encoding="utf-8")

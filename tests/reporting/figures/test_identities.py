@@ -95,6 +95,7 @@ def test_a_cpu_has_its_memory_planned_and_no_time(tmp_path):
     assert "planned" not in labels(throughput(study, rows))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("told", "settings"),
     [({"backend": "streamed"}, {}),
