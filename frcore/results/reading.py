@@ -169,9 +169,7 @@ def check_hash(found: Finding[Of], expected: str, key: str = "spec_hash") -> Fin
     given = getattr(found.record, key, None)
     if not found.usable or given == expected:
         return found
-    reason = (
-        f"stale: made from spec {given}, but the study now has {expected}; run the study again"
-    )
+    reason = f"stale: made from spec {given}, but the study now has {expected}; run the study again"
     return Finding("stale", reason, found.record)
 
 

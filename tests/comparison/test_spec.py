@@ -55,7 +55,10 @@ def test_parameters_are_checked_and_the_error_names_the_side():
         ({"candidate": "cosfase", "baseline": "arcface"}, "did you mean 'cosface'"),
         ({"candidate": "arcface", "baseline": "arcface"}, "both called 'arcface'"),
         ({"candidate": {"margin": 1}, "baseline": "arcface"}, "is not a head"),
-        ({"candidate": {"name": "softmax", "x": 1}, "baseline": "arcface"}, "with different parameters"),
+        (
+            {"candidate": {"name": "softmax", "x": 1}, "baseline": "arcface"},
+            "with different parameters",
+        ),
         ({"candidate": "softmax", "baseline": "arcface", "strict": True}, "add a tolerance"),
         ({"candidate": "softmax", "baseline": "arcface", "tolerance": -1}, "tolerance = -1"),
         ({"candidate": "softmax", "baseline": "arcface", "against": "x"}, "leave one out"),

@@ -79,7 +79,9 @@ def test_the_table_says_which_rows_are_disturbed(complete: Made, disturbed: Rows
     assert told.pop(("arcface", "full", "10,000")) == ("disturbed", "3 attempts")
     assert set(told.values()) == {("", "")}
     assert f"Disturbed: arcface + full at 10,000: {WHY}." in table.notes
-    assert any(note.startswith(f"1 of {len(table.rows)} rows were measured") for note in table.notes)
+    assert any(
+        note.startswith(f"1 of {len(table.rows)} rows were measured") for note in table.notes
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Figures of the roofline: measured step times over the time that a step needs at least."""
+"""Roofline figures: measured step times and the minimum time a step needs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SUBJECTS = {
     "naive": ("#777777", "^"),
     "insightface": ("#009e73", "v"),
 }
-"""Colour and marker of what a session measures; anything else is black."""
+"""Colour and marker of a session's subjects; anything else is black."""
 
 
 def roofline(study: Study, rows: Rows) -> Figure:
-    """A study's step times against identities, one panel per sampler, over the planned bound."""
+    """A study's step times against identities, one panel per sampler, with the planned bound."""
     usable, given = rows.usable("measurement"), study.measurement
     if given is None or usable["step_ms"].isna().all():
-        return Message("Step time over the roofline: not measured.")
+        return Message("Step time and roofline: not measured.")
     found = map(known_device, usable["gpu_name"].dropna().unique())
     known = list({device.name: device for device in found if device is not None}.values())
     samplers = {sampler.label: sampler for sampler in study.samplers}
