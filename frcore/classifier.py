@@ -21,7 +21,7 @@ from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
-"""How much of the matrix `negative_angles` looks at: enough for a histogram, at no real cost."""
+"""How much of the matrix `negative_angles` samples: enough for a histogram, at no real cost."""
 
 SPLIT_BACKENDS = ("streamed", "triton")
 """Backends that read the high halves of split centres and leave the gradient to the optimiser;
@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         center_std: standard deviation of the centres' initial values; 0.01 as in insightface. A
             head that normalises sees their direction only, but a small norm makes the first steps
             large.
-        center_format: how the centres are held. "fp32", or "split": bfloat16 high halves, which
+        center_format: how the centres are stored. "fp32", or "split": bfloat16 high halves, which
             the loss reads, and int16 low halves, which make them float32 again where they are
             moved. "split" needs a backend that defers their gradient, and `CentersSGD`.
 
@@ -132,7 +132,7 @@ class Classifier(nn.Module):
         return len(self.centers)
 
     def forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
-        """The loss; in training mode the states of head and sampler go on by one step.
+        """The loss; in training mode the states of head and sampler advance by one step.
 
         Raises:
             UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
@@ -181,7 +181,7 @@ class Classifier(nn.Module):
             precision=self.precision,
         )
         if not self.head.normalizes_centers:
-            # What such a head takes for the cosine has the centre's norm in it, and is no angle.
+            # For such a head the "cosine" includes the centre's norm, and is not an angle.
             cosine_N = F.cosine_similarity(embedding_ND.detach(), self._read(label_N))
             output = replace(output, target_cosine_N=cosine_N)
         if self.training:

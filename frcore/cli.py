@@ -52,15 +52,15 @@ app.command()(catalogue.doctor)
 
 @contextlib.contextmanager
 def _errors_without_traceback() -> Iterator[None]:
-    """A mistake of the user's, or what the system refuses, as one message and its exit code."""
+    """Report a user's mistake, or what the system refuses, as one message and an exit code."""
     try:
         yield
     except Exception as error:
-        told = refusal(error) or error
-        if not isinstance(told, UserError):
+        shown = refusal(error) or error
+        if not isinstance(shown, UserError):
             raise
-        _tell(f"[bold red]error:[/] {escape(visible(str(told)))}")
-        raise SystemExit(told.exit_code) from None
+        _print_message(f"[bold red]error:[/] {escape(visible(str(shown)))}")
+        raise SystemExit(shown.exit_code) from None
 
 
 def main() -> None:
@@ -74,11 +74,11 @@ def main() -> None:
             with _errors_without_traceback():
                 app()
     except Stopped as stop:
-        _tell(f"[bold yellow]stopped:[/] {escape(visible(str(stop)))}")
+        _print_message(f"[bold yellow]stopped:[/] {escape(visible(str(stop)))}")
         raise SystemExit(stop.code) from None
 
 
-def _tell(message: str) -> None:
+def _print_message(message: str) -> None:
     with contextlib.suppress(OSError):  # the log may be on the very disk that is full
         Console(stderr=True, soft_wrap=True).print(message, highlight=False)
 

@@ -59,7 +59,7 @@ def listed(problems: list[str]) -> str:
 
 
 def check_classes(count: int, what: str = "a classifier") -> None:
-    """Refuse fewer than two classes: with one, every loss is 0 and nothing is learned.
+    """Refuse fewer than two classes: with one, the loss is always 0 and nothing is learned.
 
     Raises:
         UserError: there are fewer.
@@ -67,7 +67,7 @@ def check_classes(count: int, what: str = "a classifier") -> None:
     if count < 2:
         raise UserError(
             f"{what} of {count} {'class' if count == 1 else 'classes'}; at least 2 identities are "
-            "needed to tell apart: give images of more people, or lower `min_images`"
+            "needed: give images of more people, or lower `min_images`"
         )
 
 
@@ -78,7 +78,7 @@ _UNSAFE = re.compile(r"weights_only|allow_pickle|pickle\.load|\btrust", re.IGNOR
 def first_line(error: Exception) -> str:
     """The first line of another library's message, which may be followed by its own traceback.
 
-    Advice to read a stranger's file unsafely is not passed on.
+    Advice to read an untrusted file unsafely is not passed on.
 
     >>> first_line(ValueError("If you trust the file you can load it with allow_pickle=True"))
     'it is another kind of file, or holds pickled objects'

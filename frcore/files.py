@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all: written beside its place, then renamed into it."""
+"""Atomic output: written next to its destination, then renamed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,18 +18,18 @@ from typing import Any
 
 from frcore.errors import UserError
 from frcore.machine.faults import refusals_told
-from frcore.machine.processes import Owner, this_process
+from frcore.machine.leftovers import ASIDE, give_back, make_room, prefix
 
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it into place if the block succeeds.
+    """Yield a temporary path next to `path`; rename it into place if the block succeeds.
 
     The suffix is kept, because writers such as pandas and matplotlib choose a format by it.
     """
     path = Path(path)
-    _make_room(path.parent)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=path.suffix, dir=path.parent)
+    make_room(path.parent)
+    handle, name = tempfile.mkstemp(prefix=prefix(path.stem), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     _share(temporary, 0o666)
@@ -45,7 +43,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class FolderKind:
-    """A kind of folder that a command writes, told from what anybody else has put there.
+    """A kind of folder that a command writes, to distinguish its files from anybody else's.
 
     Attributes:
         title: what it is, for messages: 'a prepared data set'.
@@ -61,18 +59,18 @@ class FolderKind:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; swap it into place if the block succeeds.
+    """Yield a temporary folder next to `path`; swap it into place if the block succeeds.
 
     An older folder at `path` stays readable until the new one is complete. A link to a folder
     stays one: what it points to is replaced.
 
     Raises:
-        UserError: at `path` is something else than a folder of this kind.
+        UserError: `path` is something other than a folder of this kind.
     """
     path = Path(os.path.realpath(path))
     refuse_other_folder(path, kind)
-    _make_room(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
+    make_room(path.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix(path.name), dir=path.parent))
     _share(temporary, 0o777)
     try:
         with refusals_told(path):
@@ -87,7 +85,7 @@ def atomic_directory(path: str | Path, kind: FolderKind) -> Iterator[Path]:
 
 
 def refuse_other_folder(path: Path, kind: FolderKind) -> None:
-    """Let pass what may be replaced by a folder of `kind`: nothing, an empty one, one of the kind.
+    """Accept what a folder of `kind` may replace: nothing, an empty folder, one of the kind.
 
     Raises:
         UserError: something would be lost; it is named.
@@ -97,7 +95,7 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
             before = path.stat()
             if not path.is_dir():
                 raise UserError(
-                    f"{path} is not a folder, but {kind.title} is one; give another name"
+                    f"{path} is not a folder, as {kind.title} must be; give another name"
                 )
             others = _others(path, kind)
             # Another writer may have replaced the folder, and removed what was listed here.
@@ -111,9 +109,9 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
             return
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         raise UserError(
-            f"{path} has {', '.join(others[:3])}{more} in it, which would be deleted; allowed is a "
-            f"folder that is new, empty, or {kind.title} as it was written: give another, or "
-            "move what is in it"
+            f"{path} contains {', '.join(others[:3])}{more}, which would be deleted; allowed is a "
+            f"folder that is new, empty, or {kind.title} without other files: give another, or "
+            "move its content"
         )
 
 
@@ -157,7 +155,7 @@ def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
         title: what it is, for the message: 'an evaluation'.
 
     Raises:
-        UserError: another file is there.
+        UserError: another file exists there.
     """
     if not os.path.lexists(path):
         return
@@ -167,29 +165,29 @@ def refuse_other_file(path: Path, mark: str | None, title: str) -> None:
         if not head or (mark is not None and mark.encode() in head):
             return
     raise UserError(
-        f"{path} is there and is not {title}, so it is not overwritten; give another name, or move "
+        f"{path} exists and is not {title}, so it is not overwritten; give another name, or move "
         "it away"
     )
 
 
 def refuse_overlap(out: Path, sources: Iterable[Path], *, inside: bool = True) -> None:
-    """Refuse a folder that is a source, has one in it or, if `inside`, lies in one.
+    """Refuse a folder that is or contains a source or, if `inside`, is inside one.
 
     Raises:
-        UserError: the output would replace what it is made of, or become a part of it.
+        UserError: the output would replace its source, or become a part of it.
     """
     place = Path(os.path.realpath(out))
     for source in sources:
         other = Path(os.path.realpath(source))
         if other.is_relative_to(place) or (inside and place.is_relative_to(other)):
             raise UserError(
-                f"{out} and what it is made of, {source}, are one folder or one is in the other; "
-                "give a folder apart from it"
+                f"the output {out} and its source {source} are one folder, or one is in the other; "
+                "give a separate folder"
             )
 
 
 def _swap_in(temporary: Path, path: Path) -> None:
-    """Put the folder `temporary` at `path`; if that fails, what was there is there again.
+    """Move the folder `temporary` to `path`; if that fails, the old folder is restored.
 
     Others may do the same at the same time: each moves whole folders, and the last one stays.
     """
@@ -202,7 +200,7 @@ def _swap_in(temporary: Path, path: Path) -> None:
                 raise
         if _exchange(temporary, path):
             return
-        aside = Path(tempfile.mkdtemp(prefix=_prefix(path.name), suffix=_ASIDE, dir=path.parent))
+        aside = Path(tempfile.mkdtemp(prefix=prefix(path.name), suffix=ASIDE, dir=path.parent))
         try:
             with contextlib.suppress(FileNotFoundError):  # another writer has just moved it
                 path.rename(aside / path.name)
@@ -212,7 +210,7 @@ def _swap_in(temporary: Path, path: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         finally:
-            _give_back(aside)
+            give_back(aside)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -226,61 +224,6 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), at_once) == 0)
 
 
-_ASIDE = ".old"
-
-_TEMPORARY = re.compile(
-    r"\..*\.frcore-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<started>\d+)-[a-z0-9_]{8}(\..*)?"
-)
-
-ABANDONED_SECONDS = 24 * 3600.0
-"""What a process of another machine has not touched for so long is taken for left over."""
-
-
-def _prefix(name: str) -> str:
-    """How the temporary neighbour of `name` begins; it says whose it is."""
-    short = os.fsencode(name)[:150].decode(errors="ignore")  # a name has 255 bytes at most
-    return ".{}.frcore-{}-{}-{}-".format(short, *this_process())
-
-
-def _make_room(folder: Path) -> None:
-    """Make `folder`; where it is there, remove what killed processes left in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # it may be read by nobody
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if ".frcore-" in entry.name]
-        for found in filter(None, map(_TEMPORARY.fullmatch, names)):
-            owner = Owner(found["host"], int(found["pid"]), int(found["started"]))
-            with contextlib.suppress(OSError):  # another writer may do the same just now
-                path = folder / found[0]
-                if owner.lives if owner.is_here else _age(path) < ABANDONED_SECONDS:
-                    continue
-                if not path.is_dir():
-                    path.unlink(missing_ok=True)
-                elif path.suffix == _ASIDE:
-                    _give_back(path)
-                else:
-                    shutil.rmtree(path, ignore_errors=True)
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file, or a folder or something directly in it, was changed."""
-    inside = list(path.iterdir()) if path.is_dir() else []
-    return time.time() - max(file.lstat().st_mtime for file in (path, *inside))
-
-
-def _give_back(aside: Path) -> None:
-    """Put what was moved into `aside` back, or remove it where something took its place."""
-    for old in aside.iterdir():
-        place = aside.parent / old.name
-        with contextlib.suppress(OSError):
-            if not os.path.lexists(place):
-                old.rename(place)
-        if os.path.lexists(place):
-            shutil.rmtree(old, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        aside.rmdir()
-
-
 def _share(temporary: Path, mode: int) -> None:
     """`tempfile` makes things private to the user; results are meant to be read by colleagues."""
     umask = os.umask(0)
@@ -291,7 +234,7 @@ def _share(temporary: Path, mode: int) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_file(path) as temporary:
-        # Bytes of file names that are no text become escapes, which JSON reads back.
+        # Bytes of file names that are not text become escapes, which JSON reads back.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

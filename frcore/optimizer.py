@@ -1,4 +1,4 @@
-"""The optimiser of the class centres, which knows which rows a step had."""
+"""The optimiser of the class centres, which knows the rows used by a step."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ class CentersSGD(Optimizer):
             self._classifier.deferred_gradients.clear()
 
     def _shares_tiles(self, gradients: list[CenterGradient]) -> bool:
-        """Whether gradients can be applied tile by tile: not those of several batches with columns
-        of their own."""
+        """Whether gradients can be applied tile by tile: not if several batches with different
+        columns were accumulated."""
         several = len(gradients) > 1 and any(part.columns.active is not None for part in gradients)
         return not several and self.centers.grad is None
 
@@ -235,7 +235,7 @@ class CentersSGD(Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with a saved momentum, which is copied into this one's memory.
+        """Resume with a saved momentum, which is copied into this one's memory.
 
         Raises:
             UserError: it was saved with centres of the other format.
@@ -261,8 +261,8 @@ def build_centers_optimizer(
 ) -> Optimizer:
     """The centres' optimiser of a study: `CentersSGD` ("rowwise"), or torch's own SGD ("torch").
 
-    torch's SGD takes a gradient (C, D) and moves every centre at every step. It is there to compare
-    with.
+    torch's SGD takes a gradient (C, D) and moves every centre at every step. It serves as a
+    reference.
 
     Args:
         name: which.
@@ -286,10 +286,10 @@ def build_centers_optimizer(
 
 
 def check_moves_every_center(sampler: Sampler) -> None:
-    """Refuse a sampler that torch.optim.SGD does not go with.
+    """Refuse a sampler that torch.optim.SGD cannot be used with.
 
     Raises:
-        UserError: it leaves centres out that are to stand still.
+        UserError: it leaves out centres that must stay fixed.
     """
     if sampler.leaves_out and sampler.update != "dense":
         raise UserError(

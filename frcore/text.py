@@ -11,11 +11,11 @@ _JOINERS = "\u200c\u200d"
 
 
 def visible(text: str) -> str:
-    r"""`text` with every character that acts instead of being seen written as its code point.
+    r"""`text` with every invisible character with an effect written as its code point.
 
-    Those are control characters (a terminal obeys them), what turns the direction of writing around
-    (a name can read as another), and halves of characters, which stand for bytes of a file name
-    that are no text and which no file can hold. Line breaks and tabs stay.
+    Those are control characters (a terminal obeys them), characters that reverse the writing
+    direction (a name can look like another), and lone surrogates, which represent bytes of a file
+    name that are not text and cannot be written to a file. Line breaks and tabs stay.
 
     >>> visible("\x1b[31mred\u202egnp.exe \udce9")
     '[U+001B][31mred[U+202E]gnp.exe [U+DCE9]'

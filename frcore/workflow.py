@@ -1,4 +1,4 @@
-"""What the Snakemake rules ask of a study: specs, code fingerprints, resources. No Snakemake here.
+"""What the Snakemake rules need from a study: specs, fingerprints, resources. No Snakemake here.
 
 What repeats a job are parameters of its rule: its spec without paths (`key`), a signature of
 what lies at these paths, the fingerprint of the code and the versions. The complete spec, paths and
@@ -8,11 +8,10 @@ all, is a file (`spec_file`), which Snakemake does not compare: see workflow/rul
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -33,19 +32,13 @@ from frcore.provenance.fingerprint import code_fingerprint
 from frcore.study import expansion
 from frcore.study.config import Study
 from frcore.study.file import pairs
+from frcore.study.resources import Resources
 from frcore.study.section import Section, compact_json
 
 DEFAULT_STUDY = Path("config/quick.yaml")
 
 Kind = Literal["data", "run", "model", "measurement", "evaluation", "comparison", "study"]
 """Of what a job is given."""
-
-MIB = 2**20
-PROCESS_MIB = 1500
-"""What Python with torch and its workers takes before any data."""
-
-IJB_MIB = 4000
-"""The lists of IJB-C, or 469,375 embeddings of 512 float32 with the scores of its pairs."""
 
 
 def _checked_once(study: Study) -> Study:
@@ -64,26 +57,17 @@ def _checked_once(study: Study) -> Study:
     return checked
 
 
-def _file_of(spec: Section) -> Path:
-    """The file that holds `spec`: a command with all of it would fill the screen when it fails."""
-    text = compact_json(spec)
-    path = MEMORY / "specs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    if not path.is_file():
-        write_text(path, text + "\n")
-    return path
-
-
 def _versions(*more: str) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions(*more).items())
 
 
 @dataclass(frozen=True)
-class Workflow:
+class Workflow(Resources):
     """One study as the rules see it. Names are those of `frcore.study.expansion`, which are file
     names."""
 
-    study: Study
     comparison: ComparisonSpec | None = None
+    _signatures: dict[str, Signature] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def load(cls, files: Iterable[str | Path], config: Iterable[str] | None) -> Workflow:
@@ -96,8 +80,7 @@ class Workflow:
             UserError: something in the study or the comparison is wrong.
         """
         find_modules_here()
-        given = list(files)
-        path = given[-1] if given else DEFAULT_STUDY
+        *_, path = (DEFAULT_STUDY, *files)
         settings, overrides = split_settings(pairs(config))
         study = load_study(path, overrides, check=_checked_once)
         if not settings:
@@ -122,17 +105,15 @@ class Workflow:
 
     @property
     def page(self) -> Path:
-        """What a person looks at in the end."""
-        if self.comparison is not None:
-            return self.comparison.file(self.root, "html")
-        return self.root / "report.html"
+        """What the user reads in the end."""
+        compared = self.comparison
+        return compared.file(self.root, "html") if compared else self.root / "report.html"
 
     @property
     def targets(self) -> list[Path]:
-        """What is there when all went well."""
-        if self.comparison is not None:
-            return [self.comparison.file(self.root, "passed")]
-        return [self.root / "complete", self.page]
+        """What exists after a successful run."""
+        compared = self.comparison and self.comparison.file(self.root, "passed")
+        return [compared] if compared else [self.root / "complete", self.page]
 
     @property
     def after_stop(self) -> str:
@@ -196,10 +177,6 @@ class Workflow:
         return expansion.measurements(self.study)
 
     # --- what the files contain ---
-
-    @cached_property
-    def _signatures(self) -> dict[str, Signature]:
-        return {}
 
     def check_sources(self) -> None:
         """Look at everything that is read, before any job starts.
@@ -277,13 +254,16 @@ class Workflow:
 
     def spec_file(self, kind: Kind, name: str = "") -> Path:
         """All of `spec`, for the option `--spec`."""
-        return _file_of(self.spec(kind, name))
+        # A command with all of it would fill the screen when it fails.
+        text = compact_json(self.spec(kind, name))
+        path = MEMORY / "specs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        if not path.is_file():
+            write_text(path, text + "\n")
+        return path
 
     def benchmark_options(self) -> str:
         """The options of `frcore evaluate` that name all benchmarks."""
         return " ".join(f"--benchmark {self.root / 'data' / name}" for name in self.benchmarks)
-
-    # --- code ---
 
     def data_code(self, name: str) -> str:
         """Of preparing one data set."""
@@ -317,63 +297,3 @@ class Workflow:
     def report_code(self) -> str:
         """Of the report."""
         return code_fingerprint(stages.REPORTING, stages.page_files())
-
-    # --- resources ---
-
-    @property
-    def all_cores(self) -> int:
-        """All of this machine's; Snakemake takes `--cores` where those are fewer.
-
-        Not `workflow.cores`, which is an error where no `--cores` is given: on a cluster, and for
-        `snakemake --report`.
-        """
-        return os.cpu_count() or 1
-
-    def gpus(self, part: Literal["training", "evaluation", "measurement"]) -> int:
-        """GPUs of each job of a part of the study."""
-        if part == "evaluation":
-            return int(expansion.evaluation(self.study).device == "cuda")
-        settings = getattr(self.study, part)
-        return int(settings is not None and settings.device == "cuda")
-
-    @property
-    def training_threads(self) -> int:
-        """CPU threads of a training; one that decodes beside it keeps no core busy by itself."""
-        training = self.study.training
-        return training.threads + training.loader_threads - 1 if training else 1
-
-    @property
-    def evaluation_threads(self) -> int:
-        """CPU threads of an evaluation."""
-        return expansion.evaluation(self.study).threads
-
-    def data_mib(self, name: str) -> int:
-        """Host memory of a preparation or of what reads it: the images twice.
-
-        Those that stay in place are held once, and no more than `expansion.HELD_IN_MEMORY` of them.
-        """
-        data = self.data(name).data
-        if data.kind == "ijb":
-            return PROCESS_MIB + IJB_MIB
-        if expansion.stays_in_place(data):
-            return PROCESS_MIB + expansion.HELD_IN_MEMORY // MIB
-        identities, images = getattr(data, "identities", 6000), getattr(data, "images", 5)
-        count = identities * images * getattr(data, "templates", 1)
-        return PROCESS_MIB + 2 * count * 3 * self.study.image.size**2 // MIB
-
-    def evaluation_mib(self) -> int:
-        """Host memory of one evaluation, which takes the benchmarks one after the other."""
-        return max(self.data_mib(name) for name in self.benchmarks)
-
-    def training_mib(self) -> int:
-        """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
-        return self.data_mib("train") + 2000 if self.study.trains else PROCESS_MIB
-
-    def measurement_mib(self) -> int:
-        """Host memory of one measurement: centres with gradient and momentum, and the logits."""
-        measurement = self.study.measurement
-        if measurement is None or measurement.device == "cuda":
-            return 4 * PROCESS_MIB
-        classes = max(measurement.identities)
-        floats = classes * (4 * measurement.dim + 6 * measurement.batch_size)
-        return 2 * PROCESS_MIB + 4 * floats // MIB

@@ -64,7 +64,7 @@ def test_an_unknown_component_is_a_mistake(monkeypatch, capsys):
         (["train", "--study", "config/none.yaml"], ["config/none.yaml"]),
         (["train", "--study", "STUDY", "--run", "tiny-arcfase-full-s0"], ["tiny-arcface-full-s0"]),
         (["train", "--study", "STUDY"], ["--run is missing", "tiny-adacos-full-s0"]),
-        (["train", "--spec", "{}"], ["--spec is no RunSpec", "backbone"]),
+        (["train", "--spec", "{}"], ["--spec is not a RunSpec", "backbone"]),
         (["train", "--spec", "{"], ["Invalid JSON"]),
         (["train", "--study", "STUDY", "--config", "seeds"], ["key=value"]),
         (["train", "--study", "STUDY", "--config", "heads=[arcfase]"], ["did you mean 'arcface'"]),

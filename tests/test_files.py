@@ -13,7 +13,6 @@ import pytest
 
 from frcore.errors import UserError
 from frcore.files import (
-    ABANDONED_SECONDS,
     FolderKind,
     atomic_directory,
     atomic_file,
@@ -24,6 +23,7 @@ from frcore.files import (
     write_json,
     write_text,
 )
+from frcore.machine.leftovers import ABANDONED_SECONDS
 from frcore.machine.processes import Owner, this_host, this_process
 
 ANY = FolderKind("any folder", None, ("*",))
@@ -323,14 +323,14 @@ def test_a_folder_of_the_kind_is_replaced_and_no_other(tmp_path, kind):
     write(place, kind)
     (place / "deep" / "thesis.tex").write_text("years")
     before = names(place), names(place / "deep")
-    with pytest.raises(UserError, match=r"out has deep/thesis\.tex in it, which would be deleted"):
+    with pytest.raises(UserError, match=r"out contains deep/thesis\.tex, which would be deleted"):
         write(place, kind)
     assert (names(place), names(place / "deep")) == before
     assert names(tmp_path) == ["out"]
     (place / "deep" / "thesis.tex").unlink()
     write(place, kind)
     (place / "link").symlink_to(tmp_path)
-    with pytest.raises(UserError, match=r"out has link in it"):
+    with pytest.raises(UserError, match=r"out contains link"):
         write(place, kind)
 
 
@@ -340,9 +340,9 @@ def test_what_is_of_nobody_is_not_replaced(tmp_path, kind):
     for name in ("a.txt", "1/x.jpg", "2/y.jpg", "3/z.jpg"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         (photos / name).write_text("x")
-    with pytest.raises(UserError, match=r"photos has 1, 2, 3 and 1 more in it.*give another"):
+    with pytest.raises(UserError, match=r"photos contains 1, 2, 3 and 1 more.*give another"):
         write(photos, kind)
-    with pytest.raises(UserError, match=r"a\.txt is not a folder, but a .* is one"):
+    with pytest.raises(UserError, match=r"a\.txt is not a folder, as a .* must be"):
         write(photos / "a.txt", kind)
     assert names(photos) == ["1", "2", "3", "a.txt"]
 
@@ -351,12 +351,12 @@ def test_a_folder_lists_what_was_written_in_it(tmp_path):
     place = tmp_path / "out"
     write(place, LISTED)
     (place / "a.txt").rename(place / "A.txt")
-    with pytest.raises(UserError, match=r"out has A\.txt in it"):
+    with pytest.raises(UserError, match=r"out contains A\.txt"):
         write(place, LISTED)
     (place / "A.txt").unlink()  # what is missing is no loss
     write(place, LISTED)
     (place / "list.json").write_text("[]")
-    with pytest.raises(UserError, match=r"out has a\.txt, b\.txt, deep/c\.txt and 1 more in it"):
+    with pytest.raises(UserError, match=r"out contains a\.txt, b\.txt, deep/c\.txt and 1 more"):
         write(place, LISTED)
 
 
@@ -390,8 +390,8 @@ def test_an_output_is_apart_from_what_it_is_made_of(tmp_path):
     refuse_overlap(tmp_path / "source2", [source])
     for out in (source, tmp_path, tmp_path / "link", source / "out", tmp_path / "link" / "out",
                 source / ".." / "source"):  # fmt: skip
-        with pytest.raises(UserError, match="give a folder apart from it"):
+        with pytest.raises(UserError, match="give a separate folder"):
             refuse_overlap(out, [tmp_path / "elsewhere", source])
     refuse_overlap(source / "out", [source], inside=False)
-    with pytest.raises(UserError, match="give a folder apart from it"):
+    with pytest.raises(UserError, match="give a separate folder"):
         refuse_overlap(source, [source], inside=False)

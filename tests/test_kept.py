@@ -53,7 +53,7 @@ def finished(root: Path) -> Path:
 
 def to_photos(root: Path) -> Made:
     own(root / "photos" / "thesis.txt")
-    return ["prepare", "--study", write_study(root), "--out", root / "photos"], "thesis.txt in it"
+    return ["prepare", "--study", write_study(root), "--out", root / "photos"], "thesis.txt, which"
 
 
 def to_a_file(root: Path) -> Made:
@@ -64,7 +64,7 @@ def to_a_file(root: Path) -> Made:
 def into_its_source(root: Path) -> Made:
     pictures(root)
     study = write_study(root, train={"kind": "folder", "root": str(root / "src")})
-    return ["prepare", "--study", study, "--out", root / "src" / "out"], "apart from it"
+    return ["prepare", "--study", study, "--out", root / "src" / "out"], "give a separate folder"
 
 
 def aligned_onto_itself(root: Path) -> Made:
@@ -79,12 +79,12 @@ def aligned_through_a_link(root: Path) -> Made:
 
 def aligned_over_other_pictures(root: Path) -> Made:
     own(root / "faces" / "Ada" / "a.jpg")
-    return [*pictures(root), "--out", root / "faces"], "has Ada in it"
+    return [*pictures(root), "--out", root / "faces"], "contains Ada"
 
 
 def simulated_over_photos(root: Path) -> Made:
     own(root / "ijb" / "loose_crop" / "1.jpg")
-    return ["simulate-ijb", root / "ijb", "--scale", 0.002], "loose_crop in it"
+    return ["simulate-ijb", root / "ijb", "--scale", 0.002], "loose_crop, which would be deleted"
 
 
 def trained_over_another_model(root: Path) -> Made:
@@ -96,25 +96,25 @@ def trained_over_another_model(root: Path) -> Made:
 def trained_over_a_folder(root: Path) -> Made:
     own(root / "run" / "unfinished" / "thesis.txt")
     return ["train", "--study", write_study(root), "--run", "tiny-adacos-full-s0",
-            "--data", root / "data", "--out", root / "run"], "has thesis.txt in it"  # fmt: skip
+            "--data", root / "data", "--out", root / "run"], "contains thesis.txt"  # fmt: skip
 
 
 def trained_into_its_data(root: Path) -> Made:
     own(root / "data" / "index.parquet")
     return ["train", "--study", write_study(root), "--run", "tiny-adacos-full-s0",
-            "--data", root / "data", "--out", root / "data"], "apart from it"  # fmt: skip
+            "--data", root / "data", "--out", root / "data"], "give a separate folder"  # fmt: skip
 
 
 def evaluated_over_notes(root: Path) -> Made:
     own(root / "out" / "pairs.json", '{"my": "notes"}')
     return ["evaluate", "--study", write_study(root), "--run", "tiny-adacos-full-s0",
-            "--out", root / "out"], "pairs.json is there and is not an evaluation"  # fmt: skip
+            "--out", root / "out"], "pairs.json exists and is not an evaluation"  # fmt: skip
 
 
 def evaluated_over_scores(root: Path) -> Made:
     own(root / "out" / "pairs.npz")
     return ["evaluate", "--study", write_study(root), "--run", "tiny-adacos-full-s0",
-            "--out", root / "out"], "pairs.npz is there and is not the scores"  # fmt: skip
+            "--out", root / "out"], "pairs.npz exists and is not the scores"  # fmt: skip
 
 
 def measured_over_notes(root: Path) -> Made:
@@ -131,26 +131,26 @@ def reported_over_a_page(root: Path) -> Made:
 def reported_over_tables(root: Path) -> Made:
     own(root / "paper" / "tables" / "accuracy.csv")
     study = write_study(root)
-    return ["report", "--study", study, "--root", root / "paper"], "has tables/accuracy.csv, and"
+    return ["report", "--study", study, "--root", root / "paper"], "tables/accuracy.csv"
 
 
 def kept_over_all_references(root: Path) -> Made:
     for name in ("quick", "lfw"):
         own(root / "reference" / "cpu" / name / "training.csv")
     study = finished(root / "study")
-    return ["reference", "--root", study, "--to", root / "reference"], "has cpu in it"
+    return ["reference", "--root", study, "--to", root / "reference"], "contains cpu"
 
 
 def kept_over_more_than_was_kept(root: Path) -> Made:
     for name in ("training.csv", "differences.csv"):
         own(root / "reference" / name)
     study = finished(root / "study")
-    return ["reference", "--root", study, "--to", root / "reference"], "has differences.csv in it"
+    return ["reference", "--root", study, "--to", root / "reference"], "contains differences.csv"
 
 
 def kept_over_the_study(root: Path) -> Made:
     study = finished(root / "study")
-    return ["reference", "--root", study, "--to", root], "are one folder or one is in the other"
+    return ["reference", "--root", study, "--to", root], "are one folder, or one is in the other"
 
 
 def schema_over_notes(root: Path) -> Made:
@@ -164,7 +164,7 @@ def figure_over_another(root: Path) -> Made:
 
 def figure_beside_a_photo(root: Path) -> Made:
     own(root / "step.png")
-    return ["plan", "--identities", 1e6, "--figure", root / "step.svg"], "step.png is there"
+    return ["plan", "--identities", 1e6, "--figure", root / "step.svg"], "step.png exists"
 
 
 CASES: list[Callable[[Path], Made]] = [

@@ -31,6 +31,6 @@ def build_backbone(name: str, *, image_size: int, **parameters: Any) -> nn.Modul
     has an attribute `dim`.
 
     Raises:
-        UserError: no such backbone, no such parameter, or a value that it does not allow.
+        UserError: unknown backbone or parameter, or a value that is not allowed.
     """
     return BACKBONES.build(name, image_size=image_size, **parameters)

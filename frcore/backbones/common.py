@@ -42,7 +42,7 @@ def check_input(backbone: str, images_NCHW: torch.Tensor, size: int) -> None:
 
 
 def full_precision(tensor: torch.Tensor) -> AbstractContextManager[object]:
-    """Autocast off on the tensor's device, where it has one ("meta" has none).
+    """Autocast off on the tensor's device, if that has autocast ("meta" does not).
 
     As in arcface_torch, only the convolutions run in low precision: the embedding itself is
     float32, because its direction is what the margins (hundredths of a radian) act on.

@@ -1,7 +1,8 @@
 """MobileFaceNet (Chen et al., arXiv:1804.07573, table 1): inverted residuals for faces.
 
-Its two points: no global average pool, because the corner of a face tells less than its middle, so
-a depthwise convolution as large as the map weighs each place ("GDConv"); and a fast first stride.
+Its two ideas: no global average pool, because the corner of a face is less informative than its
+middle, so a depthwise convolution as large as the map weights each position ("GDConv"); and early
+downsampling.
 """
 
 from __future__ import annotations

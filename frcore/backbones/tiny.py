@@ -1,7 +1,7 @@
 """Tiny: a backbone for one CPU core, so that a whole study of heads runs on a laptop.
 
-Faces are aligned, so a linear layer over the last map, which sees where each feature was, tells
-people apart far better than a global average, at a fraction of a further convolution's cost.
+Faces are aligned, so a linear layer over the last map, which sees where each feature was, separates
+people far better than a global average, at a fraction of the cost of another convolution.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Tiny(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.fc = nn.Linear(inputs * side**2, dim, bias=False)
         self.features = nn.BatchNorm1d(dim)
-        # As in IResNet: the embedding is normalised next, a gain per dimension has no use.
+        # As in IResNet: the embedding is normalised next, so a gain per dimension is useless.
         self.features.weight.requires_grad_(False)
         # Channels last is a quarter faster on a CPU at these widths.
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -45,8 +45,8 @@ def _import_timm() -> Any:
     """Import timm's vision transformer, also where torchvision's operators cannot load.
 
     timm imports torchvision, and torchvision's compiled operators need the very build of torch that
-    they were linked to: beside a CPU-only wheel they are silently absent, and torchvision then
-    fails because it describes `nms` to torch.compile without having it. A vision transformer uses
+    they were linked to: with a CPU-only wheel they are silently absent, and torchvision then
+    fails because it registers `nms` with torch.compile without having it. A vision transformer uses
     none of these operators, so it is enough to declare that they exist.
 
     Raises:
@@ -78,7 +78,7 @@ class ViT(nn.Module):
         model: arcface_torch's sizes: `tiny` (256 wide, 12 blocks), `small` (512, 12), `base`
             (512, 24), `large` (768, 24); 8 heads each.
         patch_size: side of a patch in pixels; the default makes 12 × 12 tokens where the size
-            allows it (9 at 112 px, 4 at 48, 3 at 40). What is left of the image is cut off.
+            allows it (9 at 112 px, 4 at 48, 3 at 40). The rest of the image is cut off.
         drop_path: stochastic depth of the last block, growing linearly from 0 at the first.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Updates of rows that dense SGD would make at once, made exactly when the rows are next read.
+"""Updates that dense SGD makes at every step, applied exactly when a row is next read.
 
 Without a gradient, a step of SGD with momentum μ, weight decay λ and learning rate η_t is linear
 in a row's value w and velocity v:
@@ -7,7 +7,7 @@ in a row's value w and velocity v:
 
     A_t = [[1 − η_t λ, −η_t μ], [λ, μ]]
 
-so that a row untouched for k steps is caught up by one 2 × 2 product A_t ⋯ A_{t−k+1}. A sampled
+so that a row untouched for k steps catches up by one 2 × 2 product A_t ⋯ A_{t−k+1}. A sampled
 step then costs what the sampled rows cost, and the result is that of the dense optimiser.
 """
 
@@ -24,7 +24,7 @@ HORIZON = 512
 
 
 class DeferredUpdates:
-    """Values and velocities of which rows may be behind.
+    """Values and velocities whose rows may be behind.
 
     Args:
         values: updated in place.
@@ -34,7 +34,7 @@ class DeferredUpdates:
     def __init__(self, values: Rows, velocities: Rows | None) -> None:
         self.values, self.velocities = values, velocities
         self.step = 0
-        """Steps taken; at most HORIZON, then counting begins again."""
+        """Steps taken; at most HORIZON, then counting restarts."""
         self.behind = False
         """Whether any row may be behind."""
         device = values.device
@@ -82,6 +82,6 @@ class DeferredUpdates:
         self.values.write(rows, value.copy_(caught_up))
 
     def forget(self) -> None:
-        """All rows are up to date: begin to count again."""
+        """All rows are up to date: restart counting."""
         self.step, self.behind = 0, False
         self.row_step_C.zero_()

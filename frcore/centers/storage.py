@@ -1,4 +1,4 @@
-"""How class centres and their momentum are held: as float32, or in half the bytes or less.
+"""How class centres and their momentum are stored: as float32, or in half the bytes or less.
 
 Three kinds of table, all read and written in tiles of float32 rows (`read`, `write`):
 
@@ -27,7 +27,7 @@ Index = slice | Tensor
 CenterFormat = Literal["fp32", "split"]
 
 TILE = 4096
-"""Rows in memory at a time where a whole table is gone through: 8 MiB at dimension 512."""
+"""Rows in memory at a time when a whole table is traversed: 8 MiB at dimension 512."""
 
 GOLDEN = 0x9E3779B97F4A7C15
 MIX_1, MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -57,7 +57,7 @@ class Rows(Protocol):
 
 
 class PlainRows:
-    """A tensor (C, D) as it is. A slice is read as a view and needs no putting back."""
+    """A tensor (C, D), stored unchanged. A slice is read as a view and needs no write."""
 
     def __init__(self, tensor_CD: Tensor) -> None:
         self.tensor_CD = tensor_CD
@@ -83,7 +83,7 @@ class SplitRows:
 
     Args:
         high_CD: what the loss reads: the centre rounded to bfloat16, ties away from zero.
-        low_CD: what is missing to the centre, in units of its last bit.
+        low_CD: the difference to the centre, in units of its last bit.
 
     Raises:
         UserError: a conversion of the module (`.double()`, `.half()`) changed the high halves.
@@ -122,7 +122,7 @@ class RoundedRows:
         seed: of the random bits.
 
     Attributes:
-        time: part of the random bits' key; who writes advances it between writes to the same row.
+        time: part of the random bits' key; the writer advances it between writes to the same row.
     """
 
     def __init__(self, tensor_CD: Tensor, seed: int, time: int = 0) -> None:
@@ -171,7 +171,7 @@ def split(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     bits = _one_nan(x).view(torch.int32)
     high = (bits + 0x8000).bitwise_right_shift_(16).to(torch.int16)
-    # What is left is below 2^16 in size, so that its low 16 bits are all of it.
+    # The remainder is below 2^16 in size, so its low 16 bits are all of it.
     return high.view(torch.bfloat16), bits.to(torch.int16)
 
 
@@ -187,7 +187,7 @@ def round_with(x: Tensor, noise: Tensor) -> Tensor:
     With noise uniform in 0 to 65535 the expected result is `x`; numbers that bfloat16 has stay.
 
     Args:
-        x: any float32; an infinity and NaN stay what they are.
+        x: any float32; infinities and NaN stay unchanged.
         noise: int32, 0 to 65535, of the same shape.
     """
     bits = _one_nan(x).view(torch.int32)
@@ -203,7 +203,7 @@ def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
         row_T: row numbers, int64.
         dim: columns.
         seed: of a stream; streams of different seeds or times are unrelated.
-        time: a number of the draw.
+        time: number of the draw.
     """
     words = -(-dim // LANES)
     counter_TW = row_T[:, None] * words + torch.arange(words, device=row_T.device)
@@ -280,7 +280,7 @@ def bytes_of(*tensors: Tensor | None) -> int:
 
 
 def copy_in_tiles(target: Tensor, source: Tensor) -> None:
-    """`target.copy_(source)` with nothing but a tile in between, whatever types and devices."""
+    """`target.copy_(source)` tile by tile, between any dtypes and devices."""
     if target.dim() == 0:
         target.copy_(source)
         return

@@ -1,4 +1,4 @@
 """The commands of `frcore`, as plain functions; `frcore.cli` gives them their names.
 
-Heavy imports stand inside the functions, so that `frcore --help` answers at once.
+Heavy imports are inside the functions, so that `frcore --help` answers at once.
 """

@@ -61,7 +61,7 @@ def parse(model: type[S], spec: str) -> S:
             f"{'.'.join(map(str, item['loc'])) or 'JSON'}: {item['msg']}" for item in error.errors()
         )
         raise UserError(
-            f"--spec is no {model.__name__}: {problems}. Let Snakemake or --study make it"
+            f"--spec is not a {model.__name__}: {problems}. Let Snakemake or --study make it"
         ) from error
 
 

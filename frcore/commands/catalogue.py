@@ -119,7 +119,7 @@ def plan_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict memory and time of the last layer's training step, beside what was measured.
+    """Predict memory and time of the last layer's training step, next to measured ones.
 
     Example: frcore plan --identities 30e6 --gpus 8 --batch 1024 --rate 0.1
     """

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.console import Console
-from typer import Option
+from typer import Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -20,7 +19,7 @@ from frcore.errors import UserError
 from frcore.study.file import parse_value
 
 WIDTH = 120
-"""Columns of the tables where the output is no terminal, such as in the log of a CI's job."""
+"""Columns of the tables where the output is not a terminal, such as in the log of a CI job."""
 
 
 def compare(
@@ -101,7 +100,7 @@ def compare(
 
         console = Console()
         render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
-    raise typer.Exit(0 if no_fail else int(found.outcome.code))
+    raise Exit(0 if no_fail else int(found.outcome.code))
 
 
 def _yaml(option: str, value: str | None) -> Any:

@@ -19,7 +19,7 @@ SourceOption = Annotated[
     list[str] | None,
     Option(
         "--source",
-        help="With --spec: NAME=PATH, the present place of a data set that is read where it lies; "
+        help="With --spec: NAME=PATH, the current location of a data set that is read in place; "
         "repeatable.",
     ),
 ]

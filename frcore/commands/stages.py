@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -69,7 +68,7 @@ def prepare(
         Console().print(f"{count:,} faces in {out}")
         if unlisted:
             Console(stderr=True).print(
-                f"{len(unlisted):,} pictures in {align} are not listed in {landmarks} and were "
+                f"{len(unlisted):,} images in {align} are not listed in {landmarks} and were "
                 f"left out; the first one is {unlisted[0]!r}",
                 markup=False,
             )
@@ -101,7 +100,7 @@ def _check(path: Path, as_json: bool) -> None:
     else:
         render(reports, Console(soft_wrap=True))
     if any(report.wrong for report in reports):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def simulate_ijb(
@@ -109,7 +108,7 @@ def simulate_ijb(
     name: Annotated[str, Option(help="ijbb or ijbc.")] = "ijbc",
     scale: Annotated[float, Option(help="Of all counts; 1 for the released ones.")] = 0.01,
     source: Annotated[
-        str, Option(help="embeddings (no pictures), or faces that are rendered.")
+        str, Option(help="embeddings (no images), or faces that are rendered.")
     ] = "embeddings",
     seed: Annotated[int, Option(help="Equal seeds give equal files.")] = 0,
     dim: Annotated[int, Option(help="Of the embeddings.")] = 512,
@@ -222,11 +221,11 @@ def evaluate(
         run = str(workflow.root / "runs" / str(run))
         places = workflow.places(*(item.name for item in specs)) | places
 
-    from frcore.evaluation.evaluate import evaluate as evaluate_run
+    from frcore.evaluation.evaluate import evaluate as go
     from frcore.evaluation.evaluate_model import evaluate_model
     from frcore.machine.leases import lease_gpu
 
-    # One process for all: importing the libraries takes longer than judging a small benchmark.
+    # One process for all: importing the libraries takes longer than evaluating a small benchmark.
     # One lease for all too: once CUDA runs, a process can choose no other board.
     with lease_gpu(chosen.device, exclusive=False):
         for folder in benchmarks:
@@ -234,9 +233,7 @@ def evaluate(
             if other is not None:
                 evaluate_model(chosen, other, folder, file, place=place)
             else:
-                evaluate_run(
-                    chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place
-                )
+                go(chosen, Path(str(run)), folder, Path(str(train_data)), file, place=place)
 
 
 def measure(

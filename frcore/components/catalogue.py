@@ -1,7 +1,7 @@
 """Named components (heads, samplers, backbones): found, checked and built by name.
 
-A catalogue maps a name to the place of a class, so that listing names imports nothing heavy. A
-class of the user's own is named `package.module:Class`. The constructor's signature is the single
+A catalogue maps a name to the location of a class, so that listing names imports nothing heavy. A
+user-defined class is named `package.module:Class`. The constructor's signature is the single
 source of a component's parameters: their types (also `Literal` and `Annotated[..., Field(ge=0)]`)
 are checked here with pydantic before anything runs. `frcore heads --json` lists them.
 """
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def find_modules_here() -> None:
     """Let `module:Class` name a module of the working directory, as with `python -m`."""
-    # Last, so that a file called random.py shadows nothing.
+    # Last, so that a file named random.py shadows nothing.
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
 
@@ -39,10 +39,10 @@ class _Parameters(ExactNumbers):
 
 
 def at_place(place: str) -> Any:
-    """What stands at "package.module:name", imported now.
+    """The object at "package.module:name", imported now.
 
-    What is chosen by a study is named by its place: its code then counts for the jobs that chose
-    it alone (see `frcore.provenance.stages`).
+    What a study chooses is named by its location: its code then counts only for the jobs that chose
+    it (see `frcore.provenance.stages`).
     """
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -86,7 +86,7 @@ class Catalogue(dict[str, str], Generic[T]):
         try:
             return at_place(place)
         except ModuleNotFoundError as error:
-            # A missing dependency inside the module is not the user's misspelling of it.
+            # A missing dependency inside the module is not a misspelt module name.
             if error.name and not module_name.startswith(error.name):
                 raise
             raise UserError(

@@ -1,4 +1,4 @@
-"""What a component says about itself, as data: for `frcore heads`, docs/heads.md and editors.
+"""The description of a component, as data: for `frcore heads`, docs/heads.md and editors.
 
 Types, limits and defaults come from the constructor's signature (through pydantic), the meaning of
 each parameter from the section "Args" of the class's docstring, the rest from class attributes.
@@ -31,7 +31,7 @@ class Parameter(TypedDict):
     """One parameter of a component's constructor."""
 
     type: str
-    """In words of JSON: "number", "integer or null"."""
+    """In JSON's terms: "number", "integer or null"."""
     required: bool
     default: NotRequired[Any]
     """Absent where the parameter is required."""
@@ -40,7 +40,7 @@ class Parameter(TypedDict):
     choices: list[Any]
     """The allowed values of a type whose values are listed; often empty."""
     description: str
-    """What it means, as one line; "" where the docstring says nothing."""
+    """Its meaning, as one line; "" if the docstring has none."""
     dialect: bool
     """Published codes of one name differ in it."""
 
@@ -55,16 +55,16 @@ class Component(TypedDict):
     """The docstring's first sentence or paragraph, as one line."""
     doc: str
     details: str
-    """The docstring between the summary and the section "Args", as it stands."""
+    """The docstring between the summary and the section "Args", unchanged."""
     source: dict[str, Any] | None
-    """Fields of `frcore.heads.base.Source`, and `url`; None where nobody is to be cited."""
+    """Fields of `frcore.heads.base.Source`, and `url`; None if there is nothing to cite."""
     formula: dict[str, str] | None
-    """What `target` and `negative` logits are; None for what has no formula."""
+    """The `target` and `negative` logits; None without a formula."""
     parameters: dict[str, Parameter]
 
 
 def describe(name: str, place: str, component: Any, schema: type[pydantic.BaseModel]) -> Component:
-    """All that is known of `component`.
+    """The description of `component`.
 
     Args:
         name: in the catalogue, or module:Class.
@@ -103,7 +103,7 @@ def properties(component: Any, schema: type[pydantic.BaseModel]) -> dict[str, di
 
 
 def argument_texts(component: Any) -> dict[str, str]:
-    """The section "Args" of a class's docstring, and of its bases' for what it leaves out."""
+    """The section "Args" of a class's docstring, completed from its bases'."""
     texts: dict[str, str] = {}
     # A component may also be a function, which has no ancestors.
     for ancestor in getattr(component, "__mro__", (component,)):
@@ -153,7 +153,7 @@ def _source(source: Any) -> dict[str, Any] | None:
 
 
 def allowed(parameter: Parameter) -> str:
-    """What a parameter may be.
+    """The allowed values of a parameter.
 
     >>> limits = {"minimum": 0, "exclusiveMaximum": math.pi}
     >>> allowed({"type": "number", "limits": limits, "choices": []})
@@ -185,7 +185,7 @@ def interval(limits: Mapping[str, float]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value as one writes it in a study's YAML, except that π is π."""
+    """A value as written in a study's YAML, except that π is π."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):

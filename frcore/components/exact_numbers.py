@@ -1,4 +1,4 @@
-"""Pydantic models whose numbers are numbers, for studies and parameters of components."""
+"""Pydantic models with strict numbers, for studies and parameters of components."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _exact(node: Any) -> Any:
 
 
 def _plain_number(value: Any) -> Any:
-    """A number as Python's own, whole ones as `int`; anything else as it is."""
+    """A number as Python's own, whole ones as `int`; anything else unchanged."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     if isinstance(value, Integral):
@@ -42,10 +42,10 @@ def _no_truth_value(value: Any) -> Any:
 
 
 class ExactNumbers(BaseModel):
-    """A model whose numbers are finite numbers: neither `true` nor a text is one, and none is true.
+    """A model whose numbers must be finite numbers, not `true` or text, and vice versa.
 
-    Pydantic by itself takes `true` for 1, '10' for 10 and 1 for `true`. A whole number may be
-    written as a float (1e6), and numpy's numbers are numbers.
+    Pydantic by itself reads `true` as 1, '10' as 10 and 1 as `true`. A whole number may be
+    written as a float (1e6), and numpy's numbers are accepted.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)

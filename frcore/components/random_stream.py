@@ -1,4 +1,4 @@
-"""A stream of random numbers of a component's own."""
+"""A component's own stream of random numbers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ class OwnGenerator:
 
     Args:
         seed: of the run.
-        stream: components (or shards) that share a seed and must not share their draws differ in
-            this path of numbers.
+        stream: path of numbers that separates components (or shards) with the same seed.
     """
 
     def __init__(self, seed: int, *stream: int) -> None:
@@ -36,18 +35,18 @@ class OwnGenerator:
         return self._generator
 
     def state(self) -> dict[str, Any]:
-        """What `load` needs to go on with the same stream."""
+        """What `load` needs to continue the same stream."""
         drawn = self._saved if self._generator is None else self._generator.get_state()
         return {"seed": self.seed, "state": drawn}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken; on the same kind of device."""
+        """Continue where `state` was taken; on the same kind of device."""
         self.seed = state["seed"]
         self._generator = None
         self._saved = state["state"]
 
 
 def _mix(seed: int, *stream: int) -> int:
-    """One 63-bit seed of all numbers; neighbouring seeds give unrelated ones."""
+    """One 63-bit seed from all numbers; neighbouring seeds give unrelated ones."""
     (word,) = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)
     return int(word) >> 1

@@ -1,8 +1,8 @@
-"""What a source holds, and the images that it leaves in place.
+"""The contents of a source, and images that stay in place.
 
 Images that stay in place are `EncodedImages`: opened by the source for preparation, and again for
-training from what they said of themselves: settings that are JSON, and a table with one row per
-image. Both are in the prepared folder, so nothing is searched or parsed twice.
+training from their own description: JSON settings, and a table with one row per image. Both are in
+the prepared folder, so nothing is searched or parsed twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KINDS = {
     "parquet": "frcore.data.shards.parquet:ColumnImages",
     "tar": "frcore.data.shards.tar:MemberImages",
 }
-"""Kind of encoded images -> the place of its class."""
+"""Kind of encoded images -> the location of its class."""
 
 
 class EncodedImages(ABC):
@@ -55,7 +55,7 @@ class EncodedImages(ABC):
     @property
     @abstractmethod
     def names(self) -> pd.Series:
-        """A name of each image (N,), unique, for messages and `index.parquet`."""
+        """A unique name for each image (N,), for messages and `index.parquet`."""
 
     @abstractmethod
     def files(self) -> list[Path]:
@@ -63,18 +63,18 @@ class EncodedImages(ABC):
 
     @abstractmethod
     def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        """What `opened` needs: settings that are JSON, and a table with one row per image.
+        """What `opened` needs: JSON settings, and a table with one row per image.
 
-        Paths in it are absolute. A table with fewer rows, or in another order, is a valid one.
+        Paths are absolute. A table with fewer rows, or in another order, is also valid.
         """
 
     @classmethod
     @abstractmethod
     def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        """The reader of the images in `table`, without searching or scanning anything.
+        """A reader of the images in `table`, opened without searching or scanning anything.
 
         Raises:
-            UserError: the source is gone, or is not what the settings say.
+            UserError: the source is gone, or does not match the settings.
         """
 
     def take(self, rows: NDArray[np.int64]) -> Self:
@@ -133,7 +133,7 @@ class EncodedFiles(EncodedImages):
 
 
 class CopiedFiles(EncodedFiles):
-    """Files whose names in tables are composed (NFC), whatever they are on disk; for copying.
+    """Files to copy, whose names in tables are composed (NFC) whatever their form on disk.
 
     Args:
         root: the folder.
@@ -156,10 +156,10 @@ class CopiedFiles(EncodedFiles):
 
 
 def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> EncodedImages:
-    """The reader that once described itself by `settings` and `table`.
+    """The reader described by `settings` and `table`.
 
     Raises:
-        UserError: no such kind, the settings are not its own, or its source is gone.
+        UserError: an unknown kind, the settings do not fit it, or its source is gone.
     """
     if kind not in KINDS:
         raise unknown_name("kind of encoded images", kind, KINDS)
@@ -175,38 +175,38 @@ def open_encoded(kind: str, settings: dict[str, Any], table: pd.DataFrame) -> En
 
 @dataclass
 class Contents:
-    """What a source holds.
+    """The contents of a source.
 
-    A source with something wrong in it that leaves other images usable says so in `problems`; what
-    makes all of it unusable it raises as a `UserError`.
+    Errors that leave other images usable are reported in `problems`; those that make the whole
+    source unusable are raised as a `UserError`.
     """
 
     protocol: Protocol
     images: EncodedImages | None
-    """N of them; None where only names are there (protocol templates), or `draw` makes them."""
+    """N images; None if there are only names (protocol templates), or `draw` makes the images."""
     index: pd.DataFrame
     """One row per image, see `index_of`. Identities of a training set may still have too few."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """Those of the protocol (`frcore.data.prepared.tables`): pairs, templates, ..."""
+    """The tables of the protocol (`frcore.data.prepared.tables`): pairs, templates, ..."""
     landmarks: NDArray[np.float32] | None = None
-    """(N, 5, 2): images are aligned by these, and not cropped."""
+    """(N, 5, 2): images are aligned by these instead of being cropped."""
     draw: Callable[[Path, int | None], None] | None = None
-    """Fills the file of pixels, `.npy` of uint8 (N, size, size, 3), with so many processes."""
+    """Fills the file of pixels, `.npy` of uint8 (N, size, size, 3), with that many processes."""
     decode: bool = True
-    """Whether every image is decoded once before it is taken for usable."""
+    """Whether every image is decoded once before it is considered usable."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """Entries of the manifest that the source knows better: `people`, `alignment`."""
+    """Entries of the manifest that the source overrides: `people`, `alignment`."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    """Files that are not among the images, and why; `on_bad_image: refuse` refuses them."""
+    """Files left out of the images, and why; `on_bad_image: refuse` refuses them."""
     problems: list[str] = field(default_factory=list)
-    """What is wrong with lists and labels, one text each; nothing is prepared until it is right."""
+    """Errors in lists and labels, one text each; nothing is prepared until they are corrected."""
     wrong: str = "entries of the source cannot be used"
     """What `problems` are."""
     remedy: str = "Correct the source"
-    """What to do about them."""
+    """How to fix them."""
     warnings: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    """What else `frcore prepare --check` counts, such as shards."""
+    """Other counts for `frcore prepare --check`, such as shards."""
 
 
 def index_of(
@@ -221,7 +221,7 @@ def index_of(
         names: of the images (N,).
         codes: which of `identities` each shows (N,).
         identities: their names (C,), unique, in the order of the class centres.
-        medium: the still or video of each image (N,); absent: each is one of its own.
+        medium: the still or video of each image (N,); by default each is a separate one.
     """
     who = pd.Series(identities, dtype="str").iloc[codes].reset_index(drop=True)
     return pd.DataFrame(

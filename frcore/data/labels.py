@@ -1,4 +1,4 @@
-"""Labels as data sets store them, to identities: which of C each image shows, and their names."""
+"""From labels as stored in data sets to identities: which of C each image shows, their names."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from frcore.errors import UserError
 from frcore.study.data import LabelledImages
 
 LONGEST = 1000
-"""Characters of an identity's name."""
+"""Most characters of an identity's name."""
 
 NUMBERED = (
-    "identities have numbers and no names, so people of a benchmark who are also trained on are "
-    "not noticed"
+    "identities have numbers but no names, so people in a benchmark who are also in training are "
+    "not detected"
 )
 _MOST = 2**31
 _DIGITS = 10
 
 
 class Labels(NamedTuple):
-    """Whom each image shows."""
+    """The identity in each image."""
 
     codes: NDArray[np.int64]
     """(N,): which of `identities`."""
     identities: pd.Series
     """(C,), str, in the order of the class centres."""
     are_named: bool
-    """Whether these are names, which tell who is in another data set too."""
+    """Whether these are names, by which people can be matched across data sets."""
 
 
 def by_number(
@@ -47,32 +47,32 @@ def by_number(
     """Labels that are class numbers.
 
     Args:
-        stored: whole numbers (N,).
-        count: how many identities there are. Without it no number may be left out, because a
-            class without images is more often a mistake than meant.
-        where: the place of image i, for messages.
-        prefix: of the identities where the data do not name them: equal numbers of two data sets
-            are not one person. Without the folder's name, which changes where the data are moved.
-        names: of the identities, where the data have them.
+        stored: integers (N,).
+        count: number of identities. Without it no number may be missing, because a class without
+            images is usually a mistake.
+        where: the position of image i, for messages.
+        prefix: of identities that the data do not name, since equal numbers in two data sets are
+            not one person. Without the folder's name, which changes when the data are moved.
+        names: of the identities, if the data have them.
 
     Raises:
-        UserError: a number is negative, not below `count`, or left out.
+        UserError: a number is negative, not below `count`, or missing.
     """
     highest = (count or _MOST) - 1
     refuse_rows(
         f"labels are not within 0 to {highest}",
         np.flatnonzero((stored < 0) | (stored > highest)),
         lambda row: f"{where(row)}: label {stored[row]}",
-        "They are 0-based class numbers, below `identities` where that is set; correct them, or "
-        "set `labels: name` to have them numbered",
+        "They are 0-based class numbers, below `identities` if that is set; correct them, or set "
+        "`labels: name` to have them renumbered",
     )
     present, codes = np.unique(stored, return_inverse=True)
     if count is None and len(present) and present[-1] != len(present) - 1:
         missing = int(np.flatnonzero(present != np.arange(len(present)))[0])
         raise UserError(
             f"no image has the label {missing}, but labels go up to {present[-1]} and there are "
-            f"{len(present)} of them; set `identities: {present[-1] + 1}` if that is meant, or "
-            "`labels: name` to have them numbered without gaps"
+            f"{len(present)} of them; set `identities: {present[-1] + 1}` if this is intended, or "
+            "`labels: name` to have them renumbered without gaps"
         )
     who = [names[number] if names else f"{prefix}/{number}" for number in present]
     return Labels(codes.astype(np.int64), pd.Series(who, dtype="str"), bool(names))
@@ -81,16 +81,16 @@ def by_number(
 def by_name(
     stored: pd.Series, count: int | None, where: Callable[[int], str], prefix: str
 ) -> Labels:
-    """Names of identities, composed (NFC) as those of folders, in their sorted order.
+    """Labels that are names of identities, composed (NFC) like those of folders, and sorted.
 
     Args:
         stored: names (N,), str.
-        count: how many there must be; any number when absent.
-        where: the place of image i, for messages.
-        prefix: as for `by_number`, where all names are numbers.
+        count: how many there must be; any number by default.
+        where: the position of image i, for messages.
+        prefix: as for `by_number`, if all names are numbers.
 
     Raises:
-        UserError: a name is empty, too long or not printable, or there are not as many.
+        UserError: a name is empty, too long or not printable, or their number is not `count`.
     """
     given, texts = pd.factorize(stored)
     composed = pd.Series([normalised(text) for text in texts], dtype="str")
@@ -113,12 +113,12 @@ def by_name(
 
 
 def whole_numbers(stored: pd.Series, where: Callable[[int], str]) -> NDArray[np.int64]:
-    """Texts such as `17` and `17.0` as whole numbers (N,).
+    """Texts such as `17` and `17.0` as integers (N,).
 
     Raises:
-        UserError: one is none.
+        UserError: one is not an integer.
     """
-    # Many images share a label: each text is looked at once.
+    # Many images share a label, so each distinct text is parsed once.
     codes, texts = pd.factorize(stored)
     numbers = [_whole_number(text) for text in texts]
     bad = np.array([number is None for number in numbers], bool)
@@ -142,7 +142,7 @@ def _whole_number(text: str) -> int | None:
 def of_texts(
     stored: pd.Series, spec: LabelledImages, where: Callable[[int], str], prefix: str
 ) -> Labels:
-    """`by_name` or `by_number`, as the study says, of labels that are texts (N,)."""
+    """`by_name` or `by_number`, according to the study, for labels that are texts (N,)."""
     if spec.labels == "name":
         return by_name(stored, spec.identities, where, prefix)
     return by_number(whole_numbers(stored, where), spec.identities, where, prefix)
@@ -154,8 +154,8 @@ def labelled(
     """The contents of a training set that stores a label with each image.
 
     Args:
-        images: N of them.
-        labels: of each.
+        images: N images.
+        labels: of each image.
         warnings: of the source.
         more: fields of `Contents`.
     """

@@ -1,4 +1,4 @@
-"""Batches for training, and the one place where pixels become the network's input.
+"""Batches for training, and the only place where pixels become the network's input.
 
 The order of the images is a function of (seed, epoch); which of them are mirrored or augmented is
 one of (seed, epoch, step). Neither depends on the device, nor on where an epoch was resumed.
@@ -34,8 +34,8 @@ def to_network(
 ) -> torch.Tensor:
     """Turn uint8 RGB images (N, H, W, 3) into the network's input, float32 (N, 3, H, W).
 
-    Pixels become (x − 127.5) / 127.5, so −1 to 1, the channels stay in the order R, G, B. They are
-    moved as bytes and converted on `device`, which is a quarter of the traffic.
+    Pixels become (x − 127.5) / 127.5, so −1 to 1; the channel order stays R, G, B. They move as
+    bytes and converted on `device`, which takes a quarter of the traffic.
     """
     if isinstance(images_NHWC, np.ndarray):
         # A memory map is read-only, which torch.from_numpy would warn about.
@@ -51,19 +51,19 @@ def to_network(
 class Batches:
     """The batches of each epoch of a prepared data set.
 
-    An epoch visits the images in a random order without repetition. All batches have `batch_size`
-    images, and the images left over at the end of an epoch are not used in it: a short batch would
-    weigh its images more, and cost another shape. Only a data set smaller than one batch gives a
-    short batch, one per epoch.
+    An epoch visits the images in random order without repetition. All batches have `batch_size`
+    images, and images left over at the end of an epoch are not used in it: a short batch would
+    weight its images more, and add another tensor shape. Only a data set smaller than one batch
+    gives a short batch, one per epoch.
 
     Args:
         prepared: the data.
         batch_size: images per step.
         seed: of order and mirroring.
-        device: where batches are wanted.
+        device: where to put the batches.
         flip: mirror every image with probability ½.
-        augment: probabilities of the augmentations of `frcore.data.pixels.augment`; none when
-        absent. threads: that decode images which stay in place. They never change the batches.
+        augment: probabilities of the augmentations of `frcore.data.pixels.augment`; None for none.
+        threads: that decode images read in place. They never change the batches.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Batches:
 
         Args:
             epoch: which one; the same number gives the same batches.
-            start_step: steps to leave out, to go on in the middle of an epoch exactly.
+            start_step: steps to skip, to resume exactly in the middle of an epoch.
         """
         order = self.order(epoch)
         rows = [
@@ -135,7 +135,7 @@ class Batches:
         assert isinstance(images, np.ndarray), "those in place are decoded ahead"
         if not isinstance(images, np.memmap):
             return images[rows]
-        # Rows in the file's order read it forwards; the batch keeps its own order.
+        # Rows are read in file order; the batch keeps its own order.
         into = np.argsort(rows)
         pixels = np.empty((len(rows), *images.shape[1:]), np.uint8)
         pixels[into] = images[rows[into]]
@@ -144,7 +144,7 @@ class Batches:
     def _on_the_way(
         self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch as tensors, from where a GPU can fetch it."""
+        """A batch as tensors, in pinned memory for a GPU."""
         images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
         if self.device.type == "cuda":
             return images.pin_memory(), labels.pin_memory()
@@ -157,7 +157,7 @@ class Batches:
             choices = draw(self.augment, len(images), images.shape[1], generator)
             images = augmented(images, choices)
         if self.flip:
-            # While they are bytes, which is a quarter of the work.
+            # As bytes, which is a quarter of the work.
             mirror = torch.from_numpy(self.mirrored(epoch, step)).to(self.device, non_blocking=True)
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
         return to_network(images, self.device)
@@ -167,7 +167,7 @@ class Batches:
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield `items`, made by another thread a few ahead of their use."""
+    """Yield `items`, which another thread produces a few ahead."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     try:
         waiting = deque(pool.submit(next, items, None) for _ in range(_PREFETCHED))
@@ -175,5 +175,5 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
             waiting.append(pool.submit(next, items, None))
             yield item
     finally:
-        # Also when the user of the epoch leaves it early.
+        # Also if the caller leaves the epoch early.
         pool.shutdown(cancel_futures=True)

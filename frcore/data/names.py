@@ -1,4 +1,4 @@
-"""Names of files and people in one Unicode form, because file systems keep either form."""
+"""Names of files and people in one Unicode form, because file systems use either form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def normalised(name: str) -> str:
     r"""The composed (NFC) form of a name.
 
-    Bytes that are no UTF-8, as old archives have them, become escapes: no table can hold them.
+    Bytes that are not UTF-8, as in old archives, become escapes: no table can hold them.
 
     >>> normalised("e\u0301"), normalised("caf\udce9")
     ('é', 'caf\\xe9')
@@ -19,9 +19,9 @@ def normalised(name: str) -> str:
 
 
 class NamesOnDisk:
-    """Finds files whose names the disk keeps in another Unicode form than a list does.
+    """Finds files whose names on disk have a different Unicode form than in a list.
 
-    A list is mostly in the composed form (NFC), what macOS unpacked in the decomposed one (NFD).
+    Lists mostly use the composed form (NFC), files unpacked by macOS the decomposed one (NFD).
     """
 
     def __init__(self, root: Path):
@@ -29,7 +29,7 @@ class NamesOnDisk:
         self._folders: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> str | None:
-        """The path below the root, as it is on disk, for one with `/`; None for none or several."""
+        """The path on disk below the root for a name with `/`; None if none or several."""
         found = ""
         for part in name.split("/"):
             match = self._entries(found).get(normalised(part), [])
@@ -39,12 +39,12 @@ class NamesOnDisk:
         return found
 
     def _entries(self, folder: str) -> dict[str, list[str]]:
-        """What lies in a folder, by its composed name."""
+        """The entries of a folder, by composed name."""
         if folder not in self._folders:
             entries: dict[str, list[str]] = {}
             path = self.root / folder
             for one in path.iterdir() if path.is_dir() else ():
-                if one.name.isprintable():  # Bytes that are no UTF-8 are not.
+                if one.name.isprintable():  # Bytes that are not UTF-8 are not printable.
                     entries.setdefault(normalised(one.name), []).append(one.name)
             self._folders[folder] = entries
         return self._folders[folder]

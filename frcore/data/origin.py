@@ -1,4 +1,4 @@
-"""Where prepared data come from: which files, and what was in them. No part of their content."""
+"""The origin of prepared data: which files, and what was in them. Not part of their content."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ORIGIN = "origin.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """A data section, and what its files contained when they began to be read."""
+    """A data section, and what its files contained when reading began."""
 
     data: Any
     signature: Signature
 
     @classmethod
     def of(cls, data: Any, planned: str | None = None) -> Origin | None:
-        """The origin as it is now; None where it is incomplete, which its reader says better.
+        """The current origin; None if it is incomplete, which its reader reports better.
 
         Args:
             data: a data section of a study.
             planned: the signature that Snakemake planned with.
 
         Raises:
-            UserError: the files are not those that were planned with.
+            UserError: the files have changed since planning.
         """
         if planned is None:
             with contextlib.suppress(UserError):
@@ -43,7 +43,7 @@ class Origin:
 
     @property
     def base(self) -> Path | None:
-        """The folder or file of the images, without links; None for what is drawn."""
+        """The folder or file of the images, without links; None for synthetic data."""
         place = place_of(self.data)
         return None if place is None else place.resolve()
 
@@ -57,7 +57,7 @@ class Origin:
             raise self._changed("it began to be read")
 
     def as_record(self) -> dict[str, Any]:
-        """What is kept beside the data."""
+        """The record that is stored with the data."""
         return {
             "data": self.data.model_dump(mode="json"),
             "base": None if self.base is None else str(self.base),
@@ -67,5 +67,5 @@ class Origin:
     def _changed(self, since: str) -> UserError:
         return UserError(
             f"{place_of(self.data)}, or a list that belongs to it, was changed after {since}; "
-            "prepare it while nobody writes to it: run the study again"
+            "run the study again while nothing writes to it"
         )

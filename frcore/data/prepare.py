@@ -23,18 +23,18 @@ def prepare(
     workers: int | None = None,
     signature: str | None = None,
 ) -> Manifest:
-    """Write the prepared data set that `spec` asks for to the folder `out`.
+    """Write the prepared data set described by `spec` to the folder `out`.
 
     Args:
         spec: a training set or a benchmark of a study.
-        out: the folder; it appears whole, or not at all. An older prepared data set is replaced,
-            and nothing else.
-        workers: processes to use; all available cores when absent. They never change the result.
+        out: the folder; written completely or not at all. It replaces an older prepared data set,
+            but nothing else.
+        workers: processes to use; all available cores by default. They never change the result.
         signature: what the source contained when this was planned (`frcore.data.signatures.sign`).
 
     Raises:
-        UserError: the source is missing or damaged, was changed since it was planned or while it
-            was read, the spec asks for the impossible, or something else is in the folder.
+        UserError: the source is missing or damaged, was changed after planning or while it was
+            read, the spec is impossible, or the folder contains something else.
     """
     data = spec.data
     _refuse_other_place(data, Path(out))
@@ -51,7 +51,7 @@ def prepare(
         workers=workers,
         origin=origin,
         kind=data.kind,
-        # Paths would change the manifest, and so repeat trainings, where nothing but they changed.
+        # Paths would change the manifest, and so repeat trainings when only they changed.
         spec=without_places(spec),
         spec_hash=spec.hash,
         alignment=spec.image.alignment,
@@ -61,16 +61,16 @@ def prepare(
 
 
 def _is_synthetic(data: Any) -> bool:
-    """Whether nobody real is on the images: drawn here, or before by `frcore simulate-ijb`."""
+    """Whether the images show no real people: rendered here or by `frcore simulate-ijb`."""
     if data.kind == "ijb":
         return (Path(data.root) / SYNTHETIC_MARK).is_file()
     return bool(data.kind.startswith("synthetic"))
 
 
 def _refuse_other_place(data: Any, out: Path) -> None:
-    """Nothing but an older prepared data set is replaced, and no source is."""
+    """Refuse an `out` that is not an older prepared data set, or that overlaps the source."""
     place = place_of(data)
-    # These take whatever lies below their folder; others read what is listed, perhaps from ".".
+    # These read everything below their folder; others read what is listed, perhaps from ".".
     takes_all = data.kind == "folder" or (data.kind == "parquet" and "**" in data.pattern)
     refuse_overlap(out, [place] if place else [], inside=takes_all)
     refuse_other_folder(out, PREPARED)

@@ -1,4 +1,4 @@
-"""The bar that long work over files shows."""
+"""The progress bar of long operations on files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar() -> Progress:
-    """A bar on a terminal's standard error; nothing elsewhere."""
+    """A progress bar on standard error if that is a terminal; nothing otherwise."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip

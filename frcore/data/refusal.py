@@ -1,4 +1,4 @@
-"""Refusing what has many things wrong with it: the first of them are named, all are counted."""
+"""Errors with many problems: the first are listed, all are counted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
 
     Args:
-        what: they are, such as "images cannot be used".
+        what: what they are, such as "images cannot be used".
         problems: one text each.
         remedy: what the user can do.
-        total: how many there are, where `problems` are only the first of them.
+        total: how many there are, if `problems` are only the first of them.
 
     >>> refuse("images cannot be used", [], "repair them")
     """
@@ -40,5 +40,5 @@ def refuse_rows(
     problem: Callable[[int], str],
     remedy: str,
 ) -> None:
-    """As `refuse`, where only the first ten of perhaps millions of problems are put into words."""
+    """As `refuse`, formatting only the first ten of possibly millions of problems."""
     refuse(what, [problem(int(row)) for row in rows[:_SHOWN]], remedy, total=len(rows))

@@ -1,10 +1,10 @@
-"""What data and models contain, in a few letters: the same where nothing changed, wherever it is.
+"""Short signatures of the content of data and models, which do not depend on their location.
 
-Snakemake compares parameters of a rule. Paths are none of them (`frcore.study.section.Place`); what
-is there is reported by a signature of all files that a section of a study is read from, which its
-source lists (`frcore.data.source.Source.files`). By content it changes with any byte or name; by
-stat with sizes, times of change and names, which is quick for millions of files. What stat can
-miss: docs/data.md.
+Snakemake compares the parameters of a rule. Paths are not among them
+(`frcore.study.section.Place`); instead there is a signature of all files that a section of a study
+is read from, as listed by its source (`frcore.data.source.Source.files`). By content it changes
+with any byte or name; by stat with sizes, modification times and names, which is fast for millions
+of files. What stat can miss: docs/data.md.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from frcore.files import sha256_of_file, write_text
 By = Literal["auto", "content", "stat"]
 
 MEMORY = Path(".snakemake/frcore")
-"""What is remembered from call to call, beside Snakemake's own records."""
+"""Cache between calls, next to Snakemake's own records."""
 
 CONTENT_BYTES, CONTENT_FILES = 2**30, 50_000
-"""Sources up to this size are compared by content where `signature` is auto: reading them for the
+"""Sources up to this size are compared by content if `signature` is auto: reading them for the
 first time takes about as long as starting Snakemake."""
 
 _NOT_ABOUT_FILES = {
@@ -40,7 +40,7 @@ _NOT_ABOUT_FILES = {
 """Settings that do not decide which files are read."""
 
 _SETTLED_NS = 2 * 10**9
-"""A file that was changed so shortly ago can change again without another time of change."""
+"""A file changed this recently can change again without a new modification time."""
 
 
 class Signature(NamedTuple):
@@ -59,22 +59,22 @@ class Signature(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Signature:
-        """The signature that is written so.
+        """The signature with this text.
 
         Raises:
-            UserError: it is none.
+            UserError: it is not a signature.
         """
         by, _, digest = text.partition(":")
         if by == "content" or by == "stat":
             return cls("content" if by == "content" else "stat", digest)
         raise UserError(
-            f"--signature '{text}'; allowed is content:DIGITS or stat:DIGITS, as Snakemake passes "
-            "it; leave the option out"
+            f"--signature '{text}'; allowed is content:DIGITS or stat:DIGITS, as passed by "
+            "Snakemake; omit the option"
         )
 
 
 NOTHING = Signature("content", "none")
-"""Of what is drawn and read from no file."""
+"""The signature of synthetic data, which are read from no file."""
 
 
 def sign(data: Any, by: By = "auto") -> Signature:
@@ -82,11 +82,11 @@ def sign(data: Any, by: By = "auto") -> Signature:
 
     Args:
         data: the section.
-        by: what counts; `auto` chooses by size.
+        by: what to compare; `auto` chooses by size.
 
     Raises:
-        UserError: a file is missing, cannot be read, or says nothing about which files belong to
-            it, so that the study is impossible.
+        UserError: a file is missing, cannot be read, or should list other files but does not, so
+            that the study is impossible.
     """
     if place_of(data) is None:
         return NOTHING
@@ -94,13 +94,13 @@ def sign(data: Any, by: By = "auto") -> Signature:
 
 
 def sign_files(files: Iterable[File], by: By, section: Any) -> Signature:
-    """As `sign`, of the `files` that any `section` of a study is read from."""
+    """As `sign`, for the `files` that any `section` of a study is read from."""
     try:
         return _signed(_stamped(files), by, section)
     except OSError as error:
         raise UserError(
-            f"{error.filename} cannot be read: {error.strerror}; the study needs it: put it there, "
-            "or let it be read"
+            f"{error.filename} cannot be read: {error.strerror}; the study needs it: put it there "
+            "or make it readable"
         ) from error
 
 
@@ -121,7 +121,7 @@ def _signed(stamped: Iterator[Stamped], by: By, section: Any) -> Signature:
 
 
 def _digest(lines: Iterator[str]) -> str:
-    """A hash of lines of text, of which there may be millions."""
+    """A hash of lines of text, possibly millions."""
     digest = hashlib.sha256()
     while block := "".join(itertools.islice(lines, 1000)):
         digest.update(block.encode("utf-8", "surrogatepass"))
@@ -129,7 +129,7 @@ def _digest(lines: Iterator[str]) -> str:
 
 
 Stamped = tuple[str, str | Path, os.stat_result | None]
-"""Name, path and what the system says of a file; None where the name alone counts."""
+"""Name, path and stat of a file; None if only the name matters."""
 
 
 def _stamped(files: Iterable[File]) -> Iterator[Stamped]:
@@ -145,11 +145,11 @@ def _stamped(files: Iterable[File]) -> Iterator[Stamped]:
             continue
         yield name, path, stat
     refuse("files cannot be read", problems,
-           "Complete the data, or take them out of the list that names them")  # fmt: skip
+           "Complete the data, or remove them from the list that names them")  # fmt: skip
 
 
 def _while_small(stamped: Iterator[Stamped]) -> list[Stamped | None]:
-    """The first files up to the limits of `auto`; None at the end where these are all."""
+    """The first files up to the limits of `auto`; None at the end if these are all."""
     first: list[Stamped | None] = []
     size = 0
     for one in stamped:
@@ -166,13 +166,13 @@ def files_key(section: Any) -> str:
 
 
 class Hashes:
-    """The sha256 of files, each computed once: again only where a file's stamps differ.
+    """Cached sha256 of files, recomputed only if a file's size or times differ.
 
-    A file is known by its number in the file system, which it keeps where it is moved.
+    A file is identified by its inode, which it keeps when it is moved.
 
     Args:
-        memory: where they are remembered; None: nowhere.
-        update: whether what is asked for is remembered, instead of what was.
+        memory: the cache file; None: no cache.
+        update: whether to write the requested hashes to the cache.
     """
 
     def __init__(self, memory: Path | None, *, update: bool = True):
@@ -182,7 +182,7 @@ class Hashes:
 
     @classmethod
     def beside_snakemake(cls, section: Any, *, update: bool = True) -> Hashes:
-        """Those of a section, remembered where Snakemake has a folder of its own."""
+        """The hashes of a section, cached if Snakemake's folder exists."""
         if not MEMORY.parent.is_dir():
             return cls(None)
         key = hashlib.sha256(files_key(section).encode()).hexdigest()[:16]
@@ -196,7 +196,7 @@ class Hashes:
 
     def __exit__(self, *_: object) -> None:
         if self._memory is not None and self._update and self._used != self._known:
-            # What cannot be remembered is computed again next time.
+            # What cannot be cached is computed again next time.
             with contextlib.suppress(OSError):
                 write_text(self._memory, json.dumps(self._used))
 
@@ -207,14 +207,14 @@ class Hashes:
             OSError: it cannot be read.
         """
         number = f"{stat.st_dev}:{stat.st_ino}"
-        # The time of the last change of any kind is set by no program, unlike the other one.
+        # Unlike the modification time, ctime cannot be set by a program.
         stamps = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
         known = self._known.get(number)
         if known is None or known[:-1] != stamps:
             try:
                 known = [*stamps, sha256_of_file(path)]
             except PermissionError:
-                return "cannot be read"  # Its reader says so, or leaves it out.
+                return "cannot be read"  # Its reader reports it or leaves it out.
         if time.time_ns() - max(stamps[1:]) > _SETTLED_NS:
             self._used[number] = known
         return str(known[-1])

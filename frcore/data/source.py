@@ -1,7 +1,7 @@
-"""What data are read from: the contract of every source, and the catalogue of them.
+"""Data sources: their interface and their catalogue.
 
 A `Source` belongs to one kind of data section of a study. It only reads: it lists its files (for
-`frcore.data.signatures`) and gives its `Contents`. `frcore.data.prepare` validates, numbers and
+`frcore.data.signatures`) and returns its `Contents`. `frcore.data.prepare` validates, numbers and
 writes these, and `frcore prepare --check` does the same without writing. A new kind is one file
 with a class derived from `Source`, and one line in `SOURCES`.
 """
@@ -34,11 +34,11 @@ SOURCES = {
     "pair_list": "frcore.data.verification.pair_lists:PairListSource",
     "ijb": "frcore.data.ijb.prepare:IJBSource",
 }
-"""Kind of data -> the place of its class."""
+"""Kind of data -> the location of its class."""
 
 File = tuple[str, str | Path | None]
-"""Name, and where it is; None where the name alone counts. The name of an image is its path below
-the folder, that of a list or archive the file's, so that moving a folder changes none."""
+"""Name and path; None if only the name matters. The name of an image is its path below the folder,
+that of a list or archive its file name, so that moving a folder changes none of them."""
 
 
 class Source(ABC):
@@ -53,22 +53,22 @@ class Source(ABC):
 
     @abstractmethod
     def read(self) -> Contents:
-        """What it holds.
+        """The contents of the source.
 
         Raises:
-            UserError: it is missing, or nothing of it can be used.
+            UserError: it is missing, or nothing in it can be used.
         """
 
     def files(self) -> Iterator[File]:
-        """Every file that `read` depends on; a file that is not named changes nothing prepared.
+        """Every file that `read` depends on; no other file affects the prepared data.
 
         Raises:
-            UserError: what says which files these are is missing or malformed.
+            UserError: the list that names these files is missing or malformed.
         """
         return iter(())
 
     def needed(self) -> list[tuple[str, Path]]:
-        """Key and path of what the section names, for a first look whether it is there."""
+        """Key and path of everything the section names, for a first check that it exists."""
         return [
             (key, Path(value))
             for key in ("root", "images", "path")
@@ -77,13 +77,13 @@ class Source(ABC):
 
 
 def place_of(section: Any) -> Path | None:
-    """Where the images of a data section lie: a folder or file; None for what is drawn."""
+    """The folder or file with the images of a data section; None for synthetic data."""
     given = (getattr(section, key, None) for key in ("root", "images", "path"))
     return next((Path(value) for value in given if isinstance(value, str)), None)
 
 
 def below(root: str | Path, name: str) -> Path:
-    """A list as readers look for it: below the folder, then from the working directory."""
+    """The path of a list, which is looked for below the folder, then in the working directory."""
     inside = Path(root) / name
     return inside if inside.is_file() else Path(name)
 

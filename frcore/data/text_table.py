@@ -1,8 +1,8 @@
 """Large text tables, read fast and strictly: one line is one row, one separator between fields.
 
-pyarrow parses; it takes 15.7 million rows in a second or two and accepts no line that is not as
-declared. Only where it refuses a file, or values are wrong, are lines read one by one, to name
-them with the reason. Lines end in LF or CRLF, and a byte-order mark is allowed.
+pyarrow does the parsing: 15.7 million rows in a second or two, accepting only lines as declared.
+Only if it refuses a file, or values are wrong, are lines read one by one, to report them with the
+reason. Lines end in LF or CRLF, and a byte-order mark is allowed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from frcore.errors import UserError
 Kind = Literal["name", "id", "flag", "number"]
 Bools = NDArray[np.bool_]
 Check = tuple[Bools, str | Callable[[int], str]]
-"""The rows (N,) that are wrong, and the problem: the same for all, or a function of the row."""
+"""The wrong rows (N,), and the problem: the same for all, or a function of the row."""
 
 
 def is_number(field: str) -> bool:
-    """Whether Python reads a field as a number."""
+    """Whether Python can parse a field as a number."""
     try:
         float(field)
     except ValueError:
@@ -45,7 +45,7 @@ _NUMBERS: Mapping[str, tuple[pa.DataType, float, float, str]] = {
     "flag": (pa.int8(), 0, 1, "0 or 1"),
     "number": (pa.float64(), -sys.float_info.max, sys.float_info.max, "a finite number"),
 }
-"""Of each kind but names: type, smallest and largest value, and these in words."""
+"""For each kind except names: type, smallest and largest value, and a description."""
 
 
 POINT_COLUMNS: Mapping[str, Kind] = {f"{axis}{point}": "number"
@@ -53,14 +53,14 @@ POINT_COLUMNS: Mapping[str, Kind] = {f"{axis}{point}": "number"
 """Five landmarks."""
 
 _FILLER = "after the last separator"
-"""Some programs write a separator after every field; then one ends every line."""
+"""Some programs write a separator after every field, so that every line ends in one."""
 
 _SEPARATORS = {" ": "space", "\t": "tab", ",": "comma", ";": "semicolon"}
 _LARGEST_FILE = 4 * 2**30
 _LONGEST_LINE = 2**16
 _SHOWN = 10
 _ENOUGH = 1000
-"""Wrong lines after which no more are counted."""
+"""Number of wrong lines after which counting stops."""
 _UNSAFE = r"(^|/)\.{0,2}(/|$)|\\|^[A-Za-z]:|[\x00-\x1f\x7f]"
 
 
@@ -126,11 +126,11 @@ class TextTable:
         refuse("lines are wrong", problems, self.remedy, total=total)
 
     def repeated(self, keys: NDArray[np.int64], what: str) -> Check:
-        """The rows whose key (N,) an earlier row has, as a check."""
+        """A check for rows whose key (N,) also occurs in an earlier row."""
         in_order = np.sort(keys)
         again = np.zeros(len(keys), bool)
         if (in_order[1:] == in_order[:-1]).any():
-            # Much more work and memory than sorting.
+            # Takes much more time and memory than sorting.
             again = pd.Series(keys).duplicated().to_numpy()
 
         def problem(row: int) -> str:
@@ -140,7 +140,7 @@ class TextTable:
         return again, problem
 
     def _is_allowed(self, name: str, kind: str) -> bool:
-        """Whether a column has no value that pyarrow parses but that is not allowed."""
+        """Whether all values of a column that pyarrow parsed are allowed."""
         if kind not in _NUMBERS:
             column = self.texts(name)
             return kind == "name" or not pa.compute.any(pa.compute.not_equal(column, "")).as_py()
@@ -171,7 +171,7 @@ class TextTable:
         )  # fmt: skip
 
     def _lines(self) -> Iterator[str]:
-        """The text of each row; a line that never ends is cut."""
+        """The text of each row; overlong lines are split."""
         with self.path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             if self._header:
                 file.readline(_LONGEST_LINE)
@@ -188,7 +188,7 @@ class TextTable:
         raise UserError(f"{self.path} cannot be read: {reason}. {self.remedy}")
 
     def _problem(self, text: str, row: int) -> str | None:
-        """What is wrong with a line, if anything is."""
+        """What is wrong with a line, if anything."""
         if len(text) >= _LONGEST_LINE - 1:
             return f"the line is longer than {_LONGEST_LINE:,} characters"
         if any("\udc80" <= letter <= "\udcff" for letter in text):
@@ -209,7 +209,7 @@ class TextTable:
 
     def _wrong_count(self, text: str, count: int) -> str:
         names = [name for name in self._kinds if name != _FILLER]
-        due = (f"{len(names)} fields are due ({' '.join(names)}) with one "
+        due = (f"expected {len(names)} fields ({' '.join(names)}) with one "
                f"{_SEPARATORS[self._separator]} between them")  # fmt: skip
         for other, name in _SEPARATORS.items():
             if other != self._separator and len(text.split(other)) == len(names):
@@ -227,7 +227,7 @@ def _accepts(field: str, kind: str) -> bool:
 
 
 def unsafe_names(names: pa.ChunkedArray) -> Bools:
-    """True for names (N,) that are no path below a folder on every system.
+    """True for names (N,) that are not a path below a folder on every system.
 
     >>> unsafe_names(pa.chunked_array([["a/b.jpg", "../b.jpg", "/b", "a//b", "C:b", ""]])).tolist()
     [False, True, True, True, True, True]
@@ -243,10 +243,10 @@ def landmarks_of(table: TextTable) -> tuple[NDArray[np.float64], Check]:
 
 
 def first_line(path: Path) -> str:
-    """The first line of a text file that is not empty and not larger than any list is.
+    """The first line of a text file.
 
     Raises:
-        UserError: it is, or it cannot be read.
+        UserError: the file is empty, too large for a list, or cannot be read.
     """
     try:
         size = path.stat().st_size
@@ -256,7 +256,7 @@ def first_line(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     if size > _LARGEST_FILE:
         raise UserError(
-            f"{path} has {size:,} bytes; a list of at most {_LARGEST_FILE:,} is read: give the "
+            f"{path} has {size:,} bytes, but a list may have at most {_LARGEST_FILE:,}: give the "
             "list of one benchmark"
         )
     if not first.strip():

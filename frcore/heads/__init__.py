@@ -1,4 +1,4 @@
-"""The heads: what each cosine of the logit matrix becomes. One head, one file."""
+"""The heads: how each cosine of the logit matrix is transformed. One head, one file."""
 
 from __future__ import annotations
 

@@ -21,30 +21,30 @@ class AdaCos(Head):
         s(t) = log B_avg / cos(min(π/4, θ_med)),   B_avg = mean_i Σ_{k≠y_i} exp(s(t−1) cos θ_ik)
 
     where θ_med is the median target angle of the batch. No gradient flows through s. The state is
-    a buffer, updated in training mode only: public copies keep it in a Python attribute, which a
-    resume forgets, and some update it on validation data. Under a sampler that drops columns, B_avg
-    is the sum over the columns which the softmax has, because that is the softmax being scaled.
+    a buffer, updated in training mode only: public copies keep it in a Python attribute, which is
+    lost on resume, and some update it on validation data. Under a sampler that drops columns, B_avg
+    is the sum over the columns of the softmax, because that is the softmax being scaled.
     Where that sum is 1 or less (a handful of columns, all far away) the equation has no positive
-    solution, and the scale stays as it was.
+    solution, and the scale is left unchanged.
 
     Args:
         num_classes: number of classes; 3 or more.
-        statistics: how B is found. "batch_mean" is the paper's, with the scale of the step before;
-            also 4uiiurz1/pytorch-adacos. "restarted" has s(0) in the place of s(t−1) at every step:
+        statistics: how B is computed. "batch_mean" is the paper's, with the previous step's scale;
+            also 4uiiurz1/pytorch-adacos. "restarted" uses s(0) in place of s(t−1) at every step:
             copies with the scale in an attribute compute that on several GPUs under DataParallel
-            (FaceX-Zoo); it cannot run away. "lagged" is ours: B of the step before, with that
-            step's own scale, which its loss has anyway; the exact B needs a pass over the columns
-            of its own. "constant" is B = C − 1, of all classes whatever the
+            (FaceX-Zoo); it cannot run away. "lagged" is ours: B of the previous step, with that
+            step's own scale, which its loss computes anyway; the exact B needs a separate pass over
+            the columns. "constant" is B = C − 1, over all classes whatever the
             sampler, the default of torchelie because the estimate "was not numerically stable";
             the scale then lies in [log(C−1), √2 log(C−1)] and falls as θ_med does.
-        angle: what stands for θ_med. "median" is the paper's, with the mean of the two in the
-            middle for an even number of rows. "lower_median" takes the lower of the two, as
-            `torch.median` and so every copy in PyTorch does. "quarter_pi" is π/4 at all times: what
-            copies come to which take the median over all classes, whose angles are close to π/2
+        angle: what is used for θ_med. "median" is the paper's, with the mean of the middle two
+            for an even number of rows. "lower_median" takes the lower of the two, as
+            `torch.median` and so every PyTorch copy does. "quarter_pi" is always π/4: the effective
+            value in copies that take the median over all classes, whose angles are close to π/2
             (4uiiurz1/pytorch-adacos until May 2019, and forks taken before).
-        max_scale: s is held to at most this, the start included; None is the paper's, no limit.
+        max_scale: upper limit of s, including the start; None is the paper's, no limit.
             B_avg is a mean of exponentials: where 5 % of a batch have another class at cos 0.9
-            while θ_med is 45°, s grows without bound. Copies guard themselves with 100, or with
+            while θ_med is 45°, s grows without bound. Copies cap it at 100, or at
             2 s(0).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fixed AdaCos: cosine softmax with the scale that the number of classes asks for."""
+"""Fixed AdaCos: cosine softmax with a scale derived from the number of classes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def fixed_scale(num_classes: int) -> float:
     if num_classes < 3:
         raise UserError(
             f"AdaCos needs at least 3 classes, got {num_classes}: its scale √2 log(C − 1) would be "
-            "0 or undefined; use the head 'normface' with a scale of your own"
+            "0 or undefined; use the head 'normface' with your own scale"
         )
     return math.sqrt(2) * math.log(num_classes - 1)

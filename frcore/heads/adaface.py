@@ -16,7 +16,7 @@ EPS = 1e-3
 """`eps` of the authors' code: in the divisor, and the distance kept from angles 0 and π."""
 
 NORM_RANGE = (0.001, 100.0)
-"""Norms are held to this by the authors' code."""
+"""The authors' code clips norms to this."""
 
 
 class AdaFace(FixedScaleHead):
@@ -24,7 +24,7 @@ class AdaFace(FixedScaleHead):
 
     The quality ẑ = clip(h (‖x‖ − μ) / (σ + 0.001), −1, 1) has no gradient. μ and σ are running
     mean and standard deviation (of a sample: divisor N − 1) of the norms, from 20 and 100 on, with
-    norms held to [0.001, 100] as in the authors' code. ẑ = −1 is ArcFace, 0 is CosFace, 1 a
+    norms clipped to [0.001, 100] as in the authors' code. ẑ = −1 is ArcFace, 0 is CosFace, 1 a
     negative angular margin with m twice.
 
     μ and σ are float64 buffers, updated before the logits, in training mode only and from the
@@ -36,13 +36,13 @@ class AdaFace(FixedScaleHead):
         margin: m.
         h: concentration of ẑ.
         ema: weight of the new batch in μ and σ. 0.01 is what the authors' runs use (their `config`
-            and README); the default of their class is 1.0, no memory at all, which many copies
-            have. The paper's text has 0.99 in the place of this weight, or of the other one.
+            and README); the default of their class is 1.0, no memory at all, as in many
+            copies. The paper's text has 0.99 for this weight, or for the other one.
         scale: s.
-        edges: "clip" is the authors' code: cos θ_y is held to ±(1 − 0.001) and the angle
+        edges: "clip" is the authors' code: cos θ_y is clipped to ±(1 − 0.001) and the angle
             θ_y − m ẑ to [0.001, π − 0.001], without gradient outside; the code does so for the
-            other cosines as well, which do not come that close to 1. "none" is the paper's formula
-            as it stands: where θ_y < m ẑ it pushes a row away from its centre.
+            other cosines as well, which do not get that close to 1. "none" is the paper's formula
+            unchanged: where θ_y < m ẑ it pushes a row away from its centre.
     """
 
     source: ClassVar[Source | None] = Source(

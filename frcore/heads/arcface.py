@@ -1,4 +1,4 @@
-"""ArcFace: an additive angular margin, in the dialects that public codes speak."""
+"""ArcFace: an additive angular margin, in the dialects of public implementations."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class ArcFace(FixedScaleHead):
             because its margin runs under `no_grad`; the loss is the same, the training is not.
         beyond_pi: the rule where θ + m > π, so that cos(θ+m) would rise again. "linear" is
             cos θ − m sin m, the rule of the paper's code; "cos" leaves it alone (insightface now);
-            "clip" holds θ + m at π, where the target has no gradient (AdaFace's and opensphere's
+            "clip" clamps θ + m to π, where the target has no gradient (AdaFace's and opensphere's
             code).
-        easy_margin: true applies the margin only where cos θ > 0, and `beyond_pi` has no meaning
-            then; an option of insightface's code until 2022-12 and of many copies.
+        easy_margin: true applies the margin only where cos θ > 0, and `beyond_pi` then has no
+            effect; an option of insightface's code until 2022-12 and of many copies.
     """
 
     source: ClassVar[Source | None] = Source(

@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class HeadBatch:
-    """What is known of each row before any other column is read.
+    """What is known about each row before any other column is read.
 
     A head sees this and never the centres, a shard, a rank or a device.
 
@@ -76,7 +76,7 @@ class NegativeRule:
     coefficients: tuple[Tensor | float, Tensor | float, Tensor | float] = (0.0, 1.0, 0.0)
 
     def __call__(self, cosine_NC: Tensor) -> Tensor:
-        """What the other cosines become; equals `Head.negative`."""
+        """The transformed other cosines; equals `Head.negative`."""
         if self.threshold_N is None:
             return cosine_NC
         square, linear, constant = (
@@ -109,7 +109,7 @@ class Head(nn.Module):
 
     State lives in buffers, so that it is in `state_dict`; `update` changes it, is called in
     training mode only, without gradient, before the logits, and sees the rows of the batch but
-    never those of a queue. What `target`, `negative` and `scale` hand out of a buffer is a copy
+    never those of a queue. What `target`, `negative` and `scale` return from a buffer is a copy
     (`.clone()`), because the next update would change it inside an earlier graph.
     """
 
@@ -143,14 +143,14 @@ class Head(nn.Module):
         """Update the state from the batch's rows."""
 
     def observe(self, reduced_N: Tensor) -> None:
-        """See R of the batch's rows after the loss; in training only, without gradient."""
+        """Receive R of the batch's rows after the loss; in training only, without gradient."""
 
     def target(self, cosine_N: Tensor, batch: HeadBatch) -> Tensor:
-        """What the target cosines become, (N,)."""
+        """The transformed target cosines, (N,)."""
         return cosine_N
 
     def negative(self, cosine_NC: Tensor, target_N1: Tensor, batch: HeadBatch) -> Tensor:
-        """What the other cosines become, (N, C); `target_N1` is the result of `target`."""
+        """The transformed other cosines, (N, C); `target_N1` is the result of `target`."""
         return cosine_NC
 
     def negative_rule(self, batch: HeadBatch) -> NegativeRule:
@@ -165,13 +165,13 @@ class Head(nn.Module):
         """Loss of each row from the target's z and the reduction R, (N,).
 
         The softmax's −log p_y = softplus(R − z_y). With R without the target, 1 − p_y keeps its
-        digits where p_y is close to 1.
+        precision where p_y is close to 1.
         """
         # Not F.softplus, which is the identity above 20.
         return -F.logsigmoid(target_N - reduced_N)
 
     def penalty(self, batch: HeadBatch) -> Tensor | float:
-        """What is added to each row's loss, (N,), or 0."""
+        """The term added to each row's loss, (N,), or 0."""
         return 0.0
 
     def diagnostics(self) -> dict[str, Tensor]:

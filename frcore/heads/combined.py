@@ -30,8 +30,8 @@ class Combined(FixedScaleHead):
             derivative 1 with respect to cos θ: what insightface's `CombinedMarginLoss` computes for
             (1, m2, 0).
         beyond_pi: the rule where φ = m1 θ + m2 > π, so that cos φ would rise again. "cos" leaves it
-            alone (the paper's code); "clip" holds φ at π, where the target has no gradient; "fold"
-            is SphereFace's (−1)^k cos φ − 2k with k = ⌊φ/π⌋, which goes on falling; "linear", for
+            alone (the paper's code); "clip" clamps φ to π, where the target has no gradient; "fold"
+            is SphereFace's (−1)^k cos φ − 2k with k = ⌊φ/π⌋, which keeps falling; "linear", for
             m1 = 1 only, is cos θ − m2 sin m2 without m3, so that the target jumps up at φ = π
             (cavaface).
 

@@ -1,4 +1,4 @@
-"""CurricularFace: hard negatives weigh more as training goes on."""
+"""CurricularFace: hard negatives weigh more as training progresses."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class CurricularFace(ArcFace):
             version where their text has 0.99 (HuangYG123/CurricularFace, issue 8); 0.1 in TFace, by
             the same laboratory.
         beyond_pi: the rule where θ_y + m > π, as for the head `arcface`: "linear" is
-            cos θ − m sin m (the authors' code); "cos" leaves it alone (the formula); "clip" holds
-            θ_y + m at π, where the target has no gradient.
+            cos θ − m sin m (the authors' code); "cos" leaves it alone (the formula); "clip" clamps
+            θ_y + m to π, where the target has no gradient.
     """
 
     source = Source(

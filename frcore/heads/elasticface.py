@@ -1,4 +1,4 @@
-"""ElasticFace: a margin drawn anew for each row."""
+"""ElasticFace: a margin drawn for each row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frcore.heads.arcface import add_angle
 from frcore.heads.base import FixedScaleHead, HeadBatch, Scale, Source
 
 STREAM = int.from_bytes(b"head", "big")
-"""Sets the margins' stream apart from those of the sampler and of the centres' initial values."""
+"""Separates the margins' stream from those of the sampler and of the centres' initial values."""
 
 MEANS = {"arc": 0.5, "cos": 0.35}
 DEVIATIONS = {
@@ -31,11 +31,11 @@ DEVIATIONS = {
 class ElasticFace(FixedScaleHead):
     """ElasticFace, target s cos(θ_y + E), E ~ N(m, σ) per row (Boutros et al. 2022, Eq. 6 and 7).
 
-    Each row of batch and queue gets a draw of its own at each step, so that a queued row meets
+    Each row of batch and queue gets its own draw at each step, so that a queued row gets
     another margin each time. The stream is the head's own: it follows from the classifier's seed,
     touches neither torch's global generator nor the sampler's stream, lives on the device of the
-    cosines, and goes on where it was after a resume. In evaluation mode the margin is m. As in the
-    authors' code nothing is done where θ_y + E > π.
+    cosines, and continues after a resume. In evaluation mode the margin is m. As in the
+    authors' code nothing special happens where θ_y + E > π.
 
     Args:
         num_classes: number of classes.
@@ -44,10 +44,10 @@ class ElasticFace(FixedScaleHead):
         sigma: σ, the standard deviation of E; None is the paper's: 0.05, and with a `plus` 0.0175
             for "arc" and 0.025 for "cos" (0.02 for "published", as in the authors' config; the
             default of their classes is 0.0125).
-        plus: how the draws of a step meet its rows. "off" is at random. "intended" is the paper's
-            ElasticFace+: the smaller the target cosine among batch and queue, the larger the
+        plus: how the draws of a step are assigned to its rows. "off" is random. "intended" is the
+            paper's ElasticFace+: the smaller the target cosine in batch and queue, the larger the
             margin. "published" is the authors' code for it, which indexes with the sorting order
-            where it means the inverse: margins and cosines are unrelated again.
+            instead of its inverse: margins and cosines are unrelated again.
         scale: s.
     """
 

@@ -23,16 +23,16 @@ Norm = Annotated[float, Field(gt=0)]
 class MagFace(FixedScaleHead):
     """MagFace, target s cos(θ_y + m(a)) plus λ_g g(a) per row (Meng et al. 2021, Sec. 3.2).
 
-    a = ‖x‖ held to [l_a, u_a]; m(a) is linear from l_m at l_a to u_m at u_a; the penalty
+    a = ‖x‖ clipped to [l_a, u_a]; m(a) is linear from l_m at l_a to u_m at u_a; the penalty
     g(a) = 1/a + a/u_a² falls until u_a. The gradient flows through a in both, as in the authors'
     code: m(a) pulls hard rows towards the origin, g(a) pushes easy ones away from it. Outside
-    [l_a, u_a] the norm has no gradient. For one optimal norm per row the paper asks for
+    [l_a, u_a] the norm has no gradient. For one optimal norm per row the paper requires
     λ_g ≥ s m' / −g'(l_a): 22.6 at the defaults of "arc", 29.0 at those of "cos".
 
     Args:
         num_classes: number of classes.
         margin_type: "arc" is the paper's, cos(θ_y + m(a)). "cos" is Mag-CosFace of the authors'
-            code and of later versions of the paper, cos θ_y − m(a), with defaults of its own.
+            code and of later versions of the paper, cos θ_y − m(a), with different defaults.
         l_a: smallest norm.
         u_a: largest norm.
         l_m: margin at l_a, in radians for "arc"; None is the value of the authors' runs, 0.45 for

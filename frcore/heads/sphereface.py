@@ -23,9 +23,9 @@ class SphereFace(Head):
 
         λ = max(λ_min, λ_0 (1 + γ t)^−p)
 
-    as in the authors' Caffe layer (1000 to 5, γ = 0.12, p = 1); step and λ are part of the state, a
-    resume goes on where it was. That layer's backward pass is not reproduced: it scales the
-    gradient of the margin to a length of its own. The form that later papers compare with has no
+    as in the authors' Caffe layer (1000 to 5, γ = 0.12, p = 1); step and λ are saved as state and
+    resume with it. That layer's backward pass is not reproduced: it rescales the
+    gradient of the margin. The form that later papers compare with has no
     norms and no annealing: `{margin: 1.35, scale: 64, annealing: false}`.
 
     Args:
@@ -41,8 +41,8 @@ class SphereFace(Head):
         lambda_min: λ_min.
         gradient: "full" is the derivative of the formula. "detached" has derivative 1 with respect
             to cos θ: opensphere's code, after SphereFace Revived (arXiv 2109.05565).
-        beyond_pi: what is at mθ > π. "fold" is ψ (the paper); "cos" is cos(mθ), which rises again
-            (the ArcFace paper's combined margin, HaiyuWu's code); "clip" holds mθ at π, where the
+        beyond_pi: the rule at mθ > π. "fold" is ψ (the paper); "cos" is cos(mθ), which rises again
+            (the ArcFace paper's combined margin, HaiyuWu's code); "clip" clamps mθ to π, where the
             target has no gradient (opensphere's SphereFace-R v1).
     """
 

@@ -18,7 +18,7 @@ from frcore.heads.base import FixedScaleHead, HeadBatch, Source
 class SphereFace2(FixedScaleHead):
     """SphereFace2 (Wen et al. 2022, arXiv 2108.01513), variants C and A.
 
-    Each class k is a yes-or-no question of its own, with g(c) = 2 ((c + 1) / 2)^t − 1:
+    Each class k is a separate binary classification, with g(c) = 2 ((c + 1) / 2)^t − 1:
 
         L = (w/r) [λ log(1 + exp(−z_y)) + (1 − λ) Σ_{k≠y} log(1 + exp(z_k))]
 
@@ -27,10 +27,10 @@ class SphereFace2(FixedScaleHead):
 
     The bias b is trained. It starts where, with every angle at 90° as in a network before training,
     the target's push on b and that of all other classes cancel (`initial_bias`). The number
-    of classes in that equation is that of the data set, whatever a sampler leaves of them.
+    of classes in that equation is that of the data set, whatever a sampler leaves out.
 
-    Not here: variant M of the code (a factor on the angle), and the code's habit to put centres
-    back on the sphere before each step, which is the centres' optimiser's business.
+    Not included: variant M of the code (a factor on the angle), and the code's renormalisation of
+    centres before each step, which is up to the centres' optimiser.
 
     Args:
         num_classes: C, at least 2.
@@ -51,7 +51,7 @@ class SphereFace2(FixedScaleHead):
     """
 
     reduction: ClassVar[Literal["logsumexp", "softplus_sum"]] = "softplus_sum"
-    # The λ is the paper's Eq. 5, says the code; the final loss has no number there.
+    # According to the code, λ is the paper's Eq. 5; the final loss has no number there.
     source = Source(
         "Wen et al.",
         2022,
@@ -134,7 +134,7 @@ class SphereFace2(FixedScaleHead):
 
     def _adjusted(self, cosine: Tensor) -> Tensor:
         """g."""
-        # A cosine may round below −1, where a power that is no integer is NaN.
+        # A cosine may round below −1, where a non-integer power is NaN.
         return 2 * ((cosine + 1) / 2).clamp_min(0).pow(self.exponent) - 1
 
     def _straight(self, similarity: Tensor, cosine: Tensor) -> Tensor:

@@ -22,10 +22,10 @@ class UniFace(FixedScaleHead):
     b/s is the one threshold between genuine and impostor similarities; it is trained. m = 0 and
     λ = 1 is the paper's L_uce (Eq. 23), λ = 1 alone its L_uce-m (Eq. 31).
 
-    The paper's second way to balance, a share r of the negatives, is a matter of the columns and
-    therefore of the sampler: this head over `partial_fc` with `rate: r`. That is what the authors'
-    code does (one draw per step, the batch's own classes always in it), where their Eq. 32 draws
-    per pair. Their start of b counts the sampled columns: give `bias_rate` the sampler's rate.
+    The paper's second way to balance, a share r of the negatives, concerns the columns and
+    therefore the sampler: this head over `partial_fc` with `rate: r`. That is what the authors'
+    code does (one draw per step, always including the batch's own classes), while their Eq. 32
+    draws per pair. Their initial b counts the sampled columns: set `bias_rate` to that rate.
 
     Args:
         num_classes: C.
@@ -34,8 +34,8 @@ class UniFace(FixedScaleHead):
         negative_weight: λ; 1 in the code, 0.6 to 0.7 best in the paper.
         bias_rate: r in the start b = log(10 r C), as in the authors' code: with every angle at 90°
             the r C columns then have a probability of about 1/(10 r C) each, 0.1 together. It
-            acts nowhere else.
-        clamp: hold z in [−s, s], as the authors' code does against overflow; beyond it there is no
+            has no other effect.
+        clamp: clamp z to [−s, s], as the authors' code does against overflow; beyond it there is no
             gradient. Ours cannot overflow, so False is the formula.
     """
 

@@ -23,7 +23,7 @@ __all__ = ["BACKENDS", "EntryFilter", "ExtraRows", "LossBackend", "LossOutput", 
 
 
 def get_backend(name: str) -> LossBackend:
-    """The backend called `name`, or one that picks at its first call for "auto".
+    """The backend called `name`; for "auto" one that picks at its first call.
 
     Raises:
         UserError: there is none.

@@ -25,7 +25,7 @@ def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> st
     """The name of the backend for a matrix of `columns` class centres on "cpu" or "cuda".
 
     Args:
-        head: whose rule the kernels have or do not.
+        head: whose rule the kernels may or may not support.
         columns: class centres of a step.
         device: where they are.
         is_split: whether the centres are high halves, which `dense` does not read.
@@ -36,10 +36,10 @@ def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> st
 
 
 class AutoBackend:
-    """Picks at the first step, logs its choice, and keeps to it.
+    """Picks at the first step, logs its choice, and stays with it.
 
     Args:
-        get_backend: gives the backend of a name.
+        get_backend: returns the backend of a name.
 
     Attributes:
         picked: the backend's name; None before the first step.

@@ -1,4 +1,4 @@
-"""What every loss backend takes and gives."""
+"""The interface of a loss backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What a training step needs of the loss.
+    """What a training step needs from the loss.
 
     Attributes:
         loss: scalar. Its value is the mean over the batch. Its gradient with respect to the

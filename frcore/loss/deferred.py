@@ -1,4 +1,4 @@
-"""The centres' gradient as what it takes to compute it: rows, their weights, and the columns."""
+"""The centres' gradient in factored form: rows, their weights, and the columns."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TileGradient:
         index: rows of the table of centres.
         weight_TM: a factor for each pair of centre and row.
         row_MD: the rows.
-        shrink_T1: what the normalisation takes out along w.
+        shrink_T1: what the normalisation removes along w.
         precision: of the product's operands.
     """
 
@@ -114,10 +114,10 @@ class CenterGradient:
         return self.rule.slope(tile, weight_MT)
 
     def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
-        """Move the columns' centres by one step of SGD in a kernel of the backend's own, in place.
+        """Move the columns' centres by one step of SGD in the backend's own kernel, in place.
 
-        False, and nothing is done, where the backend has no such kernel for these tables: the
-        optimiser then goes through `tiles`.
+        False, without doing anything, if the backend has no such kernel for these tables: the
+        optimiser then iterates over `tiles`.
         """
         return False
 

@@ -29,16 +29,15 @@ def dense_loss(
     """Loss of `head` over the active centres, for the batch and the extra rows.
 
     For a softmax, a row's loss is softplus(R − z_y) with R = log Σ_{k≠y} exp z_k. The target is
-    left out of the sum instead of being subtracted from it: 1 − p_y then keeps its digits where p_y
-    is close to 1, and the loss has no floor or ceiling.
+    left out of the sum instead of being subtracted from it: 1 − p_y then keeps its precision where
+    p_y is close to 1, and the loss has no floor or ceiling.
 
     Args:
         embedding_ND: embeddings, not normalised.
         center_CD: all class centres.
         label_N: classes, 0-based, below C.
         head: the rule; its state is updated if it is in training mode.
-        active: sorted indices of the centres that the softmax has, all positives among them;
-            None = all.
+        active: sorted indices of the softmax's centres, including all positives; None = all.
         extra_rows: rows of the queue.
         entry_filter: which entries are taken out.
         deferred: not used; the gradient is a tensor (C, D) in `center_CD.grad`.
@@ -62,7 +61,7 @@ def dense_loss(
 
     absent_MC = is_target_MC
     if entry_filter is not None:
-        # The filter's threshold is of cos θ, also where entries are x̂ · w.
+        # The filter's threshold is on cos θ, even where entries are x̂ · w.
         norm_C = 1.0 if head.normalizes_centers else center_CD.detach().norm(dim=1)
         alike_MC = (cosine_MC.detach() > entry_filter.threshold * norm_C) & ~is_target_MC
         if entry_filter.mode == "zero":
@@ -85,7 +84,7 @@ def dense_loss(
 
 
 def check_precision(precision: Precision | None) -> None:
-    """Refuse any other precision than this backend's.
+    """Refuse a precision other than this backend's.
 
     Raises:
         UserError: it is not fp32.
@@ -100,8 +99,8 @@ def check_precision(precision: Precision | None) -> None:
 def _logsumexp(logit_MC: Tensor, absent_MC: Tensor) -> Tensor:
     """log Σ exp over the columns that are present; −inf where there is none."""
     empty_M = absent_MC.all(1)
-    # A row without any column keeps its logits and is replaced afterwards: logsumexp of nothing has
-    # a NaN gradient, which anomaly detection finds.
+    # A row without any column keeps its logits and is replaced afterwards: an empty logsumexp has
+    # a NaN gradient, which trips anomaly detection.
     lse_M = logit_MC.masked_fill(absent_MC & ~empty_M[:, None], -torch.inf).logsumexp(1)
     return lse_M.masked_fill(empty_M, -torch.inf)
 

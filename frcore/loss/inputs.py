@@ -1,4 +1,4 @@
-"""What a loss is given besides embeddings, centres and labels, and directions of zero vectors."""
+"""The further inputs of a loss besides embeddings, centres and labels; safe normalisation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 Precision = Literal["fp32", "tf32", "bf16"]
-"""Of what is multiplied. "fp32" leaves operands as they are (float64 stays float64), and so does
-"tf32" outside of the fused kernels, where torch's own setting says what a GPU makes of them; the
-fused kernels round them."""
+"""Of the operands. "fp32" leaves them unchanged (float64 stays float64), and so does "tf32" outside
+the fused kernels, where torch's own setting decides; the fused kernels round them."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,14 @@ class ExtraRows:
 
 @dataclass(frozen=True)
 class EntryFilter:
-    """Entries of the matrix that are taken out because they look like the row's own identity.
+    """Entries of the matrix that are removed because they look like the row's own identity.
 
     Acts on cos θ_ik, k ≠ y, before the head does, and carries no gradient of its own.
 
     Attributes:
-        threshold: entries with cos θ_ik above it are taken out.
+        threshold: entries with cos θ_ik above it are removed.
         mode: "zero" makes their cosine 0, which still counts in the denominator (insightface's
-            code); "drop" takes them out of it.
+            code); "drop" removes them from it.
     """
 
     threshold: float
@@ -55,7 +54,7 @@ def inverse_norm(x_ND: Tensor) -> Tensor:
 def unit_rows(x_ND: Tensor) -> Tensor:
     """Each row divided by its norm; a row of norm 0 stays 0 and gets no gradient.
 
-    `F.normalize` divides such a row by 1e-12 and sends back a gradient of 1e12: one dead embedding
-    (a network's zero, or an underflow in float16) would destroy the model at the next step.
+    `F.normalize` divides such a row by 1e-12 and returns a gradient of 1e12: one dead embedding
+    (an exact zero, or an underflow in float16) would destroy the model at the next step.
     """
     return x_ND * inverse_norm(x_ND)

@@ -1,12 +1,12 @@
-"""A loss in passes over the class centres, of which no logit is ever stored.
+"""A loss in passes over the class centres, without ever storing a logit.
 
 The first accumulates the reduction R over the other columns and the embeddings' gradient together,
 as attention accumulates its output. The second, in the backward pass or in the optimiser's step,
-recomputes each tile for the centres' gradient. In between lives only what belongs to rows, so that
+recomputes each tile for the centres' gradient. In between only per-row values are kept, so that
 memory is rows × (D + tile).
 
-What acts on one number per row (margin, scale, penalty, the loss itself) is ordinary autograd, as
-in `dense`.
+Everything that acts on one number per row (margin, scale, penalty, the loss itself) is ordinary
+autograd, as in `dense`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def loss_in_passes(
     Args:
         kind: makes the backend's `Passes`.
         deferred: where the backward pass leaves the centres' gradient, not yet computed; None
-            computes it there and then, as a (C, D) tensor.
-        precision: of the operands of products with centres; sums and each row's own entry are in
-            32 bits in any case. None is "fp32".
+            computes it immediately, as a (C, D) tensor.
+        precision: of the operands of products with centres; sums and each row's own entry are
+            always in 32 bits. None is "fp32".
         tile: columns in memory at a time; any gives the same numbers up to rounding.
     """
     columns = Columns(
@@ -73,7 +73,7 @@ def loss_in_passes(
 
 
 class Passes:
-    """What the passes of one loss share; a backend implements them.
+    """The common part of the passes of one loss; a backend implements the rest.
 
     Args:
         columns: of the matrix.
@@ -109,7 +109,7 @@ class Passes:
         scale_M: Tensor,
         scale: Tensor | float,
     ) -> None:
-        """The head's rule for the other columns; `scale` is what the head gave for `scale_M`."""
+        """The head's rule for the other columns; `scale` is the head's value for `scale_M`."""
         rows = RowValues.of(target_M, scale_M, batch)
         precision = self.columns.precision
         self.rule = Rule(head, rows, self.unit_MD, self.column_M, self.entry_filter, precision)

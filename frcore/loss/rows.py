@@ -1,4 +1,4 @@
-"""What every backend does with one number per row, around the reduction over the columns."""
+"""The per-row computations of every backend, around the reduction over the columns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def join(
 
 
 def expand_scale(scale: Tensor | float, like_M: Tensor) -> Tensor:
-    """What `Head.scale` gave, for each row."""
+    """The value of `Head.scale`, for each row."""
     # A number is filled in on the device: `as_tensor` would copy it there and wait for the copy.
     tensor = scale.to(like_M) if isinstance(scale, Tensor) else like_M.new_full((), scale)
     return tensor.expand(len(like_M))
@@ -45,7 +45,7 @@ def loss_of_rows(
     statistic: Callable[[Tensor | float], Tensor],
     reduce: Reduction,
 ) -> LossOutput:
-    """The output from each row's own entry; in training mode the head's state goes on.
+    """The output from each row's own entry; in training mode the head's state advances.
 
     Args:
         head: the rule.

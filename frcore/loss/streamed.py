@@ -33,7 +33,7 @@ class StreamedPasses(Passes):
     def statistic(self, scale: Tensor | float) -> Tensor:
         count, unit_ND = self.count, self.unit_MD[: self.count]
         # In the type of the rows: in float64 this pass would cost more than all the others
-        # together, and a scale that is 1e-7 off is not fed on: the next B is of the next batch.
+        # together, and a scale that is 1e-7 off does not propagate: each B is of a new batch.
         scale_N = torch.as_tensor(scale, dtype=unit_ND.dtype, device=unit_ND.device).expand(count)
         classes = len(self.columns.center_CD)
         plain = Head(classes)
@@ -99,7 +99,7 @@ class _Sums:
             self.total_M = self.total_M - F.logsigmoid(-tile.logit_MT).sum(1)
             return tile.logit_MT.sigmoid_()
         maximum_M = torch.maximum(self.maximum_M, tile.logit_MT.amax(1))
-        # Where nothing counts yet the maximum is −∞, and −∞ − −∞ is no number.
+        # Where nothing counts yet the maximum is −∞, and −∞ − −∞ is NaN.
         shift_M = maximum_M.masked_fill(maximum_M == -torch.inf, 0.0)
         weight_MT = tile.logit_MT.sub_(shift_M[:, None]).exp_()
         factor_M = torch.exp(self.maximum_M - shift_M)

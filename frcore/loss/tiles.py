@@ -23,7 +23,7 @@ _HAS_WIDE_OUTPUT = "out_dtype" in (inspect.getdoc(torch.mm) or "")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which class centres the matrix has, in tiles.
+    """The class centres of the matrix, in tiles.
 
     Attributes:
         center_CD: all of them, without gradient; of split centres the high halves.
@@ -64,7 +64,7 @@ class Columns:
         return self.center_CD[index].to(self.dtype)
 
     def inverse(self, center_TD: Tensor) -> Tensor:
-        """What makes x̂ · w an entry of the matrix: 1/‖w‖, or 1 where nothing is normalised."""
+        """The factor from x̂ · w to an entry of the matrix: 1/‖w‖, or 1 without normalisation."""
         if self.normalizes:
             return inverse_norm(center_TD).squeeze(1)
         return center_TD.new_ones(len(center_TD))
@@ -74,7 +74,7 @@ class Columns:
 class RowValues:
     """What a head's rule for the other columns may depend on besides the cosine.
 
-    Leaves of their own, so that the graph of a tile ends here.
+    Separate leaves, so that the graph of a tile ends here.
 
     Attributes:
         target_M: result of `Head.target`.
@@ -126,7 +126,7 @@ class Tile:
 
 
 class Rule:
-    """What filter and head make of the entries of a tile, forward and backward.
+    """Filter and head applied to the entries of a tile, forward and backward.
 
     A plain rule, z = s cos θ, has s in the rows and needs no graph.
 
@@ -135,7 +135,7 @@ class Rule:
         rows: what the rule may depend on.
         unit_MD: directions of the rows, 0 for a row of norm 0.
         column_M: each row's own column, which does not count.
-        entry_filter: which entries are taken out.
+        entry_filter: which entries are removed.
         precision: of the operands of the entries.
     """
 

@@ -54,9 +54,9 @@ def decode_clock_events(bits: int) -> tuple[str, ...]:
 
 
 def disturbing(events: Iterable[str]) -> tuple[str, ...]:
-    """The events after which a measurement is not what the board does when all is well.
+    """The events that make a measurement unrepresentative of the board.
 
-    Heat, the power brake, the hardware's own slowdown, and any event that this table does not know.
+    Heat, the power brake, hardware slowdown, and any event that this table does not know.
 
     >>> disturbing(("sw_power_cap", "hw_thermal_slowdown", "gpu_idle"))
     ('hw_thermal_slowdown',)
@@ -66,8 +66,8 @@ def disturbing(events: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a board. `None`: the board or the container has no such counter; `missing` has
-    the reason."""
+    """One sample of a board's counters. `None`: the board or the container has no such counter;
+    `missing` has the reason."""
 
     memory_total_bytes: int | None
     memory_used_bytes: int | None
@@ -84,7 +84,7 @@ class Reading:
 
     @property
     def throttle_reasons(self) -> tuple[str, ...] | None:
-        """The clock events that hold a working board back; empty when there are none."""
+        """The clock events that slow a working board down; empty when there are none."""
         if self.clock_events is None:
             return None
         return tuple(name for name in self.clock_events if name not in NOT_THROTTLING)
@@ -201,11 +201,11 @@ class Board:
         return _int(own[0]) if own else None, len(running) - 1 if running else None
 
     def thermal_ns(self) -> int | None:
-        """Nanoseconds in which heat held the clocks down, since some moment.
+        """Nanoseconds of thermal throttling, since some moment.
 
-        The only such counter that can be asked for safely: those of single clock events are fields
+        The only such counter that can be read safely: those of single clock events are fields
         whose numbers changed between drivers (251 to 253 became 269 to 271), so that a library
-        and a driver of different age would talk of different things.
+        and a driver of different ages would mean different things.
         """
         policy = self._nvml.NVML_PERF_POLICY_THERMAL
         status = self._ask("thermal_ns", "nvmlDeviceGetViolationStatus", policy, whole=True)

@@ -1,7 +1,7 @@
-"""What the system refuses: space, permission, memory; reported as a user's mistakes are.
+"""What the system refuses (space, permission, memory), reported like a user's mistakes.
 
-Which of them an exception is follows from its errno, or from that of an exception behind it: torch
-and zipfile fail once more, with another error, while they close a file on a full disk.
+An exception is classified by its errno, or by that of an exception behind it: torch
+and zipfile fail again, with another error, while they close a file on a full disk.
 """
 
 from __future__ import annotations
@@ -17,23 +17,18 @@ from pathlib import Path
 from frcore.errors import UserError
 
 AGAIN = "then run the same command again: nothing that was finished is lost"
-"""True of every command: it replaces files whole, and a training goes on from its checkpoint."""
+"""True of every command: files are replaced whole, and training resumes from its checkpoint."""
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NO_PATH = frozenset((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP))
-_TOLD = {
+_BROKEN = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ENOTCONN)
+_MESSAGES = {
     (errno.EROFS,): "its file system is mounted read-only; choose a folder that can be written, or "
     "have it mounted for writing",
     (errno.EACCES, errno.EPERM): "permission denied, as it belongs to another user or is "
     "protected; choose another folder, or change the owner or the rights (ls -ld, chown, chmod)",
     (errno.EMFILE, errno.ENFILE): "{reason_lower}{files}; raise the limit (ulimit -n 4096)",
-    (
-        errno.EIO,
-        errno.ESTALE,
-        errno.ENXIO,
-        errno.ENODEV,
-        errno.ENOTCONN,
-    ): "the disk, or the network "
+    _BROKEN: "the disk, or the network "
     "behind it, fails ({reason}); see what the system says about it (dmesg) and whether it is "
     "mounted",
     (errno.EDQUOT,): "your quota on this file system is used up (quota -s); delete there what you "
@@ -65,10 +60,10 @@ def refusals_told(place: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = refusal(error, place)
-        if told is None or told is error:
+        refused = refusal(error, place)
+        if refused is None or refused is error:
             raise
-        raise told from error
+        raise refused from error
 
 
 def refusal(
@@ -86,40 +81,40 @@ def refusal(
         if isinstance(cause, RefusedError):
             return cause
         of_paths = of_paths and not isinstance(cause, UserError)
-        told = _memory(str(cause)) if is_out_of_memory(cause) else None
-        if told is None and isinstance(cause, OSError):
-            told = _of_file(cause, place, of_paths)
-        if told is not None:
-            return RefusedError(told)
+        message = _memory(str(cause)) if is_out_of_memory(cause) else None
+        if message is None and isinstance(cause, OSError):
+            message = _of_file(cause, place, of_paths)
+        if message is not None:
+            return RefusedError(message)
     return None
 
 
 def raise_refusal(error: BaseException) -> None:
     """Raise what the system refused, if that is behind `error`.
 
-    For where a file that cannot be read is passed over: one that could not be opened for want of
-    memory is as good as it was.
+    For code that skips unreadable files: one that could not be opened for lack of memory is not
+    damaged.
 
     Raises:
-        RefusedError: no permission, memory or open file was to be had, or the disk fails.
+        RefusedError: permission, memory or file handles were refused, or the disk fails.
     """
-    told = refusal(error, of_paths=False)
-    if told is not None:
-        raise told from error
+    refused = refusal(error, of_paths=False)
+    if refused is not None:
+        raise refused from error
 
 
 def ended_worker(code: int | None = None) -> UserError:
-    """What to raise where a worker process of this one died.
+    """The error to raise when a worker process of this one died.
 
     Args:
-        code: its exit code as `multiprocessing` has it, where that is known.
+        code: its exit code as `multiprocessing` reports it, if known.
     """
     name = signal.Signals(-code).name if code is not None and code < 0 else ""
     how = f" by {name}" if name else "" if code is None else f", with exit code {code}"
     if name == "SIGBUS":
-        why = "a full or failing disk: look at its free space (df) and what the system says (dmesg)"
+        why = "a full or failing disk: check its free space (df) and the system's log (dmesg)"
     else:
-        why = "want of memory: give it more, or let it use fewer processes (--cores, --processes)"
+        why = "lack of memory: give it more, or let it use fewer processes (--cores, --processes)"
     return UserError(
         f"a process of this command was ended from outside{how}; the usual cause is {why}, {AGAIN}"
     )
@@ -127,13 +122,12 @@ def ended_worker(code: int | None = None) -> UserError:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device or the system refused memory; torch's own errors are known by name."""
-    text = str(error)
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
-        or any(part in text for part in (*_NO_MEMORY, *_NO_THREAD))
+        or any(part in str(error) for part in (*_NO_MEMORY, *_NO_THREAD))
     )
 
 
@@ -143,7 +137,7 @@ _NO_THREAD = ("can't start new thread", "Failed to launch worker thread")
 
 
 def bytes_asked(message: str) -> int | None:
-    """How much an allocator's message says was asked for.
+    """The size of the refused allocation, from an allocator's message.
 
     >>> bytes_asked("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has ...")
     1610612736
@@ -159,11 +153,11 @@ def bytes_asked(message: str) -> int | None:
 def reserve(path: Path, size: int) -> None:
     """Give the file `path` its `size` bytes on the disk.
 
-    A file that only got its length has holes, and writing into a hole of a mapped file ends the
-    process by SIGBUS when the disk is full, without a word.
+    A file that was only extended has holes, and when the disk is full, writing into a hole of a
+    mapped file kills the process by SIGBUS without a message.
 
     Raises:
-        RefusedError: the disk has not so much room.
+        RefusedError: the disk does not have enough space.
     """
     if not hasattr(os, "posix_fallocate"):  # macOS
         return
@@ -173,12 +167,12 @@ def reserve(path: Path, size: int) -> None:
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
             return
-        told = _full(path, size) if error.errno == errno.ENOSPC else None
-        raise (RefusedError(told) if told else error) from error
+        message = _full(path, size) if error.errno == errno.ENOSPC else None
+        raise (RefusedError(message) if message else error) from error
 
 
 def readable(count: float) -> str:
-    """Bytes in the unit that a person would take.
+    """Bytes in a readable unit.
 
     >>> readable(0), readable(1536), readable(3 * 2**30)
     ('0 bytes', '1.5 KiB', '3.0 GiB')
@@ -200,8 +194,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
-    """What is wrong with which file or folder, and what to do; None if the system is not at it."""
-    # The second is what is copied to; only there can be too little room.
+    """The file or folder, its problem and what to do; None if the system is not the cause."""
+    # The second is the target of a copy; only that can run out of space.
     named = error.filename2 if error.errno in _FULL and error.filename2 else error.filename
     path = Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else place
     code, reason = error.errno, error.strerror
@@ -212,13 +206,13 @@ def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
     where = "a file" if path is None else str(path)
     if code == errno.ENOSPC:
         return _full(path)
-    for codes, told in _TOLD.items():
+    for codes, message in _MESSAGES.items():
         if code in codes:
-            told = told.format(
+            message = message.format(
                 reason=reason, reason_lower=str(reason).lower(),
                 files=_limit("RLIMIT_NOFILE"), size=_limit("RLIMIT_FSIZE"),
             )  # fmt: skip
-            return f"{where}: {told}, {AGAIN}"
+            return f"{where}: {message}, {AGAIN}"
     if of_paths and code in _NO_PATH:
         return f"{where}: {str(reason).lower()}; give another path"
     if code == errno.ENOENT and "temporary directory" in str(error):
@@ -230,10 +224,10 @@ def _of_file(error: OSError, place: Path | None, of_paths: bool) -> str | None:
 
 
 def _full(path: Path | None, size: int | None = None) -> str:
-    """That there is no room at `path`, how much there is, and what to do."""
-    if path is None:  # whatever is written to a file has a place
+    """The message that `path` is full: how much is free, and what to do."""
+    if path is None:  # not a file: standard output
         return (
-            "no space left where the output of this command goes, a log or the file behind `>`; "
+            "no space left for the output of this command, a log or the file behind `>`; "
             f"free some there, {AGAIN}"
         )
     mount = _mount(path)
@@ -267,30 +261,30 @@ def _mount(path: Path) -> Path:
 
 
 def _memory(text: str) -> str:
-    """That memory ran out, how much was asked for, and what to do."""
+    """The message that memory ran out: how much was requested, and what to do."""
     asked = bytes_asked(text)
-    more = "" if asked is None else f" when {readable(asked)} more were asked for"
+    more = "" if asked is None else f" when {readable(asked)} more were requested"
     if "CUDA" in text:
-        told = (
-            f"the memory of the GPU ran out{more}; take a smaller batch_size, or end what else "
-            "uses the GPU (nvidia-smi)"
+        message = (
+            f"the memory of the GPU ran out{more}; use a smaller batch_size, or end other programs "
+            "on the GPU (nvidia-smi)"
         )
     elif any(part in text for part in _NO_THREAD):
-        told = (
-            "the system starts no more threads, for want of memory or at the limit on "
-            f"processes{_limit('RLIMIT_NPROC')}; end other programs, or raise the limit (ulimit -u)"
+        message = (
+            "the system cannot start more threads: memory, or the limit on processes"
+            f"{_limit('RLIMIT_NPROC')}, is exhausted; end other programs, or raise it (ulimit -u)"
         )
     else:
         limit = _limit("RLIMIT_AS", "RLIMIT_DATA", size=True)
-        told = (
+        message = (
             f"memory ran out{more}{limit}; give the job more (mem_mb on a cluster, ulimit -v), run "
-            "fewer at once (--cores, --processes), or take a smaller batch_size"
+            "fewer at once (--cores, --processes), or use a smaller batch_size"
         )
-    return f"{told}, {AGAIN}"
+    return f"{message}, {AGAIN}"
 
 
 def _limit(*names: str, size: bool = False) -> str:
-    """The lowest of this process's limits, in brackets; nothing where there is none."""
+    """The lowest of this process's limits, in brackets; empty if there is none."""
     with contextlib.suppress(ImportError):
         import resource
 

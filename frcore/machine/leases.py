@@ -1,11 +1,11 @@
 """Handing out the GPUs of one machine to the jobs on it.
 
-Snakemake's local executor counts GPUs but does not tell a job which one is its own. So a job takes
-a lease: a lock of the operating system on a file named after the board. A process that is killed
-loses its locks with it, so nothing is ever left to clean up.
+Snakemake's local executor counts GPUs but does not assign them to jobs. So a job takes a lease: an
+operating-system lock on a file named after the board. A killed process releases its locks, so
+nothing is ever left to clean up.
 
-Training and measuring both take their board alone (`exclusive=True`): each reports times, and a
-second job on the board would change them.
+Training and measuring both use their board exclusively (`exclusive=True`): each reports times, and
+a second job on the board would change them.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def lock_folder() -> Path:
     """The folder of the locks, made on first use, which all users of the machine share.
 
     It is in the system's folder for temporary files, whatever TMPDIR says: workflows and users set
-    it, and must see each other's locks all the same. FRCORE_LEASES is for machines on which jobs
-    see system folders of their own.
+    it, but must see each other's locks. FRCORE_LEASES is for machines on which jobs have separate
+    system folders.
     """
     given = os.environ.get("FRCORE_LEASES")
     folder = Path(given) if given else _common_folder() / LOCK_FOLDER
@@ -70,7 +70,7 @@ def enumerate_gpus(library: Any = pynvml) -> list[str]:
     """The boards that this process may use, by UUID; CUDA_VISIBLE_DEVICES is respected.
 
     Does not start CUDA, which would make a later choice of the board impossible. Where NVML cannot
-    distinguish the boards the answer is `[WHOLE_MACHINE]`; where there is no GPU it is empty.
+    distinguish the boards, the result is `[WHOLE_MACHINE]`; without a GPU it is empty.
     """
     if visible_entries() == []:
         return []
@@ -154,14 +154,14 @@ def _why_none() -> str:
 
 
 def _wait_for_one(candidates: list[str], folder: Path, exclusive: bool) -> tuple[str, int]:
-    said = -SAY_SECONDS
+    logged = -SAY_SECONDS
     while True:
         for uuid in candidates:
             handle = _try_lock(folder / f"{uuid}.lock", exclusive)
             if handle is not None:
                 return uuid, handle
-        if time.monotonic() - said >= SAY_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - logged >= SAY_SECONDS:
+            logged = time.monotonic()
             holders = ", ".join(_holder(folder / f"{uuid}.lock") for uuid in candidates)
             log.warning("waiting for a GPU: all %d are taken (%s)", len(candidates), holders)
         time.sleep(POLL_SECONDS)

@@ -21,10 +21,10 @@ BY = {
 
 
 class Stopped(SystemExit):
-    """Somebody asked this command to stop; its exit code is 128 + the signal's number.
+    """This command was asked to stop; its exit code is 128 + the signal's number.
 
-    No `Exception`: it is no failure, and nothing is to go on after it. Who knows what is kept and
-    how to go on says so in a note (`add_note`).
+    Not an `Exception`: it is not a failure, and nothing may continue after it. Code that knows what
+    is kept and how to resume says so in a note (`add_note`).
     """
 
     def __init__(self, number: int) -> None:
@@ -59,7 +59,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def sign_log() -> None:
-    """Name this process in the first line of a job's log, so that others see whether it lives."""
+    """Name this process in the first line of a job's log, so that others can look it up."""
     own = this_process()
     print(
         f"process {own.pid} on {platform.node()} ({own.host}, {own.started})",
@@ -68,6 +68,6 @@ def sign_log() -> None:
 
 
 def signed(line: str) -> Owner | None:
-    """The process that a line by `sign_log` names; None if it is no such line."""
+    """The process named in a line by `sign_log`; None for any other line."""
     match = re.fullmatch(r"process (\d{1,9}) on .* \(([0-9a-f]{8}), (\d{1,18})\)", line)
     return None if match is None else Owner(match[2], int(match[1]), int(match[3]))

@@ -32,17 +32,17 @@ def compute(jobs: Mapping[K, Callable[[], T]], processes: int) -> dict[K, T]:
     """The results of all jobs, by their keys and in their order.
 
     On Linux they run in forks of this process: a job sees all that is in memory now at no cost,
-    what it changes there is lost, and its result travels back pickled. Elsewhere, where a fork is
+    what it changes there is lost, and its result is sent back pickled. Elsewhere, where a fork is
     not safe, and with one process or one job, they run here one after the other. Not for jobs that
-    use torch: a fork has none of the threads that torch waits for.
+    use torch: a fork lacks the threads that torch waits for.
 
     Args:
         jobs: independent of one another.
-        processes: at most so many at once.
+        processes: at most this many at once.
 
     Raises:
         UserError: a process was ended from outside.
-        Exception: what the first job to fail raised; the others are given up.
+        Exception: what the first job to fail raised; the others are abandoned.
     """
     if min(processes, len(jobs)) < 2 or not sys.platform.startswith("linux"):
         return {key: job() for key, job in jobs.items()}
@@ -80,7 +80,7 @@ def compute(jobs: Mapping[K, Callable[[], T]], processes: int) -> dict[K, T]:
 def _work(
     jobs: Mapping[K, Callable[[], Any]], end: Connection, others: Sequence[Connection]
 ) -> None:
-    """Do the jobs whose keys come in, until nobody is there to send more."""
+    """Run the jobs whose keys come in, until the parent sends no more."""
     # Who interrupts the parent interrupts the whole group; the parent ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for other in others:  # held open here, they would hide that the parent is gone
@@ -92,19 +92,19 @@ def _work(
             try:
                 result = job()
             except Exception as error:
-                # Here, because what an error was raised from does not travel with it.
+                # Here, because the cause of an error is not pickled with it.
                 failure = _sendable(refusal(error) or error)
             end.send((result, failure))
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error with its traceback as a note, or its text alone where it cannot be pickled."""
-    told = "".join(traceback.format_exception(error))
+    """The error with its traceback as a note, or only its text if it cannot be pickled."""
+    text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(told)
-    error.add_note(told)
+        return RuntimeError(text)
+    error.add_note(text)
     return error
 
 

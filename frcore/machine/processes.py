@@ -43,7 +43,7 @@ class Owner(NamedTuple):
 
 @functools.cache
 def this_host() -> str:
-    """The machine since it was switched on; a container is a machine of its own.
+    """The machine since it was booted; a container counts as a separate machine.
 
     Two with one name are distinguished by their boot, two containers of one machine by their
     namespace of processes: a process that this one cannot see is never taken for dead.

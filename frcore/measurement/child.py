@@ -1,4 +1,4 @@
-"""A function in a process of its own, whose death is an answer and not a crash."""
+"""A function in a separate process, whose death is a result and not a crash."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PRELOAD = ["frcore.measurement.row", "torch._dynamo"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a child: a value, or the error that ended it.
+    """The outcome of a child: a value, or the error that ended it.
 
     Attributes:
-        value: what the function gave.
+        value: what the function returned.
         error: why there is none.
         user_error: whether that is a mistake in the user's input.
         out_of_memory: whether the system ended it for lack of memory.
-        from_outside: whether another process ended it, which is no result of what it did.
+        from_outside: whether another process killed it, which is not a result.
     """
 
     value: Any = None

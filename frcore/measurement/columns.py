@@ -7,7 +7,7 @@ from frcore.study.expansion import MeasurementSpec
 
 
 def new_row(spec: MeasurementSpec, identities: int) -> MeasuredRow:
-    """A row that knows only what was asked for."""
+    """A row with only the request filled in."""
     given = spec.measurement
     return MeasuredRow(
         identities=identities,

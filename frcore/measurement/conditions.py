@@ -14,11 +14,11 @@ Columns = dict[str, Any]
 """Columns of a row by their names."""
 
 COOL_CELSIUS = 50
-"""A board this cool is not waited for: it is far below where any board slows itself down."""
+"""No waiting at this temperature: it is far below where any board throttles itself."""
 
 LOOK_SECONDS = 1.0
 STILL_LOOKS = 3
-"""A board whose temperature has not fallen for so many looks has cooled as far as it will."""
+"""A board whose temperature has not fallen for this many samples has cooled as far as it will."""
 
 BLOCK_MS = (100.0, 1000.0)
 """A block of steps lasts between about these times: clocks that are still rising show within it,
@@ -44,7 +44,7 @@ def cool_down(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float | None:
-    """Wait until the board is cool or no longer cools, and heat does not hold its clocks down.
+    """Wait until the board is cool or no longer cools, and is not thermally throttled.
 
     Args:
         read: reads a board with nothing to do.
@@ -84,12 +84,12 @@ class WarmUp:
 
 
 def warm_up(median_ms: Callable[[int], float], at_least: int) -> WarmUp:
-    """Run steps until the medians of two blocks in a row agree, or the bound is reached.
+    """Run steps until the medians of two consecutive blocks agree, or the bound is reached.
 
     Args:
-        median_ms: runs so many steps and gives the median of their times in milliseconds.
-        at_least: steps before the first block: compiling, loading and first allocations are in
-            them.
+        median_ms: runs that many steps and returns the median of their times in milliseconds.
+        at_least: steps before the first block: they include compiling, loading and first
+            allocations.
 
     Returns:
         The steps that were run: at most three times `at_least` and four blocks.
@@ -124,9 +124,9 @@ def until_clean(
         sleep: waits; another one only in tests.
 
     Returns:
-        The row to report, with `attempts`, and the others. It is the first clean one; where none
-        is, the least disturbed by what was seen around it. Its own times never decide: the fastest
-        of several would be too fast.
+        The row to report, with `attempts`, and the others. It is the first clean one; if none
+        is, the least disturbed one. Times never decide: the fastest of several would be too
+        fast.
     """
     rows = [measure()]
     while rows[-1].get("disturbed") is not None and len(rows) < most:

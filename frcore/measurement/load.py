@@ -1,4 +1,4 @@
-"""What other programs took of the processors while something was timed."""
+"""Processor time used by other programs while something was timed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cores() -> int:
 
 
 class HostWatch:
-    """From its making on, what others do."""
+    """Watches other programs from its creation on."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -54,7 +54,7 @@ class HostWatch:
         return time.perf_counter() - self._start
 
     def load(self, threads: int) -> dict[str, float | None]:
-        """What others did until now, to a process that computes with so many threads.
+        """The load by other programs so far, for a process that computes with `threads` threads.
 
         Returns:
             `others_cores`: processor time of all other programs, over the time. `waited_percent`:

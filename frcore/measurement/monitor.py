@@ -1,4 +1,4 @@
-"""Timing steps while watching what could spoil the times: the board, and who else is about."""
+"""Timing steps while monitoring what could spoil the times: the board, and other programs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def opened_board(device: torch.device) -> Iterator[tuple[Board | None, str | Non
 
 
 class BoardWatch:
-    """A board under watch from now on: it remembers every look at it.
+    """Monitors a board from now on, and remembers every sample.
 
     Args:
         board: of a device on which this process has work.
@@ -62,12 +62,12 @@ class BoardWatch:
         self._thermal_ns = board.thermal_ns()
 
     def read(self) -> Reading:
-        """Look at all counters now."""
+        """Sample all counters now."""
         self.looks.append(self.board.read())
         return self.looks[-1]
 
     def columns(self) -> Columns:
-        """What was seen, and in `disturbed` what of it spoils the times."""
+        """What was seen, and in `disturbed` the part that spoils the times."""
         thermal_ns, throttled_ms = self.board.thermal_ns(), None
         if thermal_ns is not None and self._thermal_ns is not None:
             throttled_ms = (thermal_ns - self._thermal_ns) / 1e6
@@ -94,12 +94,12 @@ class BoardWatch:
 def board_disturbances(
     reasons: Sequence[str], throttled_ms: float | None, others: int | None
 ) -> list[str]:
-    """Why times taken on a board in this state are not the board's own; empty when they are."""
+    """Why times on a board in this state are not representative; empty when they are."""
     found = []
     if held_back := disturbing(reasons):
-        found.append(f"clocks held back ({', '.join(held_back)})")
+        found.append(f"clocks throttled ({', '.join(held_back)})")
     if throttled_ms:
-        found.append(f"heat held the clocks back for {throttled_ms:.3g} ms")
+        found.append(f"thermally throttled for {throttled_ms:.3g} ms")
     if others:
         found.append(f"{others} other process{'es' if others > 1 else ''} on the board")
     return found
@@ -114,7 +114,7 @@ def time_steps(
     reserved_mib: float | None = None,
     energy_seconds: float = WINDOW_SECONDS,
 ) -> Columns:
-    """Time `count` steps, on a board also take its memory and energy, and watch all the while.
+    """Time `count` steps, on a board also measure memory and energy, and monitor throughout.
 
     Args:
         step: warmed up.

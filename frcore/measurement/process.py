@@ -48,7 +48,7 @@ def peak_rss_bytes() -> int:
 
 
 def reset_peak() -> bool:
-    """Start the kernel's peak of resident memory anew; False where it cannot."""
+    """Reset the kernel's peak of resident memory; False where that is impossible."""
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
         return _status_bytes("VmHWM") <= _status_bytes("VmRSS") + TOLERANCE_BYTES
@@ -118,7 +118,7 @@ def available_bytes() -> int:
 def limit_data_to(extra_bytes: int) -> bool:
     """Let this process take `extra_bytes` more, after which an allocation fails.
 
-    Without it, Linux promises memory that is not there and later kills some process, perhaps not
+    Without it, Linux overcommits memory and later kills some process, perhaps not
     this one. True where the system has such a limit (Linux).
     """
     try:
@@ -134,7 +134,7 @@ def limit_data_to(extra_bytes: int) -> bool:
 
 
 def volunteer_for_the_oom_killer() -> None:
-    """Should memory run out, let the kernel end this process rather than its neighbours."""
+    """If memory runs out, let the kernel kill this process rather than its neighbours."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -24,14 +24,14 @@ from frcore.records.measurement import MeasuredRow
 from frcore.study.expansion import MeasurementSpec
 
 MEMORY_STEPS = 3
-"""Steps of the memory pass: apart from the timed ones, so that looking costs them nothing."""
+"""Steps of the memory pass: separate from the timed ones, so as not to slow those down."""
 
 
 def measure_row(spec: MeasurementSpec, identities: int) -> MeasuredRow:
     """Measure one training step over `identities` class centres.
 
     Meant for a fresh process: what ran before in this one would stay in its memory figures. Not
-    enough memory gives a row with status "oom" and the bytes that were asked for.
+    enough memory gives a row with status "oom" and the bytes that were requested.
 
     Raises:
         frcore.errors.UserError: head, sampler or backbone refuse their parameters.
@@ -45,13 +45,13 @@ def measure_row(spec: MeasurementSpec, identities: int) -> MeasuredRow:
         row = new_row(spec, identities)
         row.status, row.bytes_asked = "oom", bytes_asked(str(error))
         asked = row.bytes_asked
-        row.error = "out of memory" + ("" if asked is None else f": {asked} bytes were asked for")
+        row.error = "out of memory" + ("" if asked is None else f": {asked} bytes were requested")
         _look_for_company(row)
     return row
 
 
 def _look_for_company(row: MeasuredRow) -> None:
-    """Whether others hold memory of a board that had not enough."""
+    """Whether other processes use memory of a board that ran out of it."""
     with opened_board(torch.device(str(row.device))) as (board, _):
         if board is not None:
             row.other_processes = board.read().other_processes
@@ -91,7 +91,7 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int) -> None:
 
 
 def median_of(step: Steps) -> Callable[[int], float]:
-    """Runs so many steps and gives the median of their times in milliseconds."""
+    """Runs a number of steps and returns the median of their times in milliseconds."""
 
     def median_ms(count: int) -> float:
         on_cuda = step.device.type == "cuda"

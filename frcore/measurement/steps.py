@@ -1,4 +1,4 @@
-"""One training step of the last layer on made-up embeddings: what the timers run.
+"""One training step of the last layer on synthetic embeddings: what the timers run.
 
 Timing needs no real faces but it needs values like a trained network's: on zeros or constants a
 GPU draws less power and runs faster, and margins take branches that real data do not.
@@ -50,7 +50,7 @@ def clustered_embeddings(
     backbones end in a batch normalisation, whose outputs have variance 1 in each dimension.
 
     Args:
-        center_CD: any vectors, not 0; on the device where the embeddings shall be.
+        center_CD: any vectors, not 0; on the device for the embeddings.
         label_N: classes, on the same device.
         generator: of that device.
     """
@@ -145,7 +145,7 @@ class TrainingStep:
         return batches
 
     def _fill_queue(self) -> None:
-        """Bring a sampler that remembers past embeddings to the state it has for most of a run.
+        """Bring a sampler that stores past embeddings to the state it is in for most of a run.
 
         BroadFace's queue takes Q / N steps to fill and a step costs more with each of them.
         """

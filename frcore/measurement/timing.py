@@ -19,7 +19,7 @@ WINDOW_SECONDS = 5.0
 """The energy counter is renewed about every 0.1 s: shorter windows would measure that."""
 
 LOOK_SECONDS = 0.5
-"""How often the board is looked at during the window."""
+"""How often the board is sampled during the window."""
 
 
 def time_columns(milliseconds: Sequence[float], cpu_seconds: float) -> Columns:
@@ -60,8 +60,8 @@ def time_on_cuda(
         step: queues one step.
         steps: how many.
         device: a GPU.
-        look: called once when all steps are queued and the GPU is still at them, so that looking
-            takes nothing from them.
+        look: called once when all steps are queued and the GPU is still busy, so that it costs
+            them no time.
     """
     stream = torch.cuda.current_stream(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]

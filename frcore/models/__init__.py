@@ -1,1 +1,1 @@
-"""Models trained elsewhere: read without running what a stranger put into the file."""
+"""Models trained elsewhere: read without running anything from an untrusted file."""

@@ -21,7 +21,7 @@ def model_files(model: Any, benchmark: str) -> Iterator[File]:
     path = Path(model.file)
     yield path.name, path
     if model.kind == "onnx":
-        # The files beside the graph that hold its tensors.
+        # The graph's external tensor files.
         from frcore.models.onnx_file import read_onnx
 
         folder = path.parent.resolve()

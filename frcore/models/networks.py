@@ -79,8 +79,8 @@ class CheckpointNetwork(Network):
     """A `model.pt` of this harness.
 
     Raises:
-        UserError: no such file, or a backbone that is not one of this harness: a class of somebody
-            else's would be imported, and importing runs code.
+        UserError: no such file, or a backbone that is not one of this harness: a foreign class
+            would be imported, and importing runs code.
     """
 
     def __init__(self, model: CheckpointModel, *, device: str = "cpu"):

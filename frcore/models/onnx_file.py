@@ -1,6 +1,6 @@
-"""An ONNX file from a stranger, looked at before anything of it runs.
+"""Checks an untrusted ONNX file before anything in it runs.
 
-ONNX has no code of its own: a graph is a list of named operators. What could reach beyond it are
+ONNX contains no code: a graph is a list of named operators. What could reach beyond it are
 tensors kept in other files (a path), operators that a plug-in library implements, and nodes that
 hold a context of some accelerator's compiler. This module reads the file with `onnx`, which parses
 and runs nothing, and refuses each of these. Format: https://onnx.ai/onnx/repo-docs/IR.html and
@@ -22,14 +22,14 @@ LARGEST_EXTERNAL = 16 * 2**30
 """Bytes of all tensors that are kept in other files."""
 
 STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"))
-"""Operator sets that onnxruntime itself implements; any other needs a library of somebody's."""
+"""Operator sets that onnxruntime itself implements; any other needs a third-party library."""
 
 OPAQUE_OPERATORS = frozenset(("EPContext", "PythonOp", "ATen"))
 """Of `com.microsoft`: a compiler's context, which may be a file, and calls of Python and torch."""
 
 
 def read_onnx(path: Path) -> tuple[bytes, list[Path]]:
-    """The graph's bytes, and the files beside it that hold tensors of it.
+    """The graph's bytes, and its external tensor files.
 
     Raises:
         UserError: not an ONNX file, too large, an operator that needs somebody's library, or a
@@ -42,7 +42,7 @@ def read_onnx(path: Path) -> tuple[bytes, list[Path]]:
     if not 0 < size <= LARGEST_GRAPH:
         raise UserError(
             f"{path} has {size:,} bytes; an ONNX file has from 1 to {LARGEST_GRAPH:,}: give the "
-            "model's .onnx file (larger models keep tensors in files beside it)"
+            "model's .onnx file (larger models keep tensors in separate files)"
         )
     content = path.read_bytes()
     model = onnx.ModelProto()
@@ -66,7 +66,7 @@ def read_onnx(path: Path) -> tuple[bytes, list[Path]]:
     total = sum(file.stat().st_size for file in beside)
     if total > LARGEST_EXTERNAL:
         raise UserError(
-            f"the files beside {path} that hold its tensors have {total:,} bytes; up to "
+            f"the external tensor files of {path} have {total:,} bytes; up to "
             f"{LARGEST_EXTERNAL:,} are read: give a smaller model"
         )
     return content, list(beside)
@@ -108,11 +108,11 @@ def _external_file(path: Path, location: str) -> Path:
     if not location or Path(location).is_absolute() or ".." in Path(location).parts or outside:
         raise UserError(
             f"{path} keeps a tensor in '{location}', which is not inside the model's folder; only "
-            "files beside the model are read: put it there, or export the model as one file"
+            "files next to the model are read: put it there, or export the model as one file"
         )
     if not target.is_file():
         raise UserError(
-            f"{path} keeps a tensor in '{location}', which is no file in {folder}; put it there, "
+            f"{path} keeps a tensor in '{location}', but {folder} has no such file; put it there, "
             "it belongs to the model"
         )
     return target

@@ -33,7 +33,7 @@ class OnnxSession(Network):
         self.path = Path(model.file)
         content, beside = read_onnx(self.path)
         self.files = [self.path, *beside]
-        # What was looked at is what runs; only tensors in other files need the path.
+        # What was checked is what runs; only tensors in other files need the path.
         self._session = _session(self.path if beside else content, self.path, device, threads)
         self._input, shape = _image_input(self._session, self.path)
         layout, self.size = _layout(shape, self.path)
@@ -49,7 +49,7 @@ class OnnxSession(Network):
     def _run(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         try:
             (out,) = self._session.run([self._output.name], {self._input.name: values})
-        except Exception as error:  # onnxruntime raises kinds of its own for each failure
+        except Exception as error:  # onnxruntime has its own exception for each failure
             raise UserError(
                 f"{self.path} cannot be run on images of shape {values.shape}: "
                 f"{first_line(error)}; {AGAIN}"
@@ -66,7 +66,7 @@ def _session(source: Path | bytes, path: Path, device: str, threads: int) -> Any
     options.use_deterministic_compute = True
     options.log_severity_level = 4  # errors are raised
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Threads that wait spin otherwise, and take the cores of the job beside this one.
+    # Otherwise waiting threads spin, and take cores from other jobs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
     there = set(onnxruntime.get_available_providers())

@@ -36,7 +36,7 @@ def read_backbone(
         path: a `model.pt`, by `frcore.training.checkpoint.save_model`.
         device: where the backbone goes.
         own_classes: whether the backbone may be a class of the user's own, which is imported. Of a
-            stranger's file it may not: that would run whatever the file names.
+            untrusted file it may not: that would run whatever the file names.
 
     Raises:
         UserError: the file cannot be read, or has another kind of backbone.
@@ -71,7 +71,7 @@ def _saved_model(path: Path) -> tuple[Any, RunSpec]:
         what = first_line(error) if isinstance(error, OSError) else _other_file(path)
         raise _no_model(path, what) from None
     if isinstance(saved, dict) and "classifier" in saved:
-        raise _no_model(path, "it is the checkpoint of a training that goes on from it")
+        raise _no_model(path, "it is a training checkpoint, for resuming")
     try:
         return saved, RunSpec.model_validate_json(saved["spec"])
     except pydantic.ValidationError as error:
@@ -85,22 +85,22 @@ def _saved_model(path: Path) -> tuple[Any, RunSpec]:
 
 def _no_model(path: Path, what: str) -> UserError:
     return UserError(
-        f"{path} is no model file of frcore: {what}; give the model.pt of a run, or export another "
-        "network to ONNX"
+        f"{path} is not a model file of frcore: {what}; give the model.pt of a run, or export "
+        "another network to ONNX"
     )
 
 
 def _other_file(path: Path) -> str:
-    """What a file is that `torch.load` refuses; nothing of it is run to find out.
+    """What a file is that `torch.load` refuses, found out without running anything in it.
 
-    torch's own message is not passed on: it says how to load the file all the same, unsafely.
+    torch's own message is not passed on: it says how to load the file unsafely anyway.
     """
     with path.open("rb") as file:
         start = file.read(4)
     if not start:
         return "it is empty"
     if start != b"PK\x03\x04":
-        return "it is no archive of torch.save"
+        return "it is not an archive of torch.save"
     try:
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except ValueError:
@@ -108,6 +108,6 @@ def _other_file(path: Path) -> str:
     except Exception:  # as above
         named = []
     if not named:
-        return "it is cut short or damaged"
+        return "it is truncated or damaged"
     classes = one_line(", ".join(sorted(named)), 100)
     return f"it holds pickled objects ({classes}), which can run anything when they are read"

@@ -1,4 +1,4 @@
-"""From a prepared benchmark's pixels to what a model trained elsewhere wants, and its answer."""
+"""From a prepared benchmark's pixels to the input of a model trained elsewhere, and its output."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class Network(ABC):
 
     Attributes:
         path: its file.
-        files: what was read: `path`, and the files beside it that belong to the model.
+        files: what was read: `path`, and the model's other files.
         size: side of the square images it takes; None: any.
         batch: images that it takes at once; None: any number.
-        about: how its input is made and where it runs, in words.
+        about: how its input is made and where it runs, as text.
     """
 
     path: Path
@@ -130,5 +130,5 @@ def check_size(where: str, size: int | None, images: NDArray[np.uint8]) -> None:
     if size is not None and (height, width) != (size, size):
         raise UserError(
             f"{where} takes images of {size} pixels, but the benchmark has {height}; set "
-            f"`image.size: {size}` in the study (models of another size need a study of their own)"
+            f"`image.size: {size}` in the study (models of another size need a separate study)"
         )

@@ -1,4 +1,4 @@
-"""Embeddings that somebody stored, one .npy file for each benchmark."""
+"""Stored embeddings, one .npy file for each benchmark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stored_embeddings(
         rows: which of them (R,).
 
     Raises:
-        UserError: there are none for this benchmark, the file is no array of float16 or float32
+        UserError: there are none for this benchmark, the file is not an array of float16 or float32
             (N, D), or the images do not match.
     """
     path = Path(model.files[benchmark])
@@ -55,13 +55,13 @@ def _taken(stored: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 def _open(path: Path) -> NDArray[np.floating]:
-    """The array in a memory map: only the rows that are asked for are read."""
+    """The array in a memory map: only the requested rows are read."""
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
-            f"{path} is no array of numbers in numpy's format: {first_line(error)}; write it with "
-            "numpy.save"
+            f"{path} is not an array of numbers in numpy's format: {first_line(error)}; write it "
+            "with numpy.save"
         ) from error
     if not isinstance(stored, np.ndarray):
         raise UserError(f"{path} is an archive of arrays (.npz); give one array, by numpy.save")

@@ -1,6 +1,6 @@
-"""A TorchScript archive from a stranger, looked at before anything of it runs.
+"""Checks an untrusted TorchScript archive before anything in it runs.
 
-TorchScript is a language of its own: loading an archive compiles its `code/*.py`, which is no
+TorchScript is a separate language: loading an archive compiles its `code/*.py`, which is not
 Python, and unpickles with a reader in C++ that knows tensors and the archive's own classes alone.
 Two things could still act: methods that loading itself calls (`__setstate__` of an archive's class,
 or of a class built into torch), and operators that reach beyond the graph. So the archive is read
@@ -63,7 +63,7 @@ def check_archive(path: Path) -> None:
         if file.read(4) != b"PK\x03\x04":
             raise UserError(f"{path} is not a TorchScript archive (a zip file); {EXPORT}")
     try:
-        # The reader of torch.jit.load itself: it sees the very same records.
+        # The reader of torch.jit.load itself: it sees the same records.
         reader = torch._C.PyTorchFileReader(str(path))
         names = reader.get_all_records()
         sizes = {name: int(reader.get_record_size(name)) for name in names}

@@ -199,8 +199,8 @@ def _gpu() -> Finding:
     if usable:
         seen = ", ".join(names) or torch.cuda.get_device_name(0)
         limit = describe_gpu("cuda")["power_limit_watts"]
-        told = f"; no power, energy or clocks ({reason})" if reason else f"; driver {driver}"
-        return Finding("gpu", "ok", seen + told + (f", {limit:.0f} W" if limit else ""))
+        details = f"; no power, energy or clocks ({reason})" if reason else f"; driver {driver}"
+        return Finding("gpu", "ok", seen + details + (f", {limit:.0f} W" if limit else ""))
     if not names:
         return Finding("gpu", "note", f"none ({reason or 'NVML lists no board'})")
     if cuda is None:

@@ -1,6 +1,6 @@
-"""What a definition means: its syntax without the words of messages, which change no result.
+"""The meaning of a definition: its syntax without message texts, which change no result.
 
-A text is followed into the functions and local names that make a message of it.
+A text is followed into the functions and local names that turn it into a message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from frcore.provenance.names import TEXTS, Scope, ancestors, arguments_of
 from frcore.provenance.syntax import Function, Meaning, Syntax
 
 DEPTH = 2
-"""Through how many functions a text is followed to where it becomes a message."""
+"""The number of functions through which a text is followed until it becomes a message."""
 
 LEVELS = frozenset(("debug", "info", "warning", "error", "exception", "critical", "log"))
 TOLD = frozenset(("warnings.warn", "typer.echo", "typer.secho", "click.echo", "sys.exit",
@@ -29,7 +29,7 @@ _ERRORS = ("Error", "Exception", "Warning", "BadParameter", "Exit")
 
 
 def read(modules: Modules, key: Key) -> Meaning:
-    """The meaning of a definition, or of what a module does when it is imported."""
+    """The meaning of a definition, or of what a module does on import."""
     module = modules.get(key[0])
     assert module is not None, f"{key[0]} was found before"
     reader = _Reader(modules, module)
@@ -65,7 +65,7 @@ def told(modules: Modules, key: Key, depth: int) -> frozenset[int | str]:
 
 
 class _Reader(Syntax):
-    """Reads what texts compute, and not what they say, where they become messages."""
+    """Reads what texts compute, but not their wording, where they become messages."""
 
     def __init__(self, modules: Modules, module: Module, depth: int = DEPTH) -> None:
         super().__init__(modules, module)
@@ -78,7 +78,7 @@ class _Reader(Syntax):
         self._told_locals.pop()
 
     def _only_told(self, node: Function, scope: Scope) -> set[str]:
-        """The local names that hold texts for messages and nothing else."""
+        """The local names that hold only texts for messages."""
         if not self.depth or not scope.texts:
             return set()
         raised = (name for statement in scope.raised for name in ast.walk(statement))
@@ -144,13 +144,13 @@ class _Reader(Syntax):
         return frozenset(word for name in names for word in KEYWORDS.get(name, ()))
 
     def _words(self, node: ast.AST) -> None:
-        """An expression that is a text: what it computes, without what it says."""
+        """An expression that is a text: what it computes, without its wording."""
         parts: Sequence[ast.AST | None] = ()
         match node:
             case ast.Constant(value=str() | bytes()):
                 pass
             case ast.Name(id=name) if not self.lookup(name):
-                self.found.tokens.append(name)  # an exception may carry more than words
+                self.found.tokens.append(name)  # an exception may carry more than text
             case ast.GeneratorExp(elt=element) | ast.ListComp(elt=element):
                 self._generated(node.generators, lambda: self._words(element))
             case ast.JoinedStr(values=values) | ast.BoolOp(values=values):

@@ -13,7 +13,7 @@ import frcore
 from frcore.machine.parallel import available_cores
 
 LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "timm", "scipy", "pandas")
-"""The libraries whose version can move a number; a changed one makes Snakemake run again."""
+"""The libraries whose version can change a number; a new version makes Snakemake run again."""
 
 RUNTIMES = ("onnxruntime", "onnx")
 """The libraries that read and run models trained elsewhere; nothing else depends on them."""
@@ -39,7 +39,7 @@ def commit() -> str | None:
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True,
                               text=True, check=True, timeout=10).stdout.strip()  # fmt: skip
-        # An installed copy may lie inside somebody else's repository.
+        # An installed copy may be inside an unrelated repository.
         inside = subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"],
                                 capture_output=True, timeout=10)  # fmt: skip
         dirty = subprocess.run([*git, "status", "--porcelain", "--", str(PACKAGE)],
@@ -52,7 +52,7 @@ def commit() -> str | None:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -67,7 +67,7 @@ def environment(device: str = "cpu", *libraries: str) -> dict[str, Any]:
 
     Args:
         device: 'cpu' or 'cuda'.
-        libraries: whose versions to tell besides `LIBRARIES`.
+        libraries: whose versions to record besides `LIBRARIES`.
     """
     record: dict[str, Any] = {
         "versions": versions(*libraries),

@@ -1,9 +1,9 @@
-"""A fingerprint of the code that a stage runs, so that a result made by other code is made again.
+"""A fingerprint of the code that a stage runs, so that results of changed code are recomputed.
 
-It starts from definitions named by their place, such as "frcore.training.train:train", and covers
-every definition of own code that they can reach: `frcore.provenance.modules` says what own code is,
-and `frcore.provenance.definitions` what counts of a definition. What is reached counts, not where
-it stands. Libraries are covered by their versions (`frcore.provenance.environment.versions`).
+It starts from definitions named by their location, such as "frcore.training.train:train", and
+covers every definition of own code that they can reach: `frcore.provenance.modules` defines own
+code, and `frcore.provenance.definitions` what counts in a definition. What is reached counts, not
+its location. Libraries are covered by their versions (`frcore.provenance.environment.versions`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from frcore.provenance.definitions import Meaning, read
 from frcore.provenance.modules import Key, Modules, Own
 
 DEPTH = 3
-"""How far a definition is told from one of the same text by what it uses. All that is reached
-counts in any case; this is about two of them that change places."""
+"""How deep definitions with the same text are distinguished by what they use. Everything reached
+counts anyway; this matters when two of them swap places."""
 
 
 APART = {
@@ -30,7 +30,7 @@ APART = {
     "frcore.data.signatures:sign": "what it answers is in the job's key, and only compared",
     "frcore.training.loggers:Loggers": "it gives trackers a copy of what is written",
 }
-"""What is not followed, and why: modules, or definitions of them."""
+"""What is not followed, and why: modules, or their definitions."""
 
 
 class Code:
@@ -50,9 +50,9 @@ class Code:
         return self._read[key]
 
     def reached(self, places: Iterable[str]) -> set[Key]:
-        """The definitions at `places` and all that they reach; a module stands for all of it.
+        """The definitions at `places` and all that they reach; a module means all of it.
 
-        The name "" of a module is what it does when it is imported.
+        The name "" of a module is what it does on import.
         """
         waiting = [key for place in places for key in self._at(place)]
         reached: set[Key] = set()
@@ -65,13 +65,13 @@ class Code:
             waiting += meaning.uses
             for module in (key[0], *meaning.imports):
                 parts = module.split(".")
-                # Importing a module runs the packages that it lies in.
+                # Importing a module also runs its parent packages.
                 run = [(".".join(parts[:count]), "") for count in range(1, len(parts) + 1)]
                 waiting += [key for key in run if not is_apart(key)]
         return reached
 
     def _at(self, place: str) -> list[Key]:
-        """What stands at a place; all of a module that has no such name."""
+        """The definition at a location; the whole module if it has no such name."""
         module, _, name = place.partition(":")
         found = self.modules.get(module)
         if found is None:
@@ -128,7 +128,7 @@ def code_fingerprint(places: Iterable[str], files: Iterable[Path] = ()) -> str:
     Args:
         places: such as "frcore.training.train:train" or a user's "my_heads:Mine"; a module without
             a name stands for all of it.
-        files: whose content counts too, such as the templates of a page.
+        files: whose content also counts, such as the templates of a page.
     """
     found = _code().fingerprint(places)
     contents = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)

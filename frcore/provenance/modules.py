@@ -1,8 +1,9 @@
-"""Modules as text: which there are, what names they bind, and where a name comes from.
+"""Modules as text: which exist, what names they bind, and where a name comes from.
 
-Nothing is imported. A module is *own* code, whose text decides a result, unless it is a library's,
-whose version does: the standard library and what lies in `site-packages` or `dist-packages`. Within
-one installed package its modules are own to each other, and `frcore` is to everybody.
+Nothing is imported. A module is *own* code, whose text determines a result, unless it is a
+library's, whose version does: the standard library and anything in `site-packages` or
+`dist-packages`. Modules of one installed package are own code to each other, and `frcore` is own
+code to everybody.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 HOME = "frcore"
 
 Key = tuple[str, str]
-"""A definition: module and name. The name "" is what the module does when it is imported."""
+"""A definition: module and name. The name "" is what the module does on import."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Library:
-    """Something of a library, such as "numpy.linalg.norm"."""
+    """A name from a library, such as "numpy.linalg.norm"."""
 
     name: str
 
@@ -56,13 +57,13 @@ class Module:
     stars: list[str] = field(default_factory=list)
     """Modules that all names are taken from."""
     decorated: list[Definition] = field(default_factory=list)
-    """Definitions whose decorators may make them known elsewhere."""
+    """Definitions whose decorators may register them elsewhere."""
     loose: list[ast.stmt] = field(default_factory=list)
-    """Statements that are no definition, assignment or import: they act when it is imported."""
+    """Statements that are not a definition, assignment or import: they act on import."""
     has_globals: bool = True
     """Whether a function of it may set the module's names."""
     compiled: bytes = b""
-    """The content of an extension module, which has no names to tell apart."""
+    """The content of an extension module, whose names cannot be distinguished."""
 
     def read(self, body: list[ast.stmt], whole: ast.stmt | None = None) -> None:
         """Sort the statements of `body`; with `whole` they are a part of that statement."""

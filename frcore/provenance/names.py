@@ -139,32 +139,27 @@ class Scope:
         waiting = list(body)
         while waiting:
             node = waiting.pop()
-            kind = type(node)
-            if isinstance(node, ast.Name):
-                if not isinstance(node.ctx, ast.Load):
-                    self.names.add(node.id)
-                continue
-            if isinstance(node, ast.stmt):
-                self._statement(node, elsewhere)
-            elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-                self.names.add(node.name)
-            elif isinstance(node, ast.MatchMapping) and node.rest:
-                self.names.add(node.rest)
-            if kind not in _SCOPES:
+            match node:
+                case ast.Name(id=name, ctx=context):
+                    self.names |= set() if isinstance(context, ast.Load) else {name}
+                case ast.Import() | ast.ImportFrom():
+                    self.imports.append(node)
+                case (
+                    ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name)
+                    | ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name))
+                    | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name))
+                    | ast.MatchMapping(rest=str(name))
+                ):  # fmt: skip
+                    self.names.add(name)
+                case ast.Global(names=names) | ast.Nonlocal(names=names):
+                    elsewhere.update(names)
+                case ast.Raise():
+                    self.raised.append(node)
+                case ast.Assign(value=value) if isinstance(value, TEXTS):
+                    self.texts |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+            if type(node) not in _SCOPES:
                 waiting += ast.iter_child_nodes(node)
         self.names -= elsewhere
-
-    def _statement(self, node: ast.stmt, elsewhere: set[str]) -> None:
-        if isinstance(node, Imports):
-            self.imports.append(node)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self.names.add(node.name)
-        elif isinstance(node, ast.Global | ast.Nonlocal):
-            elsewhere.update(node.names)
-        elif isinstance(node, ast.Raise):
-            self.raised.append(node)
-        elif isinstance(node, ast.Assign) and isinstance(node.value, TEXTS):
-            self.texts |= {one.id for one in node.targets if isinstance(one, ast.Name)}
 
 
 TEXTS = (ast.Constant, ast.JoinedStr, ast.BinOp, ast.IfExp)

@@ -1,7 +1,7 @@
-"""Which code each job of a study runs: the places that its fingerprint starts from.
+"""The code that each job of a study runs: the locations from which its fingerprint starts.
 
-What a study chooses (heads, samplers, backbones, loss backends, readers) is imported by its place
-when it is wanted, so nothing leads to it but what is said here. Nothing is imported to say it.
+What a study chooses (heads, samplers, backbones, loss backends, readers) is imported by location
+on demand, so it is reached only from here. Nothing is imported for that.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def component_places(
 def backend_places(backend: str, device: str) -> list[str]:
     """The place of a loss backend; for "auto" all that it may pick on "cpu" or "cuda".
 
-    Whether a head suits the kernels is known once it is imported, so "auto" on a GPU has all.
+    Whether the kernels support a head is known only after importing it, so "auto" on a GPU has all.
     """
     places = catalogue_at("frcore.loss:BACKENDS")
     if backend != "auto":
@@ -49,7 +49,7 @@ def backend_places(backend: str, device: str) -> list[str]:
 
 
 def opened_places(kind: str, *, in_place: bool) -> list[str]:
-    """What opens the images of prepared data of a kind, where they were not copied."""
+    """What opens the images of prepared data of a kind, if they were not copied."""
     if not in_place:
         return []
     kinds = catalogue_at("frcore.data.contents:KINDS")
@@ -81,7 +81,7 @@ def training(spec: expansion.RunSpec, kind: str, *, in_place: bool) -> list[str]
     Args:
         spec: the run.
         kind: of the training set's section.
-        in_place: whether its images are decoded where they lie.
+        in_place: whether its images are read in place.
     """
     given = spec.training
     return [

@@ -1,8 +1,8 @@
 """The syntax of a definition as text, without what cannot change a result.
 
-Left out are comments, layout, docstrings, citations, annotations that nobody evaluates, its own
-import statements, and the places of catalogues. A name that comes from elsewhere stands under the
-name that it has there, so that it may be imported in any way.
+Left out are comments, layout, docstrings, citations, annotations that are never evaluated, its own
+import statements, and the locations in catalogues. An imported name is written under its original
+name, so that the form of the import does not matter.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ UNREAD = frozenset(
      "inference_mode", "lru_cache", "no_grad", "overload", "override", "property", "setter",
      "staticmethod", "wraps")
 )  # fmt: skip
-"""Decorators that do not look at annotations."""
+"""Decorators that ignore annotations."""
 
 ANY_NAME = frozenset({"globals", "vars", "eval", "exec", "locals"})
-"""Builtins that reach names which are not written down."""
+"""Builtins that reach names not written in the code."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Syntax(Names):
         self.found.tokens.append(";")
 
     def _plainly(self, node: ast.AST) -> None:
-        """As it stands: the kind of node, and its parts in their order."""
+        """By default: the kind of node, and its parts in order."""
         add = self.found.tokens.append
         add(type(node).__name__)
         for name in node._fields:
@@ -136,7 +136,7 @@ class Syntax(Names):
             self._use_module(target.module)
 
     def _use_module(self, name: str) -> None:
-        """A module as an object: nobody can say which of its names are taken."""
+        """A module as an object: which of its names are used is unknown."""
         module = self.modules.get(name)
         if module is None:
             return
@@ -148,7 +148,7 @@ class Syntax(Names):
 
     visit_Attribute = visit_Name
 
-    # --- statements that are not what they look like ---
+    # --- statements with a special meaning ---
 
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         """What is run by an import; what it binds is known already."""

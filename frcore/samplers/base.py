@@ -25,7 +25,7 @@ class RunSize:
         classes: C.
         batch_size: rows of a step.
         steps: of the whole run.
-        largest: images of the class with the most.
+        largest: number of images of the largest class.
     """
 
     classes: int
@@ -35,7 +35,7 @@ class RunSize:
 
 
 class Sampler(nn.Module):
-    """Base of all samplers; by itself every column and no extra row.
+    """Base of all samplers; by default every column and no extra row.
 
     A classifier calls `attach` once. Then, in training mode only, for each batch: `rows`, `columns`
     with the labels of batch and rows, the loss, and `observe`.
@@ -48,7 +48,7 @@ class Sampler(nn.Module):
     """Constructor parameters by which published codes of one name differ."""
 
     update: Update = "sparse"
-    """What the optimiser does to centres that are not among the columns; see `PartialFC`."""
+    """How the optimiser treats centres that are not among the columns; see `PartialFC`."""
 
     entry_filter: EntryFilter | None = None
     """Entries of the matrix that are taken out."""

@@ -30,7 +30,7 @@ class BroadFace(SamplerOver):
         size: number of embeddings kept; 0 = no queue.
         compensate: False uses e⁻ as it is.
         warmup: steps during which the queue fills and is not used. 0 in the authors' code; a third
-            party fills the queue first, because rows of a young encoder drift fast.
+            party fills the queue first, because embeddings drift fast early in training.
         over: the sampler of the columns: a name, a mapping with `name`, or a `Sampler`. Queued
             labels count as positives, so that every row has its target.
     """
@@ -97,7 +97,7 @@ class BroadFace(SamplerOver):
         if self.compensate:
             old_QD = self.center_QD[: self._filled]
             ratio_Q1 = embedding_QD.norm(dim=1, keepdim=True) / old_QD.norm(dim=1, keepdim=True)
-            # A centre of norm 0 has no direction to have drifted from.
+            # A centre of norm 0 has no direction, and so no drift.
             ratio_Q1 = ratio_Q1.where(old_QD.norm(dim=1, keepdim=True) > 0, 0.0)
             embedding_QD += ratio_Q1 * (centers(label_Q) - old_QD)
         if inner is not None:
@@ -131,7 +131,7 @@ class BroadFace(SamplerOver):
         return {"filled": self._filled, "next": self._next, "steps": self._steps}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        """Go on with a saved queue."""
+        """Resume with a saved queue."""
         self._filled, self._next, self._steps = state["filled"], state["next"], state["steps"]
 
     def extra_repr(self) -> str:

@@ -17,9 +17,9 @@ class InterclassFilter(SamplerOver):
     """Abnormal inter-class filtering: negatives with cos θ_ik above a threshold do not push.
 
     Under label conflicts (one person in two classes) the nearest negative is the person itself.
-    The published tables filter and sample at once ("PFC*"); here each can be had without the other.
+    The published tables filter and sample at once ("PFC*"); here each can be used alone.
     The threshold is on the plain cosine, before the head changes anything, and AdaCos's statistics
-    leave out what is filtered.
+    exclude filtered entries.
 
     Args:
         threshold: of the cosine; 0.4 in the published configurations, 1 filters nothing.

@@ -1,4 +1,4 @@
-"""A sampler over another one."""
+"""A sampler stacked on another one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frcore.samplers.base import Centers, RunSize, Sampler, Update
 
 
 class SamplerOver(Sampler):
-    """A sampler over another one: what it does not change is the inner sampler's.
+    """A sampler stacked on another one, to which it delegates what it does not change.
 
     Args:
         over: the inner sampler: a name, a mapping with `name`, or a `Sampler`.

@@ -19,16 +19,16 @@ class PartialFC(Sampler):
 
     As in insightface's code, `rate` is the fraction of all centres including the positives, a batch
     with more positives than that uses its positives only, and there is no importance correction.
-    Negatives are drawn without replacement on the device of the labels, from a stream of the
-    sampler's own.
+    Negatives are drawn without replacement on the device of the labels, from the sampler's own
+    stream.
 
     Args:
         rate: 1 is the full softmax; 0 the positives alone.
-        update: what the optimiser does to the centres that a step does not sample. "sparse": they
-            stand still, and so does their momentum (Partial FC 2021 and insightface's first
+        update: what the optimiser does to the centres that a step does not sample. "sparse":
+            nothing, so they and their momentum stay fixed (Partial FC 2021 and insightface's first
             version). "dense": weight decay and momentum move every centre at every step, at the
-            full price (insightface's second version). "lazy": the same result as "dense" at the
-            price of "sparse": a centre catches up when it is next sampled.
+            full cost (insightface's second version). "lazy": the same result as "dense" at the
+            cost of "sparse": a centre catches up when it is next sampled.
         negatives: "uniform" as in the papers, or "hard": first the nearest centres of the batch's
             classes by centre-to-centre cosine, then uniform ones (asked for in insightface #2770).
         neighbours: "hard": how many nearest centres of each class count.
@@ -92,7 +92,7 @@ class PartialFC(Sampler):
             return None
         if len(label_M) > budget:
             # There may be more positives than the budget; counting them is a host sync, which the
-            # usual case (far fewer rows than sampled centres) never pays.
+            # usual case (far fewer rows than sampled centres) avoids.
             positives = label_M.unique()
             budget = max(budget, len(positives))
         rank_C = torch.rand(
@@ -123,7 +123,7 @@ class PartialFC(Sampler):
         return {**self.random.state(), "steps": self._steps}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Go on with a saved stream."""
+        """Resume with a saved stream."""
         self.random.load(state)
         self._steps = state["steps"]
 

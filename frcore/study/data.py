@@ -188,8 +188,8 @@ class Official(Section):
     """A benchmark of real faces, which others may have published figures of."""
 
     published_as: OfficialName | None = Field(
-        None, description="Which official benchmark it is, so that published figures stand beside "
-        "the measured ones. Absent: by kind and file name."
+        None, description="Which official benchmark it is, so that published figures appear "
+        "next to the measured ones. Absent: by kind and file name."
     )  # fmt: skip
 
 

@@ -138,14 +138,15 @@ def _problem(error: yaml.YAMLError, text: str) -> str:
         return f"line {line}: the character {letter} is not allowed in YAML; remove it"
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    said = one_line(getattr(error, "problem", None) or getattr(error, "context", None) or "", 200)
-    if "\\t" in said:
+    problem = getattr(error, "problem", None) or getattr(error, "context", None) or ""
+    problem = one_line(problem, 200)
+    if "\\t" in problem:
         remedy = "indent with spaces instead of tabs"
     elif getattr(error, "context", "") == "expected a single document in the stream":
-        said, remedy = "a second document begins", "keep one, without a line '---' in between"
+        problem, remedy = "a second document begins", "keep one, without a line '---' in between"
     else:
         remedy = "correct this line or the one before it; texts with ': ' or ' #' need quotes"
-    return f"{place}{said}; {remedy}"
+    return f"{place}{problem}; {remedy}"
 
 
 class _Composer(yaml.SafeLoader):

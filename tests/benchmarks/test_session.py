@@ -73,7 +73,7 @@ def test_a_table_of_somebody_else_is_kept(tmp_path):
     path = tmp_path / "grades.csv"
     path.write_text("name,grade\nAda,1\n")
     for write in (lambda: Table(path), lambda: append(path, {"benchmark": "bench_loss"})):
-        with pytest.raises(UserError, match=r"grades\.csv is there and is not .*table"):
+        with pytest.raises(UserError, match=r"grades\.csv exists and is not .*table"):
             write()
     assert path.read_text() == "name,grade\nAda,1\n"
 
@@ -87,6 +87,7 @@ def test_resuming_repeats_failures_only(tmp_path):
     assert list(Session(cases, QUICK, tmp_path, resume=False).open()) == cases
 
 
+@pytest.mark.slow
 def test_a_case_becomes_a_row(tmp_path):
     (case,) = tiny("streamed", "cosface", "rate=0.1", "split")
     session = Session([case], QUICK, tmp_path, resume=True)
@@ -101,6 +102,7 @@ def test_a_case_becomes_a_row(tmp_path):
         assert row[column] == "", column  # a CPU cannot tell, and 0 would be a number
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_is_a_row(tmp_path):
     (case,) = tiny("C=1000000000000")
     session = Session([case], QUICK, tmp_path, resume=True)
@@ -110,6 +112,7 @@ def test_running_out_of_memory_is_a_row(tmp_path):
     assert "64000000000000 bytes" in row["error"]
 
 
+@pytest.mark.slow
 def test_a_step_without_end_is_a_row_but_the_sessions_end_is_none(tmp_path):
     (case,) = tiny("naive")
     endless = dataclasses.replace(QUICK, steps=(10**9, 10**9), limit=1.0)

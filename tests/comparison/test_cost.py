@@ -42,7 +42,7 @@ def test_the_limit_is_held_against_the_whole_span(limit, verdict):
     [
         ({"cpu": "Another"}, "measured with different cpu"),
         ({"batch_size": 4, "dim": 8}, "different batch_size, dim"),
-        ({"status": "oom", "reason": "9 GiB were asked for"}, "baseline: 9 GiB"),
+        ({"status": "oom", "reason": "9 GiB were requested"}, "baseline: 9 GiB"),
         ({"identities": 7}, "was not measured at this point"),
         ({"step_ms_low": None}, "no step time"),
     ],

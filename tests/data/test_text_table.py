@@ -84,5 +84,5 @@ def test_a_duplicate_names_the_first_line_with_its_key(tmp_path):
 def test_a_list_larger_than_any_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("frcore.data.text_table._LARGEST_FILE", 10)
     (tmp_path / "list.txt").write_text("1.jpg 1 1 1\n")
-    with pytest.raises(UserError, match="12 bytes; a list of at most 10 is read"):
+    with pytest.raises(UserError, match="12 bytes, but a list may have at most 10"):
         TextTable(tmp_path / "list.txt", COLUMNS, "")

@@ -17,7 +17,7 @@ DIFFERENTIABLE = [name for name in SAMPLER_CASES if not name.startswith("broadfa
 PAIRS = [
     pytest.param(head, sampler, marks=() if head in fast else pytest.mark.grid)
     for sampler in DIFFERENTIABLE
-    for fast in [HEADS if sampler == "filter-drop" else ["adacos"]]
+    for fast in [KINDS if sampler == "filter-drop" else ["adacos"]]
     for head in HEADS
 ]
 

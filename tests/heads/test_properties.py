@@ -82,6 +82,7 @@ def assert_finite(drawn: Drawn, output: LossOutput, gradient: Tensor, classifier
     assert (output.row_loss_N >= 0).all()
 
 
+@pytest.mark.slow
 @every_head
 @few
 @given(data=st.data())

@@ -131,6 +131,7 @@ def backward(classifier, sgd, step=0):
     return output.row_loss_N.detach(), x.grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("update", ["full", "sparse"])
 def test_the_kernel_moves_split_centres_as_it_moves_float32_ones(update, momentum):

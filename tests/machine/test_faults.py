@@ -71,7 +71,7 @@ def test_want_of_memory_is_told_whoever_says_so(error):
     assert "memory" in told
     assert "prepare" not in told
     if "allocate" in str(error) and "Cannot" not in str(error):
-        assert re.search(r"when 7\.[45] GiB more were asked for", told)
+        assert re.search(r"when 7\.[45] GiB more were requested", told)
     assert ("nvidia-smi" in told) == isinstance(error, torch.OutOfMemoryError)
 
 
@@ -154,7 +154,7 @@ def test_a_log_on_a_full_disk_changes_no_exit_code():
         command = [sys.executable, "-m", "frcore.cli", "heads", "--json"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert "no space left where the output of this command goes" in done.stderr
+    assert "no space left for the output of this command" in done.stderr
 
 
 # --- open files, and what is passed over ---------------------------------------------------------
@@ -237,7 +237,7 @@ def test_a_limit_on_memory_is_told_as_that(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_told():
-    with pytest.raises(UserError, match=r"ended from outside.*want of memory"):
+    with pytest.raises(UserError, match=r"ended from outside.*lack of memory"):
         over_cores(os._exit, [(1,), (1,)], 2, 2)
 
     def die() -> None:

@@ -48,6 +48,7 @@ def sleep_with_pid_in(path: str) -> None:
     time.sleep(300)
 
 
+@pytest.mark.slow
 def test_children_of_the_forkserver_are_fresh_and_have_torch_loaded():
     first, second = (run_in_child(what_is_loaded, method="forkserver").value for _ in range(2))
     assert first["pid"] != second["pid"]

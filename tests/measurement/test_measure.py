@@ -69,15 +69,16 @@ def columns(repository) -> set[str]:
     return set(re.findall(r"^\| `([a-z_]+)`", listed, re.MULTILINE))
 
 
-# A process each: a head and a sampler at a time by default, the pairs in the slow tier.
+# A process each: one pair in the fast tier, each head and each sampler in the slow one.
 PAIRS = [
     pytest.param(
         head,
         sampler,
-        marks=[] if sampler == "full" or head == "cosface" else pytest.mark.slow,
+        marks=[] if (head, sampler) == ("cosface", "partial_fc")
+        else pytest.mark.slow if sampler == "full" or head == "cosface" else pytest.mark.grid,
     )
     for head, sampler in product(HEADS, SAMPLERS)
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
@@ -104,6 +105,7 @@ def test_every_head_with_every_sampler(head, sampler, columns, tmp_path):
     assert row["attempts"] == 1
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_identities_by_what_the_matrices_take(tmp_path):
     spec = make_spec(identities=[1_000, 10_000, 40_000], batch_size=16, dim=32, backend="dense")
     rows = measure(spec, tmp_path / "m.json")["rows"]
@@ -115,6 +117,7 @@ def test_memory_grows_with_the_identities_by_what_the_matrices_take(tmp_path):
     assert small < 8
 
 
+@pytest.mark.slow
 def test_memory_of_the_streamed_backend_does_not(tmp_path):
     spec = make_spec(identities=[10_000, 40_000], batch_size=16, dim=32, backend="streamed")
     rows = measure(spec, tmp_path / "m.json")["rows"]
@@ -123,6 +126,7 @@ def test_memory_of_the_streamed_backend_does_not(tmp_path):
     assert large - small < (40_000 - 10_000) * (32 + 16) * 4 / 2**20 / 4
 
 
+@pytest.mark.slow
 def test_split_centres_take_fewer_bytes_and_are_named(tmp_path):
     bytes_per_class = {}
     few, many = 100_000, 400_000
@@ -168,6 +172,7 @@ def test_a_disturbed_row_is_measured_again_in_a_fresh_process(tmp_path, monkeypa
         assert seen["others_cores"] > 0.25
 
 
+@pytest.mark.slow
 def test_a_row_whose_process_dies_does_not_take_the_others_with_it(monkeypatch, tmp_path):
     (tmp_path / "doomed_head.py").write_text(DOOMED)
     monkeypatch.syspath_prepend(tmp_path)
@@ -197,6 +202,7 @@ class KilledOnce(CosFace):
 """
 
 
+@pytest.mark.slow
 def test_a_row_whose_process_was_killed_is_measured_again(monkeypatch, tmp_path):
     (tmp_path / "killed_head.py").write_text(KILLED_ONCE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -209,6 +215,7 @@ def test_a_row_whose_process_was_killed_is_measured_again(monkeypatch, tmp_path)
     assert other["disturbed"] == other["error"]
 
 
+@pytest.mark.slow
 def test_too_many_identities_are_a_row_with_the_bytes_that_were_asked(tmp_path):
     rows = measure(make_spec(identities=[10**12, 40]), tmp_path / "m.json")["rows"]
     assert [row["status"] for row in rows] == ["oom", "ok"]

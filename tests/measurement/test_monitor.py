@@ -95,7 +95,7 @@ def test_an_undisturbed_row_says_so_and_what_was_read(timed):
 def test_clocks_held_back_only_while_steps_were_timed_are_seen(timed, bits, told):
     board = SimulatedBoard(processes=[process(GIB)])
     columns = timed(board, change(clock_events=bits | 0x4), change(clock_events=0x4))
-    assert columns["disturbed"] == f"clocks held back ({told})"
+    assert columns["disturbed"] == f"clocks throttled ({told})"
     assert told in columns["throttle_reasons"]
 
 
@@ -104,7 +104,7 @@ def test_heat_between_two_looks_is_seen_by_its_counter(timed):
     board = SimulatedBoard(processes=[process(GIB)], thermal_ns=7_000_000)
     columns = timed(board, after=change(thermal_ns=9_500_000))
     assert columns["throttled_ms"] == 2.5
-    assert columns["disturbed"] == "heat held the clocks back for 2.5 ms"
+    assert columns["disturbed"] == "thermally throttled for 2.5 ms"
     assert columns["throttle_reasons"] == "none"
 
 

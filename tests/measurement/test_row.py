@@ -112,7 +112,7 @@ def test_a_whole_row_of_a_gpu(board):
 def test_a_hot_row_of_a_gpu_says_so(board):
     board.clock_events = 0x40
     row = measure_row(cuda_spec(cooldown=0), 40)
-    assert row.disturbed == "clocks held back (hw_thermal_slowdown)"
+    assert row.disturbed == "clocks throttled (hw_thermal_slowdown)"
     assert row.status == "ok"
 
 

@@ -102,6 +102,7 @@ def test_capacity_of_one_board():
     assert [plan.fits for plan in plans.values()] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_stored_bytes_are_those_of_a_real_classifier():
     classifier = Classifier(100, 8, head="cosface")
     optimizer = CentersSGD(classifier, lr=0.1)

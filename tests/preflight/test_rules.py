@@ -65,7 +65,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "more flips than images": (
         trained_on(images=2, label_flips=0.6),
-        ("train: label_flips = 0.6 would move 24 of 40 images", "allow at most 0.5"),
+        ("train: label_flips = 0.6 would move 24 of 40 images", "use at most 0.5"),
     ),
     "batch larger than the training set": (
         training(batch_size=121),

@@ -71,7 +71,8 @@ def show(browser: Any) -> Iterator[Any]:
         opened.page.on("pageerror", lambda error: opened.problems.append(str(error)))
         opened.page.on("dialog", lambda d: (opened.problems.append(d.message), d.dismiss()))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
-        opened.page.goto((made.root / "report.html").as_uri())
+        page = made.root / "report.html"
+        opened.page.goto((page if page.exists() else made.reported / page.name).as_uri())
         return opened
 
     yield _show
@@ -149,14 +150,14 @@ def test_a_table_downloads_as_csv(show: Any, complete: Made):
     with page.expect_download() as waiting:
         page.locator("#table-accuracy a[download$='.csv']").click()
     text = waiting.value.path().read_text(encoding="utf-8")
-    assert text == (complete.root / "tables/accuracy.csv").read_text(encoding="utf-8")
+    assert text == (complete.reported / "tables/accuracy.csv").read_text(encoding="utf-8")
     assert {row["head"] for row in csv.DictReader(io.StringIO(text))} == {"arcface", "softmax"}
 
 
 def saved_from_a_page_alone(show: Any, complete: Made, alone: Path, kind: str) -> Path:
     """The file of a figure that a copy of the page, without those beside it, gives in the dark."""
-    shutil.copyfile(complete.root / "report.html", alone / "report.html")
-    page = show(Made(complete.study, alone, complete.page), scheme="dark").page
+    shutil.copyfile(complete.reported / "report.html", alone / "report.html")
+    page = show(Made(complete.study, alone), scheme="dark").page
     with page.expect_download() as waiting:
         page.locator(f"#figure-roc [data-{kind}]").click()
     assert waiting.value.suggested_filename == f"toy-roc.{kind}"
@@ -167,7 +168,7 @@ def test_a_figure_is_saved_from_a_page_that_travels_alone(
     show: Any, complete: Made, tmp_path: Path
 ):
     saved = ElementTree.parse(saved_from_a_page_alone(show, complete, tmp_path, "svg"))
-    beside = ElementTree.parse(complete.root / "figures/roc.svg")
+    beside = ElementTree.parse(complete.reported / "figures/roc.svg")
     texts = [[e.text for e in t.iter() if e.tag.endswith("}text")] for t in (saved, beside)]
     assert texts[0] == texts[1] != []
     # The colours of paper, not the page's in the dark.
@@ -182,7 +183,7 @@ def test_a_figure_is_saved_as_png_in_the_colours_of_paper(
 ):
     with Image.open(saved_from_a_page_alone(show, complete, tmp_path, "png")) as opened:
         picture = np.asarray(opened.convert("RGB")).astype(int)
-    view = ElementTree.parse(complete.root / "figures/roc.svg").getroot().attrib["viewBox"]
+    view = ElementTree.parse(complete.reported / "figures/roc.svg").getroot().attrib["viewBox"]
     _, _, width, height = (float(side) for side in view.split())
     assert picture.shape[:2] == (round(height * 200 / 72), round(width * 200 / 72))
     # Mostly paper, with ink, and in the colour of a head.

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from frcore.reporting.outputs import paths
-from frcore.reporting.report import report
 from frcore.reporting.tables.all import all_tables
 from frcore.reporting.tables.cost import missing_table
 from frcore.results.rows import NONE, collect
@@ -17,6 +16,8 @@ from frcore.results.summary import Method, Summary
 from frcore.study import expansion
 from tests.reporting.made import Made
 from tests.reporting.tree import Tree, make_study
+
+pytestmark = pytest.mark.slow
 
 TRAINING = ("train", "backbones", "heads", "samplers", "training", "measurement")
 MODELS = [
@@ -33,7 +34,7 @@ def made(root: Path, **changes) -> Made:
         tree.everything()
     for label, benchmark in expansion.model_benchmarks(study):
         tree.evaluate(label, benchmark)
-    return Made(study, root, report(study, root).read_text(encoding="utf-8"))
+    return Made(study, root)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def summary_of(found: Made) -> Summary:
 @pytest.mark.slow
 def test_every_file_is_written(alone, both):
     for found in (alone, both):
-        for name, path in paths(found.root).items():
+        for name, path in paths(found.reported).items():
             assert path.stat().st_size > 0, name
 
 
@@ -72,6 +73,7 @@ def test_models_alone_are_ranked_among_themselves(alone):
     assert "Nothing is missing." in tables["missing"].notes
 
 
+@pytest.mark.slow
 def test_a_page_of_models_alone_speaks_of_no_training(alone):
     assert "Nothing was trained: this is based on 2 of 2 models" in alone.page
     assert "On pairs, other has the highest accuracy" in alone.page
@@ -119,13 +121,14 @@ def test_an_interval_of_a_model_has_no_part_for_seeds(both):
     assert model.low < model.value < model.high or model.value == 1
 
 
+@pytest.mark.slow
 def test_rows_of_a_model_have_its_label_and_no_seed(both):
-    frame = pd.read_parquet(both.root / "rows/evaluation.parquet")
+    frame = pd.read_parquet(both.reported / "rows/evaluation.parquet")
     own = frame[frame["run"] == "other"]
     assert set(own["backbone"]) == {"other"}
     assert set(own["head"]) == set(own["sampler"]) == {NONE}
     assert own["seed"].isna().all()
-    assert set(pd.read_parquet(both.root / "rows/training.parquet")["run"]) == set(
+    assert set(pd.read_parquet(both.reported / "rows/training.parquet")["run"]) == set(
         expansion.runs(both.study)
     )
 

@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from frcore.reporting import outputs
 from frcore.reporting.page import captions
 from tests.reporting.made import Made
@@ -17,19 +19,21 @@ def test_the_list_of_outputs_needs_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_report_writes_exactly_the_listed_outputs(complete: Made):
     folders = ("rows", "tables", "figures")
     written = {
-        path.relative_to(complete.root).as_posix()
+        path.relative_to(complete.reported).as_posix()
         for folder in folders
-        for path in (complete.root / folder).iterdir()
+        for path in (complete.reported / folder).iterdir()
     }
     assert written | {outputs.PAGE} == set(outputs.OUTPUTS.values())
-    assert all(path.stat().st_size > 0 for path in outputs.paths(complete.root).values())
+    assert all(path.stat().st_size > 0 for path in outputs.paths(complete.reported).values())
 
 
+@pytest.mark.slow
 def test_a_study_without_results_writes_the_same_files(broken: Made):
-    assert all(path.is_file() for path in outputs.paths(broken.root).values())
+    assert all(path.is_file() for path in outputs.paths(broken.reported).values())
 
 
 def test_captions_of_the_workflow_are_those_of_the_page(repository: Path, tmp_path: Path):

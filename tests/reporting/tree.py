@@ -282,7 +282,7 @@ def measured(identities: int, slow: float, oom_at: int | None) -> dict[str, Any]
         return {
             **row,
             "status": "oom",
-            "error": "out of memory: 9663676416 bytes were asked for",
+            "error": "out of memory: 9663676416 bytes were requested",
             "bytes_asked": 9 * 2**30,
         }
     step = slow * (2 + identities / 1000)

@@ -77,11 +77,13 @@ def test_a_mean_over_galleries_has_as_few_false_accepts_as_its_smallest():
     assert not why_few(rows[1:2]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluation", "training", "measurement"])
 def test_files_hold_the_rows(complete: Made, name: str):
     frame = getattr(complete.rows, name)
-    pd.testing.assert_frame_equal(pd.read_parquet(complete.root / f"rows/{name}.parquet"), frame)
-    text = pd.read_csv(complete.root / f"rows/{name}.csv")
+    folder = complete.reported / "rows"
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / f"{name}.parquet"), frame)
+    text = pd.read_csv(folder / f"{name}.csv")
     assert list(text.columns) == list(frame.columns)
     assert len(text) == len(frame)
 
@@ -144,8 +146,9 @@ def test_text_in_csv_is_no_formula_and_numbers_keep_their_sign(start):
     assert second == ["plain", "2"]
 
 
+@pytest.mark.slow
 def test_hostile_texts_reach_csv_as_text(broken: Made):
-    for path in (broken.root / "rows").glob("*.csv"):
+    for path in (broken.reported / "rows").glob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
             cells = [cell for line in csv.reader(file) for cell in line]
         assert not [cell for cell in cells if cell[:1] in "=+@" and cell[:1]]

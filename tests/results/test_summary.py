@@ -82,7 +82,7 @@ def test_one_seed_does_not_take_the_interval_of_an_earlier_version(tmp_path):
     tree = Tree(study, tmp_path).everything()
     for path in tmp_path.glob("evaluation/*/*.npz"):
         path.unlink()
-    rows = Made(study, tree.root, "").rows
+    rows = Made(study, tree.root).rows
     summary = Summary(study, rows, Scores(tree.root, rows))
     method = Method("tiny", "arcface", "full")
     assert summary.cell(method, FEW).low is None
@@ -146,7 +146,7 @@ def test_identical_scores_are_not_told_apart(tmp_path):
     theirs = json.loads((other / "pairs.json").read_text())
     theirs["rows"] = json.loads((one / "pairs.json").read_text())["rows"]
     (other / "pairs.json").write_text(json.dumps(theirs))
-    made = Made(study, tree.root, "")
+    made = Made(study, tree.root)
     summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     assert [d.verdict for d in summary.differences(ACCURACY)] == ["best", "not told apart"]
 
@@ -156,7 +156,7 @@ def test_without_scores_nothing_is_claimed(tmp_path):
     tree = Tree(study, tmp_path).everything()
     for path in tmp_path.glob("evaluation/*/*.npz"):
         path.unlink()
-    made = Made(study, tree.root, "")
+    made = Made(study, tree.root)
     summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     number = summary.cell(Method("tiny", "arcface", "full"), ACCURACY)
     assert (number.low, number.high) == (None, None)
@@ -170,7 +170,7 @@ def test_scores_that_do_not_give_the_printed_number_are_not_used(tmp_path):
     record = json.loads(path.read_text())
     record["rows"][0]["value"] = 0.123
     path.write_text(json.dumps(record))
-    made = Made(study, tree.root, "")
+    made = Made(study, tree.root)
     summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     number = summary.cell(Method("tiny", "arcface", "full"), ACCURACY)
     # The interval of the file itself stands in.
@@ -182,7 +182,7 @@ def test_only_seeds_in_common_are_compared(tmp_path):
     study = make_study(samplers=["full"], seeds=[0, 1, 2])
     tree = Tree(study, tmp_path, skill={"arcface": 0.5, "softmax": 0.2}).everything()
     tree.fail("tiny-softmax-full-s1")
-    made = Made(study, tree.root, "")
+    made = Made(study, tree.root)
     summary = Summary(study, made.rows, Scores(tree.root, made.rows))
     [_, other] = summary.differences(ACCURACY)
     assert other.seeds == (0, 2)

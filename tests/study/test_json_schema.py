@@ -59,6 +59,7 @@ def test_snakemake_accepts_the_schema(repository):
     validate(copy.deepcopy(TINY), schema=str(repository / SCHEMA_FILE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", sorted(set(MISTAKES) - BEYOND_A_SCHEMA))
 def test_the_schema_refuses_what_loading_refuses(schema, mistake):
     study = without(TINY, MISTAKES[mistake][0])

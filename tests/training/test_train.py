@@ -281,7 +281,7 @@ def test_a_model_file_with_code_in_it_is_refused(tmp_path: Path):
             return os.mkdir, (str(tmp_path / "exploded"),)
 
     (tmp_path / "model.pt").write_bytes(pickle.dumps({"spec": "{}", "backbone": Bomb()}))
-    with pytest.raises(UserError, match=r"model\.pt is no model file"):
+    with pytest.raises(UserError, match=r"model\.pt is not a model file"):
         load_backbone(tmp_path)
     assert not (tmp_path / "exploded").exists()
 
@@ -304,9 +304,9 @@ def _write_cut(path: Path) -> None:
 
 OTHER_FILES = {
     "it is empty": lambda path: path.touch(),
-    "it is no archive of torch.save": lambda path: path.write_bytes(b"garbage" * 9),
-    "no archive of torch.save": lambda path: path.write_bytes(pickle.dumps(Touch())),
-    "cut short or damaged": _write_cut,
+    "it is not an archive of torch.save": lambda path: path.write_bytes(b"garbage" * 9),
+    "not an archive of torch.save": lambda path: path.write_bytes(pickle.dumps(Touch())),
+    "truncated or damaged": _write_cut,
     "a TorchScript archive": _write_torchscript,
     "PosixPath), which can run anything": lambda path: torch.save({"m": Touch()}, path),
     "(numpy.": lambda path: torch.save({"m": torch.arange(3).numpy()}, path),
@@ -314,7 +314,7 @@ OTHER_FILES = {
     "as a state dict does": lambda path: torch.save(torch.nn.Linear(2, 2).state_dict(), path),
     "without the spec": lambda path: torch.save([1, 2], path),
     "(image: Field required)": lambda path: torch.save({"spec": "{}", "backbone": {}}, path),
-    "the checkpoint of a training": lambda path: torch.save({"classifier": {}}, path),
+    "it is a training checkpoint": lambda path: torch.save({"classifier": {}}, path),
 }
 
 

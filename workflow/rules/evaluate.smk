@@ -1,4 +1,4 @@
-# What is judged: trained runs, and models trained elsewhere.
+# Evaluation of trained runs, and of models trained elsewhere.
 
 
 rule evaluate_run:

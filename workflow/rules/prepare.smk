@@ -1,8 +1,8 @@
-# Data sets in the one format that all later stages read.
+# Data sets in the common format that all later stages read.
 #
-# Here as in all rules: `key` is what a spec means and `signature` what the files contain, and both
-# repeat the job where they change. `frcore` and `spec` hold paths of this machine. They depend on
-# `output` by name alone, because Snakemake does not compare parameters that do.
+# Here as in all rules: `key` is the meaning of a spec and `signature` the content of the files, and a
+# change in either repeats the job. `frcore` and `spec` contain paths of this machine. They take
+# `output` as an argument only because Snakemake does not compare parameters that depend on it.
 
 
 rule prepare_data:

@@ -1,8 +1,7 @@
-"""`frcore prepare --check PATH`: what PATH is, and whether it is whole.
+"""`frcore prepare --check PATH`: the format of PATH, and whether it is intact.
 
-A format's section of a study is read as `frcore prepare` reads it, every image is decoded, and what
-is wrong is collected in a `Report`; nothing is written. The formats are in
-`frcore.data.check.formats`.
+The format's section of a study is read as by `frcore prepare`, every image is decoded, and problems
+are collected in a `Report`; nothing is written. The formats are in `frcore.data.check.formats`.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from frcore.errors import UserError
 
 
 def check(path: str | Path) -> list[Report]:
-    """Check `path`, or where it is a folder of several data sets, each of them.
+    """Check `path` or, if it is a folder of several data sets, each of them.
 
     Raises:
-        UserError: it does not exist, or is of no known format.
+        UserError: it does not exist, or its format is unknown.
     """
     path = Path(path)
     if not path.exists():
@@ -37,8 +36,7 @@ def check(path: str | Path) -> list[Report]:
     if not reports:
         names = "; ".join(form.name for form in FORMATS)
         raise UserError(
-            f"{path} is none of the formats that are known: {names}; docs/data.md says what each "
-            "looks like"
+            f"{path} has none of the known formats: {names}; docs/data.md describes each"
         )
     return reports
 

@@ -1,4 +1,4 @@
-"""The formats that data come in: how each is recognised, and which section of a study reads it."""
+"""The data formats: how each is recognised, and which section of a study reads it."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Format(NamedTuple):
     """How one format is recognised and checked.
 
     Attributes:
-        name: of the format, as a reader of the report knows it.
+        name: of the format, as shown in the report.
         recognises: whether a path looks like this format, by names alone or a few bytes.
-        check: reads all of it and fills the report; a `UserError` it raises becomes a problem.
+        check: reads all of it and fills in the report; a `UserError` becomes a problem.
     """
 
     name: str
@@ -77,7 +77,7 @@ def _read(section: Section) -> Contents:
 
 
 def _report(contents: Contents, report: Report) -> None:
-    """Decode the images of what a section was read as, and add what there is to say of it."""
+    """Decode the images of a section's contents, and add the findings to the report."""
     report.add(contents.problems)
     report.add(f"{report.path}: {file}: {why}" for file, why in contents.skipped)
     report.counts |= contents.counts
@@ -96,7 +96,7 @@ def _report(contents: Contents, report: Report) -> None:
 
 
 def _study(section: Section, benchmark: str = "") -> str:
-    """The lines of a study: a training set, or a benchmark of that name."""
+    """The lines of a study: a training set, or a benchmark with that name."""
     inside = ", ".join(
         f"{key}: {value if key in _WORDS else json.dumps(value, ensure_ascii=False)}"
         for key, value in section.items()
@@ -105,14 +105,14 @@ def _study(section: Section, benchmark: str = "") -> str:
 
 
 def _labelled(section: Section, report: Report) -> None:
-    """Check a training set with labels, which are numbers where all could be."""
+    """Check a training set with labels, which are taken as numbers if all can be."""
     contents = _read(section | {"labels": "name"})
     who = contents.index["identity"].drop_duplicates()
     if who.str.rpartition("/")[2].str.fullmatch(_NUMBER).all():
         try:
             contents = _read(section)
         except UserError as error:
-            # The images can be looked at all the same.
+            # The images can be checked nevertheless.
             report.add([error])
     else:
         section = section | {"labels": "name"}
@@ -135,7 +135,7 @@ def _lfw(path: Path, report: Report) -> None:
     report.study = _study({"kind": "lfw", "root": str(path)})
     report.study += _study({"kind": "lfw_pairs", "root": str(path), "view": 2}, "lfw")
     missing = [name for name in (*_PAIRS, _PEOPLE[0]) if not (lists / name).is_file()]
-    report.notes += [f"{PROTOCOL}/{name} is not there" for name in sorted(missing)]
+    report.notes += [f"{PROTOCOL}/{name} does not exist" for name in sorted(missing)]
     for one in (lists / name for name in (*_PAIRS, *_PEOPLE)):
         if one.is_file():
             try:
@@ -147,7 +147,7 @@ def _lfw(path: Path, report: Report) -> None:
 
 
 def _has_images_by_identity(path: Path) -> bool:
-    """Whether a folder has, in one of its first sub-folders, an image."""
+    """Whether one of the first sub-folders of a folder has an image."""
     if not path.is_dir():
         return False
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())[:100]
@@ -159,9 +159,9 @@ def _has_images_by_identity(path: Path) -> bool:
 
 
 def _pairs_or_people(path: Path, report: Report) -> None:
-    """A list by itself; whether its images are there shows when they are given with it."""
+    """A list on its own; its images can be checked only in preparation."""
     report.file_hash(path)
-    report.notes.append("the images it asks for are looked for when they are prepared")
+    report.notes.append("the images it lists are looked for in preparation")
     with path.open("rb") as file:
         head = [file.readline(4096).decode("utf-8-sig", "replace").split() for _ in range(2)]
     pairs: list[Pair]
@@ -185,7 +185,7 @@ def _pairs_or_people(path: Path, report: Report) -> None:
 
 
 def _list(path: Path, report: Report) -> None:
-    """With the images, where they are below the list's folder."""
+    """Check a list, and the images if they are below the list's folder."""
     report.file_hash(path)
     root, entries = path.parent, read_list(path)
     section: Section = {"kind": "list", "list": path.name, "root": str(root)}
@@ -193,7 +193,7 @@ def _list(path: Path, report: Report) -> None:
     if any((root / name).is_file() or on_disk.find(name) for name in entries.paths):
         _labelled(section, report)
         return
-    report.notes.append("its images are not beside it; they are looked for below `root`")
+    report.notes.append("its images are not next to it; they are looked for below `root`")
     if not entries.labels.str.fullmatch(_NUMBER).all():
         section["labels"] = "name"
     report.study = _study(section)
@@ -203,7 +203,7 @@ def _list(path: Path, report: Report) -> None:
 
 
 def _is_list(path: Path) -> bool:
-    # A .lst beside a .rec is what the .rec was made from: the images are inside.
+    # A .rec next to a .lst was made from that list and contains the images.
     packed = path.with_suffix(".rec").is_file()
     return path.is_file() and path.suffix in (".lst", ".csv", ".tsv") and not packed
 
@@ -301,7 +301,7 @@ def _ijb(path: Path, report: Report) -> None:
     section: Section = {"kind": "ijb", "name": name, "root": str(path)}
     if not (path / CROPS).is_dir():
         section["images"] = False
-        report.notes.append(f"{CROPS}/ is not there: only stored embeddings can be judged")
+        report.notes.append(f"{CROPS}/ does not exist: only stored embeddings can be evaluated")
     report.study = _study(section, name)
     contents = _read(section | {"repeated_pairs": "keep"})
     report.counts |= {
@@ -313,7 +313,7 @@ def _ijb(path: Path, report: Report) -> None:
 
 
 def _ijb_name(path: Path) -> str:
-    """Which benchmark's lists lie below `path`; empty for neither."""
+    """The benchmark whose lists are below `path`; empty if neither."""
     return next(
         (name for name in PUBLISHED if meta_file(path, name, "face_tid_mid.txt").is_file()), ""
     )
@@ -336,7 +336,7 @@ FORMATS: tuple[Format, ...] = (
     Format(f"LFW: {IMAGES}/ and {PROTOCOL}/", _is_lfw, _lfw),
     Format("CFP: its folder or Protocol/", _is_cfp, _cfp),
     Format("IJB-B or IJB-C", lambda path: bool(_ijb_name(path)), _ijb),
-    # A folder with a .rec is no format of its own: it often holds .bin files too.
+    # A folder with a .rec is not a separate format: it often contains .bin files too.
     Format(
         "RecordIO (.rec, with .idx and property)", lambda path: path.suffix == ".rec", _recordio
     ),
@@ -349,4 +349,4 @@ FORMATS: tuple[Format, ...] = (
     Format("a list of images with labels (.lst, .csv, .tsv)", _is_list, _list),
     Format("a folder of images by identity", _has_images_by_identity, _folder),
 )
-"""Every format, the more special first: the first that recognises a path checks it."""
+"""Every format, the more specific first: the first that recognises a path checks it."""

@@ -1,4 +1,4 @@
-"""The check of a prepared folder: its hash, and whether its tables agree with each other."""
+"""The check of a prepared folder: its hash, and the consistency of its tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_prepared(path: Path, report: Report) -> None:
     if isinstance(data.stored_images, InPlaceImages):
         bad = data.stored_images.problems()
         report.add(f"image {row} ({names[row]}): {reason}" for row, reason in bad.items())
-    _ = data.labels  # Raises where a label has no class.
+    _ = data.labels  # Raises if a label has no class.
     again = names[names.duplicated()].unique()
     report.add(f"index.parquet: the name {name!r} is a duplicate" for name in again)
     if manifest.protocol == "pairs":
@@ -40,7 +40,7 @@ def check_prepared(path: Path, report: Report) -> None:
 
 
 def _pairs_fit(data: Prepared, report: Report) -> None:
-    """Pairs are of images that are there, and of the people that their label says."""
+    """Check that the images of pairs exist and that their labels match the identities."""
     ends = data.pairs[["a", "b"]].to_numpy(np.int64)
     outside = ((ends < 0) | (ends >= data.manifest.images)).any(axis=1)
     _rows(outside, report, "pairs.parquet", lambda row: f"image {ends[row]} does not exist")
@@ -53,7 +53,7 @@ def _pairs_fit(data: Prepared, report: Report) -> None:
 
 
 def _templates_fit(data: Prepared, report: Report) -> None:
-    """Templates are of images that are there, and pairs of templates that are there."""
+    """Check that the images of templates and the templates of pairs exist."""
     image = data.templates["image"].to_numpy(np.int64)
     known = np.unique(data.templates["template"])
     report.counts |= {"templates": len(known), "pairs": len(data.template_pairs)}

@@ -21,7 +21,7 @@ from frcore.data.progress import progress_bar
 from frcore.files import sha256_of_file
 
 SHOWN = 10
-"""Problems that are named; the others are counted."""
+"""Problems that are listed; the others are only counted."""
 
 _PART = 1024
 
@@ -34,7 +34,7 @@ class Report:
     what: str
     counts: dict[str, int] = field(default_factory=dict)
     study: str = ""
-    """The lines of a study that use it."""
+    """The lines of a study that uses it."""
     sha256: str = ""
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -43,24 +43,24 @@ class Report:
     """How many problems there are."""
 
     def add(self, problems: Iterable[object]) -> None:
-        """Add problems, which name file and record."""
+        """Add problems, each naming file and record."""
         for problem in problems:
             self.wrong += 1
             if len(self.problems) < SHOWN:
                 self.problems.append(str(problem))
 
     def file_hash(self, path: Path) -> None:
-        """Take the sha256 of one file, as `sha256sum` gives it."""
+        """Set the sha256 of one file, as computed by `sha256sum`."""
         self.sha256 = sha256_of_file(path)
 
     def images(self, source: EncodedImages, who: NDArray[np.str_] | None = None) -> None:
         """Read and decode every image of `source`, with a progress bar.
 
-        Without a hash so far, that over the names and contents of all is taken.
+        If there is no hash yet, it is computed over the names and contents of all images.
 
         Args:
             source: the images; those that cannot be used become problems.
-            who: the identity of each (N,): a picture of several of them is noted.
+            who: the identity of each (N,); the same image under several identities is noted.
         """
         names, total = source.names.to_numpy(str), len(source)
         digests, over_all = np.zeros(total, np.uint64), hashlib.sha256()
@@ -108,7 +108,7 @@ class Report:
     def _note_shared(
         self, digests: NDArray[np.uint64], who: NDArray[np.str_], names: NDArray[np.str_]
     ) -> None:
-        """Where one picture is of several people, at least one label is wrong."""
+        """Note images shared by several identities, where at least one label is wrong."""
         order = np.argsort(digests, kind="stable")
         same = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] > 0)
         differs = np.flatnonzero(same & (who[order][1:] != who[order][:-1]))

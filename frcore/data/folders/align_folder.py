@@ -1,4 +1,4 @@
-"""`frcore prepare --align`: a folder of pictures, cut out and aligned by a list of landmarks."""
+"""`frcore prepare --align`: crop and align a folder of images using a list of landmarks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENCODINGS: Mapping[str, tuple[str, list[int]]] = {
 _COLUMNS: Mapping[str, Kind] = {"path": "name", **POINT_COLUMNS}
 _REMEDY = (
     "A line is the path of an image below the folder, and x and y of left eye, right eye, nose "
-    "tip, left and right corner of the mouth, with a tab or a space between two fields"
+    "tip, left and right mouth corner, separated by tabs or spaces"
 )
 
 
@@ -51,29 +51,29 @@ def align_folder(
     Args:
         images: folder of the images.
         landmarks: the list, `path x1 y1 … x5 y5` per line, in pixels of each image.
-        out: the folder of faces; it appears whole, or not at all. Older faces are replaced, and
+        out: the folder of faces; written completely or not at all. It replaces older faces, but
             nothing else.
         size: side of a face in pixels.
-        encoding: JPEG of quality 95 or 100, or PNG, which loses nothing.
-        threads: that decode, align and encode; as many as Python thinks best when absent. They
-            never change the result.
+        encoding: JPEG of quality 95 or 100, or PNG, which is lossless.
+        threads: that decode, align and encode; Python's default number if None. They never change
+            the result.
 
     Returns:
-        how many faces were written, and the pictures below the folder that the list does not name.
+        how many faces were written, and the images below the folder that the list does not name.
 
     Raises:
         UserError: a line is malformed, leads out of the folder, is a duplicate or names a missing
-            or damaged image; the first ten are named, and nothing is written.
+            or damaged image (the first ten are listed); nothing is written.
     """
     images, landmarks = Path(images), Path(landmarks)
     refuse_overlap(Path(out), (images, landmarks))
     refuse_other_folder(Path(out), ALIGNED)
     if not images.is_dir():
-        raise UserError(f"{images} is not a folder; give the one that the paths are relative to")
+        raise UserError(f"{images} is not a folder; give the folder the paths are relative to")
     if encoding not in _ENCODINGS:
         raise UserError(f"no encoding '{encoding}'; allowed: {', '.join(_ENCODINGS)}")
     if not 16 <= size <= 512:
-        raise UserError(f"faces of {size} pixels; allowed are 16 to 512, usual are 112")
+        raise UserError(f"faces of {size} pixels; allowed are 16 to 512, usually 112")
     table = TextTable(landmarks, _COLUMNS, _REMEDY, separator=None)
     points = _checked_points(table)
     names = _on_disk(images, table.texts("path").to_pylist())
@@ -96,7 +96,7 @@ def align_folder(
 
 
 def _on_disk(images: Path, names: list[str]) -> list[str]:
-    """The names as the disk has them, where that is another Unicode form than the list's."""
+    """The names as they are on disk, where the Unicode form differs from the list's."""
     disk = NamesOnDisk(images)
     return [
         name if name.isascii() or (images / name).is_file() else disk.find(name) or name
@@ -105,7 +105,7 @@ def _on_disk(images: Path, names: list[str]) -> list[str]:
 
 
 def _pictures(images: Path) -> Iterator[str]:
-    """The pictures below a folder, but for hidden ones: paths with `/`."""
+    """The images below a folder except hidden ones: paths with `/`."""
     for folder, inner, files in os.walk(images):
         inner[:] = [name for name in inner if not name.startswith(".")]
         for name in files:
@@ -115,14 +115,14 @@ def _pictures(images: Path) -> Iterator[str]:
 
 
 def _checked_points(table: TextTable) -> NDArray[np.float64]:
-    """Landmarks (N, 5, 2), if every line can be used."""
+    """Landmarks (N, 5, 2), checked to be usable."""
     names = table.texts("path")
-    # Where two differ only in case or suffix, one would overwrite the other on some system.
+    # If two names differ only in case or suffix, one would overwrite the other on some systems.
     stems = [normalised(without_suffix(name)).casefold() for name in names.to_pylist()]
     codes = pd.factorize(np.array(stems, object))[0]
     table.refuse_where(
         (unsafe_names(names), "the path must lead to a file below the folder of images"),
-        table.repeated(codes, "the image (but for case and suffix)"),
+        table.repeated(codes, "the image (apart from case and suffix)"),
     )
     points, unusable = landmarks_of(table)
     table.refuse_where(unusable)

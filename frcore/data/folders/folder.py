@@ -24,7 +24,7 @@ def folder_of_people(root: str | Path) -> Path:
     """The folder `root`.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a folder.
     """
     root = Path(root)
     if not root.is_dir():
@@ -35,14 +35,14 @@ def folder_of_people(root: str | Path) -> Path:
 
 
 class Listing(NamedTuple):
-    """What lies in the folder of an identity, but for hidden files and those of systems."""
+    """The contents of an identity's folder, except hidden and system files."""
 
     pictures: list[Path]
-    """Sorted by name. Not yet decoded: they may be damaged, or of a kind that is not read."""
+    """Sorted by name. Not yet decoded: they may be damaged or in an unsupported format."""
     deeper: list[Path]
-    """Pictures in folders inside it, which are not read."""
+    """Images in sub-folders, which are not read."""
     others: list[Path]
-    """What is no picture, neither by its name nor by its content."""
+    """Files that are not images by name or content."""
 
 
 class ImageFolder:
@@ -149,7 +149,7 @@ class FolderSource(Source):
                    "Move them up, or `root` down; on_bad_image: skip leaves them out")  # fmt: skip
         if not pictures:
             raise UserError(
-                f"{folder.root}: no identity has an image in a sub-folder of its own; check `root`"
+                f"{folder.root}: no sub-folder of an identity has an image; check `root`"
             )
         paths = [path for _, path in pictures]
         images: EncodedFiles = CopiedFiles(folder.root, paths)
@@ -165,7 +165,7 @@ class FolderSource(Source):
         )
 
     def files(self) -> Iterator[File]:
-        """Every file of an identity, also in folders inside; names alone of those beside them."""
+        """Every file of an identity, including sub-folders; of other files only the names."""
         root = folder_of_people(self.section.root)
         waiting = [""]
         while waiting:
@@ -180,21 +180,21 @@ class FolderSource(Source):
                     # A link to an identity is followed; deeper ones could lead back.
                     inner += [f"{name}/"] if not below or not entry.is_symlink() else []
                 elif entry.name.lower() not in SYSTEM_FILES:
-                    # What is no file, such as a broken link, is named when it is read.
+                    # Anything that is not a file, such as a broken link, is reported on reading.
                     yield name, entry.path if below and entry.is_file() else None
             waiting += reversed(inner)
 
 
 def _unused(folder: ImageFolder, found: dict[str, Listing]) -> list[str]:
-    """What of the folder is not used, counted, with the first of each kind."""
+    """Counts of unused files and folders, with the first of each kind."""
     others = [folder.relative(path) for who in found for path in found[who].others]
     empty = [who for who in found if not found[who].pictures]
     return [
         f"{len(names)} {what}, the first is {names[0]!r}"
         for what, names in (
-            ("files are beside the identities' folders and were ignored", folder.stray),
-            ("files are no pictures by name or content and were ignored", others),
-            ("folders hold no image", empty),
+            ("files are outside the identities' folders and were ignored", folder.stray),
+            ("files are not images by name or content and were ignored", others),
+            ("folders contain no image", empty),
         )
         if names
     ]

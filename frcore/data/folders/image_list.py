@@ -1,13 +1,13 @@
-"""Training sets given by a list: a text file with path and label of each image.
+"""Training sets given by a list: a text file with the path and label of each image.
 
-Three layouts, found by their fields:
+Three layouts, detected by their fields:
 
-- `path label`, `path,label` or a tab between: the separator is the first of tab, comma and space
-  that every line has; the label is what follows the last one, so that paths may hold spaces. Where
-  every line ends in a picture's suffix it is `label path`, and the label what precedes the first.
+- `path label`, `path,label` or tab-separated: the separator is the first of tab, comma and space
+  that every line has; the label follows the last one, so that paths may contain spaces. If every
+  line ends in an image suffix it is `label path`, and the label precedes the first separator.
 - im2rec's `.lst`: index, label, path, separated by tabs (mxnet `tools/im2rec.py`).
-- InsightFace's older `.lst`: aligned (0 or 1), path, label and perhaps a box and landmarks,
-  separated by tabs (insightface `deploy/face2rec2.py`). Only aligned images are taken.
+- InsightFace's older `.lst`: aligned (0 or 1), path, label and possibly a box and landmarks,
+  separated by tabs (insightface `deploy/face2rec2.py`). Only aligned images are used.
 
 Lines end in LF or CRLF; a byte-order mark is allowed; the text is UTF-8.
 """
@@ -34,7 +34,7 @@ from frcore.data.text_table import is_number
 from frcore.errors import UserError
 
 _BLOCK_BYTES = 2**24
-"""Of lines that are taken apart at once."""
+"""Size of the blocks of lines that are parsed at once."""
 _LONGEST_LINE = 65_536
 _COLUMNS = {"line": "int64", "path": "str", "label": "str"}
 
@@ -59,7 +59,7 @@ class ListSource(Source):
         root, path = Path(self.section.root), below(self.section.root, self.section.list)
         if not root.is_dir():
             raise UserError(
-                f"{root} is not a folder; give the one that the list's paths start from"
+                f"{root} is not a folder; give the folder that the list's paths are relative to"
             )
         entries = found_on_disk(root, path, read_list(path))
 
@@ -84,11 +84,11 @@ class ListSource(Source):
 
 
 def read_list(path: Path) -> Entries:
-    """Read a list; empty lines are passed over.
+    """Read a list; empty lines are skipped.
 
     Raises:
-        UserError: it is missing, empty, not UTF-8, a line is malformed, a path leads out of its
-            root, or is a duplicate.
+        UserError: it is missing, empty or not UTF-8, a line is malformed, a path leads out of the
+            root or is a duplicate.
     """
     layout = _Layout.of(path)
     parts: list[pd.DataFrame] = []
@@ -103,7 +103,7 @@ def read_list(path: Path) -> Entries:
                 problems.append(f"{path}:{at}: {entry}, got {text[:100]!r}")
             else:
                 good.append((at, *entry))
-        # As columns a line takes a tenth of what it takes as Python objects.
+        # Columns take a tenth of the memory of Python objects.
         parts.append(pd.DataFrame(good, columns=["line", "path", "label"]).astype(_COLUMNS))
     refuse("lines of the list cannot be used", problems, "Correct these lines")
     table = pd.concat(parts, ignore_index=True)
@@ -113,17 +113,17 @@ def read_list(path: Path) -> Entries:
 
 
 class _Layout(NamedTuple):
-    """How a line is taken apart."""
+    """How a line is parsed."""
 
     separator: str | None
-    """None: any run of blanks."""
+    """None: any run of whitespace."""
     is_label_first: bool = False
     tool: Literal["im2rec", "InsightFace"] | None = None
-    """Which tool's columns the tabs separate; None for path and label alone."""
+    """The tool whose columns the tabs separate; None for only path and label."""
 
     @classmethod
     def of(cls, path: Path) -> _Layout:
-        """Look through the whole list: one exceptional line must not decide.
+        """Inspect the whole list, so that one exceptional line does not decide.
 
         Raises:
             UserError: it is empty, or its columns are neither tool's.
@@ -146,9 +146,9 @@ class _Layout(NamedTuple):
             return cls("\t" if min(tabs) else "," if commas else None, ends_in_path)
         if not numbers[0]:
             raise UserError(
-                f"{path}: lines have three or more fields between tabs, of which the first is no "
+                f"{path}: lines have three or more tab-separated fields, but the first is not a "
                 "number. Allowed are index<TAB>label<TAB>path (im2rec), 1<TAB>path<TAB>label "
-                "(InsightFace), and path<TAB>label: leave out the other fields"
+                "(InsightFace), and path<TAB>label: remove the other fields"
             )
         return cls("\t", tool="im2rec" if numbers[1] else "InsightFace")
 
@@ -163,16 +163,16 @@ class _Layout(NamedTuple):
         if isinstance(found, str):
             return found
         if len(found) != 2 or not found[1].strip():
-            return "a line is a path and a label, with a tab, a comma or a blank between them"
+            return "a line must be a path and a label, separated by a tab, a comma or a space"
         path, label = (field.strip() for field in found)
         return _why_outside(path) or (path.removeprefix("./"), label)
 
     def _columns(self, fields: list[str]) -> list[str] | str:
         """Path and label among the fields of a tool's line, or what is wrong with them."""
-        count = f"{len(fields)} fields between tabs"
+        count = f"{len(fields)} tab-separated fields"
         if self.tool == "InsightFace":
             if len(fields) < 3:
-                return f"{count}, where 1, path and label are due (InsightFace's tools)"
+                return f"{count}, expected 1, path and label (InsightFace's tools)"
             if fields[0].strip() != "1":
                 return "the image is not aligned (the first field is not 1)"
             return fields[1:3]
@@ -180,10 +180,10 @@ class _Layout(NamedTuple):
             return fields[:0:-1]
         if len(fields) > 3 and all(is_number(field) for field in fields[:-1]):
             return (
-                f"{count} are an index, {len(fields) - 2} labels and a path (im2rec); which label "
-                "is the identity is not said: leave that one alone"
+                f"{count} are an index, {len(fields) - 2} labels and a path (im2rec), but which "
+                "label is the identity is unknown: keep only that one"
             )
-        return f"{count}, where index, label and path are due (im2rec)"
+        return f"{count}, expected index, label and path (im2rec)"
 
 
 def _last_is_picture(text: str) -> bool:
@@ -192,7 +192,7 @@ def _last_is_picture(text: str) -> bool:
 
 
 def _why_outside(path: str) -> str | None:
-    """Why a path of the list may not be used."""
+    """Why a path in the list is not allowed, if it is not."""
     if not path or _CONTROL.search(path):
         return "the path is empty or has control characters"
     if path.startswith(("/", "\\")) or path[1:2] == ":":
@@ -205,7 +205,7 @@ def _why_outside(path: str) -> str | None:
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a text file, some at a time: the number of the first, and their texts."""
+    """The lines of a text file in blocks: the number of the first line, and the texts."""
     number, rest = 1, b""
     try:
         with path.open("rb") as file:
@@ -219,7 +219,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; check `list`, which is looked for below "
-            "`root` and from the current folder"
+            "`root` and in the current folder"
         ) from error
 
 
@@ -245,15 +245,15 @@ def _refuse_twice(path: Path, entries: Entries) -> None:
             f"{path}:{entries.lines[row]}: {name!r} is a duplicate of line {lines[name]}"
             for row, name in zip(again, of, strict=True)
         ],
-        "Leave one line of each",
+        "Keep one line of each",
     )
 
 
 def found_on_disk(root: Path, path: Path, entries: Entries) -> Entries:
-    """The entries with the names that their files have on disk, mostly those of the list.
+    """The entries with the names of their files on disk, which mostly are those in the list.
 
     Raises:
-        UserError: images are not there, or symbolic links lead out of the folder to them.
+        UserError: images are missing, or symbolic links lead out of the folder.
     """
     inside = root.resolve()
     on_disk = NamesOnDisk(inside)
@@ -271,7 +271,7 @@ def found_on_disk(root: Path, path: Path, entries: Entries) -> Entries:
     others: dict[int, str] = {}
     for row, name in enumerate(entries.paths):
         reason = why_not(name)
-        # Compared only where needed: it lists folders.
+        # Only if needed, because it lists folders.
         if reason and not name.isascii() and (other := on_disk.find(name)):
             reason, others[row] = why_not(other), other
         if reason:
@@ -288,13 +288,13 @@ def found_on_disk(root: Path, path: Path, entries: Entries) -> Entries:
 
 
 def _hint(name: str, line: int) -> str:
-    """What else may be wrong with the line of a file that is not there."""
+    """What may be wrong with the line of a file that does not exist."""
     if name[0] == name[-1] and name[0] in "\"'":
         return "; write the path without quotation marks"
     if line == 1 and not PurePosixPath(name).suffix:
         return "; a list has no header"
     if "," in name:
-        return "; a line has two fields, path and label: leave out others"
+        return "; a line has two fields, path and label: remove the others"
     return ""
 
 

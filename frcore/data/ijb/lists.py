@@ -1,7 +1,7 @@
-"""The lists of IJB-B and IJB-C, read strictly; `frcore.data.ijb.layout` says what lies where.
+"""The lists of IJB-B and IJB-C, read strictly; the folder layout is in `frcore.data.ijb.layout`.
 
-What InsightFace's scripts (`ijb_evals.py`, `eval_ijbc.py`) do not check is checked here: they join
-two lists by line number without comparing the names in them, and take any text for a list.
+This checks what InsightFace's scripts (`ijb_evals.py`, `eval_ijbc.py`) do not: they join two lists
+by line number without comparing the names in them, and accept any text as a list.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from frcore.data.text_table import (
 )
 from frcore.errors import UserError
 
-_REMEDY = "Correct these lines, or take the list as it was released"
+_REMEDY = "Correct these lines, or use the list as released"
 
 
 @dataclass
@@ -49,11 +49,11 @@ class IJBLists:
         names: of the images (N,).
         template, medium: of each image (N,).
         landmarks: pixels of the loose crop (N, 5, 2).
-        score: the detector's (N,).
+        score: of the detector (N,).
         a, b: templates of the pairs (P,).
         same: True for genuine pairs (P,).
-        enrolled: one row per template of a 1:N list: `list` (gallery 1 or 2; 0: probe), `template`,
-            `subject`, `line`; empty where there are no such lists.
+        enrolled: one row per template in a 1:N list: `list` (gallery 1 or 2; 0: probe), `template`,
+            `subject`, `line`; empty if there are no such lists.
         pairs_path: the list of pairs, for messages.
         warnings: how the lists differ from the released benchmark.
     """
@@ -77,7 +77,7 @@ class IJBLists:
 
 
 def rows_of(known: Ids, values: Ids) -> Ids:
-    """The place of each value (P,) in the unique `known` (T,); −1 where it is not in it.
+    """The position of each value (P,) in the unique `known` (T,); −1 where it is missing.
 
     >>> rows_of(np.array([3, 7], np.int32), np.array([7, 4, 3], np.int32)).tolist()
     [1, -1, 0]
@@ -89,13 +89,13 @@ def read_lists(root: str | Path, name: Name, *, keep_repeated_pairs: bool = Fals
     """Read the lists of the benchmark `name` below `root`.
 
     Args:
-        root: the folder that has `meta`.
+        root: the folder that contains `meta`.
         name: which benchmark.
         keep_repeated_pairs: count a pair that is listed twice as two; otherwise it is refused.
 
     Raises:
-        UserError: a list is missing, malformed, or contradicts another; the first ten lines that
-            are wrong are named.
+        UserError: a list is missing, malformed, or contradicts another (naming the first ten wrong
+            lines).
     """
     root = Path(root)
     _refuse_other_folder(root, name)
@@ -123,7 +123,7 @@ def _refuse_other_folder(root: Path, name: Name) -> None:
     if (root / "meta").is_dir():
         return
     inner = [path.parent for path in root.glob("*/meta")] if root.is_dir() else []
-    hint = f"; {inner[0]} has one, is that meant?" if inner else ""
+    hint = f"; did you mean {inner[0]}, which has one?" if inner else ""
     raise UserError(
         f"{root} has no folder 'meta'{hint}. Give the folder of {PUBLISHED[name].title}, with "
         f"meta/{name}_face_tid_mid.txt and the other lists, and {CROPS}/"
@@ -133,13 +133,13 @@ def _refuse_other_folder(root: Path, name: Name) -> None:
 def _landmarks(
     root: Path, name: Name, images: TextTable
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Landmarks (N, 5, 2) and scores (N,), if they are usable and of the same images."""
+    """Landmarks (N, 5, 2) and scores (N,), checked to be usable and of the same images."""
     points = TextTable(meta_file(root, name, "name_5pts_score.txt"), LANDMARK_COLUMNS, _REMEDY)
     if len(points) != len(images):
         raise UserError(
             f"{points.path} has {len(points):,} lines, but {images.path} has {len(images):,}; line "
-            "n of each is about the same image, so they must be equally many: take both lists from "
-            "one release"
+            "n of each describes the same image, so the numbers must be equal: take both lists "
+            "from one release"
         )
     here, there = points.texts("image"), images.texts("image")
     differ = pa.compute.not_equal(here, there).to_numpy()
@@ -154,7 +154,7 @@ def _landmarks(
 
 def _check_pairs(pairs: TextTable, a: Ids, b: Ids, same: NDArray[np.bool_],
                  keep_repeated: bool) -> list[str]:  # fmt: skip
-    """Check pairs whose templates have the rows `a` and `b` (P,) among all; gives warnings."""
+    """Check pairs whose templates have the rows `a` and `b` (P,) among all; return warnings."""
     pairs.refuse_where(
         (a < 0, "template a has no image"),
         (b < 0, "template b has no image"),
@@ -162,13 +162,13 @@ def _check_pairs(pairs: TextTable, a: Ids, b: Ids, same: NDArray[np.bool_],
     )
     keys = np.minimum(a, b).astype(np.int64) * (int(max(a.max(), b.max())) + 1) + np.maximum(a, b)
     if not keep_repeated:
-        pairs.remedy += "; `repeated_pairs: keep` counts equal lines as often as they are listed"
+        pairs.remedy += "; `repeated_pairs: keep` counts duplicate lines as often as they occur"
         pairs.refuse_where(pairs.repeated(keys, "the pair"))
         return []
     both = np.intersect1d(keys[same], keys[~same])
     pairs.refuse_where((np.isin(keys, both) & same, "the pair is also listed with the label 0"))
     repeated = len(keys) - len(np.unique(keys))
-    return [f"{repeated} pairs are listed more than once and count as often"] if repeated else []
+    return [f"{repeated} duplicate pairs count as often as they are listed"] if repeated else []
 
 
 def _against_published(name: Name, found: tuple[int, ...]) -> list[str]:
@@ -179,14 +179,14 @@ def _against_published(name: Name, found: tuple[int, ...]) -> list[str]:
     return [f"not the released {known.title}: {', '.join(differ)}"] if differ else []
 
 
-# --- the 1:N lists, which also say whom a template shows -----------------------------------------
+# --- the 1:N lists, which also give the subject of a template ------------------------------------
 
 
 def _read_enrolled(root: Path, name: Name, known: Ids) -> tuple[pd.DataFrame, list[str]]:
-    """The galleries and probes: one row per template, and a warning where lists are missing."""
+    """The galleries and probes: one row per template, and a warning if lists are missing."""
     paths = enrolment_files(root, name)
     missing = [path.name for path in paths.values() if not path.is_file()]
-    warnings = [f"no {', '.join(missing)} in meta/, so 1:N search cannot be judged"]
+    warnings = [f"no {', '.join(missing)} in meta/, so 1:N search cannot be evaluated"]
     tables = [_read_list(path, number, known) for number, path in paths.items() if path.is_file()]
     if not tables:
         empty = {"list": np.int8, "template": np.int32, "subject": np.int32, "line": np.int64}
@@ -196,7 +196,7 @@ def _read_enrolled(root: Path, name: Name, known: Ids) -> tuple[pd.DataFrame, li
     before = first[enrolled["template"]].to_numpy()
     refuse_rows(
         "rows contradict others", np.flatnonzero(enrolled["subject"] != before),
-        lambda row: "{}:{line}: template {template} has the subject {subject} here, but {} before"
+        lambda row: "{}:{line}: template {template} has subject {subject} here, but {} earlier"
         .format(paths[enrolled["list"][row]], before[row], **enrolled.loc[row]),
         _REMEDY,
     )  # fmt: skip
@@ -204,7 +204,7 @@ def _read_enrolled(root: Path, name: Name, known: Ids) -> tuple[pd.DataFrame, li
 
 
 def _read_list(path: Path, number: int, known: Ids) -> pd.DataFrame:
-    """The distinct templates of one list, in its order, with the first line of each."""
+    """The distinct templates of one list, in list order, with the first line of each."""
     columns, template, subject = _columns(path)
     table = TextTable(path, columns, _REMEDY, separator=",", header=True)
     rows = pd.DataFrame({"list": np.int8(number), "template": table.values(template),
@@ -215,24 +215,24 @@ def _read_list(path: Path, number: int, known: Ids) -> pd.DataFrame:
     table.refuse_where(
         (rows_of(known, rows["template"].to_numpy()) < 0, "the template has no image"),
         (again.reindex(rows.index, fill_value=False).to_numpy(),
-         "the subject has another template in this gallery already"),
+         "the subject already has another template in this gallery"),
     )  # fmt: skip
     return distinct
 
 
 def _columns(path: Path) -> tuple[dict[str, Kind], str, str]:
-    """The columns of a 1:N list by its header, and the names of those of template and subject."""
+    """The columns of a 1:N list from its header, and the names of the template and subject ones."""
     fields = next(csv.reader([first_line(path)]))
     if len(fields) < 2 or any(map(is_number, fields[:2])):
         raise UserError(
-            f"{path}:1: {','.join(fields)[:100]!r} is no header; the first line must name the "
-            "columns, TEMPLATE_ID, SUBJECT_ID and any others, with commas between them"
+            f"{path}:1: {','.join(fields)[:100]!r} is not a header; the first line must name the "
+            "columns, TEMPLATE_ID, SUBJECT_ID and any others, separated by commas"
         )
     names = [field.strip().upper() for field in fields]
-    # As InsightFace reads them: the first two columns, unless the header says otherwise.
+    # As in InsightFace: the first two columns, unless the header says otherwise.
     wanted = ("TEMPLATE_ID", "SUBJECT_ID")
     places = [names.index(name) for name in wanted] if set(wanted) <= set(names) else [0, 1]
-    # pyarrow needs names that differ.
+    # pyarrow needs unique names.
     unique = [name if names.count(name) == 1 else f"{name} in column {place + 1}"
               for place, name in enumerate(names)]  # fmt: skip
     columns: dict[str, Kind] = {name: "id" if place in places else "name"

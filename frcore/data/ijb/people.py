@@ -1,8 +1,8 @@
-"""Whom the templates of IJB show: the lists of pairs and galleries together say it.
+"""The people in the templates of IJB, worked out from the lists of pairs and galleries together.
 
-The list of images has no subject. Templates of a genuine pair show one person, and so do those to
-which the 1:N lists give one subject: people are the connected components of these two relations.
-An impostor pair inside one component, or two subjects, is a contradiction.
+The list of images has no subjects. Templates of a genuine pair show one person, and so do those
+with the same subject in the 1:N lists: people are the connected components of these two relations.
+An impostor pair or two subjects within one component are a contradiction.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class People(NamedTuple):
         template: ids (T,), ascending.
         identity: a name (T,), `ijbc/subject/12`, or without a subject `ijbc/template/7` after the
             person's lowest template.
-        alone: True for a template that no genuine pair and no list joins to anything (T,).
+        alone: True for a template in no genuine pair and no 1:N list (T,).
     """
 
     template: Ids
@@ -37,22 +37,22 @@ class People(NamedTuple):
     alone: NDArray[np.bool_]
 
     def of(self, template: Ids) -> NDArray[np.object_]:
-        """The names of the people on `template` (N,), all of which must have images."""
+        """The names of the people in `template` (N,), all of which must have images."""
         return self.identity[rows_of(self.template, template)]
 
     @property
     def warnings(self) -> list[str]:
-        """How many templates are people of their own because nothing is known of them."""
+        """How many templates count as separate people because nothing links them."""
         count = int(self.alone.sum())
         return [f"{count} templates are in no genuine pair and in no gallery or probe list; each "
-                "counts as a person of its own"] if count else []  # fmt: skip
+                "counts as a separate person"] if count else []  # fmt: skip
 
 
 def people_of(lists: IJBLists, name: str) -> People:
-    """Find the people; `name` (ijbb, ijbc) begins theirs.
+    """Find the people; `name` (ijbb, ijbc) is the prefix of their names.
 
     Raises:
-        UserError: pairs and lists contradict one another; the first ten lines are named.
+        UserError: pairs and lists contradict each other (naming the first ten lines).
     """
     ids = lists.templates
     a, b = rows_of(ids, lists.a), rows_of(ids, lists.b)
@@ -67,13 +67,13 @@ def people_of(lists: IJBLists, name: str) -> People:
     _refuse_two_subjects(lists.enrolled.assign(component=component[listed]))
     impostors = np.flatnonzero((component[a] == component[b]) & ~lists.same)
     refuse_rows(
-        "impostor pairs are of one person", impostors,
+        "impostor pairs show one person", impostors,
         lambda row: f"{lists.pairs_path}:{row + 1}: templates {lists.a[row]} and {lists.b[row]} "
         "have the label 0, but genuine pairs or the 1:N lists make them one person",
         _REMEDY,
     )  # fmt: skip
     names = np.empty(count, object)
-    # A person's lowest template comes first; a subject's name replaces its.
+    # A person is named after its lowest template, unless it has a subject.
     _, lowest = np.unique(component[: len(ids)], return_index=True)
     names[component[lowest]] = [f"{name}/template/{template}" for template in ids[lowest]]
     names[component[len(ids) :]] = [f"{name}/subject/{subject}" for subject in subjects]
@@ -89,4 +89,4 @@ def _refuse_two_subjects(enrolled: pd.DataFrame) -> None:
         some = ", ".join(f"{row.subject} (template {row.template})"
                          for row in group.sort_values("subject")[:3].itertuples())  # fmt: skip
         problems.append(f"subjects {some}{' and others' if len(group) > 3 else ''}")
-    refuse("groups of subjects are one person by the genuine pairs", problems, _REMEDY)
+    refuse("groups of subjects are joined into one person by genuine pairs", problems, _REMEDY)

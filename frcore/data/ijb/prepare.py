@@ -1,4 +1,4 @@
-"""IJB-B and IJB-C as a prepared benchmark: images stay where they are and are aligned when used."""
+"""IJB-B and IJB-C as a prepared benchmark: images stay in place and are aligned on reading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from frcore.data.text_table import TextTable
 
 
 class IJBSource(Source):
-    """The benchmark; images stay where they are and are aligned when they are used."""
+    """The benchmark; images stay in place and are aligned on reading."""
 
     def read(self) -> Contents:
         spec = self.section
@@ -52,13 +52,13 @@ class IJBSource(Source):
                 yield f"list {path.name}", path
         if self.section.images:
             crops, images = find_crops(root, name), meta_file(root, name, "face_tid_mid.txt")
-            table = TextTable(images, IMAGE_COLUMNS, "Take the list as it was released")
+            table = TextTable(images, IMAGE_COLUMNS, "Use the list as released")
             for image in table.texts("image").to_pylist():
                 yield image, f"{crops}/{image}"
 
 
 def _refuse_missing(source: EncodedFiles) -> None:
-    """Every image is a file with content; whether it can be decoded is seen when it is used."""
+    """Refuse missing and empty image files; whether they can be decoded shows on reading."""
 
     def size(path: Path) -> int:
         try:
@@ -71,7 +71,7 @@ def _refuse_missing(source: EncodedFiles) -> None:
         "images are missing", np.flatnonzero(sizes <= 0),
         lambda row: f"{source.root / source.names[row]}: "
         f"{'empty' if sizes[row] == 0 else 'no such file'}",
-        "Complete the folder, or set `images: false` to judge embeddings made elsewhere",
+        "Complete the folder, or set `images: false` to evaluate embeddings computed elsewhere",
     )  # fmt: skip
 
 

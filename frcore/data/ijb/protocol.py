@@ -1,8 +1,8 @@
-"""A protocol of the shape of IJB-B or IJB-C, at any scale: who is on which template, in which pair.
+"""A simulated protocol like IJB-B's or IJB-C's, at any scale: its templates, subjects and pairs.
 
 As in the real ones every subject has one gallery template, in one of two galleries; probes are
-other templates of the same subjects; a pair is a gallery template with a probe; a template mixes
-stills with frames of videos, and few templates have most of the images.
+other templates of the same subjects; a pair is a gallery template and a probe; a template mixes
+stills and video frames, and a few templates have most of the images.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from frcore.data.synthetic.faces.streams import stream
 from frcore.errors import UserError
 
 _GALLERIES: Mapping[str, tuple[int, int]] = {"ijbb": (931, 914), "ijbc": (1772, 1759)}
-"""Subjects, which are also templates, of each gallery."""
+"""Subjects of each gallery, each with one template."""
 
 _VIDEO = 0.35
-"""Share of media that are videos; their frames are 2 or more, geometric."""
+"""Share of media that are videos; they have 2 or more frames, geometrically distributed."""
 
 _FRAMES_END = 0.15
 _SPREAD = 1.0
-"""Of the logarithm of images per template."""
+"""Standard deviation of the logarithm of images per template."""
 
 
 class Sizes(NamedTuple):
@@ -53,7 +53,7 @@ def sizes(name: Name, scale: float) -> Sizes:
 impostor=15638932)
     """
     if not 0 < scale <= 1:
-        raise UserError(f"--scale {scale}; give more than 0 and at most 1, the released size")
+        raise UserError(f"--scale {scale}; give more than 0 and at most 1 (the released size)")
     full = PUBLISHED[name]
     first, second = (max(2, round(scale * count)) for count in _GALLERIES[name])
     subjects = first + second
@@ -64,7 +64,7 @@ impostor=15638932)
         second_gallery=second,
         probes=probes,
         genuine=min(probes, max(2, round(scale * full.genuine))),
-        # Half of all at most: the rest of the pairs of a small benchmark would all be taken.
+        # At most half of all impostor pairs, of which a small benchmark would otherwise take all.
         impostor=min(round(scale * (full.pairs - full.genuine)), (subjects - 1) * probes // 2),
     )
 
@@ -80,7 +80,7 @@ class Protocol:
         ids: the id of each template (T,), ascending and with gaps.
         subject: of each template (T,), 0 to S − 1.
         template, medium: of each image (N,); images of a medium are consecutive.
-        a, b: templates of the pairs (P,), by gallery template, then probe.
+        a, b: templates of the pairs (P,), sorted by gallery template, then probe.
     """
 
     sizes: Sizes
@@ -95,11 +95,11 @@ class Protocol:
 
 
 def simulate(name: Name, scale: float, seed: int) -> Protocol:
-    """A random protocol; equal arguments give an equal one."""
+    """A random protocol; equal arguments give equal protocols."""
     wanted = sizes(name, scale)
     rng = stream("ijb", name, seed, "templates")
     count = wanted.subjects + wanted.probes
-    # Every subject has a probe; the others go to some far more often than to others.
+    # Every subject has a probe; the remaining probes are spread very unevenly over subjects.
     share = rng.lognormal(0, _SPREAD, wanted.subjects)
     others = rng.choice(wanted.subjects, wanted.probes - wanted.subjects, p=share / share.sum())
     own = np.arange(wanted.subjects)
@@ -118,26 +118,26 @@ def _images(
     share = rng.lognormal(0, _SPREAD, templates)
     extra = rng.multinomial(count - templates, share / share.sum())
     template = np.repeat(np.arange(templates), 1 + extra)
-    # Media in a row of images: one that is a video goes on until it ends, a still at once.
+    # Consecutive media: a video has several images, a still has one.
     lengths = np.where(rng.random(count) < _VIDEO, 1 + rng.geometric(_FRAMES_END, count), 1)
     starts = np.isin(np.arange(count), np.concatenate([[0], np.cumsum(lengths)]))
     starts[1:] |= template[1:] != template[:-1]
     medium = np.cumsum(starts) - 1
     video = np.bincount(medium)[medium] > 1
-    # Ids of media have no order in the released lists.
+    # Medium ids are unordered in the released lists.
     return template, rng.permutation(3 * (int(medium[-1]) + 1))[medium], video
 
 
 def _pairs(
     rng: np.random.Generator, wanted: Sizes, subject: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Gallery templates with probes: templates a, b, and whether they show one subject."""
+    """Pairs of gallery template and probe: templates a, b, and whether both show one subject."""
     probe = subject[wanted.subjects :]
     genuine = np.zeros((wanted.subjects, len(probe)), bool)
     genuine[probe, np.arange(len(probe))] = True
     share = wanted.impostor / (genuine.size - len(probe))
     chosen = (rng.random(genuine.shape, np.float32) < share) & ~genuine
-    # About as many impostors as wanted: remove or add some until the number is right.
+    # Roughly the wanted number of impostors: remove or add some until it is exact.
     missing = wanted.impostor - int(chosen.sum())
     if missing < 0:
         chosen.flat[rng.choice(np.flatnonzero(chosen), -missing, replace=False)] = False

@@ -1,6 +1,6 @@
 """`frcore simulate-ijb`: a synthetic folder in the layout of IJB-B or IJB-C, at any scale.
 
-The images are either embeddings alone or rendered faces; the lists are the same.
+The images are either embeddings only or rendered faces; the lists are the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIMULATED = FolderKind(
 )
 
 _MOST_FACES = 50_000
-"""Rendered pictures; more take hours and show no more than embeddings do."""
+"""Most images to render; more would take hours and show no more than embeddings do."""
 
 
 def write_synthetic(
@@ -51,15 +51,15 @@ def write_synthetic(
     """Write the folder `out`; equal arguments give equal files.
 
     Args:
-        out: the folder; it appears whole, or not at all. An older simulation is replaced, and
+        out: the folder; written completely or not at all. It replaces an older simulation, but
             nothing else.
-        name: which benchmark's layout and proportions.
+        name: the benchmark whose layout and proportions to use.
         scale: of all counts, 1 for the released ones.
-        source: what stands for the images, "embeddings" or "faces".
-        seed: of everything that is random.
+        source: what to write for the images, "embeddings" or "faces".
+        seed: of all randomness.
         dim: of the embeddings.
         dtype: of the embeddings, "float16" or "float32".
-        workers: processes that render; all available cores when absent.
+        workers: processes that render; all available cores by default.
 
     Raises:
         UserError: an impossible scale or dimension, or more faces than are sensible.
@@ -74,8 +74,8 @@ def write_synthetic(
     count = len(protocol.template)
     if source == "faces" and count > _MOST_FACES:
         raise UserError(
-            f"scale {scale} is {count:,} faces; at most {_MOST_FACES:,} are rendered: lower the "
-            "scale, or use embeddings"
+            f"scale {scale} means {count:,} faces, but at most {_MOST_FACES:,} can be rendered: "
+            "lower the scale, or use embeddings"
         )
     with atomic_directory(out, SIMULATED) as folder:
         (folder / "meta").mkdir()
@@ -124,7 +124,7 @@ def _write_lists(
 
 def _write(path: Path, columns: Mapping[int, object] | Mapping[str, object], separator: str
            ) -> None:  # fmt: skip
-    """A text table as the released ones are: with commas it has a header, with spaces none."""
+    """Write a text table like the released ones: with commas it has a header, with spaces none."""
     options = pyarrow.csv.WriteOptions(include_header=separator == ",", delimiter=separator,
                                        quoting_style="none", quoting_header="none")  # fmt: skip
     table = pa.table({str(name): values for name, values in columns.items()})

@@ -1,12 +1,12 @@
-"""What a simulated IJB has for images: embeddings without a network, or loose crops of faces.
+"""The images of a simulated IJB: embeddings without a network, or loose crops of faces.
 
-An embedding is the direction of a person, moved by the medium (light, pose, age) and by the image
+An embedding is a person's direction, shifted by the medium (light, pose, age) and by the image
 (blur, noise), times a norm. People come in groups that look alike, and few directions carry most of
-the variance; both give impostors the heavy upper tail that real ones have. Some media and images
-are far worse than others, which gives genuine pairs theirs below.
+the variance; both give impostors the heavy upper tail of real ones. Some media and images are far
+worse than others, which gives genuine pairs their lower tail.
 
-A crop is a little larger than what alignment cuts from it, turned, off its centre and not square,
-as the released ones are; aligned by its landmarks it is the picture that `render` draws aligned.
+A crop is a little larger than the part that alignment uses, rotated, off-centre and not square,
+like the released ones; aligned by its landmarks it is the image that `render` draws aligned.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ Floats = NDArray[np.float32]
 
 _GROUPS = 60
 _LIKENESS = 0.08
-"""Share of a person's direction, in squared length, that is the group's."""
+"""The group's share of a person's direction, in squared length."""
 
 _DECAY = 0.35
-"""Directions' standard deviations fall as their number to this power."""
+"""The standard deviation of direction n falls as n to this (negative) power."""
 
 _MEDIUM, _MEDIUM_SPREAD = 0.8, 0.75
 _IMAGE, _IMAGE_SPREAD = 0.65, 0.35
-"""Median length of what medium and image add to a unit vector, and the spread of its logarithm."""
+"""Median length of the shift by medium and image of a unit vector, and its logarithm's spread."""
 
 _NORM = 20.0
 _BLOCK = 4096
 
 SPLIT = "ijb"
-"""The stream of its people, whom no training set and no other benchmark has."""
+"""The stream of its people, who are in no training set and no other benchmark."""
 
 _JPEG_QUALITY = 92
 _MIDDLE = 56 + 64j
-"""Of a face in an aligned crop of 112: between eyes and mouth."""
+"""The middle of a face in an aligned crop of 112 pixels: between eyes and mouth."""
 
 
 def detections(count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Landmarks (N, 5, 2) and scores (N,) as of a detector, for images that do not exist.
+    """Landmarks (N, 5, 2) and scores (N,) like a detector's, for images that do not exist.
 
-    98 in 100 scores are above 0.9, as in the released list of IJB-B (histogram in ijb_evals.py).
+    98 % of scores are above 0.9, as in the released list of IJB-B (histogram in ijb_evals.py).
     """
     rng = stream("ijb", seed, "detections")
     size = rng.uniform(0.5, 3, (count, 1, 1))
@@ -72,10 +72,10 @@ def write_embeddings(
     """Write one embedding per image of `protocol`, in its order, to `path` as .npy (N, dim).
 
     Args:
-        path: the file; memory beyond it does not grow with N.
+        path: the file; memory use does not grow with N.
         protocol: images and people.
         score: the detector's for each image (N,): a low one makes the embedding worse and shorter.
-        seed: of everything that is random.
+        seed: of all randomness.
         dim: of the embeddings, at least 8.
         dtype: "float16" or "float32".
     """
@@ -88,7 +88,7 @@ def write_embeddings(
     scale = (deviation / np.linalg.norm(deviation)).astype(np.float32)
     people = _people(protocol.sizes.subjects, scale, seed)
     person = protocol.subject[protocol.template]
-    # Blocks of whole media, each with a stream of its own.
+    # Blocks of whole media, each with its own stream.
     begins = np.flatnonzero(np.diff(protocol.medium, prepend=-1))
     for first in range(0, len(begins), _BLOCK):
         ends = np.append(begins, count)[first : first + _BLOCK + 1]
@@ -120,7 +120,7 @@ def _block(
     moved = rng.standard_normal((media, len(scale)), np.float32) * scale
     moved *= _lengths(rng, media, _MEDIUM, _MEDIUM_SPREAD)
     noise = rng.standard_normal((len(medium), len(scale)), np.float32) * scale
-    # A face that the detector hardly found: up to three times the noise, half the norm.
+    # A face that was barely detected: up to three times the noise, half the norm.
     doubt = (1 - score).astype(np.float32)[:, None]
     noise *= _lengths(rng, len(medium), _IMAGE, _IMAGE_SPREAD) * (1 + 2 * doubt)
     norm = _NORM * np.exp(0.15 * rng.standard_normal((len(medium), 1), np.float32))
@@ -165,7 +165,7 @@ def _write_crops(shots: Shots, folder: Path) -> tuple[NDArray[np.float64], NDArr
 
 
 def loose_crop(shots: Shots, at: int) -> tuple[NDArray[np.uint8], NDArray[np.float64], Nuisance]:
-    """Picture number `at` of `shots`: uint8 (H, W, 3), RGB, landmarks (5, 2), how it was taken."""
+    """Image `at` of `shots`: uint8 (H, W, 3), RGB; landmarks (5, 2); its nuisance parameters."""
     person, taken = shots.person(at), shots.nuisance(at)
     rng = stream("ijb", shots.seed, "crop", int(shots.image[at]))
     # Frames of videos are smaller.
@@ -182,7 +182,7 @@ def loose_crop(shots: Shots, at: int) -> tuple[NDArray[np.uint8], NDArray[np.flo
 
 
 def _score(taken: Nuisance) -> float:
-    """A detector's confidence: near 1, lower for turned, blurred, dark and covered faces."""
+    """A detector's confidence: near 1, lower for turned, blurred, dark and occluded faces."""
     trouble = (4 * abs(taken.yaw) + 2 * abs(taken.pitch) + 0.7 * (taken.blur + taken.motion)
                + 1.5 * (1 - taken.detail) + 2 * (taken.occluder != "none")
                + 2 * max(0.0, 1 - taken.gain))  # fmt: skip

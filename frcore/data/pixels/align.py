@@ -1,11 +1,11 @@
-"""Five landmarks to the ArcFace template: the similarity of least squares, then a bilinear warp.
+"""Alignment of five landmarks to the ArcFace template: least-squares similarity, bilinear warp.
 
 Template and warp are InsightFace's (`arcface_dst` and `norm_crop` of its
 `python-package/insightface/utils/face_align.py`): `cv2.warpAffine`, INTER_LINEAR, border 0. The
 similarity is Umeyama's with scale, in float64 (Least-squares estimation of transformation
-parameters between two point patterns, PAMI 13(4), 1991, eq. 40-42). Landmarks are pixels, (0, 0)
-the centre of the first one, in the order left eye, right eye, nose tip, left and right corner of
-the mouth, as seen in the picture.
+parameters between two point patterns, PAMI 13(4), 1991, eq. 40-42). Landmarks are in pixels, with
+(0, 0) the centre of the first pixel, in the order left eye, right eye, nose tip, left and right
+mouth corner, as seen in the image.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ TEMPLATE_112: Floats = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366],
      [41.5493, 92.3655], [70.7299, 92.2041]]
 )  # fmt: skip
-"""Where the five landmarks lie in a 112-pixel crop: (5, 2), x and y."""
+"""The positions of the five landmarks in a 112-pixel crop: (5, 2), x and y."""
 
 _LARGEST_SIDE = 32_766
-"""OpenCV's warp counts source pixels in 16 bits."""
+"""OpenCV's warp indexes source pixels with 16 bits."""
 
 _FARTHEST = 1_000_000
-"""Pixels; no picture is that large, and the squares of such distances stay exact enough."""
+"""Pixels; no image is that large, and squares of such distances are still exact enough."""
 
 _FLAT = 1e-6
-"""Landmarks on one line up to this share of their extent, or that ask for a scale of nearly 0."""
+"""Landmarks collinear up to this share of their extent, or with a scale near 0, are refused."""
 
 
 def template(size: int = 112) -> Floats:
     """The template in a crop of `size` pixels: (5, 2).
 
     Scaled by size / 112, except at multiples of 128, where InsightFace scales by size / 128 and
-    moves the face to the middle: it was made for 96 × 112 pixels and then widened.
+    centres the face: the template was made for 96 × 112 pixels and then widened.
 
     >>> template(224)[0].tolist()
     [76.5892, 103.3926]
@@ -55,7 +55,7 @@ def template(size: int = 112) -> Floats:
 
 
 def unusable_landmarks(landmarks_N52: ArrayLike) -> dict[int, str]:
-    """The rows of `landmarks_N52` (N, 5, 2) that no face can be aligned with, and why."""
+    """The rows of `landmarks_N52` (N, 5, 2) that cannot be used for alignment, and why."""
     points = _complex(landmarks_N52)
     not_finite = np.logical_not(np.isfinite(points).all(axis=1))
     far = np.logical_not(np.all(np.abs(points) <= _FARTHEST, axis=1))
@@ -72,7 +72,7 @@ def unusable_landmarks(landmarks_N52: ArrayLike) -> dict[int, str]:
         (far, f"a landmark is more than {_FARTHEST:,} pixels away"),
         (power <= 1e-12, "all five landmarks are one point"),
         (thin <= 2 * _FLAT**2 * power, "the five landmarks lie on one line"),
-        (turn <= _FLAT * reach, "no rotation and scale brings the landmarks near a face's"),
+        (turn <= _FLAT * reach, "no rotation and scale maps the landmarks onto a face's"),
     )
     problems: dict[int, str] = {}
     for wrong, reason in reasons:
@@ -82,15 +82,14 @@ def unusable_landmarks(landmarks_N52: ArrayLike) -> dict[int, str]:
 
 
 def similarities(landmarks_N52: ArrayLike, size: int = 112) -> Floats:
-    """The maps from image to crop that bring landmarks nearest to the template: (N, 2, 3).
+    """The maps from image to crop that bring landmarks closest to the template: (N, 2, 3).
 
     Each is [[a, −b, x], [b, a, y]] with the least sum of squared distances to the template. In the
     plane Umeyama's solution is one complex number: with centred landmarks s and template d, a + ib
     = Σ s̄ d / Σ |s|², the projection of d onto s. It never reflects.
 
     Raises:
-        UserError: landmarks that are not finite, equal, or on one line; the first such row is
-            named.
+        UserError: landmarks that are not finite, equal, or collinear (naming the first row).
 
     >>> print(similarities(TEMPLATE_112[None] / 2).round(9)[0] + 0)
     [[2. 0. 0.]
@@ -100,8 +99,8 @@ def similarities(landmarks_N52: ArrayLike, size: int = 112) -> Floats:
     if problems:
         row, reason = next(iter(problems.items()))
         raise UserError(
-            f"landmarks of face {row}: {reason}; needed are five different points (x, y) in pixels:"
-            " eyes, nose tip and corners of the mouth. Correct them or leave the image out"
+            f"landmarks of face {row}: {reason}; give five different points (x, y) in pixels: "
+            "eyes, nose tip and mouth corners. Correct them or leave the image out"
         )
     points, wanted = _complex(landmarks_N52), _complex(template(size)[None])
     middle, goal = points.mean(axis=1, keepdims=True), wanted.mean()
@@ -115,12 +114,12 @@ def similarities(landmarks_N52: ArrayLike, size: int = 112) -> Floats:
 def align_face(
     image: NDArray[np.uint8], landmarks_52: ArrayLike, size: int = 112
 ) -> NDArray[np.uint8]:
-    """Cut the face out, turned and scaled to the template: uint8 (size, size, C).
+    """Crop the face, rotated and scaled to the template: uint8 (size, size, C).
 
     Args:
-        image: uint8 (H, W, C), colours in any order.
-        landmarks_52: (5, 2), x and y in pixels of `image`; they may lie outside of it.
-        size: side of the crop. What lies outside of the image is black.
+        image: uint8 (H, W, C), channels in any order.
+        landmarks_52: (5, 2), x and y in pixels of `image`; they may lie outside it.
+        size: side of the crop. Areas outside the image are black.
 
     Raises:
         UserError: landmarks that cannot be aligned.
@@ -129,8 +128,8 @@ def align_face(
     height, width = image.shape[:2]
     if max(height, width) > _LARGEST_SIDE or min(height, width) < 1:
         raise BadImageError(
-            f"an image of {width}×{height} pixels cannot be aligned; sides of 1 to "
-            f"{_LARGEST_SIDE} can: cut the face out with a margin first"
+            f"an image of {width}×{height} pixels cannot be aligned; its sides must have 1 to "
+            f"{_LARGEST_SIDE} pixels: crop the face with a margin first"
         )
     points = np.asarray(landmarks_52)
     if points.shape != (5, 2):

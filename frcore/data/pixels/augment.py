@@ -1,16 +1,17 @@
-"""Augmentation of training images, on the device of the batch: those of AdaFace, in its order.
+"""Augmentation of training images, on the device of the batch: AdaFace's, in AdaFace's order.
 
-Kim, Jain, Liu, "AdaFace", CVPR 2022 (arXiv 2204.00964), section 4.1; ranges and details are those
-of its published code (mk-minchul/AdaFace, `data.py` at commit 0783a24), which trains with a
+Kim, Jain, Liu, "AdaFace", CVPR 2022 (arXiv 2204.00964), section 4.1; ranges and details are from
+the published code (mk-minchul/AdaFace, `data.py` at commit 0783a24), which trains with a
 probability of 0.2 each:
 
-1. crop: what lies outside of a random box becomes black. The box keeps its place and size: despite
-   the name of the torchvision class that draws it, nothing is resized.
-2. low_resolution: shrunk to a random side and enlarged again, each way by a random interpolation.
+1. crop: everything outside a random box becomes black. The box keeps its position and size:
+   despite the name of the torchvision class that samples it, nothing is resized.
+2. low_resolution: downsampled to a random side and upsampled again, each with a random
+   interpolation.
 3. colour: brightness, contrast and saturation by random factors, in a random order.
 
-All that is drawn is drawn on the CPU and beforehand, so that a batch's augmentation is the same on
-every device. Between two operations levels are whole numbers, as they are in images.
+All random numbers are sampled on the CPU in advance, so that a batch's augmentation is the same on
+every device. Between operations, pixel levels are integers, as in images.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from frcore.data.pixels.resize import INTERPOLATIONS, resize_matrix
 from frcore.study.parts import Augment
 
 AREA = 0.2, 1.0
-"""Of the crop's box, as a fraction of the image."""
+"""Area of the crop's box, as a fraction of the image."""
 ASPECT = 3 / 4, 4 / 3
 """Width by height of the crop's box; log-uniform."""
 SIDE = 0.2, 1.0
-"""Of the shrunk image, as a fraction of the image's."""
+"""Side of the downsampled image, as a fraction of the image's."""
 FACTOR = 0.5, 1.5
-"""Of brightness, contrast and saturation."""
+"""Factor of brightness, contrast and saturation."""
 
 _ATTEMPTS = 10
-"""To draw a box that fits, as torchvision's RandomResizedCrop has it; then the whole image."""
+"""Attempts to sample a box that fits, as in torchvision; after that the full image is used."""
 _LUMA = 19595, 38470, 7471
-"""Weights of R, G and B in 65536ths: ITU-R 601-2 as Pillow rounds it."""
+"""Weights of R, G and B in 1/65536: ITU-R 601-2 as rounded by Pillow."""
 _BRIGHTNESS, _CONTRAST, _SATURATION = range(3)
 
 
@@ -50,14 +51,14 @@ class Choices(NamedTuple):
     """(B, 4): top, left, height, width in pixels."""
     lowered: NDArray[np.bool_]
     side: NDArray[np.int64]
-    """(B,): pixels of the shrunk image."""
+    """(B,): side of the downsampled image in pixels."""
     ways: NDArray[np.int64]
-    """(B, 2): which of `INTERPOLATIONS` shrinks, and which enlarges."""
+    """(B, 2): which of `INTERPOLATIONS` downsamples, and which upsamples."""
     coloured: NDArray[np.bool_]
     factors: NDArray[np.float32]
     """(B, 3): of brightness, contrast, saturation."""
     order: NDArray[np.int64]
-    """(B, 3): in which order these three are applied."""
+    """(B, 3): the order in which these three are applied."""
 
     def of(self, rows: NDArray[np.int64]) -> Choices:
         """The choices of some of the images."""
@@ -65,10 +66,10 @@ class Choices(NamedTuple):
 
 
 def draw(wanted: Augment, count: int, size: int, generator: np.random.Generator) -> Choices:
-    """Draw what happens to `count` images of `size`² pixels.
+    """Sample what happens to `count` images of `size`² pixels.
 
-    As many numbers are drawn for every setting, so that a probability that changes leaves the
-    other two augmentations as they were.
+    The same number of values is sampled for every setting, so that changing one probability does
+    not change the other two augmentations.
     """
     chances = generator.random((3, count))
     return Choices(
@@ -96,7 +97,7 @@ def _boxes(count: int, size: int, generator: np.random.Generator) -> NDArray[np.
 
 
 def augmented(images_NHWC: Tensor, choices: Choices) -> Tensor:
-    """The images after `choices`, uint8 (N, H, W, 3) on the same device; the input is kept.
+    """The images after `choices`, uint8 (N, H, W, 3) on the same device; the input is unchanged.
 
     Args:
         images_NHWC: uint8 RGB, square.
@@ -116,7 +117,7 @@ def augmented(images_NHWC: Tensor, choices: Choices) -> Tensor:
 
 
 def _on(values: NDArray[np.generic], images: Tensor) -> Tensor:
-    """Values per image (B, ...) on the images' device, with room for rows, columns and channels."""
+    """Values per image (B, ...) on the images' device, broadcastable over the pixels."""
     moved = torch.from_numpy(values).to(images.device, non_blocking=True)
     return moved.reshape(len(values), *(1,) * (images.ndim - 1))
 
@@ -135,7 +136,7 @@ def _lower(images: Tensor, choices: Choices) -> Tensor:
     for at, (side, (down, up)) in enumerate(zip(choices.side, choices.ways, strict=True)):
         matrices[0, at, :side] = resize_matrix(INTERPOLATIONS[down], size, int(side))
         matrices[1, at, :, :side] = resize_matrix(INTERPOLATIONS[up], int(side), size)
-    # In 64 bits, which neither TF32 nor autocast touches: the same levels on every device.
+    # In 64 bits, which TF32 and autocast do not affect: the same levels on every device.
     planes = images.permute(0, 3, 1, 2).to(torch.float64)
     for matrix in torch.from_numpy(matrices).to(images.device).to(torch.float64):
         planes = matrix[:, None] @ planes @ matrix[:, None].mT
@@ -144,7 +145,7 @@ def _lower(images: Tensor, choices: Choices) -> Tensor:
 
 
 def _colour(images: Tensor, choices: Choices) -> Tensor:
-    """Pillow's ImageEnhance: away from or towards black, the mean grey, or each pixel's grey."""
+    """As Pillow's ImageEnhance: towards or away from black, the mean grey, or each pixel's grey."""
     levels = images.to(torch.float32)
     factors = torch.from_numpy(choices.factors).to(images.device)
     for step in range(3):
@@ -160,7 +161,7 @@ def _colour(images: Tensor, choices: Choices) -> Tensor:
 
 
 def _grey(levels: Tensor) -> Tensor:
-    """The luma of whole levels (N, H, W, 3): whole levels (N, H, W, 1)."""
+    """The luma (N, H, W, 1) of integer levels (N, H, W, 3), as integer levels."""
     # Sums stay below 2**24, so 32-bit floats hold them exactly.
     red, green, blue = (
         level * weight for level, weight in zip(levels.split(1, 3), _LUMA, strict=True)

@@ -1,13 +1,13 @@
-"""Encoded images to RGB pixels: strict about damage, and bounded before anything is decoded.
+"""Encoded images to RGB pixels: strict about damage, with limits checked before decoding.
 
-JPEG is decoded by OpenCV, which is the fastest of the libraries at hand, and all else by Pillow.
-What OpenCV does with a truncated JPEG depends on its version and on how it is called: it may fill
-it with grey and say nothing. So the file is walked first: from its marker segments (ITU-T T.81,
-B.1.1) come its size and whether its end is there. Damage inside of the coded data that ends where
-it should is not seen by any decoder; `content_sha256` is there for that. A JPEG that OpenCV
-and Pillow may read differently (an EXIF orientation, four colour components, lossless or
-arithmetic coding) goes to Pillow too; on the others their pixels are equal, which the tests hold.
-Pillow gets such a JPEG without its other metadata, some of which it joins in quadratic time.
+JPEG is decoded by OpenCV, the fastest library available, and everything else by Pillow. What
+OpenCV does with a truncated JPEG depends on its version and on how it is called: it may silently
+fill it with grey. So the file is walked first: its marker segments (ITU-T T.81, B.1.1) give its
+size and show whether it is complete. No decoder detects damage within coded data of the right
+length; `content_sha256` does. A JPEG that OpenCV and Pillow may read differently (an EXIF
+orientation, four colour components, lossless or arithmetic coding) also goes to Pillow; for all
+others their pixels are equal, as the tests verify. Pillow gets such a JPEG without its other
+metadata, some of which it joins in quadratic time.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from frcore.machine.faults import raise_refusal
 Encoded = bytes | memoryview
 
 LARGEST = 100_000_000
-"""Pixels that an image may have; a face has far fewer, and a bomb more."""
+"""Most pixels an image may have; a face has far fewer, and a decompression bomb more."""
 
 _MOST_WORK = 20 * LARGEST
-"""Pixels times scans: a progressive JPEG has about ten, and each is a pass over all pixels."""
+"""Pixels times scans: a progressive JPEG has about ten scans, each a pass over all pixels."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""What Pillow may read: of others that it knows, some start another program."""
+"""Formats that Pillow may read: for some others it would start another program."""
 
 _READ = "JPEG, PNG, WebP, TIFF, BMP, PNM, JPEG 2000 and AVIF"
 _SUBFILE_TYPE = 254
-"""TIFF's tag that marks a reduced copy: a raw photograph begins with one."""
+"""TIFF's tag for a reduced-size copy, which a raw photograph begins with."""
 
 _START, _END, _SCAN, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
 _NOT_ABOUT_PIXELS = frozenset((0xFE, *range(0xE1, 0xF0))) - {0xEE}
-"""Comments and applications' segments, but JFIF's and Adobe's, which say how colours are meant."""
+"""Comments and application segments, except JFIF's and Adobe's, which define the colours."""
 _BASELINE_EXTENDED_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
@@ -58,7 +58,7 @@ class BadImageError(Exception):
 
 
 class Jpeg(NamedTuple):
-    """What the segments of a JPEG file say."""
+    """The properties of a JPEG file given by its segments."""
 
     height: int
     width: int
@@ -66,14 +66,14 @@ class Jpeg(NamedTuple):
     is_plain: bool
     """Eight bits, Huffman-coded, and no EXIF."""
     metadata: tuple[slice, ...] = ()
-    """Segments that do not change the pixels; the first EXIF segment is none of them."""
+    """Segments that do not affect the pixels, without the first EXIF segment."""
 
 
 def decode_rgb(encoded: Encoded) -> NDArray[np.uint8]:
     """Decode an image file's content to RGB: uint8 (H, W, 3).
 
-    Grey is repeated over the channels, alpha is dropped, 16 bits keep their upper 8, and an EXIF
-    orientation is applied. Of several frames the first is taken. Bytes after a JPEG's end are
+    Grey is repeated over the channels, alpha is dropped, 16 bits are reduced to the upper 8, and an
+    EXIF orientation is applied. Of several frames the first is used. Bytes after a JPEG's end are
     ignored.
 
     Raises:
@@ -101,8 +101,8 @@ def read_jpeg(encoded: Encoded) -> Jpeg:
     """Walk the segments of a JPEG file to its end, without decoding.
 
     Raises:
-        BadImageError: a segment does not end in the file, there is no frame, scan or end, or
-            decoding would take too much.
+        BadImageError: a segment extends beyond the file, there is no frame, scan or end, or
+            decoding would take too long.
     """
     at, scans = 2, 0
     found: Jpeg | None = None
@@ -135,7 +135,7 @@ def read_jpeg(encoded: Encoded) -> Jpeg:
             scans += 1
             if found is None or scans * found.width * found.height > _MOST_WORK:
                 raise BadImageError("a JPEG with a scan before its frame, or too many scans")
-            # In the coded data FF is followed by 00, or is a restart marker.
+            # In coded data FF is followed by 00 or starts a restart marker.
             pattern = _MARKER_IN_SCAN
     raise BadImageError("a truncated JPEG: its end (marker FFD9) is missing")
 
@@ -160,7 +160,7 @@ def _refuse_large(width: int, height: int) -> None:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those that this Pillow was built with."""
+    """The formats of `_FORMATS` that this build of Pillow supports."""
     Pillow.init()
     return tuple(form for form in _FORMATS if form in Pillow.OPEN)
 
@@ -169,7 +169,7 @@ def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
     kind = kind_of(encoded)
     if bytes(encoded[:2]) in (b"P1", b"P2", b"P3"):  # Pillow reads them in quadratic time.
         raise BadImageError(_not_read("PNM as text"))
-    # OpenJPEG takes one without any data for a picture; in its data FF is never followed by D9.
+    # OpenJPEG accepts a file without any data; in its data FF is never followed by D9.
     if kind == "JPEG 2000" and b"\xff\xd9" not in bytes(encoded):
         raise BadImageError("a truncated JPEG 2000: its end (marker FFD9) is missing")
     try:
@@ -185,7 +185,7 @@ def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
         damaged = "not an image, or damaged at its beginning"
         is_unread = kind in ("GIF", "HEIC", "AVIF", "JPEG 2000", "JPEG XL", "a camera's raw file")
         raise BadImageError(_not_read(str(kind)) if is_unread else damaged) from error
-    except Exception as error:  # Damaged files make decoders raise nearly anything.
+    except Exception as error:  # Damaged files make decoders raise almost anything.
         raise_refusal(error)
         raise BadImageError(str(error) or type(error).__name__) from error
 
@@ -193,12 +193,12 @@ def _by_pillow(encoded: Encoded) -> NDArray[np.uint8]:
 def _upright(picture: Pillow.Image) -> Pillow.Image:
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception as error:  # Its own message speaks of a TIFF file, which EXIF data are.
-        raise BadImageError("its EXIF data are damaged; write it again without them") from error
+    except Exception as error:  # Its own message would mention TIFF, the format of EXIF data.
+        raise BadImageError("its EXIF data are damaged; save it again without them") from error
 
 
 def _not_read(what: str) -> str:
-    return f"{what}, which is not read here ({_READ} are, as far as Pillow has them); convert it"
+    return f"{what} is not supported ({_READ} are, if Pillow was built with them); convert it"
 
 
 def _to_rgb(picture: Pillow.Image) -> NDArray[np.uint8]:

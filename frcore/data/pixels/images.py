@@ -1,4 +1,4 @@
-"""Image files as the network wants them: a damaged one is named, never silently used."""
+"""Image files as network input: a damaged one is reported by name, never silently used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_file(path: Path) -> bytes:
     """The content of an image file.
 
     Raises:
-        BadImageError: it is missing, or cannot be read.
+        BadImageError: it is missing or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -36,7 +36,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Decode a file to RGB: uint8 (H, W, 3); see `decode_rgb`.
 
     Raises:
-        BadImageError: the file is missing, or cannot be used.
+        BadImageError: the file is missing or cannot be used.
     """
     return decode_rgb(read_file(path))
 
@@ -59,7 +59,7 @@ def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
     image = image[top : top + side, left : left + side]
     if side == wanted.size:
         return image
-    # INTER_AREA averages when it shrinks; when it enlarges it would only repeat pixels.
+    # INTER_AREA averages when downsampling; when upsampling it would only repeat pixels.
     method = cv2.INTER_AREA if side > wanted.size else cv2.INTER_LINEAR
     size = (wanted.size, wanted.size)
     return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
@@ -68,10 +68,10 @@ def fit(image: NDArray[np.uint8], wanted: Image) -> NDArray[np.uint8]:
 def each_image(
     work: Callable[[int], None], count: int, what: str, threads: int | None
 ) -> dict[int, str]:
-    """Call `work` with 0 to `count` − 1, in threads and under a progress bar.
+    """Call `work` with 0 to `count` − 1, in threads and with a progress bar.
 
     Returns:
-        the reason for each image that it could not use.
+        the reason for each image that could not be used.
     """
     problems: dict[int, str] = {}
 
@@ -83,7 +83,7 @@ def each_image(
 
     with ThreadPoolExecutor(threads) as pool, progress_bar() as progress:
         bar = progress.add_task(what, total=count)
-        # In parts: the pool would otherwise queue millions of images at once.
+        # In parts, or the pool would queue millions of images at once.
         for start in range(0, count, _PART):
             for _ in pool.map(attempt, range(start, min(start + _PART, count))):
                 progress.advance(bar)

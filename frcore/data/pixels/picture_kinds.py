@@ -1,4 +1,4 @@
-"""What kind of picture a file is: by its first bytes, because names are often wrong or missing."""
+"""The image format of a file, from its first bytes, because names are often wrong or missing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ SUFFIXES = frozenset((
     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif",
     ".heic", ".heif", ".gif", ".jxl",
 ))  # fmt: skip
-"""What makes a file a picture by its name alone, in any case; the last four are not read."""
+"""Suffixes, in any case, that make a file an image by name alone; the last four cannot be read."""
 
 LOOKED_AT = 32
-"""Bytes at the beginning that tell."""
+"""Bytes at the beginning that determine the format."""
 
 _BMP_HEADERS = "|".join(f"\\x{size:02x}" for size in (12, 40, 52, 56, 64, 108, 124))
 
-# The texts are those of messages: "HEIC, which is not read".
+# The texts appear in messages: "HEIC is not supported".
 _KINDS = tuple(
     (name, re.compile(pattern.encode("latin-1"), re.DOTALL))
     for name, pattern in (
@@ -39,7 +39,7 @@ _KINDS = tuple(
 
 
 def kind_of(content: bytes | memoryview) -> str | None:
-    r"""The kind of picture that a file with this content is; None for anything else.
+    r"""The image format of a file with this content; None if it is not an image.
 
     >>> kind_of(b"\xff\xd8\xff\xe0"), kind_of(b"\0\0\0\x18ftypheic"), kind_of(b"BMW and P5")
     ('JPEG', 'HEIC', None)
@@ -49,7 +49,7 @@ def kind_of(content: bytes | memoryview) -> str | None:
 
 
 def without_suffix(name: str) -> str:
-    """A path without the suffix of a picture; another end after a dot is part of the name.
+    """A path without an image suffix; any other ending after a dot is part of the name.
 
     >>> without_suffix("A.J._Cook/A.J._Cook_0001.JPG"), without_suffix("A.J._Cook_0002")
     ('A.J._Cook/A.J._Cook_0001', 'A.J._Cook_0002')
@@ -59,11 +59,11 @@ def without_suffix(name: str) -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a regular file is a picture, by its name or else its content; it may be damaged."""
+    """Whether a regular file is an image, by its name or else its content; it may be damaged."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
         with path.open("rb") as file:
             return kind_of(file.read(LOOKED_AT)) is not None
     except OSError:
-        return True  # What cannot be read may be one: it is named when it is decoded.
+        return True  # An unreadable file may be one: it is reported when it is decoded.

@@ -1,8 +1,8 @@
-"""Resizing as matrices: the five interpolations of OpenCV, for many images of unlike target sizes.
+"""Resizing as matrices: OpenCV's five interpolations, for images with different target sizes.
 
 A resize is linear and separable: rows and columns are each multiplied by one matrix (target side,
-source side). With the matrices of a batch stacked, images that shrink to different sides by
-different interpolations are two batched products. Borders are replicated, as `cv2.resize` does.
+source side). With the matrices of a batch stacked, resizing images to different sides with
+different interpolations is two batched products. Borders are replicated, as in `cv2.resize`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _CUBIC_A = -0.75
 Taps = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-# A study needs (interpolations × sides) of them, 1,000 for 112 pixels: 100 MB in the worst case.
+# A study needs interpolations × sides of them, 1,000 for 112 pixels: 100 MB in the worst case.
 @lru_cache(maxsize=1024)
 def resize_matrix(interpolation: str, source: int, target: int) -> NDArray[np.float64]:
     """The matrix (target, source) that resizes a line of `source` pixels to `target` pixels.
 
-    Each row sums to 1. Equal to `cv2.resize` up to its rounding to whole levels.
+    Each row sums to 1. Equal to `cv2.resize` up to its rounding to integer levels.
 
     Args:
         interpolation: one of `INTERPOLATIONS`.
@@ -45,7 +45,7 @@ def resize_matrix(interpolation: str, source: int, target: int) -> NDArray[np.fl
 
 
 def _area(source: int, target: int) -> NDArray[np.float64]:
-    """Mean over what each target pixel covers of the source."""
+    """Mean over the part of the source that each target pixel covers."""
     scale = source / target
     low = np.arange(target)[:, None] * scale
     pixel = np.arange(source)
@@ -55,15 +55,15 @@ def _area(source: int, target: int) -> NDArray[np.float64]:
 
 
 def _centres(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Where the centre of each target pixel lies in the source: the pixel before, and how far."""
+    """The centre of each target pixel in the source: the pixel before it, and the remainder."""
     place = (np.arange(target) + 0.5) * (source / target) - 0.5
     before = np.floor(place).astype(np.int64)
     return before, place - before
 
 
 def _nearest(source: int, target: int) -> Taps:
-    # From the corners, not the centres of the pixels: that is OpenCV's INTER_NEAREST. Its scale has
-    # two roundings, which decides where the product is whole.
+    # From the corners, not the centres of the pixels, as in OpenCV's INTER_NEAREST. Its scale is
+    # rounded twice, which matters where the product is an integer.
     index = np.floor(np.arange(target) * (1 / (target / source))).astype(np.int64)
     return index[:, None], np.ones((target, 1))
 
@@ -74,7 +74,7 @@ def _linear(source: int, target: int) -> Taps:
 
 
 def _area_enlarged(source: int, target: int) -> Taps:
-    """What INTER_AREA does where it enlarges: steps with a linear ramp of one target pixel."""
+    """INTER_AREA when upsampling: steps with a linear ramp of one target pixel."""
     step, inverse = np.arange(target), target / source
     before = np.floor(step * (1 / inverse)).astype(np.int64)
     part = ((step + 1) - (before + 1) * inverse).astype(np.float32)
@@ -94,7 +94,7 @@ def _cubic(source: int, target: int) -> Taps:
 
 
 def _lanczos4(source: int, target: int) -> Taps:
-    """sinc(d) sinc(d / 4) over eight pixels, made to sum to 1."""
+    """sinc(d) sinc(d / 4) over eight pixels, normalised to sum to 1."""
     before, part = _centres(source, target)
     offset = np.arange(-3, 5)
     far = part[:, None] - offset

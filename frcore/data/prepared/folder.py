@@ -1,4 +1,4 @@
-"""The prepared data set: the one folder format that training and evaluation read.
+"""The prepared data set: the only folder format that training and evaluation read.
 
 The files and their columns are in `docs/formats.md`. `content_sha256` covers the values of images,
 index and protocol tables (not the Parquet encoding), so that two folders with the same hash give
@@ -43,11 +43,11 @@ IMAGES, MANIFEST = "images.npy", "manifest.json"
 
 OPENED = {"in_place": "frcore.data.prepared.stored_source:open_source"}
 COMPARED = {"in_place": "frcore.data.prepared.stored_source:refuse_changed_source"}
-"""The places of what opens images that are not copied, and of what looks at their files again."""
+"""Where to find the functions that open images in place, and that check their files again."""
 
 
 class Prepared:
-    """A prepared data set on disk: images and tables are read when they are asked for.
+    """A prepared data set on disk: images and tables are read on demand.
 
     Open one with `Prepared.open(folder)`.
     """
@@ -66,12 +66,12 @@ class Prepared:
         Args:
             folder: a prepared data set.
             place: where its source is now, if images are read in place and were moved.
-            images: whether they are opened now, so that a source that was changed is refused at
-                once, or not before they are asked for.
+            images: whether to open them now, so that a changed source is refused at once, instead
+                of when they are first used.
 
         Raises:
             UserError: it is not a prepared data set of this format, its parts disagree, or the
-                source of images that are read in place was changed.
+                source of images read in place was changed.
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
@@ -89,11 +89,11 @@ class Prepared:
 
     @cached_property
     def stored_images(self) -> Images | InPlaceImages | None:
-        """As `images`; None where there are none."""
+        """As `images`; None if there are none."""
         return _open_images(self.folder, self.manifest, self._place)
 
     def refuse_changed(self) -> None:
-        """Look again at the files that images are read from.
+        """Check again the files that images are read from.
 
         Raises:
             UserError: one is gone or was changed since the data set was prepared.
@@ -111,8 +111,8 @@ class Prepared:
         images = self.stored_images
         if images is None:
             raise UserError(
-                f"{self.folder} was prepared without images (storage 'absent'), so only embeddings "
-                "made elsewhere can be judged on it; to embed or train, prepare it with the images"
+                f"{self.folder} was prepared without images (storage 'absent'), so it can only "
+                "evaluate embeddings computed elsewhere; to embed or train, prepare it with images"
             )
         return images
 
@@ -126,7 +126,7 @@ class Prepared:
         """int64 (N,), 0-based.
 
         Raises:
-            UserError: a label lies outside the manifest's range, so it would have no class centre.
+            UserError: a label is outside the manifest's range, so it has no class centre.
         """
         labels = self.index["label"].to_numpy(np.int64)
         low, high = self.manifest.label_range
@@ -138,7 +138,7 @@ class Prepared:
 
     @property
     def num_classes(self) -> int:
-        """How many class centres the labels need."""
+        """The number of class centres that the labels need."""
         return self.manifest.label_range[1] + 1
 
     @cached_property
@@ -153,7 +153,7 @@ class Prepared:
 
     @property
     def has_search(self) -> bool:
-        """Whether there are `galleries` and `probes`, for a 1:N search."""
+        """Whether there are `galleries` and `probes` for 1:N search."""
         return {"galleries", "probes"} <= set(_tables(self.manifest))
 
     @cached_property
@@ -163,7 +163,7 @@ class Prepared:
 
     @cached_property
     def probes(self) -> pd.DataFrame:
-        """One row per template that is searched for: template, identity."""
+        """One row per probe template: template, identity."""
         return self._table("probes")
 
     @cached_property
@@ -172,10 +172,10 @@ class Prepared:
         return self._table("template_pairs")
 
     def column(self, table: str, name: str) -> NDArray[Any]:
-        """One column of numbers of a protocol table, read alone: int32 where its values fit.
+        """One numeric column of a protocol table, read alone: int32 if its values fit.
 
-        A list of 15.7 million pairs so takes 140 MB, not the gigabyte that reading and casting the
-        whole table takes.
+        A list of 15.7 million pairs then takes 140 MB, instead of the gigabyte for reading and
+        casting the whole table.
         """
         self._refuse_unknown_table(table)
         return read_column(self.folder / f"{table}.parquet", name, COLUMNS[table][name])
@@ -202,8 +202,8 @@ class Prepared:
     def _refuse_unknown_table(self, name: str) -> None:
         if name != "index" and name not in _tables(self.manifest):
             raise UserError(
-                f"{self.folder} is a data set of protocol '{self.manifest.protocol}', which has no "
-                f"{name}; use a benchmark that has"
+                f"{self.folder} is a data set with the protocol '{self.manifest.protocol}', which "
+                f"has no {name}; use a benchmark that has"
             )
 
 
@@ -214,7 +214,7 @@ def _tables(manifest: Manifest) -> tuple[str, ...]:
 
 def _row_count(path: Path, protocol: str) -> int:
     if not path.is_file():
-        raise again(f"{path} is missing, which a prepared data set of protocol '{protocol}' has")
+        raise again(f"{path} is missing; a prepared data set with protocol '{protocol}' needs it")
     try:
         return int(pyarrow.parquet.read_metadata(path).num_rows)
     except (OSError, pyarrow.ArrowException) as error:
@@ -239,7 +239,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | memoryview]:
-    """What decides the pixels of `images`, for the content hash."""
+    """The bytes that determine the pixels of `images`, for the content hash."""
     if images is None:
         return iter((b"absent",))
     return pixels(images) if isinstance(images, np.ndarray) else images.content()

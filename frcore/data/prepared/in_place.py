@@ -1,4 +1,4 @@
-"""Images of a data set that is read in place: decoded, cut out and resized when they are used."""
+"""Images of a data set that is read in place: decoded, cropped and resized on access."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PARTS_PER_THREAD = 4
 
 
 class InPlaceImages:
-    """Stands where `images.npy` would: `len`, `.shape`, and rows as uint8 (B, size, size, 3), RGB.
+    """A replacement for `images.npy`: `len`, `.shape`, and rows as uint8 (B, size, size, 3), RGB.
 
-    Each image is decoded, and then aligned by its landmarks where there are any, else cropped and
-    resized by `fit`. Nothing but the row decides what its pixels are: not the number of threads,
-    nor what else is read with it.
+    Each image is decoded, and then aligned by its landmarks if there are any, else cropped and
+    resized by `fit`. The pixels depend only on the row, not on the number of threads or on what
+    else is read with it.
 
     Args:
         source: the encoded images.
-        image: crop and size; with landmarks the size alone.
+        image: crop and size; with landmarks only the size is used.
         landmarks: float32 (N, 5, 2), x and y in pixels of each encoded image.
-        threads: of the pool that decodes; all available cores when absent.
+        threads: in the pool that decodes; all available cores by default.
     """
 
     dtype = np.dtype(np.uint8)
@@ -48,7 +48,7 @@ class InPlaceImages:
     ):
         if landmarks is not None and landmarks.shape != (len(source), 5, 2):
             raise UserError(
-                f"landmarks have the shape {landmarks.shape}, but {len(source)} images need "
+                f"landmarks have shape {landmarks.shape}, but {len(source)} images need "
                 f"({len(source)}, 5, 2); prepare the data again"
             )
         self.source = source
@@ -64,22 +64,22 @@ class InPlaceImages:
 
     @property
     def nbytes(self) -> int:
-        """Of all images, were they decoded at once."""
+        """The size of all decoded images."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __getitem__(self, rows: int | slice | ArrayLike) -> NDArray[np.uint8]:
         """One image (size, size, 3) for an int, else images (B, size, size, 3).
 
         Raises:
-            IndexError: a row outside of the data set.
-            UserError: an image is damaged or gone; the first of them is named.
+            IndexError: a row outside the data set.
+            UserError: an image is damaged or gone (naming the first).
         """
         chosen = self._rows(rows)
         images = self._start(np.atleast_1d(chosen))()
         return images if chosen.ndim else images[0]
 
     def _start(self, rows: NDArray[np.int64]) -> Callable[[], NDArray[np.uint8]]:
-        """Start decoding `rows` (B,) in the pool; what is returned waits for the images."""
+        """Start decoding `rows` (B,) in the pool; the returned function waits for the images."""
         into = np.empty((len(rows), *self.shape[1:]), np.uint8)
         problems: dict[int, str] = {}
         if self._pool is None:
@@ -97,7 +97,7 @@ class InPlaceImages:
             refuse_rows(
                 "images cannot be used", bad,
                 lambda at: f"{self.source.names.iloc[rows[at]]}: {problems[at]}",
-                "They were usable when the data were prepared, or were not checked then; repair "
+                "They were usable when the data were prepared, or were not checked then: repair "
                 "the source and run `frcore prepare` again",
             )  # fmt: skip
             return into
@@ -110,7 +110,7 @@ class InPlaceImages:
         """The images of each batch of rows, in order, while the next `ahead` are being decoded.
 
         Raises:
-            UserError: an image is damaged or gone; the first of its batch are named.
+            UserError: an image is damaged or gone (naming the first of its batch).
         """
         waiting: deque[Callable[[], NDArray[np.uint8]]] = deque()
         for rows in batches:
@@ -121,22 +121,22 @@ class InPlaceImages:
             yield waiting.popleft()()
 
     def use_threads(self, threads: int) -> None:
-        """Decode with another number of threads."""
+        """Decode with this number of threads from now on."""
         if threads != self.threads:
             self.close()
             self.threads = threads
 
     def close(self) -> None:
-        """End the pool's threads; they start again where images are asked for again."""
+        """Stop the pool's threads; they restart when images are requested again."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
     def problems(self, into: NDArray[np.uint8] | None = None) -> dict[int, str]:
-        """Decode every image once, and give the reason of each that cannot be used.
+        """Decode every image once, and return the reason for each that cannot be used.
 
         Args:
-            into: where to put the pixels (N, size, size, 3); nowhere when absent.
+            into: where to put the pixels (N, size, size, 3), if given.
         """
 
         def work(row: int) -> None:
@@ -147,19 +147,19 @@ class InPlaceImages:
         return each_image(work, len(self), "reading images", self.threads)
 
     def content(self) -> Iterator[bytes | memoryview]:
-        """Bytes that decide every pixel, for a hash: the encoded images and how they are cut."""
+        """The bytes that determine every pixel, for a hash: encoded images and cropping."""
         cut = "landmarks" if self.landmarks is not None else f"crop {self.image.crop}"
         yield f"encoded {len(self)} size {self.image.size} {cut}".encode()
         for row in range(len(self)):
             encoded = self.source.encoded(row)
-            # With the lengths, ("ab", "c") and ("a", "bc") differ.
+            # The lengths make ("ab", "c") and ("a", "bc") differ.
             yield len(encoded).to_bytes(8, "little")
             yield encoded
         if self.landmarks is not None:
             yield np.ascontiguousarray(self.landmarks, np.float32).data
 
     def _rows(self, rows: int | slice | ArrayLike) -> NDArray[np.int64]:
-        """Row numbers from 0, as numpy would take them: () for an int, else (B,)."""
+        """Row numbers from 0, as in numpy indexing: () for an int, else (B,)."""
         if isinstance(rows, slice):
             return np.arange(*rows.indices(len(self)))
         chosen = np.asarray(rows)

@@ -1,4 +1,4 @@
-"""How a prepared folder keeps what its images are read from, where they stay in place."""
+"""How a prepared folder stores the source of images that stay in place."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def write_source(folder: Path, images: InPlaceImages, origin: Origin | None = No
     """Write what `open_source` needs into the prepared `folder`.
 
     Args:
-        folder: of the draft.
-        images: what is read in place.
-        origin: what they belong to. Where it is known, the images may be moved; where it is told
-            by content, they may be touched.
+        folder: being written.
+        images: that are read in place.
+        origin: of the data. If it is known, the images may be moved; if it was signed by content,
+            their modification times may change.
     """
     settings, table = images.source.describe()
     about = {
@@ -53,15 +53,15 @@ def write_source(folder: Path, images: InPlaceImages, origin: Origin | None = No
 def open_source(
     folder: Path, *, place: Path | None = None, threads: int | None = None
 ) -> InPlaceImages:
-    """The images of a prepared folder that is read in place.
+    """The images of a prepared folder that are read in place.
 
     Args:
         folder: the prepared folder.
-        place: where the source is now; where it was when it was prepared if absent.
+        place: where the source is now; by default where it was at preparation.
         threads: that decode.
 
     Raises:
-        UserError: the folder is damaged, or a file of the source is gone or was changed.
+        UserError: the folder is damaged, or a source file is gone or was changed.
     """
     try:
         about: dict[str, Any] = read_json(folder / SOURCE)
@@ -82,17 +82,17 @@ def open_source(
 
 
 def refuse_changed_source(folder: Path, place: Path | None = None) -> None:
-    """Compare the files that a prepared folder is read from with what they were, by their stamps.
+    """Refuse a prepared folder if its source files have changed since preparation.
 
     Raises:
-        UserError: one is gone or was changed, or the folder is damaged.
+        UserError: a file is gone or was changed, or the folder is damaged.
     """
     try:
         moved = _moved(read_json(folder / SOURCE).get("base"), place)
         problems = _changes(pd.read_parquet(folder / STAMPS), moved)
     except _DAMAGED as error:
         raise _damaged(folder, error) from error
-    refuse(f"files that {folder} is read from are not as they were", problems,
+    refuse(f"source files of {folder} have changed", problems,
            "Put them back, or run the study (or `frcore prepare`) again")  # fmt: skip
 
 
@@ -100,13 +100,13 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
-    return again(f"{folder / SOURCE} and what belongs to it cannot be read: {first_line(error)}")
+    return again(f"{folder / SOURCE} and its tables cannot be read: {first_line(error)}")
 
 
 def _moved(base: str | None, place: Path | None) -> Callable[[Any], Any]:
-    """A function from a path below `base`, or a setting with such paths, to that below `place`.
+    """A function that moves a path, or the paths in a setting, from below `base` to below `place`.
 
-    Folders that were prepared by an earlier version do not say what could be moved.
+    Folders prepared by earlier versions do not record `base`.
     """
     old, new = (base, str(place.resolve())) if base is not None and place is not None else ("", "")
 
@@ -121,11 +121,11 @@ def _moved(base: str | None, place: Path | None) -> Callable[[Any], Any]:
 
 
 def _stamps(files: list[Path], hashed: Any = None) -> pd.DataFrame:
-    """Size and time of the last change of each file, and its sha256 (else empty).
+    """Size and modification time of each file, and its sha256 (or empty).
 
     Args:
-        files: which.
-        hashed: the data section, whose hashes are at hand; None: without.
+        files: the files.
+        hashed: the data section whose hashes are cached; None: without hashes.
     """
     stats = [path.stat() for path in files]
     digests = [""] * len(files)
@@ -143,7 +143,7 @@ def _stamps(files: list[Path], hashed: Any = None) -> pd.DataFrame:
 
 
 def _changes(stamps: pd.DataFrame, moved: Callable[[Any], Any]) -> list[str]:
-    """What differs from the `stamps` of preparation."""
+    """The differences from the `stamps` of preparation."""
     found = []
     known = stamps["sha256"] if "sha256" in stamps else itertools.repeat("")
     for path, size, mtime, sha256 in zip(
@@ -155,7 +155,7 @@ def _changes(stamps: pd.DataFrame, moved: Callable[[Any], Any]) -> list[str]:
             if stat.st_size != size:
                 found.append(f"{now}: had {size} bytes, has {stat.st_size}")
             elif stat.st_mtime_ns != mtime and not (sha256 and sha256_of_file(now) == sha256):
-                why = "its content" if sha256 else "its time of change"
+                why = "its content" if sha256 else "its modification time"
                 found.append(f"{now}: was changed after it was prepared ({why} differs)")
         except OSError as error:
             found.append(f"{now}: {error.strerror or error}")

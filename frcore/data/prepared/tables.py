@@ -26,7 +26,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 """The protocol tables that each protocol has."""
 
 OPTIONAL: Mapping[str, tuple[str, ...]] = {"templates": ("galleries", "probes")}
-"""Those that it may have besides, where the benchmark also has a 1:N search."""
+"""The tables it may also have, if the benchmark includes 1:N search."""
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "index": {
@@ -54,7 +54,7 @@ _CHUNK_BYTES = 32 * 2**20
 
 
 def again(problem: str) -> UserError:
-    """What is raised where a prepared folder is damaged, or was written by another version."""
+    """The error for a prepared folder that is damaged or was written by another version."""
     return UserError(f"{problem}; run `frcore prepare` again")
 
 
@@ -141,7 +141,7 @@ def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
                 raise again(f"{path}: the column {name} has gaps")
             found = part.to_numpy(zero_copy_only=False)
             if found.dtype.kind.replace("u", "i") != dtype.kind:
-                raise again(f"{path}: the column {name} holds {found.dtype}, needed is {kind}")
+                raise again(f"{path}: the column {name} has type {found.dtype}, not {kind}")
             if values.dtype == np.int32 and found.size and abs(found.astype(float)).max() >= 2**31:
                 values = values.astype(np.int64)
             values[start : start + found.size] = found
@@ -152,10 +152,10 @@ def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
 
 
 def one_sided(pairs: pd.DataFrame) -> list[str]:
-    """What cannot be computed from pairs of one kind only, a text for each split that is such.
+    """Warnings for each split with pairs of only one kind.
 
     Args:
-        pairs: with a column `same`, and maybe `split`.
+        pairs: with a column `same`, and possibly `split`.
 
     >>> one_sided(pd.DataFrame({"same": [True, False]}))
     []

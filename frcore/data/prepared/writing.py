@@ -1,6 +1,6 @@
 """Writing a prepared data set: the contents of a source are validated, numbered and written.
 
-A folder appears whole or not at all.
+A folder is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -64,20 +64,20 @@ def write(
     """Write the prepared data set of `contents` to the folder `out`.
 
     Args:
-        out: the folder; an older prepared data set is replaced, and nothing else.
-        contents: of a source. Labels of a training set are numbered again without gaps.
+        out: the folder; it replaces an older prepared data set, but nothing else.
+        contents: of a source. Labels of a training set are renumbered without gaps.
         image: size and crop.
         place: where the images come from, for messages.
         in_place: leave the images where they are, instead of copying their pixels.
         min_images: identities of a training set with fewer images are left out.
         skip: leave damaged images out and record them, instead of refusing.
-        decode: every image that stays in place once now; a damaged one else stops training.
-        workers: that decode or draw; all cores when absent. They never change the result.
-        origin: of the data where they come from files.
+        decode: decode images that stay in place once now; otherwise a damaged one stops training.
+        workers: that decode or render; all cores by default. They never change the result.
+        origin: of the data, if they come from files.
         about: `kind`, `spec`, `spec_hash`, `alignment` and `synthetic` of the manifest.
 
     Raises:
-        UserError: the contents are not in order, or too few images are left.
+        UserError: the contents are invalid, or too few images are left.
     """
     refuse(contents.wrong, contents.problems, contents.remedy)
     rows = enough(contents, np.arange(len(contents.index)), min_images, place)
@@ -95,7 +95,7 @@ def write(
                     "images cannot be used", range(len(named)),
                     lambda at: ": ".join(named[at]),
                     f"Repair or replace them in {place}, or check `image.crop` and `size`; some "
-                    "training sets can also be told on_bad_image: skip",
+                    "training sets also allow on_bad_image: skip",
                 )  # fmt: skip
             skipped += [Skipped(file=file, reason=reason) for file, reason in named]
             good = np.delete(rows, list(bad))
@@ -134,19 +134,19 @@ def write(
             warnings=tuple(warnings),
             **{**about, **contents.about},
         )
-        # The manifest last: nothing but the content changes it.
+        # The manifest comes last: it depends only on the content.
         manifest.write(folder / MANIFEST)
 
 
 def _about_image(contents: Contents, image: Image) -> list[str]:
-    """What of the study's `image` the source does not follow."""
+    """Warnings for settings in the study's `image` that the source ignores."""
     said, alignment = [], contents.about.get("alignment")
     if alignment not in (None, image.alignment):
         said.append(f"image.alignment is '{image.alignment}', but these faces are aligned by their "
                     f"landmarks ({alignment})")  # fmt: skip
     if image.crop is not None and (alignment or contents.draw):
-        said.append("image.crop has no meaning for faces that are drawn or aligned here; not "
-                    "applied")  # fmt: skip
+        said.append("image.crop does not apply to faces that are rendered or aligned here; "
+                    "ignored")  # fmt: skip
     return said
 
 
@@ -159,7 +159,7 @@ def _stored(
     decode: bool,
     workers: int | None,
 ) -> tuple[Images | InPlaceImages | None, dict[int, str]]:
-    """The images as they are kept, and why some of these rows cannot be used."""
+    """The stored images, and why some of these rows cannot be used."""
     source, landmarks = contents.images, contents.landmarks
     shape = (len(rows), image.size, image.size, 3)
     if contents.draw is not None:
@@ -179,7 +179,7 @@ def _stored(
 
 
 def _new_images(path: Path, shape: tuple[int, ...]) -> Images:
-    """A memory map of a new `.npy` file with all its room on the disk."""
+    """A memory map of a new `.npy` file with all its disk space reserved."""
     images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     reserve(path, path.stat().st_size)
     return images
@@ -188,7 +188,7 @@ def _new_images(path: Path, shape: tuple[int, ...]) -> Images:
 def _keep(
     folder: Path, images: Images | InPlaceImages | None, rows: NDArray[np.int64]
 ) -> Images | InPlaceImages | None:
-    """Those of the stored images that are left."""
+    """The stored images of `rows`."""
     if isinstance(images, InPlaceImages):
         return InPlaceImages(images.source.take(rows), images.image, threads=images.threads)
     if images is None or len(rows) == len(images):
@@ -203,10 +203,10 @@ def _keep(
 def enough(
     contents: Contents, rows: NDArray[np.int64], min_images: int, place: Path | None
 ) -> NDArray[np.int64]:
-    """Those of `rows` whose identity has `min_images` of them.
+    """The `rows` whose identity has at least `min_images` of them.
 
     Raises:
-        UserError: none is left, or of a training set but one identity.
+        UserError: none is left, or only one identity of a training set.
     """
     labels = contents.index["label"].to_numpy(np.int64)
     if min_images > 1 and len(rows):
@@ -214,7 +214,7 @@ def enough(
         rows = rows[counts[labels[rows]] >= min_images]
     if not len(rows):
         raise UserError(
-            f"{place}: no identity of {len(np.unique(labels))} has {min_images} usable images; "
+            f"{place}: none of {len(np.unique(labels))} identities has {min_images} usable images; "
             "lower `min_images`, or check the source"
         )
     if contents.protocol == "train":
@@ -223,7 +223,7 @@ def enough(
 
 
 def _numbered(contents: Contents, rows: NDArray[np.int64]) -> tuple[pd.DataFrame, int]:
-    """The index of `rows`, labels without gaps; and how many identities have none of them."""
+    """The index of `rows` with labels without gaps, and how many identities are left out."""
     index = contents.index
     if contents.protocol != "train":
         return index, 0

@@ -1,4 +1,4 @@
-"""RecordIO files as MXNet writes them."""
+"""RecordIO files in MXNet's format."""
 
 from frcore.data.recordio.dataset import RecordIODataset
 

@@ -1,7 +1,7 @@
-"""Images and labels in mxnet's RecordIO files (`.rec`), as InsightFace and im2rec write them.
+"""Images and labels in mxnet's RecordIO files (`.rec`), as written by InsightFace and im2rec.
 
-The container is `frcore.data.recordio.container`'s, what its records hold
-`frcore.data.recordio.layout`'s.
+The container format is in `frcore.data.recordio.container`, the content of its records in
+`frcore.data.recordio.layout`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RecordIOImages(EncodedImages):
         return pd.Series(pyarrow.array(self.keys).cast(pyarrow.string()).to_pandas(), dtype="str")
 
     def files(self) -> list[Path]:
-        """The `.rec` file alone: the index is not read again."""
+        """Only the `.rec` file: the index is not read again."""
         return [self.file.path]
 
     def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -69,26 +69,26 @@ class RecordIOImages(EncodedImages):
 
 
 class RecordIODataset:
-    """Images and labels of a `.rec` file, for `torch.utils.data.DataLoader` or by themselves.
+    """Images and labels of a `.rec` file, for `torch.utils.data.DataLoader` or direct use.
 
-    The file is memory-mapped, never copied; in the worker processes of a DataLoader it is mapped
-    again. Without an index the file is scanned once. Images are in the order of their keys, or,
-    without an index, of the file.
+    The file is memory-mapped, never copied; worker processes of a DataLoader map it again. Without
+    an index the file is scanned once. Images are in the order of their keys or, without an index,
+    of the file.
 
     Args:
-        path: the `.rec`, or a folder with `train.rec` or with one `.rec`.
-        idx: the index; the file beside of the same name when absent, if there is one.
-        num_classes: how many identities there are. When absent: what `property` beside says, else
-            the labels. Labels without an image are allowed only where this is given.
-        relabel: number the labels that occur 0, 1, ... in their order; `stored` has the old ones.
-        label: which one of several labels of a record is the identity.
+        path: the `.rec`, or a folder with `train.rec` or with a single `.rec`.
+        idx: the index; by default the `.idx` file of the same name next to it, if there is one.
+        num_classes: number of identities. By default from the file `property` next to it, else
+            from the labels. Labels without images are allowed only if this is given.
+        relabel: renumber the labels that occur as 0, 1, ... in order; `stored` has the old ones.
+        label: which of a record's several labels is the identity.
         transform: applied to the image.
-        skip: leave out records without an image, and what the index beside the file does not name
-            but its header record counts or its bytes hold, instead of refusing. An index that is
-            given as `idx` may name as few records as is meant.
+        skip: leave out records without an image, and any that the `.idx` next to the file lacks
+            although they are in the header record's count or in the file, instead of refusing. An
+            index given as `idx` may name any subset of the records.
 
     Raises:
-        UserError: a file is missing or damaged, or labels are not those of a classification.
+        UserError: a file is missing or damaged, or labels are not class labels.
     """
 
     def __init__(
@@ -107,26 +107,26 @@ class RecordIODataset:
         given = Path(idx) if idx else None
         self.images, found, self.empty, self.notes = _read(self.path, given, label, skip)
         self.stored: NDArray[np.int64] = np.sort(pd.unique(found))
-        """The labels that occur, as they are in the file (C,)."""
+        """The labels that occur, as stored in the file (C,)."""
         stated = num_classes if num_classes is not None else read_property(self.path)
         count = int(self.stored[-1]) + 1 if stated is None else stated
         where = "num_classes" if num_classes is not None else self.path.parent / PROPERTY
         refuse_rows(
-            f"labels of {self.path} are not below {stated}, which is {where}",
+            f"labels of {self.path} are not below {stated}, the number in {where}",
             np.flatnonzero(found >= count),
             lambda row: f"record {self.images.keys[row]}: label {found[row]}",
-            "Labels are 0-based: correct the number, or leave it out",
+            "Labels are 0-based: correct the number or leave it out",
         )
         missing = count - len(self.stored)
         first = int(np.argmin(np.append(self.stored, -1) == np.arange(len(self.stored) + 1)))
-        gaps = f"of the labels 0 to {count - 1} {missing} have no image, the first is {first}"
+        gaps = f"{missing} of the labels 0 to {count - 1} have no image, the first is {first}"
         if relabel:
-            self.notes += [f"{gaps}; they were numbered anew"] if missing else []
+            self.notes += [f"{gaps}; the others were renumbered"] if missing else []
             found, count = np.searchsorted(self.stored, found), len(self.stored)
         elif missing and num_classes is None:
             raise UserError(
-                f"{self.path}: {gaps}; a centre without an image would only be pushed away. Give "
-                "num_classes (in a study `identities`) if that is meant, or relabel them"
+                f"{self.path}: {gaps}; a centre without images would only be pushed away. Give "
+                "num_classes (in a study `identities`) if this is intended, or relabel them"
             )
         self.labels: NDArray[np.int64] = found
         """The identity of each image, int64 (N,), 0-based."""
@@ -137,7 +137,7 @@ class RecordIODataset:
         return len(self.images)
 
     def encoded(self, row: int) -> memoryview:
-        """The image file of image `row`, as it is in the record.
+        """The image file of image `row`, as stored in the record.
 
         Raises:
             IndexError: there is no such row.
@@ -146,7 +146,7 @@ class RecordIODataset:
         return self._usable(row, lambda encoded: encoded)
 
     def __getitem__(self, row: int) -> tuple[Any, int]:
-        """The image, uint8 RGB (H, W, 3) or what `transform` makes of it, and its label.
+        """The image, uint8 RGB (H, W, 3) or the output of `transform`, and its label.
 
         Raises:
             IndexError: there is no such row.
@@ -169,7 +169,7 @@ class RecordIODataset:
 
 
 def find_rec(path: Path) -> Path:
-    """The `.rec` that `path` is, or holds.
+    """The `.rec` that is `path`, or in it.
 
     Raises:
         UserError: there is none, or several.
@@ -182,28 +182,29 @@ def find_rec(path: Path) -> Path:
         return train.resolve()
     if len(found) != 1:
         what = f"several: {', '.join(file.name for file in found[:10])}" if found else "none"
-        raise UserError(f"{path} has no train.rec, and of other .rec files {what}; name the file")
+        raise UserError(f"{path} has no train.rec; other .rec files there: {what}. Name the file")
     return found[0].resolve()
 
 
 def _read(
     path: Path, idx: Path | None, label: int, skip: bool
 ) -> tuple[RecordIOImages, NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """The images of a file, their labels as they are there, keys without image, what is odd."""
+    """The images of a file, their stored labels, keys without an image, and any remarks."""
     file = RecordFile(path)
     beside = path.with_suffix(".idx")
     found, notes = find_images(file, idx or (beside if beside.is_file() else None), label)
     if notes and idx is None and not skip:
         raise UserError(
-            f"{beside}: {'; '.join(notes)}. It was cut short, or is of another file: copy it "
-            "again, or move it away to have the .rec scanned; on_bad_image: skip trains on the rest"
+            f"{beside}: {'; '.join(notes)}. It is truncated or belongs to another file: copy it "
+            "again, or move it away so that the .rec is scanned; on_bad_image: skip trains on the "
+            "rest"
         )
     empty = found["key"][found["content"] == 0].to_numpy()
     if not skip:
         refuse_rows(
             f"records of {path} have no image", empty, lambda key: f"record {key}",
-            "Copy the file again; on_bad_image: skip leaves them out. Records of identities have "
-            "none either, but need a header record with the key 0 and two labels",
+            "Copy the file again; on_bad_image: skip leaves them out. Identity records have no "
+            "image either, but need a header record with key 0 and two labels",
         )  # fmt: skip
     found = found[found["content"] > 0].reset_index(drop=True)
     if not len(found):
@@ -221,7 +222,7 @@ def _read(
 
 
 def read_property(rec: Path) -> int | None:
-    """The number of identities in InsightFace's file `property` beside a `.rec`; None without it.
+    """The number of identities in InsightFace's file `property` next to a `.rec`, if there is one.
 
     Raises:
         UserError: it is not `identities,height,width`.

@@ -1,9 +1,9 @@
-"""What the records of a `.rec` hold: their headers, and which of them are images.
+"""The content of the records of a `.rec`: their headers, and which of them are images.
 
 A record is a header, `<IfQQ`: flag, label, id, id2; then `flag` float32 labels, which replace the
 label of the header; then the image file. In InsightFace's layout the record with key 0 has no image
-but the labels [N + 1, N + 1 + identities]: images are the keys 1 to N, and the keys from N + 1 are
-records of identities, without an image. In im2rec's layout every record is an image. (insightface
+but the labels [N + 1, N + 1 + identities]: images have the keys 1 to N, and keys from N + 1 on are
+identity records, without an image. In im2rec's layout every record is an image. (insightface
 `recognition/arcface_torch/dataset.py`, mxnet `python/mxnet/recordio.py`.)
 """
 
@@ -23,41 +23,41 @@ from frcore.errors import UserError
 
 _HEADER = struct.Struct("<IfQQ")
 _FLAG_WORD, _LABELS_WORD = 2, 8
-"""Where header and further labels of a record begin, in words from its magic."""
+"""Where a record's header and further labels begin, in words from its magic."""
 EXACT = 2**24
-"""From here on not every whole number is a float32, so a label may have been another one."""
+"""From here on not every integer is a float32, so a label may have been rounded."""
 _ROWS_AT_ONCE = 1 << 20
 
 
 def split_header(record: memoryview, wanted: int = 0) -> tuple[int, float, int]:
-    """The flag of a record, its label (of several the one `wanted`), and where its image begins.
+    """The flag of a record, its label (number `wanted` of several), and where its image begins.
 
     Raises:
         RecordError: the record is too short for its header or labels.
     """
     if len(record) < _HEADER.size:
-        raise RecordError(f"a record of {len(record)} bytes has no room for its header")
+        raise RecordError(f"a record of {len(record)} bytes is too short for its header")
     flag, label, _, _ = _HEADER.unpack_from(record)
     begin = _HEADER.size + 4 * flag
     if begin > len(record):
-        raise RecordError(f"a record of {len(record)} bytes has no room for {flag} labels")
+        raise RecordError(f"a record of {len(record)} bytes is too short for {flag} labels")
     if flag > wanted:
         (label,) = struct.unpack_from("<f", record, _HEADER.size + 4 * wanted)
     return flag, label, begin
 
 
 def find_images(file: RecordFile, idx: Path | None, label: int) -> tuple[pd.DataFrame, list[str]]:
-    """The records that should be images: those of the index, or without it all of the file.
+    """The records that should be images: those in the index, or without one all in the file.
 
     Args:
         file: the `.rec`.
         idx: its index.
-        label: which one of several labels is wanted.
+        label: which of several labels to use.
 
     Returns:
-        `key`, `offset`, `flag`, `label`, bytes of `content` (0 where the image is lost), and `end`
-        of each (N rows), in the order of the keys or of the file; and what the file has that its
-        index does not name.
+        `key`, `offset`, `flag`, `label`, bytes of `content` (0 if the image is missing), and `end`
+        of each (N rows), in the order of the keys or of the file; and remarks on what the file has
+        but its index lacks.
 
     Raises:
         UserError: records are damaged, or header record, index and file disagree.
@@ -71,23 +71,24 @@ def find_images(file: RecordFile, idx: Path | None, label: int) -> tuple[pd.Data
         return records, left_out
     beyond = float(_two_labels(file, records["offset"].iloc[0])[0])
     places, has_image = records["key"].astype("float32"), records["content"] > 0
-    # Of more than 2²⁴ images the float32 in the header record is only nearly their number.
+    # Above 2²⁴ images the float32 in the header record is only approximately their number.
     wrong = has_image & (places >= beyond if beyond < EXACT else places > beyond)
     refuse_rows(
-        f"images of {file.path} have keys that its header record gives to identities",
+        f"images of {file.path} have keys that its header record assigns to identities",
         records["key"][wrong].to_numpy(),
         lambda key: f"record {key}, but images are 1 to {beyond - 1:.0f}",
-        "The index belongs to another .rec: copy both again, or move the .idx away to scan",
+        "The index belongs to another .rec: copy both again, or move the .idx away so that the "
+        ".rec is scanned",
     )
     images = records[has_image | ((records["key"] > 0) & (places < beyond))]
     if beyond < EXACT and len(images) < beyond - 1:
-        left_out.insert(0, f"{beyond - 1:.0f} images are in the header record, {len(images)} in "
-                        "the index")  # fmt: skip
+        left_out.insert(0, f"the header record counts {beyond - 1:.0f} images, the index has "
+                        f"{len(images)}")  # fmt: skip
     return images, left_out
 
 
 def _without_others(file: RecordFile, records: pd.DataFrame) -> pd.DataFrame:
-    """All the file's records but the header and those of identities, which have two labels."""
+    """All records of the file except the header and identity records, which have two labels."""
     is_other = _without_image(records)
     others, images = records[is_other], records[~is_other]
     if not len(others):
@@ -97,8 +98,8 @@ def _without_others(file: RecordFile, records: pd.DataFrame) -> pd.DataFrame:
         raise UserError(
             f"{file.path}: {len(others)} records have no image, the first at offset "
             f"{others['offset'].iloc[0]}, and none of them is a header record for {len(images)} "
-            f"images (two labels, {expected[0]:.0f} and {expected[1]:.0f}); copy the file again, "
-            "or give its .idx"
+            f"images (with the labels {expected[0]:.0f} and {expected[1]:.0f}); copy the file "
+            "again, or give its .idx"
         )
     return images.assign(key=np.arange(1, len(images) + 1))
 
@@ -112,8 +113,8 @@ def _two_labels(file: RecordFile, offset: int) -> NDArray[np.float32]:
 
 
 def _left_out(file: RecordFile, records: pd.DataFrame) -> list[str]:
-    """How many bytes of the file belong to none of the records of an index; nothing without any."""
-    # Mostly in this order already.
+    """A remark on how many bytes of the file are in no record of the index, if there are any."""
+    # Mostly sorted already.
     inner = records.sort_values("offset", kind="stable")
     gaps = np.append(inner["offset"], aligned(file.size)) - np.append(0, inner["end"])
     first = int(np.argmax(gaps != 0))
@@ -124,8 +125,8 @@ def _left_out(file: RecordFile, records: pd.DataFrame) -> list[str]:
             for row in inner[at - 1 : at + 1].itertuples()
         )
         raise UserError(
-            f"{file.path}: by the index {other} begins inside of {one}; copy .rec and .idx again, "
-            "or move the .idx away to have the file scanned"
+            f"{file.path}: by its index {other} begins inside {one}; copy .rec and .idx again, "
+            "or move the .idx away so that the file is scanned"
         )
     begin = inner["end"].iloc[first - 1] if first else 0
     return [f"{gaps.sum():,} bytes of the .rec, from byte {begin:,} on, are in no record of the "
@@ -151,7 +152,7 @@ def _read_headers(file: RecordFile, keys: NDArray[np.int64], offsets: NDArray[np
     content = np.where(fits, length - _HEADER.size - 4 * flag, -1)
     place = at + np.where(flag > wanted, _LABELS_WORD + wanted, _FLAG_WORD + 1)
     label = words[np.minimum(place, last)].view(np.float32)
-    # The header of a record that was split may be split, too; such records are rare.
+    # The header of a split record may itself be split; such records are rare.
     for row in np.flatnonzero(kind == 1):
         with suppress(RecordError):
             record = file.record(int(offsets[row]))
@@ -161,7 +162,7 @@ def _read_headers(file: RecordFile, keys: NDArray[np.int64], offsets: NDArray[np
     def why(row: int) -> str:
         try:
             split_header(file.record(int(offsets[row])))
-            reason = f"has {max(flag[row], 1)} labels, so none at place {wanted} (from 0)"
+            reason = f"has {max(flag[row], 1)} labels, so no number {wanted} (counted from 0)"
         except RecordError as error:
             reason = str(error)
         return f"record {keys[row]} at offset {offsets[row]}: {reason}"
@@ -171,8 +172,8 @@ def _read_headers(file: RecordFile, keys: NDArray[np.int64], offsets: NDArray[np
         np.flatnonzero((content < 0) | ((content > 0) & (np.maximum(flag, 1) <= wanted))),
         why,
         "A record is a header of 24 bytes, `flag` labels of 4 bytes and the image. Copy .rec and "
-        ".idx again, or move the .idx away to have the file scanned; or is this the file of "
-        "another program, or the setting `label` too large?",
+        ".idx again, or move the .idx away so that the file is scanned; or was the file written by "
+        "another program, or is the setting `label` too large?",
     )
     return pd.DataFrame({"key": keys, "offset": offsets, "flag": flag, "label": label,
                          "content": content, "end": end + -end % 4})  # fmt: skip

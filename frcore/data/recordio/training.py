@@ -20,13 +20,13 @@ from frcore.errors import UserError
 from frcore.study.data import RecordIO
 
 _FORM = (
-    "its lines are `index<TAB>label<TAB>path` (im2rec, perhaps with several labels) or "
-    "`1<TAB>path<TAB>label` (InsightFace), all with equally many fields"
+    "its lines must be `index<TAB>label<TAB>path` (im2rec, possibly with several labels) or "
+    "`1<TAB>path<TAB>label` (InsightFace), all with the same number of fields"
 )
 
 
 class RecordIOSource(Source):
-    """A `.rec` file, what is used beside it, and the list that names the identities."""
+    """A `.rec` file, its index and `property`, and the list that names the identities."""
 
     section: RecordIO
 
@@ -45,7 +45,7 @@ class RecordIOSource(Source):
 
     def read(self) -> Contents:
         spec = self.section
-        # Gaps in the labels are meant where the number of identities is given, as in other formats.
+        # Gaps in the labels are intended if the number of identities is given, as in other formats.
         data = RecordIODataset(
             spec.root, num_classes=spec.identities, label=spec.label,
             relabel=spec.identities is not None, skip=spec.on_bad_image == "skip",
@@ -66,20 +66,20 @@ def _named(data: RecordIODataset, path: Path, label: int) -> pd.Series:
     refuse(
         f"labels of {data.path} are not in {path}",
         [f"label {label}" for label in pd.Index(data.stored).difference(found.index)],
-        "Give the list that the file was made from, or leave `names` out",
+        "Give the list that the file was made from, or omit `names`",
     )
     return found.reindex(data.stored).reset_index(drop=True)
 
 
 def identity_names(path: Path, label: int = 0) -> pd.Series:
-    """The name of each label of a list: str, by label; `label` is which one of several.
+    """The name of each label in a list: str, indexed by label; `label` selects one of several.
 
     im2rec's lines are `index<TAB>label...<TAB>path`, those of InsightFace
-    `aligned<TAB>path<TAB>label`, perhaps with further numbers. An identity's name is the folder
-    that its images are in.
+    `aligned<TAB>path<TAB>label`, possibly followed by further numbers. An identity is named after
+    the folder of its images.
 
     Raises:
-        UserError: the file is missing, a line has another form, images of one label are in several
+        UserError: the file is missing, a line is malformed, images of one label are in several
             folders, or one folder has several labels.
     """
     columns = read_tabs(path, _FORM)
@@ -87,17 +87,17 @@ def identity_names(path: Path, label: int = 0) -> pd.Series:
     at = 1 if is_text[1:2] == [True] else len(columns) - 1
     if len(columns) < 3 or not is_text[at]:
         first = "\t".join(str(column[0]) for column in columns)[:100]
-        raise UserError(f"{path}: of the {len(columns)} fields between tabs none is a path, got "
+        raise UserError(f"{path}: none of the {len(columns)} tab-separated fields is a path, got "
                         f"{first!r}; {_FORM}")  # fmt: skip
     labels = columns[2:] if at == 1 else columns[1:at]
     if label >= len(labels):
         raise UserError(
-            f"{path}: lines have {len(labels)} labels, so none at place {label} (from 0); correct "
-            f"`label`, or give the list that the .rec was made from: {_FORM}"
+            f"{path}: lines have {len(labels)} labels, so no number {label} (counted from 0); "
+            f"correct `label`, or give the list that the .rec was made from: {_FORM}"
         )
     numbers = pd.to_numeric(labels[label].to_pandas(), errors="coerce")
     refuse_rows(
-        f"labels of {path} are no whole numbers",
+        f"labels of {path} are not whole numbers",
         np.flatnonzero((numbers % 1 != 0) | (numbers.abs() >= 2**53)),
         lambda row: f"{path}:{row + 1}: {str(labels[label][row])[:100]}",
         f"Correct them; {_FORM}",
@@ -105,19 +105,19 @@ def identity_names(path: Path, label: int = 0) -> pd.Series:
     paths = columns[at].to_pandas().astype("str")
     folders = paths.str.replace("\\", "/").str.extract(r"([^/]+)/+[^/]+$")[0]
     refuse_rows(
-        f"images of {path} are in no folder, which would name their identity",
+        f"images of {path} are not in a folder that names their identity",
         np.flatnonzero(folders.isna()),
         lambda row: f"{path}:{row + 1}: {paths[row]!r}",
-        "Leave `names` out, then identities are numbers",
+        "Omit `names`; identities are then numbers",
     )
     found = pd.DataFrame({"label": numbers.astype("int64"), "folder": folders}).drop_duplicates()
     found = found.assign(folder=found["folder"].map(normalised)).drop_duplicates()
     for column, other in (("label", "folder"), ("folder", "label")):
         several = found[found[column].duplicated(keep=False)].sort_values([column, other])
         refuse(
-            f"lines of {path} disagree on who is who",
+            f"lines of {path} disagree about identities",
             [f"{column} {row[column]}: {other} {row[other]}" for _, row in several.iterrows()],
-            "Each label needs one folder and each folder one label: correct the list, or leave "
-            "`names` out, then identities are numbers",
+            "Each label needs one folder and each folder one label: correct the list, or omit "
+            "`names`; identities are then numbers",
         )
     return found.set_index("label")["folder"].sort_index()

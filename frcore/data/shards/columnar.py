@@ -1,7 +1,7 @@
-"""Parquet and Arrow files by groups of rows: their columns, never more than one group at a time.
+"""Columns of Parquet and Arrow files, never more than one group of rows at a time.
 
-A group is a row group of Parquet, which is the least that can be read of it, or a record batch of
-Arrow's stream or file format, which is a view into a memory map.
+A group is a row group of Parquet, the smallest unit that can be read, or a record batch of Arrow's
+stream or file format, which is a view into a memory map.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from frcore.errors import UserError
 from frcore.machine.faults import raise_refusal
 
 LARGEST_GROUP = 2**28
-"""Bytes of images in one group, after decompression. A bomb has more; so has a file that was not
-written for access to single images."""
+"""Most bytes of images in one group, after decompression. A decompression bomb has more, and so
+does a file that was not written for access to single images."""
 
 _ROWS_AT_ONCE = 32
-"""Few, because so many are in memory before their size can be looked at."""
+"""Few, because they are in memory before their size can be checked."""
 _LABELS_AT_ONCE = 1024
 _METADATA_BYTES = 2**26
 _DAMAGED = (pa.ArrowException, OSError, EOFError, ValueError)
-"""What pyarrow raises; ValueError is of names that are not UTF-8."""
+"""What pyarrow raises; ValueError is for names that are not UTF-8."""
 
 _PARQUET_MAGIC, _ARROW_FILE_MAGIC = b"PAR1", b"ARROW1"
 
@@ -42,12 +42,12 @@ class Columns(ABC):
         rows: of each group.
 
     Raises:
-        ArrowInvalid: there cannot be as many rows.
+        ArrowInvalid: the number of rows is impossible.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, rows: list[int]):
         size = path.stat().st_size
-        # An image takes a byte or more; a footer can claim any number.
+        # An image takes at least a byte; a footer can claim any number.
         if min(rows, default=0) < 0 or sum(rows) > size:
             raise pa.ArrowInvalid(f"{sum(rows)} rows in {size} bytes")
         self.path = path
@@ -69,10 +69,10 @@ class Columns(ABC):
 
     @abstractmethod
     def parts(self, column: str) -> Iterator[pa.Array]:
-        """All values of a column, some at a time, as the file has them."""
+        """All values of a column, in parts, as stored in the file."""
 
     def values(self, column: str) -> Iterator[pa.Array]:
-        """All values of a column, some at a time.
+        """All values of a column, in parts.
 
         Raises:
             UserError: the file is damaged.
@@ -86,11 +86,11 @@ class Columns(ABC):
 
 
 def open_columns(path: Path, image: str | None) -> Columns:
-    """A Parquet file, or one of Arrow's two formats, by its content.
+    """Open a Parquet file, or one of Arrow's two formats, according to its content.
 
     Args:
         path: the file.
-        image: the column of encoded images; None to look at the others only.
+        image: the column of encoded images; None to read only the others.
 
     Raises:
         UserError: it is neither, is damaged, or has no such column of images.
@@ -115,14 +115,14 @@ def type_of(path: Path, schema: pa.Schema, column: str) -> pa.DataType:
     """
     if schema.names.count(column) != 1:
         raise UserError(
-            f"{path} has no column {column!r}, but {', '.join(map(repr, schema.names[:20]))}; name "
-            "the columns of images and labels in the study (`image`, `label`)"
+            f"{path} has no column {column!r}; it has {', '.join(map(repr, schema.names[:20]))}: "
+            "name the columns of images and labels in the study (`image`, `label`)"
         )
     return schema.field(column).type
 
 
 def image_path(path: Path, schema: pa.Schema, image: str) -> str:
-    """What to read of the column `image`: itself, or its field `bytes`.
+    """The path to read for the column `image`: itself, or its field `bytes`.
 
     Raises:
         UserError: there is no such column, or it does not hold encoded images.
@@ -172,8 +172,8 @@ class _Parquet(Columns):
             ):
                 parts.append(_content(batch.column(0)))
                 left -= parts[-1].nbytes
-                # The footer's own figure means little: one value of a dictionary can stand for a
-                # million, and asking it for columns aborts the process where it is damaged.
+                # The footer's figure means little: one dictionary value can represent a million,
+                # and asking a damaged footer for columns aborts the process.
                 if left < 0:
                     raise BadImageError(
                         f"group {group} of {self.path.name} has more than {LARGEST_GROUP >> 20} "
@@ -192,7 +192,7 @@ class _Parquet(Columns):
 
 
 class _Arrow(Columns):
-    """The batches are kept: they are views into the memory map, without content of their own."""
+    """The batches are kept, because they are only views into the memory map."""
 
     def __init__(self, path: Path, image: str | None, *, is_stream: bool):
         file = pa.memory_map(str(path))
@@ -212,8 +212,8 @@ class _Arrow(Columns):
             if any(b is not None and b.size and b.address not in mapped
                    for b in values.buffers()[1:]):  # fmt: skip
                 raise UserError(
-                    f"{path}: batch {group} is compressed, so that single images of it cannot be "
-                    "read; write the file without compression, or as Parquet"
+                    f"{path}: batch {group} is compressed, so single images in it cannot be read; "
+                    "write the file without compression, or as Parquet"
                 )
 
     def images(self, group: int) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Data sets in several files: which ones, in what order, and the images in them."""
+"""Data sets in several files: which files, in which order, and the images in them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ShardSource(Source):
     """A data section with the `root` and `pattern` of several files."""
 
     what: ClassVar[str]
-    """A file of this kind, for messages."""
+    """What to call a file of this kind in messages."""
 
     def paths(self) -> list[Path]:
-        """The files, in their order."""
+        """The files, in order."""
         return find_shards(self.section.root, self.section.pattern, self.what)
 
     def files(self) -> Iterator[File]:
@@ -39,12 +39,12 @@ class ShardImages(EncodedImages):
 
     Args:
         paths: the files.
-        table: of each image the place of its file in `paths`, and where it is in that.
+        table: for each image, the index of its file in `paths` and its position in that file.
         settings: of the reader, JSON.
     """
 
     file_column: ClassVar[str]
-    """Of the table."""
+    """The column of the table with the index of the file."""
 
     def __init__(self, paths: list[Path], table: pd.DataFrame, **settings: str):
         self.paths = paths
@@ -76,11 +76,11 @@ def find_shards(root: str | Path, pattern: str, what: str) -> list[Path]:
 
     Args:
         root: a file or folder.
-        pattern: a glob, in which `{a,b}` stands for either.
-        what: they should be, for messages.
+        pattern: a glob, in which `{a,b}` matches either.
+        what: what to call such a file in messages.
 
     Raises:
-        UserError: there is none, or the pattern leads out of the folder.
+        UserError: there are no such files, or the pattern leads out of the folder.
     """
     root = Path(root)
     if root.is_file():
@@ -94,13 +94,13 @@ def find_shards(root: str | Path, pattern: str, what: str) -> list[Path]:
     shown = [p for p in found if not any(part[0] == "." for part in p.relative_to(root).parts)]
     if not shown:
         raise UserError(
-            f"{root} holds no file that matches {pattern!r}; correct `root` or `pattern`"
+            f"{root} contains no file that matches {pattern!r}; correct `root` or `pattern`"
         )
     return [root.resolve() / path.relative_to(root) for path in sorted(shown)]
 
 
 def expanded(pattern: str) -> list[str]:
-    """The patterns that one with braces stands for.
+    """The patterns that a pattern with braces expands to.
 
     >>> expanded("train-*.{parquet,arrow}")
     ['train-*.parquet', 'train-*.arrow']
@@ -113,7 +113,7 @@ def expanded(pattern: str) -> list[str]:
 
 
 def shard_names(shards: list[Path]) -> list[str]:
-    """A short, unique name of each: the file's, or else its path below a common folder.
+    """A short, unique name for each: the file name, or else the path below a common folder.
 
     >>> shard_names([Path("/d/a/0.tar"), Path("/d/b/0.tar")])
     ['a/0.tar', 'b/0.tar']

@@ -2,10 +2,10 @@
 
 The layout is that of Hugging Face's `datasets`: a struct column `image` with the fields `bytes` and
 `path`, and a column `label` of class numbers, whose names are in the schema's metadata. A plain
-binary column, and labels that are text, will do as well.
+binary column and text labels also work.
 
-The row groups used last are kept in memory, up to `CACHE_BYTES` of all files together. An image
-that is not among them costs reading its whole group.
+The most recently used row groups are kept in memory, up to `CACHE_BYTES` for all files together. An
+image that is not in them requires reading its whole group.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ColumnImages(ShardImages):
 
     Args:
         paths: the files.
-        table: of each image its `file` (a place in `paths`) and `row`; None: all that there are.
+        table: the `file` (index in `paths`) and `row` of each image; None: all images.
         image: the column.
     """
 
@@ -65,7 +65,7 @@ class ColumnImages(ShardImages):
         group = int(np.searchsorted(starts, place, "right")) - 1
         content = self._group(at, group)[place - int(starts[group])].as_buffer()
         if content is None:
-            raise BadImageError("the image is null: the file holds no bytes for it")
+            raise BadImageError("the image is null: the file has no bytes for it")
         # Arrow gives signed bytes.
         return memoryview(content).cast("B")
 
@@ -75,7 +75,7 @@ class ColumnImages(ShardImages):
             if key in self._groups:
                 self._groups.move_to_end(key)
                 return self._groups[key]
-        # Not under the lock: threads read different groups at once.
+        # Outside the lock, so that threads can read different groups at once.
         values = self.columns[at].images(group)
         with self._lock:
             if key not in self._groups:
@@ -113,7 +113,7 @@ def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
     """The labels of all images of the files.
 
     Raises:
-        UserError: there is no such column, or its values are no labels.
+        UserError: there is no such column, or its values are not labels.
     """
     names = source.names
 
@@ -123,7 +123,7 @@ def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
     stored = pd.concat([_stored(c, spec.label) for c in source.columns], ignore_index=True)
     nulls = np.flatnonzero(stored.isna())
     refuse_rows(f"labels ({spec.label}) are null", nulls, where,
-                "Give each image a label, or leave its row out")  # fmt: skip
+                "Give each image a label, or remove its row")  # fmt: skip
     prefix = "parquet"
     if not pd.api.types.is_integer_dtype(stored):
         return of_texts(stored.astype("str"), spec, where, prefix)
@@ -135,9 +135,9 @@ def read_labels(source: ColumnImages, spec: ParquetImages) -> Labels:
 
 
 def label_type(kind: pa.DataType) -> pa.DataType | None:
-    """What labels in a column of this type are read as: whole numbers, text, or None for neither.
+    """The type that labels in a column of this type are read as: integers, text, or None.
 
-    The values of a dictionary are looked at.
+    For a dictionary column, the type of its values counts.
     """
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_integer(value):
@@ -155,13 +155,13 @@ def _stored(columns: Columns, label: str) -> pd.Series:
                         "whole numbers or text")  # fmt: skip
     parts = []
     for values in columns.values(label):
-        # Looked at before it is decoded: every row can have the same long text of a dictionary.
+        # Checked before decoding: every row can refer to the same long text of a dictionary.
         texts = values.dictionary if pa.types.is_dictionary(kind) else values
         longest = pc.max(pc.binary_length(texts)).as_py() if wanted == pa.string() else 0
         if (longest or 0) > 4 * LONGEST:
             raise UserError(
                 f"{columns.path}: the column {label!r} has a text of {longest} bytes; a label is "
-                f"the name of an identity, with at most {LONGEST} characters"
+                f"the name of an identity and has at most {LONGEST} characters"
             )
         try:
             parts.append(values.cast(wanted))
@@ -172,7 +172,7 @@ def _stored(columns: Columns, label: str) -> pd.Series:
 
 
 def class_names(schema: pa.Schema, label: str) -> list[str]:
-    """Names of the classes that Hugging Face's `datasets` keeps in the schema; none without them.
+    """The class names that Hugging Face's `datasets` stores in the schema, if any.
 
     They are in the metadata `huggingface`, under info, features, the column, names.
     """

@@ -1,7 +1,7 @@
-"""Training sets in WebDataset's layout: shards of tar, in which the files of a sample share a key.
+"""Training sets in WebDataset's layout: tar shards in which the files of a sample share a key.
 
-A member `a/0001.jpg` has the key `a/0001` and the extension `jpg`: all after the first dot of the
-file's name (webdataset `tariterators.py`, base_plus_ext). Members are read through memory maps.
+A member `a/0001.jpg` has the key `a/0001` and the extension `jpg`, everything after the first dot
+of the file name (webdataset `tariterators.py`, base_plus_ext). Members are accessed by memory map.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from frcore.errors import UserError
 from frcore.machine.faults import raise_refusal
 
 _OPEN_SHARDS = 128
-"""Each takes a file descriptor, of which a process may have 1,024."""
+"""Each takes a file descriptor, and a process may have 1,024."""
 _LONGEST_LABEL = 2**16
 
 _IMAGES = frozenset(suffix[1:] for suffix in SUFFIXES)
 _KEY = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$")
 _WRONG = "samples of the shards cannot be used"
-_REMEDY = "Repair the shards, or set `label` to where they keep it"
+_REMEDY = "Repair the shards, or set `label` to where the labels are stored"
 _COLUMNS = {"name": "str", "shard": "int64", "offset": "int64", "size": "int64", "label": "str"}
 
 
@@ -42,7 +42,7 @@ class MemberImages(ShardImages):
 
     Args:
         paths: the archives.
-        table: of each image its `name`, `shard` (a place in `paths`), `offset` and `size`.
+        table: the `name`, `shard` (index in `paths`), `offset` and `size` of each image.
     """
 
     kind = "tar"
@@ -51,7 +51,7 @@ class MemberImages(ShardImages):
     def __init__(self, paths: list[Path], table: pd.DataFrame):
         super().__init__(paths, table)
         self._offset, self._size = (table[name].to_numpy(np.int64) for name in ("offset", "size"))
-        # Views of images keep a map alive that is dropped from the cache.
+        # Views of images keep a map alive after it is dropped from the cache.
         self._mapped = lru_cache(_OPEN_SHARDS)(_mapped)
 
     def encoded(self, row: int) -> memoryview:
@@ -63,20 +63,20 @@ class MemberImages(ShardImages):
             raise_refusal(error)
             raise BadImageError(f"{path} cannot be read: {error}") from error
         if not 0 <= offset <= offset + size <= len(content):
-            raise BadImageError(f"{path} ends before it")
+            raise BadImageError(f"{path} ends before the image")
         return content[offset : offset + size]
 
     @property
     def names(self) -> pd.Series:
-        """Shard and member, as `0001.tar/a/0001.jpg`."""
+        """Shard and member, such as `0001.tar/a/0001.jpg`."""
         return self.table["name"]
 
 
 class TarSource(ShardSource):
-    """Shards of tar.
+    """Tar shards.
 
-    The image of a sample is the member with the extension of a picture, else the only one whose
-    content is a picture.
+    The image of a sample is the member with an image extension, else the only one whose content is
+    an image.
     """
 
     what = "a .tar file"
@@ -93,22 +93,22 @@ class TarSource(ShardSource):
                 first.setdefault(why, f"{short}/{member.name}")
             rows = [(f"{short}/{image.name}", shard, image.offset, image.size, text)
                     for image, text in samples]  # fmt: skip
-            # As columns an image takes a tenth of what it takes as Python objects.
+            # Columns take a tenth of the memory of Python objects.
             parts.append(pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS))
         table = pd.concat(parts, ignore_index=True)
         names, stored = table["name"], table.pop("label")
         try:
             if not len(table):
-                raise UserError(f"{self.section.root}: the {len(paths)} shards hold no image with "
+                raise UserError(f"{self.section.root}: the {len(paths)} shards have no image with "
                                 "a label; check `pattern` and `label`")  # fmt: skip
             labels = of_texts(stored, self.section, lambda row: str(names[row]), "tar")
         except UserError:
-            refuse(_WRONG, problems, _REMEDY)  # They may be the reason.
+            refuse(_WRONG, problems, _REMEDY)  # These may be the cause.
             raise
         return labelled(
             MemberImages(paths, table), labels,
             problems=problems, wrong=_WRONG, remedy=_REMEDY, counts={"shards": len(paths)},
-            warnings=[f"{count} members are {why} and were ignored, the first is {first[why]!r}"
+            warnings=[f"{count} members are {why} and were ignored, such as {first[why]!r}"
                       for why, count in counts.items()],
         )  # fmt: skip
 
@@ -116,7 +116,7 @@ class TarSource(ShardSource):
 def _read_shard(
     path: Path, label: str, json_key: str
 ) -> tuple[list[tuple[Member, str]], list[str], list[tuple[str, Member]]]:
-    """Image and label of each sample, problems, and what is ignored and why."""
+    """Image and label of each sample, problems, and ignored members with the reason."""
     by_key: dict[str, dict[str, list[Member]]] = {}
     problems: list[str] = []
     ignored: list[tuple[str, Member]] = []
@@ -140,16 +140,16 @@ def _read_shard(
         named = (*images[1:], *labels[1:], *images, *pictures, *labels)[0]
         try:
             if len(images) > 1 or len(labels) > 1:
-                raise ValueError(f"the sample {key!r} has two of its kind")
+                raise ValueError(f"the sample {key!r} has another member of this kind")
             if images:
-                ignored += [("further pictures", member) for member in pictures]
+                ignored += [("further images", member) for member in pictures]
             elif len(pictures) > 1:
                 raise ValueError(
-                    f"the sample {key!r} has {len(pictures)} pictures and none is called .jpg or "
-                    "the like; a sample's name ends at its first dot"
+                    f"the sample {key!r} has {len(pictures)} images and none has an extension such "
+                    "as .jpg; a sample's key ends at the first dot"
                 )
             elif not pictures:
-                raise ValueError("there is no image of this key")
+                raise ValueError("there is no image with this key")
             samples.append((named, _label_of(key, label, labels, content, json_key)))
         except ValueError as error:
             problems.append(f"{named.name}: {error}")
@@ -157,14 +157,14 @@ def _read_shard(
 
 
 def _looks_like_a_picture(member: Member, content: memoryview) -> bool:
-    """Whether a member that is not hidden has the content of a picture."""
+    """Whether a member is not hidden and its content is an image."""
     is_hidden = PurePosixPath(member.name).name.startswith(".")
     head = content[member.offset : member.offset + min(member.size, LOOKED_AT)]
     return not is_hidden and kind_of(head) is not None
 
 
 def key_of(name: str) -> tuple[str, str]:
-    """The key of a member and its extension in lower case; without a dot both are empty.
+    """The key of a member and its lower-case extension; without a dot both are empty.
 
     >>> key_of("a.b/0001.left.JPG")
     ('a.b/0001', 'left.jpg')
@@ -179,16 +179,16 @@ def _mapped(path: Path) -> memoryview:
 
 
 def _label_of(key: str, kind: str, labels: list[Member], content: memoryview, json_key: str) -> str:
-    """The label of a sample: the name of its folder, the text of a member, or a value of JSON."""
+    """The label of a sample: its folder's name, a member's text, or a value in JSON."""
     if kind == "folder":
         if folder := PurePosixPath(key).parent.name:
             return folder
-        raise ValueError("it is in no folder that would name its identity")
+        raise ValueError("it is not in a folder that names its identity")
     if not labels:
         raise ValueError(f"no member {key}.{kind} with its label")
     name, offset, size = labels[0]
     if size > _LONGEST_LABEL:
-        raise ValueError(f"{name} has {size} bytes, which is no label")
+        raise ValueError(f"{name} has {size} bytes, too many for a label")
     text = str(content[offset : offset + size], "utf-8")
     if kind == "cls":
         return text.strip()

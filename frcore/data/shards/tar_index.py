@@ -1,9 +1,9 @@
-"""Where the members of a tar archive are: one walk over its headers, nothing is extracted.
+"""The positions of the members of a tar archive: one walk over its headers, without extraction.
 
 POSIX ustar (IEEE Std 1003.1, pax), with pax records for long names and sizes, and GNU's long names.
-Anything but plain files and folders is refused: links and devices have no place in a data set, and
-an archive with names that lead out of it was not made for one. Python's `tarfile` takes three times
-as long, takes a damaged header for the end of the archive, and broken pax records for whole ones.
+Anything but regular files and folders is refused: links and devices do not belong in a data set,
+nor do names that lead out of the archive. Python's `tarfile` takes three times as long, treats a
+damaged header as the end of the archive, and accepts broken pax records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from frcore.errors import UserError
 
 BLOCK = 512
 _LONGEST_NAME = 2**20
-"""Bytes of a pax header or a long name; real ones have some hundred."""
+"""Most bytes of a pax header or a long name; real ones have a few hundred."""
 
 _FILE, _FOLDER, _PAX, _PAX_ALL, _LONG_NAME, _LONG_LINK = "07", "5", "xX", "g", "L", "K"
 _REFUSED = {
@@ -31,28 +31,28 @@ _COMPRESSED = {
     b"PK\x03\x04": "zip", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR",
 }  # fmt: skip
 
-_COPY, _PLAIN = "copy or make the archive again", "make the shard again of plain files only"
+_COPY, _PLAIN = "copy or create the archive again", "create the shard again from regular files only"
 _RECORD = re.compile(rb"([1-9]\d{0,6}) ([^=\n]+)=")
 
 
 class Member(NamedTuple):
-    """A plain file in an archive."""
+    """A regular file in an archive."""
 
     name: str
     offset: int
-    """Of its content in the archive."""
+    """Where its content begins in the archive."""
     size: int
 
 
 class _BadTarError(Exception):
-    """What is wrong with an archive, and what to do."""
+    """What is wrong with an archive, and how to fix it."""
 
     def __init__(self, problem: str, remedy: str = _COPY):
         super().__init__(f"{problem}; {remedy}")
 
 
 def members(path: Path) -> Iterator[Member]:
-    """The plain files of the archive, in its order.
+    """The regular files of the archive, in archive order.
 
     Raises:
         UserError: it is compressed, truncated or damaged, or has members of another kind or with a
@@ -76,8 +76,8 @@ def _walk(content: mmap.mmap) -> Iterator[Member]:
     for magic, name in _COMPRESSED.items():
         if content[:8].startswith(magic):
             raise _BadTarError(
-                f"compressed with {name}, so that single images of it cannot be read",
-                "unpack it to .tar (images hardly get smaller by compression)",
+                f"compressed with {name}, so single images in it cannot be read",
+                "decompress it to .tar (compression hardly makes images smaller)",
             )
     at, extra = 0, dict[str, str]()
     while (header := content[at : at + BLOCK]) != bytes(BLOCK):
@@ -104,27 +104,27 @@ def _walk(content: mmap.mmap) -> Iterator[Member]:
             elif kind in _PAX:
                 extra |= _pax(body)
             elif kind == _PAX_ALL and _pax(body).keys() & {"path", "size"}:
-                raise _BadTarError("a pax header gives one name or size to all members")
+                raise _BadTarError("a pax header gives all members the same name or size")
             continue
         name, extra = _name(header, extra.get("path")), {}
-        if kind == "\0":  # Of archives older than POSIX, in which a folder ends in a slash.
+        if kind == "\0":  # In archives older than POSIX, where a folder ends in a slash.
             kind = _FOLDER if name.endswith("/") else "0"
         if kind in _FILE:
             yield Member(name, begin, size)
         elif kind != _FOLDER:
             what = _REFUSED.get(kind, f"of the unknown kind {kind!r}")
             raise _BadTarError(f"the member {name[:200]!r} is {what}", _PLAIN)
-    # After the last member there are two blocks of zeros, then nothing but zeros.
+    # After the last member come two blocks of zeros, then only zeros.
     if len(content) < at + 2 * BLOCK:
         raise _BadTarError(f"truncated at byte {at}: the end of the archive is missing")
     for begin in range(at, len(content), 2**20):
         if content[begin : begin + 2**20].strip(b"\0"):
             raise _BadTarError(f"there is more after the end of the archive at byte {at}, as if "
-                               "several had been joined", "give each as its own file")  # fmt: skip
+                               "several had been joined", "give each separately")  # fmt: skip
 
 
 def _check_sum(header: bytes, at: int) -> None:
-    """The header's sum, with its own field as blanks; some old writers took signed bytes."""
+    """Check the header's checksum, its own field as blanks; some writers used signed bytes."""
     unsigned = sum(header) - sum(header[148:156]) + 8 * 32
     stored = _number(header[148:156], at)
     if stored != unsigned and stored != unsigned - 256 * sum(byte > 127 for byte in header):
@@ -132,7 +132,7 @@ def _check_sum(header: bytes, at: int) -> None:
 
 
 def _number(field: bytes, at: int) -> int:
-    """Octal digits, or with the first bit set a binary number, of which 63 bits are enough."""
+    """Octal digits or, if the first bit is set, a binary number, of which 63 bits suffice."""
     digits = field.split(b"\0", 1)[0].strip(b" ") or b"0"
     value = int.from_bytes(field[1:], "big") if field[0] == 0x80 else -1
     if not digits.strip(b"01234567"):
@@ -144,7 +144,7 @@ def _number(field: bytes, at: int) -> int:
 
 
 def _pax(body: bytes) -> dict[str, str]:
-    """Name and size of a pax header: records `length key=value\\n`, the length in bytes of all."""
+    """Name and size in a pax header: records `length key=value\\n`, each with its length."""
     found: dict[str, str] = {}
     at = 0
     while at < len(body):
@@ -171,7 +171,7 @@ def _name(header: bytes, name: str | None) -> str:
         name: from the headers before it, if it was too long for this one.
     """
     if name is None:
-        # GNU's own headers have times where ustar has the prefix of the name.
+        # GNU headers have times where ustar has the prefix of the name.
         fields = (header[345:500] if header[257:263] == b"ustar\0" else b"", header[:100])
         name = "/".join(part.decode() for field in fields if (part := field.split(b"\0", 1)[0]))
     plain = posixpath.normpath(name) if name else ""

@@ -1,4 +1,4 @@
-"""Drawing pairs without repetition out of all that there can be."""
+"""Sampling pairs without replacement from all possible ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ Index = NDArray[np.int64]
 
 
 def unrank_pair(rank: Index, count: int) -> tuple[Index, Index]:
-    """The pairs i < j of 0..count-1 that stand at `rank` (N,) of their sorted list.
+    """The pairs i < j of 0..count-1 at positions `rank` (N,) of their sorted list.
 
     >>> [tuple(int(part) for part in unrank_pair(np.array(r), 3)) for r in range(3)]
     [(0, 1), (0, 2), (1, 2)]
     """
-    # Counted from the end, the pairs of i fill rows of growing length: a triangular number.
+    # Counted from the end, the pairs of each i form rows of growing length: triangular numbers.
     last = count * (count - 1) // 2 - 1 - rank
     row = ((np.sqrt(8.0 * last + 1) - 1) / 2).astype(np.int64)
     # The root is rounded, so it may be one too high or too low.
@@ -26,19 +26,19 @@ def unrank_pair(rank: Index, count: int) -> tuple[Index, Index]:
 
 
 def possible_genuine(groups: int, members: int) -> int:
-    """Pairs of two different members of one group."""
+    """The number of pairs of two different members of one group."""
     return groups * (members * (members - 1) // 2)
 
 
 def possible_impostor(groups: int, members: int) -> int:
-    """Pairs of members of two different groups."""
+    """The number of pairs of members of two different groups."""
     return groups * (groups - 1) // 2 * members * members
 
 
 def draw_genuine(
     rng: np.random.Generator, groups: int, members: int, wanted: int
 ) -> tuple[Index, Index]:
-    """Draw `wanted` different genuine pairs; item k of group g is number g · members + k."""
+    """Sample `wanted` distinct genuine pairs; item k of group g is number g · members + k."""
     each = members * (members - 1) // 2
     chosen = _draw(rng, possible_genuine(groups, members), wanted)
     first, second = unrank_pair(chosen % each, members)
@@ -49,7 +49,7 @@ def draw_genuine(
 def draw_impostor(
     rng: np.random.Generator, groups: int, members: int, wanted: int
 ) -> tuple[Index, Index]:
-    """Draw `wanted` different impostor pairs; item k of group g is number g · members + k."""
+    """Sample `wanted` distinct impostor pairs; item k of group g is number g · members + k."""
     chosen = _draw(rng, possible_impostor(groups, members), wanted)
     people, items = np.divmod(chosen, members * members)
     first, second = unrank_pair(people, groups)

@@ -1,4 +1,4 @@
-"""Rendering many synthetic pictures, over all cores, into one memory-mapped array.
+"""Rendering many synthetic images, on all cores, into one memory-mapped array.
 
 Kept free of torch and pandas, because every worker process imports this module anew.
 """
@@ -31,17 +31,17 @@ T = TypeVar("T")
 
 _CHUNK = 256
 _SERIAL = 1500
-"""Up to so many pictures a single process is done before the others have started."""
+"""Up to this many images, a single process finishes before others would have started."""
 
 _PER_PICTURE = ("identity", "medium", "image", "video")
 
 _identity = functools.lru_cache(maxsize=64)(identity)
-"""A person, remembered while its pictures follow one another."""
+"""A person, cached because its images are consecutive."""
 
 
 @dataclass(frozen=True)
 class Shots:
-    """Which pictures: one entry per picture in each array (N,)."""
+    """Which images to render: one entry per image in each array (N,)."""
 
     seed: int
     split: str
@@ -55,17 +55,17 @@ class Shots:
         return len(self.identity)
 
     def parts(self) -> Iterator[tuple[int, Shots]]:
-        """The pictures in parts for one task each, with the number of the first."""
+        """The images in parts, one per task, each with the number of its first image."""
         for start in range(0, len(self), _CHUNK):
             cut = slice(start, start + _CHUNK)
             yield start, replace(self, **{key: getattr(self, key)[cut] for key in _PER_PICTURE})
 
     def person(self, at: int) -> Identity:
-        """Who is on picture number `at`."""
+        """The person in image number `at`."""
         return _identity(self.seed, self.split, int(self.identity[at]))
 
     def nuisance(self, at: int) -> Nuisance:
-        """How picture number `at` was taken."""
+        """The nuisance parameters of image number `at`."""
         who, medium, image = (
             int(values[at]) for values in (self.identity, self.medium, self.image)
         )
@@ -74,17 +74,17 @@ class Shots:
                         glasses_habit=self.person(at).glasses)  # fmt: skip
 
     def render(self, at: int, size: int) -> NDArray[np.uint8]:
-        """Picture number `at`: uint8 (size, size, 3), RGB."""
+        """Image number `at`: uint8 (size, size, 3), RGB."""
         return render(self.person(at), self.nuisance(at), size)
 
 
 def render_all(shots: Shots, images: Path, *, workers: int | None = None) -> None:
-    """Render every picture of `shots` into the array file `images`, uint8 (N, S, S, 3).
+    """Render every image of `shots` into the array file `images`, uint8 (N, S, S, 3).
 
     Args:
-        shots: the pictures.
+        shots: the images.
         images: an existing `.npy` file of that shape.
-        workers: processes; all available cores when absent. The pixels do not depend on it.
+        workers: processes; all available cores by default. The pixels do not depend on it.
     """
     tasks = [(part, images, start) for start, part in shots.parts()]
     over_cores(_render_part, tasks, len(shots), workers)
@@ -100,13 +100,13 @@ def _render_part(shots: Shots, images: Path, start: int) -> None:
 def over_cores(
     work: Callable[..., T], tasks: Sequence[tuple[Any, ...]], pictures: int, workers: int | None
 ) -> list[T]:
-    """Call `work` with each of `tasks`, in processes where that is faster; results in their order.
+    """Call `work` with each of `tasks`, in processes if that is faster; results are in task order.
 
     Args:
-        work: a function of a module that imports little; OpenCV and BLAS have one thread in it.
-        tasks: of at most `_CHUNK` pictures each.
-        pictures: of all tasks, for the progress bar.
-        workers: processes; all available cores when absent.
+        work: a function of a module that imports little; OpenCV and BLAS use one thread in it.
+        tasks: of at most `_CHUNK` images each.
+        pictures: number of images in all tasks, for the progress bar.
+        workers: processes; all available cores by default.
     """
     if workers is None:
         workers = available_cores() if pictures > _SERIAL else 1
@@ -131,7 +131,7 @@ def over_cores(
 
 
 def _with_one_thread(work: Callable[..., T], task: tuple[Any, ...]) -> T:
-    """Pictures are small, and the processes use the cores."""
+    """Call `work` with one thread: images are small, and the processes use all cores."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

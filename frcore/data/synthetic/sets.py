@@ -1,8 +1,8 @@
-"""Synthetic data sets: which procedural faces are drawn, under which labels, in which protocol.
+"""Synthetic data sets: which procedural faces are rendered, with which labels and protocol.
 
 People of a training set and of each kind of benchmark come from different streams ("splits"), so
-they never meet. A picture does not depend on how many others there are; only which label it gets
-under flips and conflicts, and which pairs are drawn, belong to the data set as a whole.
+they never overlap. An image does not depend on how many others there are; only its label under
+flips and conflicts, and the choice of pairs, depend on the data set as a whole.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from frcore.records.manifest import Protocol
 from frcore.study.data import SyntheticFaces, SyntheticPairs, SyntheticTemplates
 
 VIDEO_FRAMES = 4
-"""Frames of a video in a training set; in templates a video may be longer."""
+"""Frames per video in a training set; in templates videos may be longer."""
 
 _IMAGES_PER_TEMPLATE = 10_000
-"""Numbers set aside for a template's pictures, so that templates do not depend on one another."""
+"""Image numbers reserved for each template, so that templates do not depend on each other."""
 
 
 class Faces(Source):
@@ -85,7 +85,7 @@ def _drawn(
 
 
 def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) -> None:
-    """Refuse what cannot be drawn; a study asks before any job.
+    """Refuse what cannot be generated; a study checks this before any job.
 
     Raises:
         UserError: more conflicts, flips or pairs than the people and their images allow.
@@ -105,14 +105,14 @@ def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) 
 
 
 def training_counts(spec: SyntheticFaces) -> tuple[int, int, int]:
-    """Labels, images, and the most images that a label can have, all flips on it."""
+    """Labels, images, and the most images a label can have, if it gets all flips."""
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
     split, flips = _disturbed(spec, counts)
     return spec.identities + split, int(counts.sum()), int(counts.max()) + flips
 
 
 def _disturbed(spec: SyntheticFaces, counts: NDArray[np.int64]) -> tuple[int, int]:
-    """How many identities have two labels, and how many images another identity's."""
+    """How many identities have two labels, and how many images have another identity's label."""
     return round(spec.conflicts * spec.identities), round(spec.label_flips * int(counts.sum()))
 
 
@@ -123,14 +123,14 @@ def _check_labels(spec: SyntheticFaces) -> None:
     if split > able:
         raise UserError(
             f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
-            f"only {able} have two images; allow at most {able / spec.identities:.3g} or raise "
+            f"only {able} have two images; use at most {able / spec.identities:.3g} or raise "
             "images"
         )
     movable = images - spec.identities - split
     if flips > movable:
         raise UserError(
             f"label_flips = {spec.label_flips} would move {flips} of {images} images, but each "
-            f"of the {images - movable} labels keeps one; allow at most {movable / images:.3g} or "
+            f"of the {images - movable} labels keeps one; use at most {movable / images:.3g} or "
             "raise images"
         )
 
@@ -156,7 +156,7 @@ def _check_pairs(spec: SyntheticPairs) -> None:
 def images_per_identity(identities: int, mean: int, exponent: float) -> NDArray[np.int64]:
     """Images of each identity (identities,), most first: Zipf's law with `exponent`, at least one.
 
-    They sum to identities · mean exactly. Beyond the one image each has, image counts follow
+    They sum to identities · mean exactly. In addition to one image each, image counts follow
     (i + 1) ** -exponent, rounded by largest remainder.
     """
     weights = np.arange(1, identities + 1, dtype=np.float64) ** -exponent
@@ -170,7 +170,7 @@ def images_per_identity(identities: int, mean: int, exponent: float) -> NDArray[
 def _training_shots(
     spec: SyntheticFaces, who: NDArray[np.int64], number: NDArray[np.int64]
 ) -> Shots:
-    """Blocks of `VIDEO_FRAMES` images are a video with probability `spec.video`, else stills."""
+    """Each block of `VIDEO_FRAMES` images is a video with probability `spec.video`, else stills."""
     block = number // VIDEO_FRAMES
     video = np.array([
         spec.video > 0 and stream("video", spec.seed, "train", *key).random() < spec.video
@@ -188,8 +188,8 @@ def _disturbed_labels(
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """Labels (N,) after conflicts, then flips, and the name of each label.
 
-    A conflict gives every second image of an identity a label of its own. A flip gives an image
-    the label of another identity; the first image of each label stays, so that none is empty.
+    A conflict gives every second image of an identity a separate label. A flip gives an image the
+    label of another identity; the first image of each label stays, so that no label is empty.
     """
     labels, names = who.copy(), list(true)
     rng = stream("labels", spec.seed, "train")
@@ -212,7 +212,7 @@ def _disturbed_labels(
 
 
 def _verification_pairs(spec: SyntheticPairs) -> pd.DataFrame:
-    """LFW's form: per fold as many genuine as impostor pairs, and no person in two folds."""
+    """As in LFW: as many genuine as impostor pairs in each fold, and no person in two folds."""
     people = np.array_split(np.arange(spec.identities), spec.folds)
     shares = [len(part) for part in np.array_split(np.arange(spec.pairs), spec.folds)]
     tables = []
@@ -227,7 +227,7 @@ def _verification_pairs(spec: SyntheticPairs) -> pd.DataFrame:
 
 
 def _template_pairs(spec: SyntheticTemplates) -> pd.DataFrame:
-    """All genuine pairs, and as many impostor pairs as asked for."""
+    """All genuine pairs, and the requested number of impostor pairs."""
     rng = stream("pairs", spec.seed, spec.kind)
     everything = pairing.possible_genuine(spec.identities, spec.templates)
     genuine = pairing.draw_genuine(rng, spec.identities, spec.templates, everything)
@@ -238,9 +238,9 @@ def _template_pairs(spec: SyntheticTemplates) -> pd.DataFrame:
 
 
 def _template_shots(spec: SyntheticTemplates) -> tuple[Shots, NDArray[np.int64]]:
-    """The pictures of all templates, and the template of each.
+    """The images of all templates, and the template of each.
 
-    As in IJB-C a template mixes stills, each a medium of its own, with frames of videos.
+    As in IJB-C a template mixes stills, each a separate medium, and video frames.
     """
     rows: list[tuple[int, int, int, int, bool]] = []
     for person in range(spec.identities):
@@ -256,7 +256,7 @@ def _template_shots(spec: SyntheticTemplates) -> tuple[Shots, NDArray[np.int64]]
 
 
 def _composition(rng: np.random.Generator, mean: int) -> list[tuple[int, int, bool]]:
-    """Medium, number and kind of each picture in one template of `mean` pictures on average."""
+    """Medium, number and kind of each image in one template of `mean` images on average."""
     count = min(1 + int(rng.poisson(mean - 1)), _IMAGES_PER_TEMPLATE)
     pictures: list[tuple[int, int, bool]] = []
     medium = 0
@@ -269,7 +269,7 @@ def _composition(rng: np.random.Generator, mean: int) -> list[tuple[int, int, bo
 
 
 def _names(split: str, seed: int, identities: int) -> NDArray[np.object_]:
-    """Names that are unique over all synthetic data sets."""
+    """Names that are unique across all synthetic data sets."""
     names = [f"synthetic/{split}/{seed}/{index:05d}" for index in range(identities)]
     return np.array(names, object)
 

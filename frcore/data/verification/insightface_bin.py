@@ -6,8 +6,8 @@ verification.py`: `load_bin`, and `KFold(n_splits=10, shuffle=False)` in `calcul
 and 3 have written such files with every pickle protocol; images are bytes, text of code points
 below 256, or uint8 arrays of the encoded bytes; labels are bools, 0 and 1, or numpy's bools.
 
-Unpickling such a file would run whatever it says: see `frcore.data.verification.pickles`. It is
-indexed here (offset and length of each image) and images are read where they lie.
+Unpickling such a file would run whatever it contains: see `frcore.data.verification.pickles`. It is
+indexed here (offset and length of each image) and images are read in place.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _WHY: Mapping[Fault, str] = {
     "with those of its source",
     "damaged": "{}; " + LAYOUT + "; check the download: it may be damaged, or another file",
     "forbidden": "{}, which no list of images and bools needs; " + LAYOUT + "; the download is "
-    "damaged, or the file is made to run something: do not load it with Python's pickle either, "
-    "and compare its sha256 with that of its source",
+    "damaged, or the file is meant to run code: do not load it with Python's pickle either, and "
+    "compare its sha256 with that of its source",
 }
 
 
 class BinImages(EncodedImages):
-    """The images of a `.bin` file, read where they lie: the file is a memory map.
+    """The images of a `.bin` file, read in place from a memory map.
 
     Args:
         path: of the file.
@@ -85,7 +85,7 @@ class BinImages(EncodedImages):
         try:
             return blob.read(self._buffer)
         except (ValueError, KeyError) as error:
-            raise BadImageError(f"it is not written as bytes ({error})") from error
+            raise BadImageError(f"it is not stored as bytes ({error})") from error
 
     @property
     def names(self) -> pd.Series:
@@ -111,8 +111,8 @@ class VerificationBin:
         same: True for genuine pairs (P,); pair i is images 2i and 2i + 1.
 
     Raises:
-        UserError: the file is missing, is no pickle of this layout, or asks for anything but lists
-            of bytes and bools; nothing of what it asks for is run.
+        UserError: the file is missing, is not a pickle of this layout, or contains anything but
+            lists of bytes and bools; nothing in it is run.
     """
 
     def __init__(self, path: str | Path):
@@ -131,7 +131,7 @@ class VerificationBin:
         try:
             self.same = self._labels(labels)
         except (ValueError, KeyError) as error:
-            raise self._error(f"a label is not written as bytes ({error})") from error
+            raise self._error(f"a label is not stored as bytes ({error})") from error
         if len(self._blobs) != 2 * len(self.same) or not self._blobs:
             raise self._error(f"{len(self._blobs)} images for {len(self.same)} pairs")
 
@@ -147,13 +147,13 @@ class VerificationBin:
 
     @property
     def fold(self) -> NDArray[np.int64]:
-        """The fold of each pair (P,): ten consecutive blocks, as InsightFace's `KFold`."""
+        """The fold of each pair (P,): ten consecutive blocks, as in InsightFace's `KFold`."""
         blocks = np.array_split(np.arange(len(self.same)), min(FOLDS, len(self.same)))
         return np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
 
     @property
     def people(self) -> NDArray[np.int64]:
-        """A code for the person on each image (2P,), as far as the file says who that is.
+        """A code for the person in each image (2P,), as far as the file identifies them.
 
         It has no names. Two images show one person if they are the same file or a genuine pair;
         what is linked so gets one code. People of different codes may still be one. Where links
@@ -168,7 +168,7 @@ class VerificationBin:
             if blob not in hashes:
                 try:
                     hashes[blob] = sha256(images.encoded(row)).digest()
-                except BadImageError:  # It is named where images are decoded.
+                except BadImageError:  # Reported when images are decoded.
                     hashes[blob] = repr(blob).encode()
             links.append((row, first.setdefault(hashes[blob], row)))
         linked = _components(len(self), links)
@@ -211,7 +211,7 @@ class VerificationBin:
 
 
 class BinSource(Source):
-    """The pairs of a `.bin` file as a benchmark; its images stay in it."""
+    """The pairs of a `.bin` file as a benchmark; images stay in the file."""
 
     def read(self) -> Contents:
         found = VerificationBin(self.section.path)
@@ -233,12 +233,12 @@ class BinSource(Source):
 
 
 def unnamed_people(count: int) -> str:
-    """What a benchmark without names must say under its numbers."""
+    """The warning for a benchmark without names, printed under its numbers."""
     return (
-        "the file has no names of people. Intervals are over pairs, or over groups of pairs where "
-        f"the same picture shows that they share people ({count} such people); where pairs share "
-        "people otherwise, intervals are narrower than the truth. Whether people are in the "
-        "training set too is unknown"
+        "the file has no names of people. Intervals are over pairs, or over groups of pairs that "
+        f"share people because they share an image ({count} such people); if pairs share people "
+        "in other ways, intervals are too narrow. Whether people are also in the training set is "
+        "unknown"
     )
 
 
@@ -251,7 +251,7 @@ def _mapped(path: Path) -> Buffer:
         raise UserError(f"{path} is empty; {LAYOUT}; check the download") from error
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read: {error.strerror}; `path` must be a .bin file of InsightFace's"
+            f"{path} cannot be read: {error.strerror}; `path` must be an InsightFace .bin file"
         ) from error
 
 
@@ -261,7 +261,7 @@ def _kind(value: Any) -> str:
 
 
 def _components(count: int, links: list[tuple[int, int]]) -> NDArray[np.int64]:
-    """A code for each of `count` items, equal for those that are linked."""
+    """A code for each of `count` items, equal for linked items."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -54,17 +54,17 @@ class PeopleSource(ListedSource):
 
 
 class FolderPairsSource(ListedSource):
-    """Pairs listed in LFW's format over any folder of images.
+    """Pairs from a list in LFW's format, over any folder of images.
 
     The list is looked for below the folder first, then from the current folder.
     """
 
     def folder(self) -> Path:
-        """Of the images."""
+        """The folder of the images."""
         return Path(self.section.root)
 
     def paths(self) -> dict[str, Path]:
-        """Split -> its list."""
+        """Split -> path of its list."""
         path = below(self.section.root, self.section.pairs)
         if not path.is_file():
             raise UserError(
@@ -137,7 +137,7 @@ def _needed(root: str, lists: Iterable[str]) -> list[tuple[str, Path]]:
 
 
 def wanted_of(pairs: list[Pair]) -> dict[Numbered, str]:
-    """The images of pairs, and the first line that asks for each."""
+    """The images of pairs, and the first line that names each."""
     wanted: dict[Numbered, str] = {}
     for pair in pairs:
         for side in (pair.a, pair.b):
@@ -146,7 +146,7 @@ def wanted_of(pairs: list[Pair]) -> dict[Numbered, str]:
 
 
 def wanted_people(path: Path, folder: ImageFolder) -> dict[Numbered, str]:
-    """The images that a list of people asks for, and where.
+    """The images that a list of people requires, and the line of each.
 
     They end with the first that cannot be there: a damaged list may ask for a billion.
     """
@@ -160,7 +160,7 @@ def wanted_people(path: Path, folder: ImageFolder) -> dict[Numbered, str]:
 def find_numbered(
     folder: ImageFolder, wanted: Mapping[Numbered, str]
 ) -> tuple[dict[Numbered, Path], list[str]]:
-    """The files of images, and what is wrong with those that have none.
+    """The files of images, and a problem for each image without a file.
 
     Args:
         folder: of the images.
@@ -179,10 +179,10 @@ def find_numbered(
         elif folder.files(name):
             problem = f"{what} does not exist"
         else:
-            # Similar names take long to find among thousands, and refusals show ten.
+            # Finding similar names among thousands is slow, and only ten problems are shown.
             near = folder.nearest(name) if len(problems) < 10 else None
             problem = f"nobody is called {name!r}" + (f"; did you mean {near!r}?" if near else "")
-        # One line of a list can ask for several images of the same missing person.
+        # One line of a list can name several images of the same missing person.
         if f"{where}: {problem}" not in problems[-1:]:
             problems.append(f"{where}: {problem}")
     return found, problems

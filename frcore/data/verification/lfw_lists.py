@@ -16,7 +16,7 @@ from frcore.errors import UserError
 
 
 class Person(NamedTuple):
-    """A line of a list of people."""
+    """A line in a list of people."""
 
     name: str
     images: int
@@ -24,7 +24,7 @@ class Person(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A line of a list of pairs: image `i` of `a` and image `j` of `b`, counted from 1."""
+    """A line in a list of pairs: image `i` of `a` and image `j` of `b`, counted from 1."""
 
     a: str
     i: int
@@ -58,7 +58,7 @@ class Lines:
             raise UserError(f"{path}:1: the list is empty or has no header")
 
     def error(self, line: int, problem: str) -> UserError:
-        """What to raise about line number `line`."""
+        """The error to raise about line number `line`."""
         given = self.texts[line - 1][:100] if line <= len(self.texts) else "end of file"
         return UserError(f"{self.path}:{line}: {problem}, got {given!r}; correct this line")
 
@@ -69,7 +69,7 @@ class Lines:
             UserError: there are not as many as one of `counts`; the message is `due`.
         """
         if line > len(self.texts):
-            raise self.error(line, "the list ends before what its header announces")
+            raise self.error(line, "the list has fewer lines than its header announces")
         text = self.texts[line - 1]
         found = [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
         if len(found) not in counts:
@@ -83,7 +83,7 @@ class Lines:
         return int(text)
 
     def name(self, line: int, text: str) -> str:
-        """The name of an identity, which cannot lead out of a folder."""
+        """The name of an identity, which must not lead out of a folder."""
         escapes = "/" in text or "\\" in text or PureWindowsPath(text).drive
         if not text or text in (".", "..") or escapes or not text.isprintable():
             raise self.error(line, f"{text!r} is not the name of an identity's folder")

@@ -12,8 +12,8 @@ pairs it is the fold, 1 to 10, in CALFW and 1 in CPLFW. The files give impostor 
 kinds are cut into ten consecutive blocks, as FaceX-Zoo does (`test_protocol/lfw/pairs_parser.py`),
 which for CALFW's genuine pairs are the folds of the tokens.
 
-AgeDB-30's list is a MATLAB file, whose form we know from a single reader of others: it is read as
-InsightFace's `.bin` (`frcore.data.verification.insightface_bin`).
+AgeDB-30's list is a MATLAB file, whose format is known only from a single third-party reader: it is
+read as InsightFace's `.bin` (`frcore.data.verification.insightface_bin`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LFW_IMAGE = re.compile(r"([^/\\]+)_(\d+)\.jpg")
 
 
 class Side(NamedTuple):
-    """One image of a pair: its path below the folder of images, and who is on it."""
+    """One image of a pair: its path below the folder of images, and the person in it."""
 
     path: str
     identity: str
@@ -66,7 +66,7 @@ def read_cfp(protocol: Path, against: str) -> list[Pair]:
 
 
 def _cfp_images(protocol: Path, against: str) -> list[Path]:
-    """The numbered lists of images: frontal, and those that they are paired with if others."""
+    """The numbered lists of images: frontal ones, and those they are paired with if different."""
     return [protocol / f"Pair_list_{side}.txt" for side in dict.fromkeys(("F", against))]
 
 
@@ -83,7 +83,7 @@ def _numbered(path: Path) -> list[Side]:
     """The images of a list of CFP, in the order of their numbers."""
     lines, sides = Lines(path), []
     for at in range(1, len(lines.texts) + 1):
-        due = f"line {at} must be the number {at} and an image"
+        due = f"line {at} must have the number {at} and an image"
         fields = lines.fields(at, (2,), due)
         if lines.number(at, fields[0], "the number") != at:
             raise lines.error(at, due)
@@ -118,13 +118,13 @@ def read_two_lines(path: Path, *, folds_in_token: bool) -> list[Pair]:
     """
     lines = Lines(path)
     if len(lines.texts) % 2:
-        raise lines.error(len(lines.texts), "pairs take two lines each, but the last has one")
+        raise lines.error(len(lines.texts), "each pair takes two lines, but the last has only one")
     count = len(lines.texts) // 2
     tokens = [_token(lines, 2 * pair + 1) for pair in range(count)]
     genuine = sum(token > 0 for token in tokens)
     if 0 in tokens[:genuine]:
         at = 2 * tokens.index(0) + 1
-        raise lines.error(at, "impostor pairs stand after all genuine pairs")
+        raise lines.error(at, "impostor pairs must come after all genuine pairs")
     if min(genuine, count - genuine) < FOLDS:
         raise lines.error(1, f"each of {FOLDS} folds needs genuine and impostor pairs")
     blocks = [*np.array_split(np.arange(genuine), FOLDS)]
@@ -152,7 +152,7 @@ def _lfw_side(lines: Lines, at: int) -> Side:
     name = lines.fields(at, (2,), "a line is an image and a token")[0]
     match = _LFW_IMAGE.fullmatch(name)
     if match is None:
-        raise lines.error(at, "an image must be called like Some_Name_0001.jpg")
+        raise lines.error(at, "an image must have a name like Some_Name_0001.jpg")
     return Side(normalised(name), lines.name(at, match[1]))
 
 
@@ -178,7 +178,7 @@ READERS: Mapping[str, Callable[[Path], list[Pair]]] = {
 
 
 def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[str]]:
-    """Where below `root` the different images of the pairs are, sorted by their listed paths.
+    """The paths below `root` of the distinct images of the pairs, sorted by their listed paths.
 
     The listed name is taken where there is such a file; else the one picture of that name with
     another suffix or none, also where the disk keeps the name in another Unicode form.
@@ -209,17 +209,17 @@ def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[st
 
 
 def _by_stem(folder: Path) -> dict[str, list[str]]:
-    """The names of a folder's files by what they are called without suffix, composed."""
+    """The names of a folder's files by their composed names without suffix."""
     stems: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208
-        # Without a suffix, what follows a dot in a name looks like one.
+        # In a name without a suffix, anything after a dot looks like one.
         for stem in {name, Path(name).stem}:
             stems.setdefault(normalised(stem), []).append(name)
     return stems
 
 
 class PairListSource(ListedSource):
-    """The pairs of an official list; images stay where they are."""
+    """The pairs of an official list; images stay in place."""
 
     def lists(self) -> Iterator[File]:
         listed = Path(self.section.pairs)

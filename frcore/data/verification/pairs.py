@@ -1,4 +1,4 @@
-"""Benchmarks of listed pairs: what the lists of LFW, CFP, CALFW and CPLFW have in common."""
+"""Benchmarks of listed pairs: the common parts of the lists of LFW, CFP, CALFW and CPLFW."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ListedSource(Source):
 
     @abstractmethod
     def lists(self) -> Iterator[File]:
-        """The lists, under their names."""
+        """The lists, with their names."""
 
     def files(self) -> Iterator[File]:
         yield from self.lists()
@@ -50,7 +50,7 @@ class ListedSource(Source):
 
 
 def missing(problems: list[str], root: Path) -> dict[str, Any]:
-    """The fields of `Contents` about images that a list names and that are not there."""
+    """The fields of `Contents` about images that a list names but that do not exist."""
     return {
         "problems": problems,
         "wrong": "images of the list are missing",

@@ -1,18 +1,18 @@
-"""Reading a stranger's pickle without running it: a restricted `pickle._Unpickler`.
+"""Reading an untrusted pickle without running it: a restricted `pickle._Unpickler`.
 
-A pickle is a program, and Python's unpickler runs it. This one knows the opcodes of lists, tuples,
-numbers, text, bytes and memo alone; the only names that it finds are the few by which bytes and
-numpy's uint8 or bool arrays are pickled, and they mean functions of this file. Nothing is imported,
-and nothing else can be called. All else is refused by its name when it is met.
+A pickle is a program, and Python's unpickler runs it. This one knows only the opcodes of lists,
+tuples, numbers, text, bytes and memo; the only names it resolves are the few by which bytes and
+numpy's uint8 or bool arrays are pickled, and they refer to functions in this file. Nothing is
+imported, and nothing else can be called. Everything else is refused, naming it.
 
-Bytes are not copied: a `Blob` says where in the file they are. Sizes are checked against the file
-before anything is read, the number of opcodes is bounded, and nothing here recurses, so neither a
-length of 2^63, nor a bomb of references, nor a million nested tuples costs more than a message.
+Bytes are not copied: a `Blob` gives their position in the file. Sizes are checked against the file
+before anything is read, the number of opcodes is bounded, and nothing here recurses, so a length of
+2^63, a bomb of references or a million nested tuples cost no more than an error message.
 
-It is Python's own implementation in Python, not the one in C, because that one has no places to
-say that bytes are not to be read. The forms are those of `_codecs.encode` in Python's `pickle`
-(protocols 0 to 2), and of numpy's `ndarray.__reduce__`, `ndarray.__reduce_ex__`,
-`dtype.__reduce__` and `generic.__reduce__`.
+It is based on Python's implementation in Python, not the one in C, because the latter has no hooks
+for not reading bytes. The forms are those of `_codecs.encode` in Python's `pickle` (protocols 0 to
+2), and of numpy's `ndarray.__reduce__`, `ndarray.__reduce_ex__`, `dtype.__reduce__` and
+`generic.__reduce__`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from typing import Any, ClassVar, Literal, NamedTuple
 Buffer = bytes | memoryview
 
 FREE_OPCODES, BYTES_PER_OPCODE = 10_000, 16
-"""A pickle may have so many opcodes, and one more for every so many bytes: an image of a kilobyte
-takes 3 as bytes and 20 as a numpy array."""
+"""Opcodes a pickle may have, plus one for every this many bytes: an image of a kilobyte takes 3 as
+bytes and 20 as a numpy array."""
 
 _LONGEST_LINE = 256
 _MOST_AXES = 4
 
 Fault = Literal["cut short", "damaged", "forbidden"]
-"""What is wrong with a pickle: the file ends too early; it is no pickle, or a damaged one, or of
-another form; it asks for what lists of images do not need, as one does that was made to do harm."""
+"""What is wrong with a pickle: the file ends too early; it is not a pickle, is damaged, or has
+another form; or it uses what lists of images do not need, as a malicious one does."""
 
 
 class RefusedPickleError(Exception):
-    """What in the pickle is refused, and where; the message has no remedy."""
+    """What is refused in the pickle, and where; the message has no remedy."""
 
     def __init__(self, message: str, fault: Fault = "damaged"):
         super().__init__(message)
@@ -48,14 +48,14 @@ class RefusedPickleError(Exception):
 
 
 class Blob(NamedTuple):
-    """Bytes or text inside the file: `codec` says how its `length` bytes from `offset` on read."""
+    """Bytes or text in the file: `codec` says how to decode the `length` bytes from `offset` on."""
 
     offset: int
     length: int
     codec: str
 
     def read(self, buffer: Buffer) -> Buffer:
-        """The bytes; a view of `buffer` where they stand in it as they are.
+        """The bytes; a view of `buffer` if they are stored unencoded.
 
         Raises:
             ValueError: they are no bytes in this writing.
@@ -69,7 +69,7 @@ DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
     "repr": lambda stored: codecs.escape_decode(stored)[0],
     "raw-unicode-escape": lambda stored: stored.decode("raw-unicode-escape").encode("latin-1"),
 }
-"""Bytes that are not written as they are: as text of code points below 256 (Python 3, protocols
+"""Bytes that are stored encoded: as text of code points below 256 (Python 3, protocols
 0 to 2, through `_codecs.encode(text, "latin1")`), or quoted with backslashes (Python 2, protocol
 0)."""
 
@@ -95,7 +95,7 @@ class Array:
         if not all(type(side) is int and side >= 0 for side in shape):
             raise TypeError("a numpy array without a shape")
         count = math.prod(shape)
-        # Other writings take one byte or more for each.
+        # Other encodings take at least one byte for each.
         if count > data.length or (data.codec == "raw" and count < data.length):
             raise ValueError(f"{data.length} bytes for a numpy array of shape {shape}")
         if order != "C" and sum(side > 1 for side in shape) > 1:
@@ -216,8 +216,7 @@ class PickleReader(pickle._Unpickler):
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
                     pickle.UnpicklingError) as error:  # fmt: skip
                 raise RefusedPickleError(
-                    f"byte {start} has the opcode {_NAMES[code]} on what it is not meant for: "
-                    f"{error}"
+                    f"byte {start} has the opcode {_NAMES[code]} on an unsuitable value: {error}"
                 ) from error
         raise RefusedPickleError(
             f"it has more than {limit:,} opcodes, too many for a file of {self.size:,} bytes"

@@ -1,8 +1,8 @@
 """The loss in fused GPU kernels: `streamed` with its two passes each in one kernel.
 
-For heads whose rule for the other columns has the form of `NegativeRule` (all that leave `negative`
-alone, CurricularFace, MV-Softmax); any other head goes to `streamed`, and so do centres of other
-types or dimensions than the kernels have. Triton itself is imported at the first call.
+For heads whose rule for the other columns has the form of `NegativeRule` (all that do not override
+`negative`, CurricularFace, MV-Softmax); others fall back to `streamed`, as do centres whose
+dtype or dimension the kernels do not support. Triton itself is imported at the first call.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def supports(head: Head) -> bool:
 
 
 def unsuited(head: Head, center_CD: Tensor) -> str:
-    """Why the kernels do not suit these; empty if they do."""
+    """Why the kernels cannot be used for these; empty if they can."""
     if not supports(head):
-        return "its rule for the other columns is not one that the kernels know"
+        return "the kernels do not support its rule for the other columns"
     if center_CD.dtype not in (torch.float32, torch.bfloat16):
         return f"its centres are {center_CD.dtype}, the kernels' are torch.float32 or bfloat16"
     if center_CD.shape[1] > WIDEST:
@@ -107,4 +107,4 @@ def installed() -> bool:
 
 @cache
 def _say_once(head: str, reason: str) -> None:
-    logger.info("head %s goes through the backend 'streamed': %s", head, reason)
+    logger.info("head %s uses the backend 'streamed': %s", head, reason)

@@ -17,12 +17,12 @@ from frcore.loss.triton.tiles import NORM_TILE, Kernel, Tiles, candidates, share
 from frcore.loss.triton.tuning import Run, may_time, tuner_for
 
 REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
-"""Columns that tiles are timed on, at most: some waves of programs. Pass 2's are copied for it."""
+"""Most columns that tiles are timed on: a few waves of programs. Pass 2's are copied for it."""
 
 
 @cache
 def _processors(device: torch.device) -> int:
-    """Programs that run at a time; a few without a GPU, so that tests see several."""
+    """Programs that run at a time; a few without a GPU, so that tests cover several."""
     if device.type != "cuda":
         return 3
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
@@ -49,7 +49,7 @@ def column_norms(center_CD: Tensor, active: Tensor | None) -> Tensor:
 def reduce(problem: Problem, count: int, *, attend: bool, moment: bool) -> Reduced:
     """Pass 1: R of all rows, and ∂R/∂x̂ of the first `count`, which are the batch's.
 
-    Rows of a queue have no gradient by x̂ and are reduced by themselves, without the second product.
+    Rows of a queue have no gradient by x̂ and are reduced separately, without the second product.
     """
     total = len(problem.unit_MD)
     if not attend or count == total:
@@ -225,7 +225,7 @@ def _rehearse_centers(problem: Problem, slopes: Slopes, into: Tensor | Move) -> 
 
 def _launch_centers(problem: Problem, slopes: Slopes, into: Tensor | Move, tiles: Tiles) -> None:
     move = into if isinstance(into, Move) else None
-    # What a launch lacks is never written: any tensor does in its place.
+    # Missing arguments are never written: any tensor can take their place.
     target_CD = problem.center_CD if move is None else _bits(move.center_CD)
     low_CD = None if move is None else move.low_CD
     velocity_CD = None if move is None else move.velocity_CD

@@ -1,4 +1,4 @@
-"""What the kernels are given: operands, the head's rule in numbers, the filter, the step of SGD."""
+"""The kernels' inputs: operands, the head's rule in numbers, the filter, the step of SGD."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def shift_is_safe(rule: NegativeRule, scale: float | None, *, normalizes: bool) 
     """Whether exp(z − max(0, s − 48)) can neither overflow in a sum nor vanish, for any cosines.
 
     exp and its sum over 10⁸ columns stay normal for z within (−82, 69) of the shift. Where the
-    scale or the rule is known on the device only, nobody can say.
+    scale or the rule is known only on the device, this cannot be decided.
     """
     bounds = rule.bounds()
     if scale is None or bounds is None or not normalizes:

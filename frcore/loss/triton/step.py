@@ -1,6 +1,6 @@
 """One training step in fused kernels: autograd around the two passes. Importing this needs triton.
 
-What acts on one number per row is ordinary autograd, as in every backend; only the reduction over
+All per-row computations are ordinary autograd, as in every backend; only the reduction over
 the columns and the centres' gradient are kernels.
 """
 
@@ -79,7 +79,7 @@ class TritonPasses(Passes):
             self.problem,
             scale_M=scale_M.detach().to(like).contiguous(),
             threshold_M=None if threshold_M is None else threshold_M.detach().to(like).contiguous(),
-            # Filled in on the device: a tensor made on the host would be waited for.
+            # Filled on the device: a tensor from the host would need a sync.
             coefficients=torch.stack(
                 [
                     q.detach().to(like) if isinstance(q, Tensor) else like.new_full((), q)

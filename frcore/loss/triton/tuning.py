@@ -1,11 +1,11 @@
 """Which tiles a kernel runs with: the static ones, or the fastest that were timed on this GPU.
 
 FRCORE_TUNE says which: `off` (as without it) is the static table of `tiles`, `on` times the
-candidates of each new kind of launch and keeps the fastest in Triton's cache ($TRITON_CACHE_DIR),
-`cached` takes what is kept there and times nothing. Tiles decide the order of sums, and with it the
-last digits of a result: a run must not depend on a race or on what another run keeps, so nothing is
-tuned unless asked. Triton's own autotuner is no alternative: it would time pass 2, whose step is in
-place, on the very centres or on a copy of them all.
+candidates of each new kind of launch and stores the fastest in Triton's cache ($TRITON_CACHE_DIR),
+`cached` uses that cache and times nothing. Tiles decide the order of sums, and with it the
+last digits of a result: a run must not depend on timing noise or on another run's cache, so nothing
+is tuned by default. Triton's own autotuner is not an alternative: it would time pass 2, which
+updates in place, on the actual centres or on a copy of them all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FILE = "frcore_tiles.json"
 """In the folder that Triton's cache has for a kind of launch."""
 
 GAIN = 0.02
-"""Share of the static tiles' time that others must save: less is noise."""
+"""Share of the static tiles' time that others must save: smaller gains are noise."""
 
 _MODES: dict[str, Mode] = {
     "": "off", "0": "off", "off": "off", "cached": "cached", "1": "on", "on": "on",
@@ -139,7 +139,7 @@ class Tuner:
             path = self._store(key).get_file(FILE)
             kept = None if path is None else json.loads(Path(path).read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("the tiles kept in Triton's cache are not readable: %s", error)
+            log.warning("the tiles in Triton's cache are not readable: %s", error)
             return None
         return next((tiles for tiles in options if kept == list(astuple(tiles))), None)
 
@@ -148,7 +148,7 @@ class Tuner:
         try:
             self._store(key).put(json.dumps(astuple(tiles)), FILE, binary=False)
         except OSError as error:
-            log.warning("the tiles timed are not kept in Triton's cache: %s", error)
+            log.warning("the timed tiles cannot be stored in Triton's cache: %s", error)
 
 
 def tuner_for(device: torch.device) -> Tuner | None:

@@ -180,7 +180,7 @@ def test_recordio(tmp_path, people):
     (tmp_path / "rec" / "lfw.bin").write_bytes(pickle.dumps((IMAGES, SAME)))
     report = one(rec)
     readable(report, tmp_path / "out")
-    assert any("numbers and no names" in note for note in report["notes"])
+    assert any("numbers but no names" in note for note in report["notes"])
     both = checked(tmp_path / "rec")
     assert [Path(report["path"]).name for report in both] == ["lfw.bin", "train.rec"]
     listed = [f"{at}\t{label}\t{path.parent.name}/{path.name}\n"
@@ -277,7 +277,7 @@ def test_the_first_ten_problems_are_named(tmp_path):
         (lambda root: (root / "aligned-112/Bea/Bea_0003.jpg").unlink(),
          "pairs.txt:4: Bea/Bea_0003 does not exist"),
         (lambda root: (root / "protocol/pairs.txt").write_text("2\t1\nAda\t1\t2\n"),
-         "ends before what its header announces"),
+         "has fewer lines than its header announces"),
         (lambda root: (root / "aligned-112/Dan/Dan_0001.jpg").write_bytes(b""), "Dan_0001.jpg"),
         (lambda root: (root / "aligned-112/ada").mkdir(), "differ only in case"),
     ],
@@ -375,7 +375,7 @@ def test_a_prepared_folder_in_place_whose_source_is_damaged(tmp_path):
     benchmark(tmp_path / "out", image=PLAIN, kind="insightface_bin", path=str(path))
     assert one(tmp_path / "out")["counts"]["pairs"] == 4
     path.write_bytes(path.read_bytes() + b"x")
-    assert "not as they were" in one(tmp_path / "out", code=1)["problems"][0]
+    assert "have changed" in one(tmp_path / "out", code=1)["problems"][0]
 
 
 # --- neither --------------------------------------------------------------------------------------

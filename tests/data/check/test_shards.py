@@ -47,7 +47,7 @@ def test_shards(tmp_path, people, label):
     report = only(tmp_path / "data")
     assert report.problems == []
     assert report.counts == {"shards": 2, "images": 9, "identities": 3}
-    assert any("numbers and no names" in note for note in report.notes) == (label == "cls")
+    assert any("numbers but no names" in note for note in report.notes) == (label == "cls")
     assert len(prepared(report, tmp_path / "out").labels) == 9
     assert len(only(tmp_path / "data" / "0.tar").sha256) == 64
 
@@ -64,7 +64,7 @@ def test_damaged_shards(tmp_path, people):
     path.write_bytes(path.read_bytes()[:700])
     assert "truncated" in only(path).problems[0]
     write_tar(path, [("a.txt", b"x")])
-    assert "hold no image with a label" in only(path).problems[0]
+    assert "have no image with a label" in only(path).problems[0]
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -86,7 +86,7 @@ def test_columns(tmp_path, people, named, plain):
     report = only(tmp_path / "set")
     assert report.problems == []
     assert report.counts == {"files": 2, "row groups": 4, "images": 18, "identities": 3}
-    assert any("numbers and no names" in note for note in report.notes) != named
+    assert any("numbers but no names" in note for note in report.notes) != named
     assert len(prepared(report, tmp_path / "out").labels) == 18
 
 
@@ -99,7 +99,7 @@ def test_damaged_columns(tmp_path, people):
     assert "a.parquet/2: not an image, or damaged at" in report.problems[2]
     assert "no image has the label 2" in report.problems[0]
     pq.write_table(pa.table({"text": ["x"], "label": [0]}), path)
-    assert "no column 'image', but 'text', 'label'" in only(path).problems[0]
+    assert "no column 'image'; it has 'text', 'label'" in only(path).problems[0]
 
 
 def test_a_list(tmp_path, people):
@@ -117,6 +117,6 @@ def test_a_list(tmp_path, people):
     assert "train.lst:4: 'Bea/Bea_0001.png' cannot be read" in only(root / "train.lst").problems[0]
     alone = tmp_path / "alone.lst"
     alone.write_text("".join(lines))
-    assert "its images are not beside it" in only(alone).notes[0]
+    assert "its images are not next to it" in only(alone).notes[0]
     alone.write_text(lines[0] + lines[0])
     assert "is a duplicate of line 1" in only(alone).problems[0]

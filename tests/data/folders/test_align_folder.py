@@ -62,7 +62,7 @@ def test_quality_is_what_was_asked_for(tmp_path, images):
 
 def test_spaces_separate_too_where_no_name_has_one(tmp_path, images):
     assert run(tmp_path, images, row("Bea/x/1.jpg", " "))[0] == 1
-    with pytest.raises(UserError, match=r"list\.txt:1: 11 fields are due"):
+    with pytest.raises(UserError, match=r"list\.txt:1: expected 11 fields"):
         run(tmp_path, images, row("Ada/Ada 1.jpg", " "))
 
 
@@ -119,7 +119,7 @@ def test_bad_landmarks_are_named(tmp_path, images):
         run(tmp_path, images, row("a.jpg") + row("b.jpg", points=POINTS * np.nan))
     with pytest.raises(UserError, match=r"list\.txt:2: all five landmarks are one point"):
         run(tmp_path, images, row("a.jpg") + row("b.jpg", points=POINTS * 0))
-    with pytest.raises(UserError, match=r"list\.txt:2: 11 fields are due"):
+    with pytest.raises(UserError, match=r"list\.txt:2: expected 11 fields"):
         run(tmp_path, images, row("a.jpg") + "b.jpg\t1\t2\n")
 
 
@@ -157,7 +157,7 @@ def test_the_command(tmp_path, images, capsys, monkeypatch):
         main()
     assert ended.value.code == 0
     assert Pillow.open(tmp_path / "faces/Bea/x/1.png").size == (64, 64)
-    assert "2 pictures in" in " ".join(capsys.readouterr().err.split())
+    assert "2 images in" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_people_with_few_images_are_left_out(tmp_path, people):
     assert sorted(set(data.index["identity"])) == ["Ada", "Bea"]
     assert data.num_classes == 2
     assert "1 identities with fewer than 2" in data.manifest.warnings[0]
-    with pytest.raises(UserError, match="no identity of 3 has 4 usable images"):
+    with pytest.raises(UserError, match="none of 3 identities has 4 usable images"):
         folder(tmp_path / "out2", people, min_images=4)
 
 
@@ -87,7 +87,7 @@ def test_one_identity_is_no_training_set_and_is_told_before_an_image_is_read(tmp
 def test_nothing_left_after_skipping(tmp_path):
     for name in ("Ada", "Bea"):
         write_person(tmp_path / "people", name, 1)[0].write_bytes(b"")
-    with pytest.raises(UserError, match="no identity of 2 has 1 usable images"):
+    with pytest.raises(UserError, match="none of 2 identities has 1 usable images"):
         folder(tmp_path / "out", tmp_path / "people", on_bad_image="skip")
 
 

@@ -166,9 +166,7 @@ def test_what_cannot_be_read_is_refused_or_skipped_by_name(tmp_path, name, stora
     people(tmp_path / "faces")
     (tmp_path / "faces" / name).write_bytes(HEIC)
     settings = {"kind": "folder", "root": str(tmp_path / "faces"), "storage": storage}
-    with pytest.raises(
-        UserError, match=rf"(?s)^1 images .*{name}: HEIC, which is not read.*convert"
-    ):
+    with pytest.raises(UserError, match=rf"(?s)^1 images .*{name}: HEIC is not supported.*convert"):
         train(tmp_path / "out", **settings)
     data = train(tmp_path / "out", CUT, **settings, on_bad_image="skip")
     assert_all_there(data.images, ".jpg")
@@ -213,7 +211,7 @@ def test_what_is_no_picture_is_counted_and_hidden_files_are_not(tmp_path):
     data = train(tmp_path / "out", CUT, kind="folder", root=str(tmp_path / "faces"))
     assert_all_there(data.images, ".jpg")
     assert data.manifest.warnings == (
-        "6 files are no pictures by name or content and were ignored, the first is 'Bea/BMW'",
+        "6 files are not images by name or content and were ignored, the first is 'Bea/BMW'",
     )
     (report,) = check(tmp_path / "faces")
     assert report.wrong == 0
@@ -233,7 +231,7 @@ def test_samples_of_tar_with_other_pictures(tmp_path):
              "B/J.R._Cook_2": picture(4, ".jpg")}  # fmt: skip
     settings = {"kind": "tar", "root": str(shard(tmp_path / "0.tar", files)), "label": "folder",
                 "labels": "name"}  # fmt: skip
-    with pytest.raises(UserError, match=r"0\.tar/B/J\.R\._Cook_1: the sample 'B/J' has 2 pictures"):
+    with pytest.raises(UserError, match=r"0\.tar/B/J\.R\._Cook_1: the sample 'B/J' has 2 images"):
         train(tmp_path / "out", **settings)
     (report,) = check(tmp_path / "0.tar")
     assert report.wrong == 1
@@ -242,8 +240,8 @@ def test_samples_of_tar_with_other_pictures(tmp_path):
     data = train(tmp_path / "out", CUT, **settings)
     assert_all_there(data.images, ".jpg", [0, 3])
     assert data.manifest.warnings == (
-        "2 members are neither image nor label and were ignored, the first is '0.tar/A/._0.jpg'",
-        "1 members are further pictures and were ignored, the first is '0.tar/A/0.mask.png'",
+        "2 members are neither image nor label and were ignored, such as '0.tar/A/._0.jpg'",
+        "1 members are further images and were ignored, such as '0.tar/A/0.mask.png'",
     )
 
 

@@ -41,7 +41,7 @@ def test_without_the_lists(tmp_path):
 
 
 DAMAGED = {
-    "no header": ("G1", "1,10,1.jpg\n", ":1: .* is no header"),
+    "no header": ("G1", "1,10,1.jpg\n", ":1: .* is not a header"),
     "empty": ("G1", "", ":1: the list is empty"),
     "no image": ("G1", HEADER + "7,10,x\n", ":2: the template has no image, got '7,10,x'"),
     "subject nan": ("G1", HEADER + "1,10,x\n1,nan,x\n",
@@ -49,13 +49,13 @@ DAMAGED = {
     "subject negative": ("G1", HEADER + "1,-1,x\n", ":2: SUBJECT_ID must be a whole number from 0"),
     "no subject": ("G1", HEADER + "1,,x\n", ":2: SUBJECT_ID must be a whole number"),
     "few fields": ("G1", HEADER + "1,10,x\n1,10\n",
-                   r":3: 3 fields are due \(TEMPLATE_ID SUBJECT_ID FILENAME\) .*, not 2"),
+                   r":3: expected 3 fields \(TEMPLATE_ID SUBJECT_ID FILENAME\) .*, not 2"),
     "enrolled twice": ("G1", GALLERY_1 + "5,10,x\n",
-                       ":5: the subject has another template in this gallery already"),
+                       ":5: the subject already has another template in this gallery"),
     "two subjects": ("probe", PROBES + "5,20,x\n",
-                     r"probe_mixed\.csv:6: template 5 has the subject 20 here, but 10 before"),
+                     r"probe_mixed\.csv:6: template 5 has subject 20 here, but 10 earlier"),
     "two subjects in two lists": ("probe", PROBES + "1,20,x\n",
-                                  r"\.csv:6: template 1 has the subject 20 here, but 10 before"),
+                                  r"\.csv:6: template 1 has subject 20 here, but 10 earlier"),
 }  # fmt: skip
 
 

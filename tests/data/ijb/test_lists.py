@@ -88,7 +88,7 @@ DAMAGED = {
     "template fraction": ("face_tid", 2, field(1, "1.0"), "template must be a whole number"),
     "template negative": ("face_tid", 2, field(1, "-1"), "template must be a whole number"),
     "medium too large": ("face_tid", 2, field(2, "4294967296"), "medium must be a whole number"),
-    "medium missing": ("face_tid", 2, lambda t: t[:-4], "3 fields are due"),
+    "medium missing": ("face_tid", 2, lambda t: t[:-4], "expected 3 fields"),
     "tabs": ("face_tid", 2, lambda t: t.replace(" ", "\t"), "not tabs"),
     "commas": ("face_tid", 2, lambda t: t.replace(" ", ","), "not commas"),
     "two spaces": ("face_tid", 2, lambda t: t.replace(" ", "  "), "not several"),
@@ -105,7 +105,7 @@ DAMAGED = {
     "line": ("score", 4, lambda t: "4.jpg 1 1 2 2 3 3 4 4 5 5 1", "on one line"),
     "score negative": ("score", 4, field(11, "-0.1"), "score must not be negative"),
     "score nan": ("score", 4, field(11, "nan"), "score must be a finite number"),
-    "score missing": ("score", 4, lambda t: t.rpartition(" ")[0], "12 fields are due"),
+    "score missing": ("score", 4, lambda t: t.rpartition(" ")[0], "expected 12 fields"),
     "score header": ("score", 1, lambda t: "name x1 y1 x2 y2 x3 y3 x4 y4 x5 y5 score",
                      "looks like a header"),
     # pairs
@@ -135,7 +135,7 @@ def test_a_damaged_line_is_named(tmp_path, case):
 def test_one_line_of_the_trailing_spaces_is_not_empty(tmp_path):
     text = line(IMAGES.replace("\n", " \n"), 3, lambda line: line + "7")
     with pytest.raises(
-        UserError, match=r"tid_mid\.txt:3: 3 fields are due .*, not 4, got '3\.jpg 1 101 7'"
+        UserError, match=r"tid_mid\.txt:3: expected 3 fields .*, not 4, got '3\.jpg 1 101 7'"
     ):
         read(tmp_path, face_tid=text)
 
@@ -165,7 +165,7 @@ def test_the_first_ten_problems_and_how_many(tmp_path):
     assert text.startswith("30 lines are wrong")
     assert text.count("whole number") == 10
     assert "… and 20 more" in text
-    assert "take the list as it was released" in text
+    assert "use the list as released" in text
 
 
 def test_a_file_of_another_kind_is_not_read_to_its_end(tmp_path):
@@ -198,7 +198,7 @@ def test_repeated_pairs_can_be_kept_if_their_labels_agree(tmp_path):
         read_lists(root, "ijbc")
     lists = read_lists(root, "ijbc", keep_repeated_pairs=True)
     assert len(lists.a) == 7
-    assert lists.warnings[0] == "2 pairs are listed more than once and count as often"
+    assert lists.warnings[0] == "2 duplicate pairs count as often as they are listed"
     folder.write(tmp_path, pair=PAIRS + "5 1 0\n")
     with pytest.raises(UserError, match=r"label\.txt:1: the pair is also listed with the label 0"):
         read_lists(root, "ijbc", keep_repeated_pairs=True)
@@ -211,7 +211,7 @@ def test_a_missing_list(tmp_path):
 
 def test_the_folder_above(tmp_path):
     folder.write(tmp_path / "IJBC")
-    with pytest.raises(UserError, match=r"no folder 'meta'; .*IJBC has one, is that meant\?"):
+    with pytest.raises(UserError, match=r"no folder 'meta'; did you mean .*IJBC, which has one"):
         read_lists(tmp_path, "ijbc")
     with pytest.raises(UserError, match="no folder 'meta'"):
         read_lists(tmp_path / "nowhere", "ijbc")

@@ -121,7 +121,7 @@ def test_settings_of_the_study_that_do_not_apply_are_mentioned(tmp_path, root):
     data = prepared(tmp_path / "out", root, image=Image(size=32, crop=40, alignment="none"))
     warnings = " ".join(data.manifest.warnings)
     assert "image.alignment is 'none'" in warnings
-    assert "image.crop has no meaning" in warnings
+    assert "image.crop does not apply" in warnings
 
 
 def test_without_the_search_lists(tmp_path, root):
@@ -132,4 +132,4 @@ def test_without_the_search_lists(tmp_path, root):
     with pytest.raises(UserError, match="no galleries"):
         _ = data.galleries
     assert data.index["identity"].nunique() == 3
-    assert any("counts as a person of its own" in text for text in data.manifest.warnings)
+    assert any("counts as a separate person" in text for text in data.manifest.warnings)

@@ -91,7 +91,7 @@ def test_a_changed_source_is_refused(folder, files):
         Prepared.open(folder)
     path.write_bytes(before)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    with pytest.raises(UserError, match="time of change"):
+    with pytest.raises(UserError, match="modification time"):
         Prepared.open(folder)
     path.unlink()
     with pytest.raises(UserError, match="No such file"):

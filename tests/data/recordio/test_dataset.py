@@ -80,7 +80,7 @@ def test_where_the_file_is_found(tmp_path):
     write_rec(tmp_path / "one" / "train.rec", contents("im2rec")[:4])
     assert len(RecordIODataset(tmp_path / "one")) == 4
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match=r"no train\.rec, and of other \.rec files none"):
+    with pytest.raises(UserError, match=r"no train\.rec; other \.rec files there: none"):
         RecordIODataset(tmp_path / "none")
     with pytest.raises(UserError, match="No such file"):
         RecordIODataset(tmp_path / "missing.rec")
@@ -156,17 +156,17 @@ def test_the_largest_exact_label(tmp_path):
 
 def test_labels_beyond_the_number_of_identities(tmp_path, layout):
     path = write_rec(tmp_path / "train.rec", contents(layout))
-    with pytest.raises(UserError, match=r"(?s)3 labels of .*not below 2, which is num_classes"):
+    with pytest.raises(UserError, match=r"(?s)3 labels of .*below 2, the number in num_classes"):
         RecordIODataset(path, num_classes=2)
     (tmp_path / "property").write_text("2,112,112")
-    with pytest.raises(UserError, match=r"not below 2, which is .*property"):
+    with pytest.raises(UserError, match=r"not below 2, the number in .*property"):
         RecordIODataset(path)
     assert RecordIODataset(path, num_classes=3).num_classes == 3
 
 
 def test_labels_with_gaps(tmp_path):
     path = write_rec(tmp_path / "train.rec", contents("im2rec", [0, 4, 2, 4, 0, 2]))
-    message = "of the labels 0 to 4 2 have no image, the first is 1"
+    message = "2 of the labels 0 to 4 have no image, the first is 1"
     with pytest.raises(UserError, match=message):
         RecordIODataset(path)
     given = RecordIODataset(path, num_classes=7)
@@ -174,7 +174,7 @@ def test_labels_with_gaps(tmp_path):
     again = RecordIODataset(path, relabel=True)
     assert (again.num_classes, again.labels.tolist()) == (3, [0, 2, 1, 2, 0, 1])
     assert again.stored.tolist() == [0, 2, 4]
-    assert again.notes == [f"{message}; they were numbered anew"]
+    assert again.notes == [f"{message}; the others were renumbered"]
 
 
 @pytest.mark.parametrize("content", ["", "a,112,112", "0,112,112", "3", "3,112,112,112", "\xff"])
@@ -189,7 +189,7 @@ def test_property_and_labels_must_agree(tmp_path):
     (tmp_path / "property").write_text("3,112,112\n")
     assert RecordIODataset(path).num_classes == 3
     (tmp_path / "property").write_text("5,112,112\n")
-    with pytest.raises(UserError, match="of the labels 0 to 4 2 have no image, the first is 3"):
+    with pytest.raises(UserError, match="2 of the labels 0 to 4 have no image, the first is 3"):
         RecordIODataset(path)
 
 
@@ -201,7 +201,7 @@ def test_several_labels_in_a_record(tmp_path, layout, idx):
     assert RecordIODataset(path, label=1, relabel=True).stored.tolist() == [7, 8, 9]
     with pytest.raises(UserError, match=r"label 0\.25"):
         RecordIODataset(path, label=2)
-    with pytest.raises(UserError, match=r"has 3 labels, so none at place 3 \(from 0\)"):
+    with pytest.raises(UserError, match=r"has 3 labels, so no number 3 \(counted from 0\)"):
         RecordIODataset(path, label=3)
     assert bytes(RecordIODataset(path).encoded(2)) == JPEGS[2]
 
@@ -250,7 +250,7 @@ def test_a_wrong_magic(tmp_path, layout):
     [("0\t0\n1\t99999996\n", "record 1 at offset 99999996"), ("0\t0\n1\t-4\n", "offset -4"),
      ("0\t0\n1\t2\n", "offset 2"), ("0\t0\n1\t4\n", "record 1 at offset 4: no record"),
      ("0\t0\n0\t700\n", "0 is a duplicate key"),
-     ("1\t0\n2\t0\n", "record 2 at offset 0 begins inside of"),
+     ("1\t0\n2\t0\n", "record 2 at offset 0 begins inside"),
      ("", "cannot be read|empty"), ("\n", "cannot be read|empty"), ("0 0\n", "cannot be read"),
      ("0\t0\t0\n", "cannot be read"), ("0\n", "cannot be read"), ("a\tb\n", "cannot be read"),
      ("0\t0.5\n", "cannot be read"), ("0\t99999999999999999999\n", "cannot be read"),
@@ -268,7 +268,7 @@ def test_an_index_into_a_split_record(tmp_path):
     path = write_rec(tmp_path / "a.rec", [(0, packed(0, b"abcd" * 4 + MAGIC + b"abcd"))])
     second = path.read_bytes().rindex(MAGIC)
     path.with_suffix(".idx").write_text(f"0\t{second}\n")
-    with pytest.raises(UserError, match="inside of a split record"):
+    with pytest.raises(UserError, match="inside a split record"):
         RecordIODataset(path)
 
 
@@ -290,11 +290,11 @@ def test_records_without_images(tmp_path):
         RecordIODataset(path)
     path = write_rec(tmp_path / "b.rec", [(0, b"too short")])
     with pytest.raises(
-        UserError, match="record 0 at offset 0: a record of 9 bytes has no room for its header"
+        UserError, match="record 0 at offset 0: a record of 9 bytes is too short for its header"
     ):
         RecordIODataset(path)
     path = write_rec(tmp_path / "c.rec", [(0, struct.pack("<IfQQ", 10**6, 0, 0, 0) + b"abcd")])
-    with pytest.raises(UserError, match="no room for 1000000 labels"):
+    with pytest.raises(UserError, match="too short for 1000000 labels"):
         RecordIODataset(path)
 
 
@@ -309,11 +309,11 @@ def test_a_header_record_of_another_file(tmp_path):
         RecordIODataset(path)
     path = write_rec(tmp_path / "b.rec", [records[0], records[1], records[-1]])
     with pytest.raises(
-        UserError, match=r"b\.idx: 6 images are in the header record, 2 in the index"
+        UserError, match=r"b\.idx: the header record counts 6 images, the index has 2"
     ):
         RecordIODataset(path)
     more = RecordIODataset(path, skip=True)
-    assert more.notes == ["6 images are in the header record, 2 in the index"]
+    assert more.notes == ["the header record counts 6 images, the index has 2"]
     assert more.labels.tolist() == [0, 0]
 
 
@@ -369,7 +369,7 @@ def test_records_of_an_index_may_not_overlap(tmp_path):
     heads = [MAGIC + (32 * (count - row)).to_bytes(4, "little") + bytes(24) for row in range(count)]
     (tmp_path / "a.rec").write_bytes(b"".join(heads) + bytes(8))
     (tmp_path / "a.idx").write_text("".join(f"{row}\t{32 * row}\n" for row in range(count)))
-    with pytest.raises(UserError, match="at offset 32 begins inside of record 0 at offset 0"):
+    with pytest.raises(UserError, match="at offset 32 begins inside record 0 at offset 0"):
         RecordIODataset(tmp_path / "a.rec")
 
 

@@ -23,7 +23,7 @@ def test_im2recs_form(tmp_path):
     assert identity_names(several).to_dict() == {3: "Ada", 4: "Bea"}
     with pytest.raises(UserError, match=r"b\.lst:1: 0\.5"):
         identity_names(several, 1)
-    with pytest.raises(UserError, match="lines have 3 labels, so none at place 3"):
+    with pytest.raises(UserError, match="lines have 3 labels, so no number 3"):
         identity_names(several, 3)
     second = write(tmp_path / "c.lst", "0\t3\t7\tAda/1.jpg", "1\t3\t8\tBea/1.jpg")
     assert identity_names(second, 1).to_dict() == {7: "Ada", 8: "Bea"}
@@ -38,12 +38,12 @@ def test_names_of_identities_are_composed(tmp_path):
 
 @pytest.mark.parametrize(
     ("lines", "message"),
-    [((), "cannot be read"), (("1\ta/1.jpg",), "none is a path"), (("0\t1\t2",), "none is a path"),
-     (("a/1.jpg,0",), "of the 1 fields between tabs none is a path, got 'a/1.jpg,0'"),
-     (("0\t0\ta/1.jpg", "1\t0.5\ta/1.jpg"), r"no whole numbers:\n.*a\.lst:2: 0\.5"),
-     (("1\ta/1.jpg\tx",), r"no whole numbers:\n.*a\.lst:1: x"),
+    [((), "cannot be read"), (("1\ta/1.jpg",), "is a path"), (("0\t1\t2",), "is a path"),
+     (("a/1.jpg,0",), "none of the 1 tab-separated fields is a path, got 'a/1.jpg,0'"),
+     (("0\t0\ta/1.jpg", "1\t0.5\ta/1.jpg"), r"not whole numbers:\n.*a\.lst:2: 0\.5"),
+     (("1\ta/1.jpg\tx",), r"not whole numbers:\n.*a\.lst:1: x"),
      (("1\ta/1.jpg\t0", "1\tb/1.jpg"), "cannot be read"),
-     (("0\t0\t1.jpg",), r"(?s)in no folder.*a\.lst:1: '1\.jpg'"),
+     (("0\t0\t1.jpg",), r"(?s)not in a folder.*a\.lst:1: '1\.jpg'"),
      (("1\ta/1.jpg\t0", "1\tb/1.jpg\t0"), "label 0: folder a"),
      (("1\ta/1.jpg\t0", "1\ta/2.jpg\t1"), "folder a: label 0")],
 )  # fmt: skip

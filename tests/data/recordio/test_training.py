@@ -77,7 +77,7 @@ def test_leaving_an_epoch_early(source, monkeypatch):
 def test_numbers_where_nobody_is_named(source):
     data = train(source / "out", CROPPED, kind="recordio", root=str(source / "rec" / "train.rec"))
     assert data.index["identity"].unique().tolist() == [f"recordio/{row}" for row in range(4)]
-    assert "not noticed" in data.manifest.warnings[0]
+    assert "not detected" in data.manifest.warnings[0]
 
 
 def test_the_number_of_identities_is_checked(source):
@@ -91,12 +91,12 @@ def test_gaps_are_closed_only_where_the_number_is_given(source):
     images = [bytes(data.encoded(row)) for row in range(len(data))]
     path = source / "gaps" / "train.rec"
     write_rec(path, insightface((2 * data.labels).tolist(), images))
-    with pytest.raises(UserError, match=r"3 have no image, the first is 1.*`identities`"):
+    with pytest.raises(UserError, match=r"3 of the labels .* the first is 1.*`identities`"):
         train(source / "out", CROPPED, kind="recordio", root=str(path))
     closed = train(source / "out", CROPPED, kind="recordio", root=str(path), identities=8)
     assert closed.labels.tolist() == data.labels.tolist()
     assert closed.index["identity"].unique().tolist() == [f"recordio/{2 * n}" for n in range(4)]
-    assert "numbered anew" in closed.manifest.warnings[0]
+    assert "renumbered" in closed.manifest.warnings[0]
 
 
 def test_a_list_of_other_people(source):
@@ -155,5 +155,5 @@ def test_a_changed_file_is_refused(source):
 
 
 def test_nothing_is_left(source):
-    with pytest.raises(UserError, match="no identity of 4 has 6 usable images"):
+    with pytest.raises(UserError, match="none of 4 identities has 6 usable images"):
         train(source / "out", CROPPED, kind="recordio", root=str(source / "rec"), min_images=6)

@@ -198,7 +198,7 @@ def test_null_images_and_labels(tmp_path, people, table):
         with pytest.raises(UserError) as error:
             prepared(tmp_path, root=str(path))
         assert str(error.value).splitlines()[1:3] == [
-            f"  {name}/{row}: the image is null: the file holds no bytes for it" for row in (3, 5)
+            f"  {name}/{row}: the image is null: the file has no bytes for it" for row in (3, 5)
         ]
         found = prepared(tmp_path, root=str(path), on_bad_image="skip")
         assert found.labels.tolist() == [0, 0, 0, 1, 2, 2, 2]
@@ -219,8 +219,8 @@ def test_null_images_and_labels(tmp_path, people, table):
         ({"image": pa.array(["a.jpg"]), "label": pa.array([0])}, "the column 'image' is string"),
         ({"image": pa.array([{"path": "a"}]), "label": pa.array([0])}, "column 'image' is struct"),
         ({"image": pa.array([[1, 2]]), "label": pa.array([0])}, "the column 'image' is list"),
-        ({"picture": pa.array([b"x"]), "label": pa.array([0])}, "no column 'image', but 'picture'"),
-        ({"image": pa.array([b"x"]), "who": pa.array([0])}, "no column 'label', but 'image'"),
+        ({"picture": pa.array([b"x"]), "label": pa.array([0])}, "no column 'image'; it has 'pic"),
+        ({"image": pa.array([b"x"]), "who": pa.array([0])}, "no column 'label'; it has 'image'"),
         ({"image": pa.array([b"x"]), "label": pa.array([0.0])}, "the column 'label' is double"),
         ({"image": pa.array([b"x"]), "label": pa.array([[0]])}, "the column 'label' is list"),
         ({"image": pa.array([b"x"]), "label": pa.array([2**63], pa.uint64())}, "'label': Integer"),

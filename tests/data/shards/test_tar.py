@@ -96,7 +96,7 @@ def test_labels_by_folder(tmp_path, people):
     assert_same_images(found, whole)
     assert found.index["identity"].tolist() == whole.index["identity"].tolist()
     write_tar(tmp_path / "data" / "a.tar", [("a.jpg", samples[0][2])])
-    with pytest.raises(UserError, match="in no folder"):
+    with pytest.raises(UserError, match="not in a folder"):
         prepared(tmp_path, label="folder", labels="name")
 
 
@@ -125,11 +125,11 @@ def test_samples_that_cannot_be_used(tmp_path, people):
     said = str(error.value)
     assert said.startswith("6 samples")
     for problem in ("a.tar/a.jpg: no member a.cls with its label",
-                    "a.tar/b.png: the sample 'b' has two of its kind",
-                    "a.tar/c.cls: the sample 'c' has two of its kind",
-                    "a.tar/d.cls: there is no image of this key",
+                    "a.tar/b.png: the sample 'b' has another member of this kind",
+                    "a.tar/c.cls: the sample 'c' has another member of this kind",
+                    "a.tar/d.cls: there is no image with this key",
                     "a.tar/e.jpg: 'utf-8' codec",
-                    "a.tar/f.jpg: f.cls has 70000 bytes, which is no label"):  # fmt: skip
+                    "a.tar/f.jpg: f.cls has 70000 bytes, too many for a label"):  # fmt: skip
         assert f"\n  {problem}" in said
 
 
@@ -174,7 +174,7 @@ def test_other_archives(tmp_path, people):
     with pytest.raises(UserError, match="compressed with gzip"):
         prepared(tmp_path)
     write_tar(tmp_path / "data" / "a.tar", [("readme.txt", b"x")])
-    with pytest.raises(UserError, match="hold no image"):
+    with pytest.raises(UserError, match="have no image"):
         prepared(tmp_path)
 
 
@@ -206,5 +206,5 @@ def test_a_changed_shard_is_noticed(tmp_path, people):
     write_tar(tmp_path / "data" / "a.tar", cls(people[1]))
     prepared(tmp_path)
     write_tar(tmp_path / "data" / "a.tar", cls(people[1][:7]))
-    with pytest.raises(UserError, match="not as they were"):
+    with pytest.raises(UserError, match="have changed"):
         Prepared.open(tmp_path / "out")

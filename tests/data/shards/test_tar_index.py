@@ -180,7 +180,7 @@ def test_a_pax_header_for_all_members(file):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", pax_headers={"path": "b.jpg"}) as tar:
         tar.addfile(info("a.jpg", 1), io.BytesIO(b"x"))
-    with pytest.raises(UserError, match="one name or size to all"):
+    with pytest.raises(UserError, match="all members the same name or size"):
         read(file, buffer.getvalue())
 
 
@@ -195,7 +195,7 @@ def compressed(kind: str, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zip"])
 def test_compressed_archives(file, kind):
-    with pytest.raises(UserError, match=rf"compressed with {kind}.*unpack it to \.tar"):
+    with pytest.raises(UserError, match=rf"compressed with {kind}.*decompress it to \.tar"):
         read(file, compressed(kind, archive({"a.jpg": b"x"})))
 
 

@@ -135,7 +135,7 @@ def test_as_a_benchmark(tmp_path):
     prepared = benchmark(tmp_path / "out", image=PLAIN, kind="insightface_bin", path=str(path))
     assert prepared.manifest.storage == "in_place"
     assert prepared.manifest.people == "linked"
-    assert "narrower than the truth" in prepared.manifest.warnings[0]
+    assert "intervals are too narrow" in prepared.manifest.warnings[0]
     assert prepared.pairs["same"].tolist() == SAME
     assert prepared.pairs[["a", "b"]].to_numpy().ravel().tolist() == list(range(8))
     assert prepared.pairs["fold"].tolist() == [0, 1, 2, 3]
@@ -149,7 +149,7 @@ def test_as_a_benchmark(tmp_path):
     assert part.names.tolist() == ["tiny.bin#6", "tiny.bin#1"]
     assert bytes(part.encoded(0)) == IMAGES[6]
     path.write_bytes(pickle.dumps((IMAGES[::-1], SAME)))
-    with pytest.raises(UserError, match="not as they were"):
+    with pytest.raises(UserError, match="have changed"):
         Prepared.open(tmp_path / "out")
 
 
@@ -239,12 +239,12 @@ def test_pairs_of_one_kind_are_named(tmp_path, same, missing):
 def test_a_label_that_is_quoted_wrongly(tmp_path):
     whole = pickle.dumps((IMAGES, [np.bool_(same) for same in SAME]), 0)
     assert whole.count(b"V\\u0000\n") == 1
-    with pytest.raises(UserError, match="a label is not written as bytes"):
+    with pytest.raises(UserError, match="a label is not stored as bytes"):
         opened(tmp_path, whole.replace(b"V\\u0000\n", b"V\\u000\n"))
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match=r"cannot be read.*must be a \.bin file"):
+    with pytest.raises(UserError, match=r"cannot be read.*must be an InsightFace \.bin file"):
         VerificationBin(tmp_path / "none.bin")
     with pytest.raises(UserError, match="cannot be read"):
         VerificationBin(tmp_path)

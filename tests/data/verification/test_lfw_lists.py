@@ -90,7 +90,7 @@ def test_malformed_pairs_name_file_and_line(listed, line, given, message):
 
 
 def test_lists_that_are_too_short_or_too_long(listed):
-    with pytest.raises(UserError, match=r"list.txt:5: .*ends before"):
+    with pytest.raises(UserError, match=r"list.txt:5: .*fewer lines than its header"):
         read_pairs(listed(PAIRS[:-1]))
     with pytest.raises(UserError, match=r"list.txt:6: .*fewer lines"):
         read_pairs(listed([*PAIRS, "Dan\t1\tAda\t1"]))

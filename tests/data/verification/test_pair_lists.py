@@ -167,9 +167,9 @@ def changed(text: str, line: int, to: str | None) -> str:
         (2, "Some_One_A_0002.jpg", r":2: a line is an image and a token"),
         (2, "Some_One_B_0002.jpg 1", r":1: a genuine pair shows Some_One_A and Some_One_B"),
         (2, "Some_One_A_0001.jpg 1", r":1: a pair needs two different images"),
-        (2, "../../x_0001.jpg 1", r":2: an image must be called like"),
-        (2, "Some_One_A.jpg 1", r":2: an image must be called like"),
-        (80, None, r":79: pairs take two lines each"),
+        (2, "../../x_0001.jpg 1", r":2: an image must have a name like"),
+        (2, "Some_One_A.jpg 1", r":2: an image must have a name like"),
+        (80, None, r":79: each pair takes two lines"),
         (1, "Some_One_A_0001.jpg x", r":2: the token differs"),
         (42, "Some_One_A_0002.jpg 0", r":41: an impostor pair shows Some_One_A"),
     ],
@@ -190,7 +190,7 @@ def test_tokens_must_be_those_of_the_format(tmp_path):
             read_two_lines(path, folds_in_token=not written)
     lines = two_lines(False).splitlines()
     path.write_text("\n".join(lines[40:] + lines[:40]))
-    with pytest.raises(UserError, match="impostor pairs stand after all genuine"):
+    with pytest.raises(UserError, match="impostor pairs must come after all genuine"):
         read_two_lines(path, folds_in_token=False)
     path.write_text("\n".join(lines[:10] + lines[40:50]))
     with pytest.raises(UserError, match="each of 10 folds needs"):
@@ -200,7 +200,7 @@ def test_tokens_must_be_those_of_the_format(tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "to", "problem"),
     [
-        ("Pair_list_F.txt", 3, "4 ../Data/Images/002/frontal/01.jpg", "line 3 must be the number"),
+        ("Pair_list_F.txt", 3, "4 ../Data/Images/002/frontal/01.jpg", "3 must have the number"),
         ("Pair_list_F.txt", 3, "3 ../../etc/passwd", r"must be \.\.\./001/frontal"),
         ("Split/FP/03/same.txt", 1, "999,5", "there are 40 images, so no number 999"),
         ("Split/FP/03/same.txt", 1, "9", "a pair is two numbers"),

@@ -57,6 +57,7 @@ def test_the_figure_is_in_step(repository, docs):
     np.testing.assert_allclose(*numbers, atol=0.05, rtol=0, err_msg=RENEW)
 
 
+@pytest.mark.slow
 def test_the_command_writes_these_three_and_keeps_the_rest(repository, docs):
     changed = {
         path.relative_to(docs).as_posix()

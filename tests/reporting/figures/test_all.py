@@ -18,6 +18,8 @@ from frcore.results.summary import Summary
 from tests.reporting.made import Made
 from tests.reporting.tree import make_study
 
+pytestmark = pytest.mark.slow
+
 HEADS = ("arcface", "softmax")
 
 

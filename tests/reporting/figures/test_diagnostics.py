@@ -30,6 +30,8 @@ from tests.reporting.made import Made
 from tests.reporting.told import diagnosed
 from tests.reporting.tree import Tree, make_study
 
+pytestmark = pytest.mark.slow
+
 
 def tables_of(study: Study, root: Path) -> dict[str, Table]:
     rows = collect(study, root)
@@ -59,8 +61,9 @@ def change(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
         path.write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 def test_there_is_a_row_for_each_number(complete: Made):
-    frame = pd.read_parquet(complete.root / "rows/diagnostics.parquet")
+    frame = pd.read_parquet(complete.reported / "rows/diagnostics.parquet")
     assert set(frame["run"]) == set(expansion.runs(complete.study))
     assert not frame.duplicated(["run", "quantity", "group", "cosine"]).any()
     own = frame[frame["run"] == "tiny-softmax-partial_fc-s1"]

@@ -138,6 +138,7 @@ def test_every_published_cost_is_a_row_of_the_table():
     assert all("speed_benchmark.md" in cost_text(row) for _, row in published_costs().iterrows())
 
 
+@pytest.mark.slow
 def test_what_has_no_room_is_marked_at_the_edge(tmp_path):
     figure = throughput(*measured(tmp_path, {"backend": "dense"}, oom="arcface-full"))
     [(identities, height)] = drawn(figure, 0, "out of memory")

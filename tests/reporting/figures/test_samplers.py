@@ -15,6 +15,8 @@ from frcore.results.summary import Method, Summary
 from frcore.study.parts import Component
 from tests.reporting.tree import Tree, make_study
 
+pytestmark = pytest.mark.slow
+
 
 def component(**given: object) -> Component:
     return Component.model_validate(given)

@@ -12,6 +12,8 @@ from frcore.reporting.page.samples import samples
 from frcore.study.config import Study
 from tests.reporting.made import HOSTILE, Made
 
+pytestmark = pytest.mark.slow  # a report of two studies
+
 
 class Reader(HTMLParser):
     def __init__(self, text: str):
@@ -105,7 +107,7 @@ def test_downloads_inside_the_page_are_the_files(made: Made):
     ]
     there = set(reader.attributes("id"))
     beside = [
-        (made.root / f"tables/{name}.csv").read_text()
+        (made.reported / f"tables/{name}.csv").read_text()
         for name in outputs.TABLES
         if f"table-{name}" in there
     ]

@@ -205,6 +205,7 @@ def test_a_model_stands_beside_its_own_figure(lfw):
     assert "99.48" in [cell.text for cell in cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_a_synthetic_folder_in_ijbs_layout_has_no_published_figures(tmp_path, synthetic):
     study = make_study(benchmarks={"ijbc": {**IJBC, "fars": [1e-4]}}, heads=["arcface"],

@@ -1,5 +1,5 @@
-"""Procedural faces: who somebody is (`identity`), how it was taken (`nuisance`), the picture.
+"""Procedural faces: the person (`identity`), the capture conditions (`nuisance`), the image.
 
-A picture is a function of (seed, split, identity index, medium, image index) alone: it does not
-depend on how many other identities or images exist, nor on which process draws it.
+An image is a function of (seed, split, identity index, medium, image index) alone: it does not
+depend on how many other identities or images exist, nor on which process renders it.
 """

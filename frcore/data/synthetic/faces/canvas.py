@@ -1,7 +1,7 @@
-"""Drawing with anti-aliased edges at fractions of a pixel.
+"""Drawing with anti-aliased edges at sub-pixel precision.
 
-Shapes are noted first and drawn by `Canvas.paint`, because projecting all their points at once
-costs no more than projecting those of one.
+Shapes are queued and drawn by `Canvas.paint`, because projecting all their points at once costs no
+more than projecting those of one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Fixed = NDArray[np.int32]
 
 
 class Canvas:
-    """A picture in the making: `image` uint8 (S, S, 3), and `solid` (S, S), where the head is."""
+    """An image being drawn: `image` uint8 (S, S, 3), and `solid` (S, S), the area of the head."""
 
     def __init__(self, size: int, view: View):
         self.image = np.zeros((size, size, 3), np.uint8)
@@ -42,7 +42,7 @@ class Canvas:
         self._noted.append((curves, draw))
 
     def soft_fill(self, colour: Colour, alpha: float, softness: float, *curves: Curve) -> None:
-        """Blend the polygon along `curves` in, its edge blurred by `softness` head units."""
+        """Blend in the polygon along `curves`, its edge blurred by `softness` head units."""
 
         def draw(parts: list[Fixed]) -> None:
             mask = np.zeros(self.solid.shape, np.uint8)
@@ -68,12 +68,12 @@ class Canvas:
         self._noted.append(([curve], draw))
 
     def fill_screen(self, colour: Colour, points: Points) -> None:
-        """Fill a polygon given in fractions of the image's side, at once."""
+        """Fill a polygon given in fractions of the image's side, immediately."""
         fixed = _fixed(points * len(self.image))
         cv2.fillPoly(self.image, [fixed], colour, cv2.LINE_AA, _SHIFT)
 
     def paint(self) -> None:
-        """Draw what was noted, in that order."""
+        """Draw the queued shapes, in order."""
         curves = [curve for noted, _ in self._noted for curve in noted]
         if not curves:
             return
@@ -94,7 +94,7 @@ class Canvas:
         left, top, width, height = cv2.boundingRect(mask)
         radius = int(softness * self.view.scale)
         if radius:
-            # Two box filters are a fair triangle kernel, and faster than a Gaussian.
+            # Two box filters approximate a triangle kernel well, and are faster than a Gaussian.
             kernel = (2 * radius + 1, 2 * radius + 1)
             mask = np.asarray(cv2.blur(cv2.blur(mask, kernel), kernel), np.uint8)
         reach = 2 * radius

@@ -1,7 +1,7 @@
 """From head units to pixels: pose, projection, alignment to five points, smooth curves.
 
-A point of the face's plane is a complex number x + iy, so that scaling, turning and mirroring many
-points are one short expression each.
+A point in the plane of the face is a complex number x + iy, so that scaling, rotating and mirroring
+many points are one short expression each.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def front(points: Points, lift: float = 0.0) -> Curve:
 
 
 def rim(points: Points, depth: float | Reals = 0.0) -> Curve:
-    """Points of the head's silhouette, `depth` before the middle of the head."""
+    """Points of the head's silhouette, `depth` in front of the middle of the head."""
     return Curve(points, depth, True)
 
 
@@ -55,7 +55,7 @@ def mirrored(points: Points, side: int) -> Points:
 
 
 def on_both_sides(points: Points, lift: float = 0.0) -> tuple[Curve, Curve]:
-    """Points on the front of the head and their mirror image, first the image's left."""
+    """Points on the front of the head and their mirror image, the image's left side first."""
     return front(mirrored(points, -1), lift), front(points, lift)
 
 
@@ -90,16 +90,16 @@ class View:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an aligned crop lies in a larger picture: a point z of it at `turn` · z + `origin`.
+    """Where an aligned crop lies in a larger image: its point z is at `turn` · z + `origin`.
 
-    Points are complex, pixels of a crop of 112.
+    Points are complex, in pixels of a crop of 112.
     """
 
     turn: complex
     origin: complex
 
     def points(self, of_crop: Points) -> Points:
-        """Points of the crop as pixels of the picture."""
+        """Points of the crop as pixels of the larger image."""
         return self.turn * of_crop + self.origin
 
 
@@ -107,8 +107,8 @@ def view(person: Identity, taken: Nuisance, size: int, placement: Placement | No
     """The pose of `taken`, aligned by the person's five landmarks to an image of side `size`.
 
     As in real data the alignment removes shift, scale and in-plane rotation, up to the detector's
-    error, and leaves the person's proportions. With a `placement` the face is not aligned, but lies
-    in a picture so that aligning by `landmarks` gives the aligned image; `size` is then ignored.
+    error, and keeps the person's proportions. With a `placement` the face is not aligned, but lies
+    in an image so that aligning by `landmarks` gives the aligned image; `size` is then ignored.
     """
     side = size if placement is None else 112
     found = _projected_landmarks(person, taken)
@@ -123,9 +123,9 @@ def view(person: Identity, taken: Nuisance, size: int, placement: Placement | No
 
 
 def landmarks(person: Identity, taken: Nuisance) -> Points:
-    """The five landmarks as the detector finds them (5,), pixels of the aligned crop of 112.
+    """The five landmarks as the detector finds them (5,), in pixels of the aligned crop of 112.
 
-    The similarity of least squares between them and the template is the identity.
+    The least-squares similarity between them and the template is the identity.
     """
     found, wanted = _projected_landmarks(person, taken), ARCFACE_TEMPLATE * 112
     turn = _least_squares_turn(found, wanted)
@@ -142,7 +142,7 @@ def _projected_landmarks(person: Identity, taken: Nuisance) -> Points:
 
 
 def _least_squares_turn(found: Points, wanted: Points) -> complex:
-    """Of all similarities: Umeyama's solution, in the plane, is one complex number."""
+    """The least-squares similarity (Umeyama), which in the plane is one complex number."""
     centred = found - found.mean()
     return complex(np.vdot(centred, wanted - wanted.mean()) / np.vdot(centred, centred).real)
 

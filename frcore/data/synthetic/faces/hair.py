@@ -30,7 +30,7 @@ def _both_sides(half: Points, *middle: complex) -> Points:
 
 
 def draw_hair_behind(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
-    """Hair that hangs or stands behind the head."""
+    """Hair hanging or standing up behind the head."""
     volume = _volume(person, taken)
     if person.style in ("long", "middle"):
         wide = person.cheek_width + volume + 0.06

@@ -1,4 +1,4 @@
-"""Who somebody is: the shape and colours of a face, the same in all pictures of an identity.
+"""The identity: the shape and colours of a face, the same in all images of a person.
 
 Lengths are in head units: the eyes' line is y = 0, x grows to the image's right, y downwards, z
 towards the viewer; the half-width of an average head is 1. Colours are RGB in 0..255.
@@ -36,7 +36,7 @@ BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 
 
 class _Person:
-    """What several traits of one person depend on."""
+    """What several traits of a person depend on."""
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
@@ -112,7 +112,7 @@ def _colour(of: Callable[[_Person], NDArray[np.float64]]) -> Any:
 
 
 def _around(mean: float, spread: float, *, women: float | None = None, tone: float = 0.0) -> Any:
-    """A length that is normal around `mean`, for women around another; darker skins have more."""
+    """A length, normal around `mean` or, for women, `women`; greater for darker skin."""
 
     def of(p: _Person) -> float:
         own = mean if p.male or women is None else women
@@ -123,7 +123,7 @@ def _around(mean: float, spread: float, *, women: float | None = None, tone: flo
 
 @dataclass(frozen=True)
 class Identity:
-    """The parameters of one face, each with how it is distributed."""
+    """The parameters of one face, each with its distribution."""
 
     skin: Colour = _colour(lambda p: p.skin)
     hair: Colour = _colour(lambda p: p.hair)
@@ -188,10 +188,10 @@ class Identity:
 
 
 def identity(seed: int, split: str, index: int) -> Identity:
-    """The identity number `index` of `split`, a function of its three arguments alone.
+    """Identity number `index` of `split`, a function of the three arguments alone.
 
     `split` is "train" or the name of a kind of benchmark, so that the people of a benchmark are
-    never those of a training set.
+    never in a training set.
     """
     person = _Person(stream("identity", seed, split, index))
     return Identity(**{one.name: one.metadata["of"](person) for one in fields(Identity)})

@@ -1,4 +1,4 @@
-"""How a picture was taken: everything that changes between two pictures of one identity.
+"""How an image was taken: everything that changes between two images of one identity.
 
 `difficulty` multiplies every spread and probability: 0 is the same neutral portrait each time.
 """
@@ -49,7 +49,7 @@ class _Medium(_Random):
         self.detail = math.exp(-self.positive(0.28) - difficulty * poor * 0.45)
 
     def glasses(self) -> str:
-        """Without difficulty nobody wears any: a habit of 0.9 alone would name the person."""
+        """At difficulty 0 nobody wears any: a habit of 0.9 alone would identify the person."""
         wears, kind = self.rng.random(2)
         if wears >= self.habit * min(1.0, self.difficulty):
             return "none"
@@ -62,7 +62,7 @@ class _Medium(_Random):
 
 def _varied(neutral: Any, of_medium: Callable[[_Medium], Any],
             of_frame: Callable[[_Random, Any], Any] | None = None) -> Any:  # fmt: skip
-    """A parameter: of a neutral portrait, of a medium, and of a frame by its video's."""
+    """A parameter: in a neutral portrait, for a medium, and for a frame given its video's."""
     return field(default=neutral, metadata={"medium": of_medium, "frame": of_frame})
 
 
@@ -74,9 +74,9 @@ def _spread(neutral: float, spread: float, *, limit: float = 2.5, frame: float =
 
 @dataclass(frozen=True)
 class Nuisance:
-    """The parameters of one picture; the defaults are a neutral portrait under frontal light."""
+    """The parameters of one image; the defaults are a neutral portrait under frontal light."""
 
-    # Pose, radians, and what alignment leaves over: shift in eye distances, log scale, radians.
+    # Pose in radians, and the residual of alignment: shift in eye distances, log scale, radians.
     yaw: float = _spread(0.0, 0.30, limit=2.2, frame=0.07)
     pitch: float = _spread(0.0, 0.15, frame=0.04)
     shift_x: float = _spread(0.0, 0.035, frame=0.015)
@@ -114,7 +114,7 @@ class Nuisance:
     make_up: float = _varied(0.0, lambda r: r.positive(0.35))
     occluder: str = _varied("none", _Medium.occluder)
     occluder_seed: int = _varied(0, _Medium.seed)
-    # Camera: standard deviations in pixels of a 112-pixel image, detail kept, JPEG quality.
+    # Camera: standard deviations in pixels of a 112-pixel image, detail retained, JPEG quality.
     blur: float = _varied(0.0, lambda r: r.positive(0.8) + r.difficulty * r.poor * 0.5)
     motion: float = _varied(
         0.0,
@@ -147,15 +147,15 @@ def nuisance(
 ) -> Nuisance:
     """How image number `image` of `medium` was taken.
 
-    The frames of one video share what stays the same within it (light, clothes, camera) and
-    drift in pose and expression; they are also of poorer quality than stills.
+    The frames of a video share what is constant within it (light, clothes, camera) and drift in
+    pose and expression; they are also of poorer quality than stills.
 
     Args:
         seed: the data set's seed.
         split: see `frcore.data.synthetic.faces.identity.identity`.
         identity: the person's index.
         medium: the still or video, counted within the person.
-        image: the picture, counted within the person.
+        image: the image, counted within the person.
         video: whether the medium is a video.
         difficulty: 0 none to 2.
         glasses_habit: the probability that this person wears glasses.

@@ -1,4 +1,4 @@
-"""What is behind, under and in front of a face: background, clothes, glasses, a hand and others."""
+"""Whatever is behind, below and in front of a face: background, clothes, glasses, occluders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PALM = outline((-0.3, 0), (0.3, 0), (0.4, 0.5), (0.3, 1.4), (-0.3, 1.4), (-0.4,
 
 
 def draw_background(canvas: Canvas, taken: Nuisance) -> None:
-    """A wall with a few large shapes; the scene's own."""
+    """A wall with a few large shapes, which belong to the scene."""
     rng = stream("background", taken.scene)
     canvas.image[:] = _wall(rng)
     canvas.fill_screen(_wall(rng), _SIDE + rng.random(4) + 1j * rng.random(4))
@@ -55,7 +55,7 @@ def draw_body(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
 
 
 def draw_glasses(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
-    """Round, square or dark glasses; the frame's colour and size are the picture's own."""
+    """Round, square or dark glasses; the frame's colour and size belong to the image."""
     if taken.glasses == "none":
         return
     rng = stream("glasses", taken.scene)
@@ -79,7 +79,7 @@ def draw_glasses(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
 
 
 def draw_occluder(canvas: Canvas, person: Identity, taken: Nuisance) -> None:
-    """What hides a part of the face in this picture, if anything."""
+    """The object that occludes part of the face in this image, if any."""
     if taken.occluder == "none":
         return
     rng = stream("occluder", taken.occluder_seed)

@@ -1,6 +1,6 @@
 """Light on a head: normals of an ellipsoid with Gaussian bumps, Lambert shading, some gloss.
 
-Every bump is a product of a function of x and one of y, so that all of them together are one
+Every bump is the product of a function of x and one of y, so that all of them together are one
 matrix product, and the whole relief costs little more than one bump.
 """
 
@@ -18,7 +18,7 @@ Field = NDArray[np.float32]
 
 _GLOSS = 0.10
 _SIDE = 48
-"""Light is computed on a grid of this side: it varies slowly, and the drawing has the edges."""
+"""Side of the grid on which light is computed: it varies slowly, and edges come from drawing."""
 
 
 def _bumps(person: Identity, taken: Nuisance) -> NDArray[np.float64]:
@@ -71,9 +71,9 @@ class _Grid:
         self.y = ((pixels - self._centre.imag) / view.scale).astype(np.float32)
 
     def gaussians(self, rows: NDArray[np.float64]) -> tuple[Field, Field, Field, Field]:
-        """Per row of `rows` its factors over x and y (N, S), and the offsets over their variances.
+        """For each of `rows` its factors over x and y (N, S), and the offsets over their variances.
 
-        A Gaussian's value is the product of the factors; times the last two it is its slope.
+        A Gaussian's value is the product of the factors; times the last two it is the slope.
         """
         seen = self.view.pixels(rows[:, 0] + 1j * rows[:, 1], rows[:, 2], False)
         at = (seen - self._centre) / self.view.scale
@@ -84,7 +84,7 @@ class _Grid:
 
 
 def light_on_head(person: Identity, taken: Nuisance, view: View, drawn: int) -> tuple[Field, Field]:
-    """How much light the head gives back, for an image of side `drawn`.
+    """How much light the head reflects, for an image of side `drawn`.
 
     Returns:
         what to add to the colours (drawn, drawn, 3), as a share of them, and the gloss to add in
@@ -118,7 +118,7 @@ def _facing(grid: _Grid, person: Identity, taken: Nuisance) -> Field:
     x = np.clip(grid.x / np.float32(1.08), -1, 1)
     y = np.clip((grid.y - np.float32(0.02)) / np.float32(1.55), -1, 1)[:, None]
     depth = np.sqrt(np.maximum(np.float32(0.12), 1 - x * x - y * y))
-    # Of a surface z(x, y) the normal is (-dz/dx, -dz/dy, 1), here times the ellipsoid's depth.
+    # The normal of a surface z(x, y) is (-dz/dx, -dz/dy, 1), here times the ellipsoid's depth.
     normal_x = x + across * depth
     normal_y = y / np.float32(1.4) + below * depth
     light = np.array([taken.light_x, taken.light_y, 1.0])

@@ -1,4 +1,4 @@
-"""One picture of one person: drawn, lit, and taken by a camera."""
+"""One image of one person: drawn, lit, and captured by a camera."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from frcore.data.synthetic.faces.streams import stream
 
 _GREY = np.array([0.299, 0.587, 0.114])
 _SMALLEST_CANVAS = 80
-"""Below this side eyelids and lips are thinner than a pixel: draw larger, then reduce."""
+"""Below this side eyelids and lips are thinner than a pixel: draw larger, then downsample."""
 
 
 def render(
     person: Identity, taken: Nuisance, size: int, placement: Placement | None = None
 ) -> NDArray[np.uint8]:
-    """Draw `person` as `taken`: uint8 (size, size, 3), RGB, aligned as ArcFace's 112-pixel crops.
+    """Draw `person` as `taken`: uint8 (size, size, 3), RGB, aligned like ArcFace's 112-pixel crops.
 
-    With a `placement` the picture is the one that the aligned crop is cut from. The same arguments
-    give the same pixels on the same machine and library versions.
+    With a `placement` it is the image that the aligned crop is cut from. The same arguments give
+    the same pixels on the same machine and library versions.
 
     Raises:
-        ValueError: a placement in a picture of less than 80 pixels.
+        ValueError: a placement in an image of less than 80 pixels.
     """
     if placement is not None and size < _SMALLEST_CANVAS:
-        raise ValueError(f"a loose picture needs {_SMALLEST_CANVAS} pixels, got {size}")
-    # A whole multiple, so that the reduction weighs all pixels alike.
+        raise ValueError(f"an unaligned image needs at least {_SMALLEST_CANVAS} pixels, got {size}")
+    # A whole multiple, so that downsampling weights all pixels equally.
     drawn = size * -(-_SMALLEST_CANVAS // size)
     canvas = Canvas(drawn, view(person, taken, drawn, placement))
     objects.draw_background(canvas, taken)
@@ -71,7 +71,7 @@ def _photograph(
 ) -> NDArray[np.uint8]:
     """Turn a scene (S, S, 3) at normal exposure into an image (size, size, 3).
 
-    `ratio` is the size of the face, 1 as in a crop of 112 pixels: blur is in parts of the face.
+    `ratio` is the size of the face, 1 in a crop of 112 pixels: blur is relative to the face.
     """
     if scene.shape[0] != size:
         reduced = cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA)
@@ -81,11 +81,11 @@ def _photograph(
     saturated = taken.saturation * np.eye(3) + (1 - taken.saturation) * _GREY
     warm = np.array([[1 + taken.warmth], [1], [1 - taken.warmth]])
     colours = saturated * taken.gain * warm
-    # 8 bits are all a table of the gamma curve needs, and far cheaper than powers.
+    # An 8-bit lookup table of the gamma curve suffices, and is far cheaper than powers.
     curve = 255 * np.linspace(0, 1, 256) ** taken.gamma + 0.5
     image = cv2.LUT(cv2.transform(light, colours), curve.astype(np.uint8))
     if taken.noise > 0.3:
-        # Grey noise: after demosaicing and compression little colour is left of a sensor's.
+        # Grey noise: demosaicing and compression remove most of the colour of sensor noise.
         rng = stream("grain", taken.grain)
         grain = rng.standard_normal((size, size), np.float32) * np.float32(taken.noise)
         noisy = image + cv2.cvtColor(grain, cv2.COLOR_GRAY2RGB)

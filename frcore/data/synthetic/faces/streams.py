@@ -19,12 +19,12 @@ class _Digest(ISeedSequence):
     def generate_state(self, n_words: int, dtype: DTypeLike = np.uint32) -> NDArray[Any]:
         words = np.frombuffer(self._digest, dtype)
         if n_words > len(words):
-            raise ValueError(f"a digest has {len(words)} words of {dtype}, asked for {n_words}")
+            raise ValueError(f"a digest has {len(words)} words of {dtype}, not {n_words}")
         return words[:n_words]
 
 
 def stream(*key: int | str) -> np.random.Generator:
-    """A generator that depends on every part of `key`, on their order, and on nothing else."""
+    """A generator that depends on the parts of `key` and their order, and on nothing else."""
     digest = _Digest(hashlib.sha256(repr(key).encode()).digest())
-    # numpy's annotations know SeedSequence only, its constructors any ISeedSequence.
+    # numpy's annotations allow only SeedSequence, its constructors any ISeedSequence.
     return np.random.Generator(np.random.PCG64(digest))  # type: ignore[arg-type]
