@@ -39,9 +39,9 @@ def dark_of(colour: str) -> str:
 def inline(svg: str, name: str, description: str) -> Markup:
     """An SVG file's text made part of an HTML page.
 
-    Ids get the figure's name, since two figures share theirs; colours become CSS variables that
-    fall back to themselves, so that the page can change them in the dark; the image is described
-    for those who do not see it.
+    Ids get the figure's name as a prefix, as figures share ids; colours become CSS variables that
+    fall back to themselves, so that the page can change them in dark mode; the image gets a
+    description for screen readers.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

@@ -63,7 +63,7 @@ def areas(
         own: counts in the head's `colour`; None if unknown.
         others: counts in grey.
         colour: of the head.
-        unit: what is counted, shown while the pointer is over an outline.
+        unit: what is counted, for the tooltip of an outline.
     """
     for counts, tint, alpha in ((others, MUTED, 0.3), (own, colour, 0.55)):
         if counts is not None and counts.any():
