@@ -39,7 +39,7 @@ def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
 
 
 def tables(comparison: Comparison, spec: ComparisonSpec) -> list[Table]:
-    """Accuracy, and speed where it was measured."""
+    """Accuracy, and speed if measured."""
     found = [numbers_table(comparison, spec)]
     return found + ([cost_table(comparison, spec)] if comparison.costs else [])
 

@@ -1,4 +1,4 @@
-"""What a training step of the last layer must cost: bytes, FLOPs, memory, before it is run."""
+"""The predicted cost of a training step of the last layer: bytes, FLOPs, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`frcore plan`: from what the user typed to a plan and the rows it is compared with."""
+"""`frcore plan`: from the user's arguments to a plan and the measured rows to compare with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frcore.planning.step import Plan, Workload, plan_step
 UPDATES = ("sparse", "lazy", "dense")
 
 DEFAULT_PRECISION = {"fused": "bf16", "dense": "fp32"}
-"""What fused kernels need, and what insightface's code runs."""
+"""The precision that fused kernels need, and the one that InsightFace's code uses."""
 
 
 def plan_and_compare(
@@ -28,10 +28,10 @@ def plan_and_compare(
 
     Args:
         workload: the arguments of `Workload`; `identities` may be a whole number written as a
-            float, and `precision` None for the backend's usual one.
-        head: a head's name; says whether a pass is added.
+            float, and `precision` None for the backend's default.
+        head: a head's name; some need an additional pass.
         device: a name in the table of devices.
-        ceilings: those given in the device's place, as for `Device.replaced`.
+        ceilings: overrides of the device's peak rates, as for `Device.replaced`.
         reference: folder of CSV files.
 
     Raises:
@@ -39,7 +39,7 @@ def plan_and_compare(
     """
     chosen = get_device(device).replaced(**ceilings)
     given = _workload(workload, statistic=_needs_statistic(head))
-    # Rows are compared with the board's own ceilings: given ones are for another board.
+    # Rows are compared with the GPU's own ceilings: overrides describe a different GPU.
     rows = measured_rows(reference, get_device(device))
     return plan_step(given, chosen), rows, compare(rows, get_device(device))
 
@@ -47,7 +47,7 @@ def plan_and_compare(
 def _workload(given: dict[str, Any], *, statistic: bool) -> Workload:
     identities = given["identities"]
     if identities != int(identities):
-        raise UserError(f"--identities {identities}; allowed are whole numbers, 30e6 among them")
+        raise UserError(f"--identities {identities}; allowed are whole numbers, such as 30e6")
     if given["update"] not in UPDATES:
         raise unknown_name("update", given["update"], UPDATES, where="--update")
     precision = given["precision"] or DEFAULT_PRECISION.get(given["backend"], "bf16")

@@ -1,4 +1,4 @@
-"""What a GPU can do at most, and who says so."""
+"""Peak rates and memory of GPUs, with sources."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Device:
     """Ceilings of one GPU.
 
     Attributes:
-        name: as in `--device`; a board whose product name has it as a word is one of these.
-        tflops: highest rate of dense matrix products, 10¹² FLOP/s, by the operands' precision.
+        name: as in `--device`; matches GPUs whose product name contains it as a word.
+        tflops: peak rate of dense matrix products, 10¹² FLOP/s, by precision of the operands.
         tb_per_second: memory bandwidth, 10¹² bytes/s.
-        memory_gib: what a process can use.
+        memory_gib: memory available to a process.
         link_gb_per_second: to the other GPUs of the machine, one way, 10⁹ bytes/s.
         source: where each number is from.
     """
@@ -31,7 +31,7 @@ class Device:
     source: str
 
     def is_board(self, product_name: str | None) -> bool:
-        """Whether a board of that product name is one of these.
+        """Whether a GPU with this product name is of this kind.
 
         >>> DEVICES["h200"].is_board("NVIDIA H200"), DEVICES["h200"].is_board("NVIDIA GH200 480GB")
         (True, False)
@@ -46,7 +46,7 @@ class Device:
         memory_gib: float | None = None,
         link_gb_per_second: float | None = None,
     ) -> Device:
-        """The same with the user's own figures; `tflops` is for every precision."""
+        """The same with the user's values; `tflops` applies to every precision."""
         given = {
             "tflops": None if tflops is None else dict.fromkeys(self.tflops, tflops),
             "tb_per_second": tb_per_second,
@@ -70,7 +70,7 @@ DEVICES: dict[str, Device] = {
         source=(
             "bf16: an 8192³ matrix product of random numbers, and bandwidth: a copy inside the "
             "board, read and written bytes counted, both measured on an NVIDIA H200 (datasheet: "
-            "989 TFLOP/s, 4.8 TB/s); memory: what its driver shows; tf32 and fp32: assumed, about "
+            "989 TFLOP/s, 4.8 TB/s); memory: as shown by its driver; tf32 and fp32: assumed, about "
             "80 % of the datasheet's 494 and 67 TFLOP/s; link: the datasheet's NVLink, one way"
         ),
     ),

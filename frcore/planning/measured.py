@@ -1,4 +1,4 @@
-"""Measured steps beside their plan: how far the plan is off, and what a step really takes."""
+"""Measured steps compared with their plan: prediction error and achieved efficiency."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from frcore.planning.devices import Device
 from frcore.planning.step import STATES, Workload, plan_step
 
 SESSION = "steps-*.csv"
-"""Rows of benchmarks/gpu_session.py, one file for each device and its conditions."""
+"""Rows of benchmarks/gpu_session.py, one file per device and conditions."""
 
 STUDY = "measurement.csv"
-"""Rows of a study, as `frcore reference` keeps them."""
+"""Rows of a study, as kept by `frcore reference`."""
 
 NEEDED = ("gpu_name", "status", "step_ms", "identities", "batch_size", "dim")
 
 Record = Mapping[Hashable, Any]
 
 DENSE = ("dense", "naive", "insightface")
-"""Subjects that run one kernel for each operation; all others are planned as fused."""
+"""Subjects that run one kernel per operation; all others are planned as fused."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Measured:
     """One measured step.
 
     Attributes:
-        subject: a backend of frcore, or a peer.
-        head: a name.
-        workload: what was measured, planned as this subject works.
+        subject: a backend of frcore, or another library.
+        head: its name.
+        workload: what was measured, with the backend that matches the subject.
         step_ms: median.
-        memory_gib: peak of torch's allocator; None where it was not read.
+        memory_gib: peak of torch's allocator; None if not recorded.
         source: the file.
     """
 
@@ -50,18 +50,18 @@ class Measured:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What reaches one efficiency: the subject at a precision."""
+        """Rows of one kind share an efficiency: subject and precision."""
         return self.subject, self.workload.precision
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measured step and what was planned without knowing it.
+    """A measured step and its prediction from the other rows.
 
     Attributes:
         bound_ms: of the plan.
-        predicted_ms: the bound over the efficiency of the other rows of its kind.
-        others: how many of those there are; with none the bound is the prediction.
+        predicted_ms: the bound divided by the efficiency of the other rows of its kind.
+        others: number of those rows; without any the bound is the prediction.
     """
 
     measured: Measured
@@ -71,17 +71,17 @@ class Comparison:
 
     @property
     def error(self) -> float:
-        """Of the predicted time, relative to the measured one."""
+        """Relative error of the predicted time."""
         return self.predicted_ms / self.measured.step_ms - 1
 
     @property
     def efficiency(self) -> float:
-        """Share of the planned rate that was reached."""
+        """Achieved share of the planned rate."""
         return self.bound_ms / self.measured.step_ms
 
 
 def measured_rows(folder: Path, device: Device) -> list[Measured]:
-    """All usable rows of `device` in the CSV files under `folder`; none where it does not exist."""
+    """All usable rows of `device` in CSV files under `folder`; empty if it does not exist."""
     frames = ((path, pd.read_csv(path))
               for path in sorted([*folder.rglob(SESSION), *folder.rglob(STUDY)]))  # fmt: skip
     rows = (_measured(record, device, path)
@@ -91,17 +91,17 @@ def measured_rows(folder: Path, device: Device) -> list[Measured]:
 
 
 def _measured(record: Record, device: Device, source: Path) -> Measured | None:
-    # How far a plan is off cannot be seen where other programs took their share.
+    # Disturbed rows say nothing about the accuracy of a plan.
     if record["status"] != "ok" or _text(record, "disturbed", ""):
         return None
-    # A study's rows have the format of their centres, always with momentum.
+    # A study's rows give the format of the centres, always with momentum.
     state = _text(record, "state", _text(record, "center_format", "fp32"))
     subject = _text(record, "subject", "frcore")
     if subject == "frcore":
         subject = _text(record, "backend", "dense")
     precision = _text(record, "precision", loss_precision(record, subject))
     step_ms, rate = _number(record, "step_ms"), _number(record, "rate")
-    # A study's rows name their sampler, and only the full softmax has a known rate.
+    # A study's rows name their sampler; only for the full softmax is the rate known.
     if step_ms is None or record.get("sampler", "full") != "full":
         return None
     if not device.is_board(_text(record, "gpu_name", "")):
@@ -126,7 +126,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
 
 
 def loss_precision(record: Record, subject: str) -> str:
-    """Of the loss's operands: what the study asked for, or the backend's own on a GPU."""
+    """Precision of the loss's operands: as set in the study, or the backend's default on a GPU."""
     return _text(record, "loss_precision", "bf16" if subject == "triton" else "fp32")
 
 
@@ -141,7 +141,7 @@ def _text(record: Record, key: str, default: str) -> str:
 
 
 def efficiency(rows: Sequence[Measured], device: Device) -> float:
-    """Median share of the planned rate that one or more rows reached."""
+    """Median share of the planned rate that the rows achieved."""
     return statistics.median(plan_step(row.workload, device).step_ms / row.step_ms for row in rows)
 
 

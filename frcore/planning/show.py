@@ -1,4 +1,4 @@
-"""A plan as tables for people, and as one record for programs."""
+"""A plan as tables for the terminal, and as a JSON record."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from frcore.planning.measured import Comparison, Measured, efficiency
 from frcore.planning.step import STATES, Plan, plan_step
 
 SHARDED = (
-    "Classes divided over GPUs are a prediction: the trainer has its classes on one GPU today."
+    "Classes distributed over GPUs are a prediction only: the trainer keeps all classes on one GPU."
 )
-ALONE = "The last layer alone: no backbone, no data loading, no CUDA context."
+ALONE = "Last layer only: no backbone, no data loading, no CUDA context."
 
 
 def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
-    """Step time by the efficiency that was reached, at the precision it was reached with.
+    """Step time at the efficiency achieved by measured rows, at their precision.
 
     Returns:
-        "subject, precision" -> (ms, rows it is from).
+        "subject, precision" -> (ms, number of rows).
     """
     alike = [row for row in rows if row.workload.backend == plan.workload.backend]
     found = {}
@@ -35,7 +35,7 @@ def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
 
 
 def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -> dict[str, Any]:
-    """JSON-able: the workload, the device with its sources, the plan, and what was measured."""
+    """JSON-serialisable: workload, device with sources, plan, and measured rows."""
     workload, device = plan.workload, plan.device
     return {
         "shape": asdict(workload),
@@ -88,14 +88,14 @@ def render(
         console.print(_comparison_table(comparisons))
     else:
         console.print(
-            f"[yellow]No measured row[/] of a {device.name}: nothing here has been compared with a "
-            "real step. docs/measuring.md says how to measure."
+            f"[yellow]No measured rows[/] for {device.name}: this plan has not been compared with "
+            "a real step. See docs/measuring.md for how to measure."
         )
     console.print(f"[dim]{ALONE} {device.name}: {device.source}.[/]")
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table with its first column on the left, and numbers in the others."""
+    """A table with a left-aligned first column and numbers in the others."""
     table = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left")
@@ -108,7 +108,7 @@ def _time_table(plan: Plan) -> Table:
                    "memory ms", "ms")  # fmt: skip
     for part in plan.parts:
         compute, memory = part.compute_ms(device, workload.precision), part.memory_ms(device)
-        # One of the two is 0 where the plan adds them up.
+        # One of the two is 0 if the plan adds them up.
         numbers = (part.flop / 1e9, part.bytes / 1e9, compute, memory, max(compute, memory))
         table.add_row(part.name, *map(_sig, numbers))
     for name, moved in plan.exchanged.items():
@@ -133,7 +133,7 @@ def _conclusions(plan: Plan, rows: list[Measured]) -> list[str]:
     fits = "Fits" if plan.fits else "[bold red]Does not fit[/]"
     return [
         f"{fits}: {plan.device.name} has {plan.device.memory_gib:.1f} GiB.",
-        *(f"As efficient as {count} measured row(s) of {subject}: {_sig(ms)} ms for each step."
+        *(f"At the efficiency of {count} measured row(s) of {subject}: {_sig(ms)} ms per step."
           for subject, (ms, count) in fitted_ms(plan, rows).items()),
         *([f"[yellow]{SHARDED}[/]"] if plan.workload.gpus > 1 else []),
     ]  # fmt: skip

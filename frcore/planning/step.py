@@ -3,8 +3,8 @@
 Two ways to compute it. `fused`: the logits are never stored; one pass over the class centres for
 loss and embeddings' gradient, one for the centres' gradient with SGD in its epilogue: 4 matrix
 products. A pass takes at least as long as its products and at least as long as its bytes, so the
-larger of the two bounds it from below. `dense`: as insightface's PartialFC_V2 does it, every
-operation a kernel of its own; bytes were counted operation by operation (162 per logit and 140 per
+larger of the two is a lower bound. `dense`: as in InsightFace's PartialFC_V2, with a separate
+kernel for every operation; bytes were counted operation by operation (162 per logit and 140 per
 element of the centres with a full softmax), and all times add up. That is an estimate, not a bound.
 docs/planning.md derives the numbers.
 """
@@ -19,7 +19,7 @@ from frcore.errors import UserError, unknown_name
 from frcore.planning.devices import Device
 
 FLOAT = 4
-"""Bytes of a float32, in which all vectors with one number per class or row are."""
+"""Bytes of a float32, used for all vectors with one number per class or row."""
 
 
 class State(NamedTuple):
@@ -27,8 +27,8 @@ class State(NamedTuple):
 
     Attributes:
         stored: centre, momentum and copies.
-        read: what a pass reads to compute cosines.
-        update: what the pass that computes the gradient and applies it reads and writes.
+        read: read by a pass that computes cosines.
+        update: read and written by the pass that computes and applies the gradient.
         meaning: in words.
     """
 
@@ -55,14 +55,14 @@ class Workload:
 
     Attributes:
         identities: class centres on all GPUs.
-        gpus: over which the classes are divided.
+        gpus: number of GPUs over which the classes are distributed.
         batch: images on each GPU; each GPU's classes see those of all GPUs.
         dim: of the embeddings.
         rate: share of the centres in each step's softmax.
         state: one of `STATES`.
-        update: what happens to the centres outside it; "lazy" costs about what "sparse" does.
-        queue: rows of a queue of past embeddings that move the centres (BroadFace).
-        statistic: whether the head needs a sum over all cosines before it has its scale (AdaCos).
+        update: how centres outside it are updated; "lazy" costs about as much as "sparse".
+        queue: rows of a queue of past embeddings that update the centres (BroadFace).
+        statistic: whether the head needs a sum over all cosines to set its scale (AdaCos).
         precision: of the matrix products' operands.
         backend: "fused" or "dense".
     """
@@ -91,45 +91,45 @@ class Workload:
                 )
         if not 0 < self.rate <= 1:
             raise UserError(
-                f"--rate {self.rate}; allowed is above 0 and at most 1, the full softmax: give the "
-                "share of all class centres that a step samples"
+                f"--rate {self.rate}; allowed is above 0, up to 1 (the full softmax): give the "
+                "share of all class centres sampled in a step"
             )
         if self.backend == "dense" and self.state != "fp32":
             raise UserError(
                 f"state '{self.state}' with backend 'dense'; its centres and momentum are fp32: "
-                "leave --state away, or plan --backend fused"
+                "omit --state, or plan --backend fused"
             )
 
     @property
     def rows(self) -> int:
-        """Rows of the logit matrix that each GPU has: the batches of all."""
+        """Rows of each GPU's logit matrix: the batches of all GPUs."""
         return self.batch * self.gpus
 
     @property
     def classes(self) -> float:
-        """Class centres of one GPU; the largest share where they do not divide evenly."""
+        """Class centres on one GPU; the largest share if they do not divide evenly."""
         return float(-(-self.identities // self.gpus))
 
     @property
     def active(self) -> float:
-        """Of those, the ones in a step's softmax."""
+        """Class centres on one GPU that are in a step's softmax."""
         return self.rate * self.classes
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the step on one GPU: what it must compute, and move through memory."""
+    """A part of the step on one GPU: its FLOPs, and the bytes it moves through memory."""
 
     name: str
     flop: float
     bytes: float
 
     def compute_ms(self, device: Device, precision: str) -> float:
-        """Time of the arithmetic alone."""
+        """Time for the arithmetic only."""
         return 1e3 * self.flop / (device.tflops[precision] * 1e12)
 
     def memory_ms(self, device: Device) -> float:
-        """Time of the bytes alone."""
+        """Time for moving the bytes only."""
         return 1e3 * self.bytes / (device.tb_per_second * 1e12)
 
 
@@ -139,10 +139,10 @@ class Plan:
 
     Attributes:
         parts: of the step.
-        step_ms: of all parts, without communication.
-        exchanged: what GPUs send each other, name -> bytes through one GPU's link, one way.
-        exchange_ms: time of that, not hidden behind anything.
-        memory: what a GPU holds at the step's peak, name -> bytes.
+        step_ms: time of all parts, without communication.
+        exchanged: communication between GPUs, name -> bytes through one GPU's link, one way.
+        exchange_ms: time for it, not overlapped with anything.
+        memory: contents of a GPU's memory at the peak of the step, name -> bytes.
     """
 
     workload: Workload
@@ -155,17 +155,17 @@ class Plan:
 
     @property
     def memory_gib(self) -> float:
-        """Of one GPU, without CUDA's context and the backbone."""
+        """Memory of one GPU, without CUDA context and backbone."""
         return sum(self.memory.values()) / 1024**3
 
     @property
     def fits(self) -> bool:
-        """Whether that is less than the device has."""
+        """Whether the device has enough memory."""
         return self.memory_gib <= self.device.memory_gib
 
     @property
     def total_ms(self) -> float:
-        """Step and communication."""
+        """Time of step and communication."""
         return self.step_ms + self.exchange_ms
 
 
@@ -184,7 +184,7 @@ def plan_step(workload: Workload, device: Device) -> Plan:
         raise unknown_name("precision", workload.precision, device.tflops, where="--precision")
     dense = workload.backend == "dense"
     parts = dense_parts(workload) if dense else fused_parts(workload)
-    # What single kernels take adds up; the larger of the two bounds a pass.
+    # Times of single kernels add up; a fused pass is bounded by the larger of the two.
     times = [(sum if dense else max)((part.compute_ms(device, workload.precision),
                                       part.memory_ms(device))) for part in parts]  # fmt: skip
     memory = dense_memory(workload) if dense else fused_memory(workload)
@@ -196,15 +196,15 @@ def plan_step(workload: Workload, device: Device) -> Plan:
 def fused_parts(workload: Workload) -> tuple[Part, ...]:
     """The passes of the fused step.
 
-    The first: cosines and the embeddings' gradient, which a queue's rows do not have. The second:
-    cosines again, and the centres' gradient. A vector of 1/‖w‖ is read by both, and written by the
+    The first: cosines and the embeddings' gradient, except for rows of a queue. The second:
+    cosines again, and the centres' gradient. A vector of 1/‖w‖ is read by both and written by the
     second.
     """
     state, dim, active = STATES[workload.state], workload.dim, workload.active
     product = 2.0 * active * dim  # FLOP of a product for each row
     read = active * (state.read * dim + FLOAT)
     parts = [
-        # Random numbers written and read, indices written: sorting and selecting take more.
+        # Random numbers written and read, indices written; sorting and selecting need more.
         Part("sampling", 0.0, 2 * FLOAT * workload.classes + 8 * active),
         Part("statistic", product * workload.rows, read),
         Part("pass 1: loss, dX", product * (2 * workload.rows + workload.queue), read),
@@ -218,11 +218,11 @@ def fused_parts(workload: Workload) -> tuple[Part, ...]:
 
 
 def dense_parts(workload: Workload) -> tuple[Part, ...]:
-    """Matrix products and all else of the dense step, from counted operations."""
+    """Matrix products and everything else in the dense step, from counted operations."""
     logits = (workload.rows + workload.queue) * workload.active
     products = Part("3 matrix products", 6.0 * logits * workload.dim, 0.0)
     if workload.rate < 1:
-        # The gradient is dense all the same, and SGD runs over every row.
+        # The gradient is still dense, and SGD runs over every row.
         elements = workload.dim * (104 * workload.active + 56 * workload.classes)
     else:
         elements = workload.dim * 140 * workload.classes
@@ -269,11 +269,11 @@ def _sampling_and_queue_memory(workload: Workload) -> dict[str, float]:
 
 
 def exchanged_bytes(workload: Workload) -> dict[str, float]:
-    """What goes through one GPU's link, one way, where classes are divided over GPUs.
+    """Bytes through one GPU's link, one way, with classes distributed over GPUs.
 
-    Embeddings (bf16) and labels of all rows come to every GPU; each row's maximum and sum are
-    combined; the embeddings' gradients (fp32) are summed and each GPU keeps its rows' part. A ring
-    moves (G − 1)/G of each.
+    Embeddings (bf16) and labels of all rows are gathered on every GPU; each row's maximum and sum
+    are combined; the embeddings' gradients (fp32) are summed and each GPU keeps those of its rows.
+    A ring moves (G − 1)/G of each.
     """
     if workload.gpus == 1:
         return {}

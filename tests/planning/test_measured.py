@@ -101,9 +101,9 @@ def test_command_says_that_nothing_was_measured(tmp_path):
     )
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
-    assert "No measured row" in text
+    assert "No measured rows" in text
     assert "30,000,000 identities on 8 × h200" in text
-    assert "the trainer has its classes on one GPU today" in text
+    assert "the trainer keeps all classes on one GPU" in text
     assert max(map(len, result.output.splitlines())) <= 80
 
 
@@ -115,7 +115,7 @@ def test_command_shows_errors_of_prediction_against_every_row(tmp_path):
     assert "+100 %" in text
     assert "-50 %" in text
     assert "2 measured row(s) of triton, bf16: 14.2 ms" in text  # 5.31 ms / 0.375
-    assert "No measured row" not in text
+    assert "No measured rows" not in text
     record = json.loads(run(*options, "--json").output)
     assert record["fitted_ms"]["triton, bf16"]["total_ms"] == pytest.approx(bound / 0.375)
     assert [row["error"] for row in record["measured"]] == pytest.approx([1.0, -0.5])

@@ -22,11 +22,11 @@ from frcore.results.summary import Method, Summary
 from frcore.study import expansion
 
 EVERY_METHOD = ("accuracy_cost", "sampler_curves")
-"""Figures with a point for each method, which leave none out."""
+"""Figures with a point for each method, which never omit any."""
 
 
 def curve_jobs(summary: Summary) -> dict[str, Callable[[], dict[Method, Curve]]]:
-    """What computes the ROC curves of each benchmark that is shown, for two figures."""
+    """Functions that compute the ROC curves of each benchmark shown, for two figures."""
     some, _ = selection(summary)
     return {name: partial(benchmark_curves, some, name) for name in some.study.benchmarks}
 
@@ -34,12 +34,12 @@ def curve_jobs(summary: Summary) -> dict[str, Callable[[], dict[Method, Curve]]]
 def figure_jobs(
     summary: Summary, root: Path, rates: plot_roc.Curves
 ) -> dict[str, Callable[[], Drawn]]:
-    """What draws each figure of `frcore.reporting.outputs.FIGURES` and writes it as SVG.
+    """Functions that draw each figure of `frcore.reporting.outputs.FIGURES` and write it as SVG.
 
     Args:
         summary: the study's numbers and scores.
         root: `results/<study>`.
-        rates: what `curve_jobs` computed.
+        rates: results of `curve_jobs`.
 
     Returns:
         By name.
@@ -75,11 +75,11 @@ def figure_jobs(
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as it was written.
+    """A figure as written.
 
     Attributes:
-        svg: the file's text.
-        absent: why it has nothing to show; empty where it has.
+        svg: text of the file.
+        absent: why it has nothing to show; else empty.
     """
 
     svg: str

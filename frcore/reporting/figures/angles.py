@@ -40,7 +40,7 @@ class Histograms:
 
 
 def read_histograms(study: Study, curves: Curves) -> dict[tuple[str, str], Histograms]:
-    """(head, sampler) -> its histograms; epochs that some seed lacks hold the other seeds'."""
+    """(head, sampler) -> its histograms; epochs missing for some seeds contain the others'."""
     found: dict[tuple[str, str], Histograms] = {}
     for name, events in curves.items():
         spec = expansion.runs(study)[name]
@@ -56,7 +56,7 @@ def read_histograms(study: Study, curves: Curves) -> dict[tuple[str, str], Histo
             target = np.asarray(event["target_histogram"], dtype=float)
             negative = np.asarray(event.get("negative_histogram") or 0 * target, dtype=float)
             if not target.size == negative.size == own.edges.size - 1:
-                continue  # counted in other bins
+                continue  # counted in different bins
             for counts, new in ((own.target, target), (own.negative, negative)):
                 counts[int(event["epoch"])] = counts.get(int(event["epoch"]), 0) + new
     return found
@@ -88,7 +88,7 @@ def _angles(study: Study, curves: Curves, *, over_epochs: bool) -> Figure:
     histograms = read_histograms(study, curves)
     if not histograms:
         what = "Angles over training" if over_epochs else "Angle histograms"
-        return Message(f"{what}: no finished run has any.")
+        return Message(f"{what}: no finished run has recorded any.")
     palette = Palette(study)
     xlabel, height = ("epoch", 1.6) if over_epochs else ("angle [°]", 1.35)
     figure, grid = method_grid(study, set(histograms), xlabel, height)
@@ -103,7 +103,7 @@ def _angles(study: Study, curves: Curves, *, over_epochs: bool) -> Figure:
         if found is None:
             continue
         if over_epochs:
-            # Without the inner band the grey ones stay apart from a head whose colour is grey.
+            # Only one band, so that grey ones differ from those of a head whose colour is grey.
             _fan(ax, found.edges, found.negative, MUTED, inner=False)
             _fan(ax, found.edges, found.target, colour, inner=True)
         else:
@@ -117,20 +117,20 @@ def _angles(study: Study, curves: Curves, *, over_epochs: bool) -> Figure:
 def quantile_of_counts(
     edges: NDArray[np.float64], counts: NDArray[np.float64], share: float
 ) -> float:
-    """The quantile of a histogram, with values spread evenly inside each bin.
+    """The quantile of a histogram, with values spread evenly within each bin.
 
     >>> quantile_of_counts(np.array([0.0, 10.0, 20.0]), np.array([1.0, 3.0]), 0.5)
     13.333333333333334
     """
     below = np.concatenate([[0.0], counts.cumsum()]) / counts.sum()
-    # Bins before the first count and after the last have no values in them.
+    # Bins before the first and after the last count are empty.
     first, last = np.flatnonzero(counts)[[0, -1]]
     within = slice(first, last + 2)
     return float(np.interp(share, below[within], edges[within]))
 
 
 def _fan(ax: Axes, edges: NDArray[np.float64], counts: Counts, colour: str, *, inner: bool) -> None:
-    """Median and band from the 5th to the 95th percentile over the epochs, or also 25th to 75th."""
+    """Median and band from the 5th to the 95th percentile over epochs, optionally 25th to 75th."""
     epochs = sorted(epoch for epoch, values in counts.items() if values.sum() > 0)
     if not epochs:
         return

@@ -1,4 +1,4 @@
-"""The look of every figure, and how a figure becomes SVG, PNG and part of the page."""
+"""Common look of all figures, and how a figure becomes SVG, PNG and part of the page."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ WIDTH = 8.4
 PANEL_HEIGHT = 2.5
 
 LETTER, HANDLE, LINE = 0.068, 0.7, 0.205
-"""Inches: about the width of a letter of a legend, of what stands before a label with the gap
-behind it, and the height of a line."""
+"""Inches: approximate width of a letter in a legend, width of a handle with the gaps around it,
+and height of a line."""
 
 LEGEND_SPACE = 0.6
-"""Inches of a figure's height that `panels` leaves for a legend."""
+"""Inches of a figure's height that `panels` reserves for a legend."""
 PNG_DPI = 200
 
 
@@ -71,7 +71,7 @@ def panels(rows: int, columns: int, *, height: float = PANEL_HEIGHT, **options: 
 
 
 def columns_for(count: int, limit: int) -> int:
-    """How many columns lay out `count` panels with the fewest rows, then the fewest gaps.
+    """Number of columns that places `count` panels in the fewest rows, then with the fewest gaps.
 
     >>> [columns_for(count, 5) for count in (1, 4, 5, 6, 7, 13)]
     [1, 4, 5, 3, 4, 5]
@@ -119,7 +119,7 @@ def small_multiples(
 
 
 class Message(Figure):
-    """A figure that says why there is nothing to see; the page says it in words.
+    """A figure that explains why there is nothing to show; on the page it becomes text.
 
     Attributes:
         message: the reason.
@@ -138,11 +138,11 @@ def legend(
     """One legend below the panels.
 
     Args:
-        figure: gets it.
+        figure: to add it to.
         palette: of the study.
         heads: heads or models, by colour and marker.
-        samplers: by line and by filling of the marker.
-        extra: handles of what else is drawn.
+        samplers: by line style and fill of the marker.
+        extra: handles of other elements.
         colour: of the samplers.
     """
     colours = palette.models | palette.heads
@@ -159,7 +159,7 @@ def legend(
 
 
 def of_two_kinds(figure: Figure, own: str, others: str) -> None:
-    """A legend of what has a head's colour, and of what is grey."""
+    """A legend for elements in the head's colour and for grey ones."""
     looks = ((own, INK, 0.6), (others, MUTED, 0.5))
     put_legend(figure, [Line2D([], [], color=c, lw=5, alpha=a, label=name) for name, c, a in looks])
 
@@ -168,7 +168,7 @@ def put_legend(figure: Figure, *groups: Sequence[Any], **options: Any) -> None:
     """A legend below the panels with as many columns as fit, filled line by line.
 
     Args:
-        figure: gets it, and grows by what it needs.
+        figure: to add it to; it grows as needed.
         groups: artists with labels; each group begins a line.
         options: of `Figure.legend`.
     """
@@ -181,7 +181,7 @@ def put_legend(figure: Figure, *groups: Sequence[Any], **options: Any) -> None:
         width = sum(HANDLE + LETTER * max(map(_letters, column)) for column in by_column)
         if width <= WIDTH:
             break
-    # More lines must not take their space from the panels.
+    # More lines must not take space from the panels.
     lines = len(handles) // columns
     figure.set_figheight(figure.get_figheight() + max(0.0, LINE * (lines + 1) - LEGEND_SPACE))
     # Matplotlib fills columns; people read lines.
@@ -202,9 +202,9 @@ def _filled(group: Sequence[Any], columns: int) -> list[Any]:
 
 
 def save(figure: Figure, svg: Path, png: Path | None = None) -> str:
-    """Write the files asked for, and return the SVG; the same figure gives the same bytes."""
-    # Laying out is most of the work, and saving would do it again for each format, and draw the
-    # whole figure once more to nowhere.
+    """Write the requested files and return the SVG; output is deterministic."""
+    # Layout is most of the work, and saving would repeat it for each format, with a dry run of the
+    # whole figure.
     engine = figure.get_layout_engine()
     if engine is not None and figure.axes:
         engine.execute(figure)
@@ -225,13 +225,13 @@ _TITLE = "title:"
 
 
 def hover(artist: Artist, text: str) -> None:
-    """Give an artist a text that a browser shows while the pointer is over it, in the SVG."""
-    # Matplotlib writes an artist's gid as its id; a hexadecimal one survives any text.
+    """Give an artist a tooltip, which browsers show for the SVG."""
+    # Matplotlib writes an artist's gid as its id; hexadecimal is safe for any text.
     artist.set_gid(_TITLE + text.encode().hex())
 
 
 def _with_titles(svg: str) -> str:
-    """Turn the ids that `hover` made into numbered ones with a title inside."""
+    """Turn the ids set by `hover` into numbered ones with a title inside."""
     counter = itertools.count()
 
     def titled(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of classes: those with many and with few images, and those that are one person."""
+"""Figures of classes: those with many and few images, and those of the same person."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNEQUAL = ("head", "middle", "tail")
 ANGLES = ("target_angle_mean", "target_angle_p5", "target_angle_p95")
 TOUCHES = "passive_per_positive"
 ASIDE = 1.06
-"""Factor by which neighbouring samplers stand apart, so that their bars are seen."""
+"""Factor by which adjacent samplers are shifted apart, so that their bars do not overlap."""
 
 
 def long_tail(study: Study, rows: Rows) -> Figure:
@@ -37,7 +37,7 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     keys, columns = ["head", "sampler", "group"], ["images", *ANGLES, TOUCHES]
     table = seed_means(frame, keys, columns).reset_index()
     if table.empty:
-        return Message("Long tail: every identity trained on has as many images as the others.")
+        return Message("Long tail: all training identities have equally many images.")
     heads, samplers = ([one.label for one in components if one.label in set(table[kind])]
                        for kind, components in (("head", study.heads),
                                                 ("sampler", study.samplers)))  # fmt: skip
@@ -62,7 +62,7 @@ def long_tail(study: Study, rows: Rows) -> Figure:
 
 
 def _groups(ax: Axes, own: pd.DataFrame, quantity: str, palette: Palette, aside: float) -> None:
-    """A method's groups as points, with the spread over their identities where it is known."""
+    """A method's groups as points, with the spread over their identities if known."""
     own = own.dropna(subset=["images", quantity]).sort_values("images")
     if own.empty:
         return
@@ -70,7 +70,7 @@ def _groups(ax: Axes, own: pd.DataFrame, quantity: str, palette: Palette, aside:
     spread = None
     if quantity == ANGLES[0]:
         low, high = own[quantity] - own[ANGLES[1]], own[ANGLES[2]] - own[quantity]
-        # A mean can lie outside two percentiles of a few identities.
+        # With few identities a mean can lie outside the percentiles.
         spread = [low.clip(lower=0.0), high.clip(lower=0.0)]
     bars = ax.errorbar(
         own["images"] * aside, own[quantity], yerr=spread, color=palette.heads[head],
@@ -87,7 +87,7 @@ class CenterPairs:
     Attributes:
         edges: of the bins.
         pairs: all pairs of centres (B,).
-        same: those that are one person; None where that is not known.
+        same: those of the same person; None if unknown.
     """
 
     edges: NDArray[np.float64]
@@ -96,7 +96,7 @@ class CenterPairs:
 
 
 def center_pairs(study: Study, rows: Rows) -> Mapping[tuple[str, str], CenterPairs]:
-    """(head, sampler) -> its histograms, of the runs whose diagnostics count."""
+    """(head, sampler) -> its histograms, of the runs with usable diagnostics."""
     own: dict[tuple[str, str], list[CosineHistogram]] = defaultdict(list)
     diagnostics = rows.found.diagnostics
     for name, spec in expansion.runs(study).items():
@@ -114,7 +114,7 @@ def center_pairs(study: Study, rows: Rows) -> Mapping[tuple[str, str], CenterPai
 
 
 def center_cosines(study: Study, found: Mapping[tuple[str, str], CenterPairs]) -> Figure:
-    """Cosines between centres: of one person's labels, and of all pairs; heads × samplers."""
+    """Cosines between centres: of labels of the same person, and of all pairs; heads × samplers."""
     if not found:
         return Message(
             "Conflicts: no finished run has recorded the cosines between its class centres."
@@ -131,7 +131,7 @@ def center_cosines(study: Study, found: Mapping[tuple[str, str], CenterPairs]) -
     counted = np.flatnonzero(np.sum([one.pairs for one in found.values()], axis=0))
     first = next(iter(grid.values()))
     first.set_xlim(every[counted[0]], every[counted[-1] + 1])
-    # The outer labels of neighbouring panels would meet.
+    # The outer labels of adjacent panels would overlap.
     first.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     of_two_kinds(figure, "labels of one person (head's colour)", "any two labels (grey)")
     return figure

@@ -30,10 +30,10 @@ WORDS: Mapping[Standing, str] = {
 }  # fmt: skip
 FRONT: dict[str, Any] = {"color": MUTED, "lw": 1.1, "ls": (0, (4, 1.5)), "zorder": 1}
 LOG_FROM = 8.0
-"""Ratio of the longest to the shortest step from which the axis of times is logarithmic."""
+"""Ratio of the longest to the shortest step above which the time axis is logarithmic."""
 
 NAMED = 6
-"""Names on a front: of a longer one, only those of its ends are written."""
+"""Methods labelled on a front; on a longer one, only its ends are labelled."""
 
 
 def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
@@ -43,7 +43,7 @@ def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
         return Message("Accuracy against cost: no step time was measured.")
     mains = {c.title: c for c in summary.main_columns() if not summary.why_unmarked(c)}
     if not mains:
-        return Message("Accuracy against cost: no benchmark has a number with an interval yet.")
+        return Message("Accuracy against cost: no benchmark has results with an interval yet.")
     usable = rows.usable("measurement")
     usable = usable[(usable["identities"] == identities) & usable["step_ms"].notna()]
     measured = {(row["head"], row["sampler"]): row for _, row in usable.iterrows()}
@@ -54,7 +54,7 @@ def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
         and any(summary.cell(method, c).value is not None for c in mains.values())
     }
     if not times:
-        return Message("Accuracy against cost: no method has both a number and a step time yet.")
+        return Message("Accuracy against cost: no method has both results and a step time yet.")
     palette = Palette(study)
     figure, grid = small_multiples(list(mains), limit=2, height=3.4)
     for (title, _), ax in grid.items():
@@ -82,7 +82,7 @@ def _panel(
         _point(ax, summary, column, method, times[method], palette, how)
         alike[method.head, how].append(method)
     for (head, how), methods in alike.items():
-        # The intervals of several points at once: a bar of its own for each takes far longer.
+        # Intervals of several points at once: one call per point takes far longer.
         ends = np.array([[times[m][f"step_ms{end}"] for end in ("", "_low", "_high")]
                          for m in methods], dtype=float)  # fmt: skip
         bars(ax, ends, [summary.cell(m, column) for m in methods], palette.heads[head],
@@ -90,7 +90,7 @@ def _panel(
     if not front:
         return
     values = [100 * (summary.cell(method, column).value or 0.0) for method in front]
-    # To the right of the last one nothing is better, however long it takes.
+    # To the right of the last one nothing is better, at any cost.
     places = [*(steps[method] for method in front), max(steps.values())]
     ax.step(places, [*values, values[-1]], where="post", **FRONT)
     if places[-1] > LOG_FROM * places[0]:
@@ -102,9 +102,9 @@ def _panel(
 
 
 def _name(ax: Axes, names: Sequence[str], places: Sequence[float], values: Sequence[float]) -> None:
-    """Write the names of the front's methods above its line, towards the middle of the panel.
+    """Label the front's methods above its line, towards the middle of the panel.
 
-    The most accurate comes first; a name that would stand on another is left out.
+    The most accurate comes first; labels that would overlap another are omitted.
     """
     kept = range(len(names)) if len(names) <= NAMED else (0, len(names) - 1)
     written: list[Bbox] = []

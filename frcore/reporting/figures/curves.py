@@ -19,11 +19,11 @@ from frcore.results.scores import Arrays, same_protocol
 from frcore.results.summary import Method, Summary
 
 GRID_POINTS = 60
-"""FARs of a curve."""
+"""Number of FARs per curve."""
 
 BAND_POINTS = 12
-"""FARs at which a curve's band is computed; between them it is interpolated, linearly over the
-logarithm of FAR."""
+"""Number of FARs at which a curve's band is computed; in between it is interpolated linearly over
+the logarithm of FAR."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Curve:
     Attributes:
         far: ascending (F,).
         tar: mean over seeds (F,).
-        low, high: the 95 % band (F,), NaN at FARs that allow too few false accepts; None where it
-            cannot be had at all.
-        runs: that it is the mean of.
+        low, high: the 95 % band (F,), NaN at FARs that allow too few false accepts; None if it
+            cannot be computed at all.
+        runs: the runs averaged.
     """
 
     far: NDArray[np.float64]
@@ -48,7 +48,7 @@ class Curve:
 def benchmark_curves(summary: Summary, benchmark: str) -> dict[Method, Curve]:
     """The curve of each method that has scores on a benchmark, in the study's order.
 
-    Methods judged on other pairs than the first one have none.
+    Methods evaluated on other pairs than the first one are omitted.
     """
     ranked: dict[str, Ranked] = {}
     protocol: Arrays | None = None
@@ -102,8 +102,8 @@ def _bands(
     protocol: Arrays,
     far: NDArray[np.float64],
 ) -> dict[Method, Band]:
-    """Nothing where the benchmark has too few people; and not a number (NaN) at FARs that allow
-    too few false accepts for an interval."""
+    """Empty if the benchmark has too few people; NaN at FARs that allow too few false accepts for
+    an interval."""
     impostors = int((~protocol["same"]).sum())
     enough = np.array([not why_no_interval(float(asked), impostors) for asked in far])
     if not enough.any():

@@ -1,7 +1,7 @@
-"""P(θ): how probable a head calls the right class, against the angle to its centre.
+"""P(θ): the probability a head assigns to the right class, against the angle to its centre.
 
 The setting is that of the AdaCos paper (Zhang et al. 2019, arXiv 1905.00292, Fig. 2 and Eq. 8-9):
-all other centres stand at 90°, so that one angle decides.
+all other centres are at 90°, so that P depends on one angle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NUM_CLASSES = 10_572
 """CASIA-WebFace, the training set of the AdaCos paper's analysis."""
 
 NORM = 20.0
-"""‖x‖ of the embeddings, for heads that look at it; inside MagFace's range, AdaFace's first mean,
+"""‖x‖ of the embeddings, for heads that use it; within MagFace's range, AdaFace's initial mean,
 and as softmax's effective scale the default of `normface`."""
 
 STEP = 0.5
@@ -30,10 +30,10 @@ def head_curve(head: Head, degrees: np.ndarray, *, norm: float = NORM) -> np.nda
     """Probability of the right class at each target angle, with all others at 90°; float64.
 
     A softmax over the classes gives P = exp(−loss) = e^z_y / (e^z_y + (C − 1) e^z_k). A binary loss
-    per class gives σ(z_y): there the other classes do not enter.
+    per class gives σ(z_y), independent of the other classes.
 
     Args:
-        head: as it is, with its state.
+        head: in its present state.
         degrees: target angles, 0 to 180.
         norm: of the embeddings before they are normalised.
     """
@@ -50,7 +50,7 @@ def head_curve(head: Head, degrees: np.ndarray, *, norm: float = NORM) -> np.nda
         z_y = scale * target_N
         if head.reduction == "softplus_sum":
             return torch.sigmoid(z_y).numpy()
-        # A head is elementwise: one column at 90° speaks for all C − 1.
+        # A head is elementwise: one column at 90° represents all C − 1.
         other_N1 = head.negative(torch.zeros(len(cosine_N), 1).double(), target_N[:, None], batch)
         z_k = scale * other_N1[:, 0]
         reduced_N = z_k + math.log(head.num_classes - 1)
@@ -58,7 +58,7 @@ def head_curve(head: Head, degrees: np.ndarray, *, norm: float = NORM) -> np.nda
 
 
 def head_curves(names: list[str], *, num_classes: int = NUM_CLASSES) -> pd.DataFrame:
-    """Curves of registered heads with their default parameters and first state.
+    """Curves of registered heads with default parameters and initial state.
 
     Returns:
         Columns `head`, `degrees`, `probability`, `scale` (s at `NORM`) and `binary`.
@@ -70,7 +70,7 @@ def head_curves(names: list[str], *, num_classes: int = NUM_CLASSES) -> pd.DataF
 def _rows(name: str, degrees: np.ndarray, num_classes: int) -> pd.DataFrame:
     head = build_head(name, num_classes=num_classes)
     head.attach(seed=0)
-    # Not in training, so that a head that draws its margin at random uses the margin's mean.
+    # In eval mode, so that a head with a random margin uses its mean.
     head.eval()
     rows = {"head": name, "degrees": degrees, "probability": head_curve(head, degrees)}
     return pd.DataFrame(
@@ -96,5 +96,5 @@ def crossing(degrees: np.ndarray, probability: np.ndarray, level: float = 0.5) -
         return None
     after = int(below[0])
     span = slice(after - 1, after + 1)
-    # np.interp wants increasing positions.
+    # np.interp needs increasing positions.
     return float(np.interp(level, probability[span][::-1], degrees[span][::-1]))

@@ -1,4 +1,4 @@
-"""docs/heads.svg: P(θ) of every head, one small panel each, before the same grey reference."""
+"""docs/heads.svg: P(θ) of every head, one small panel each, over the same grey reference."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from frcore.reporting.figures.head_curves import NUM_CLASSES, crossing, head_cur
 from frcore.reporting.figures.palette import HEAD_COLOURS, INK, MUTED
 
 REFERENCE_SCALE = 64.0
-"""Of the grey curve, a cosine softmax without margin: a panel shows what a margin does."""
+"""Scale of the grey curve, a cosine softmax without margin, to show the effect of a margin."""
 
 COLUMNS = 5
 
 
 def plot_heads(names: list[str]) -> Figure:
-    """The figure, with heads in the given order; to be drawn and saved within `look()`."""
+    """The figure, with heads in the given order; draw and save it within `look()`."""
     curves = head_curves(names)
     figure, grid = small_multiples(names, limit=COLUMNS, height=1.55, sharex=True, sharey=True)
     plain = build_head("normface", num_classes=NUM_CLASSES, scale=REFERENCE_SCALE)

@@ -1,4 +1,4 @@
-"""Figures of cost against the number of identities: measured, planned, and published elsewhere."""
+"""Figures of cost against the number of identities: measured, predicted and published."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from frcore.study.config import Study
 PLANNED: dict[str, Any] = {
     "color": MUTED, "ls": (0, (1.5, 1)), "lw": 3.0, "alpha": 0.55, "zorder": 1,
 }  # fmt: skip
-"""The look of what is planned: broad, grey and without markers, unlike anything measured."""
+"""Look of planned lines: wide, grey and without markers, unlike anything measured."""
 
 PUBLISHED: dict[str, Any] = {
     "color": INK, "ls": "", "ms": 5, "fillstyle": "none", "mew": 0.9, "zorder": 1.5,
@@ -31,10 +31,10 @@ PUBLISHED: dict[str, Any] = {
 PUBLISHED_MARKERS = {"Data Parallel": "v", "Model Parallel": "s", "Partial FC 0.1": "o"}
 
 LABEL_WIDTH = 24
-"""Letters of a line of a vertical axis' label."""
+"""Characters per line of a vertical axis label."""
 
 More = Callable[[Axes, str], Iterable[Line2D]]
-"""Draws what else there is for a sampler, and gives the handles of it for the legend."""
+"""Draws additional elements for a sampler and returns their legend handles."""
 
 
 def memory(study: Study, rows: Rows) -> Figure:
@@ -56,7 +56,7 @@ def throughput(study: Study, rows: Rows) -> Figure:
 
 
 def _beside(study: Study, rows: Rows, column: str) -> More:
-    """What stands beside a measured column: its plan, and what others have published."""
+    """Elements drawn beside a measured column: its plan, and published values."""
 
     def draw(ax: Axes, sampler: str) -> Iterable[Line2D]:
         for one in planned_lines(study, rows, sampler, column):
@@ -80,7 +80,7 @@ def against_identities(
         rows: of the study.
         column: of the measurement's rows.
         label: of the vertical axis.
-        more: draws what else there is for a sampler.
+        more: draws additional elements for a sampler.
     """
     palette = Palette(study)
     frame = rows.measurement[rows.measurement["status"].isin(["ok", "oom"])]
@@ -105,7 +105,7 @@ def against_identities(
 def _line(
     ax: Axes, points: pd.DataFrame, column: str, palette: Palette, head: str, sampler: str
 ) -> None:
-    # A reading of exactly zero ("no extra memory seen") has no place on a log axis.
+    # A reading of exactly zero ("no extra memory") cannot be drawn on a log axis.
     usable = points[(points["status"] == "ok") & (points[column] > 0)]
     (line,) = ax.plot(
         usable["identities"].astype(float), usable[column], ls=palette.line(sampler), alpha=0.9,
@@ -118,7 +118,8 @@ def _line(
 
 
 def _mark_oom(ax: Axes, tried: pd.DataFrame, heads: list[str]) -> None:
-    """One cross at the upper edge for each size that some head had no room for, with its words."""
+    """One cross at the upper edge, with a label, for each size at which some head ran out of
+    memory."""
     across = ax.get_xaxis_transform()
     refused = tried[tried["status"] == "oom"].groupby("identities")
     for place, (size, points) in enumerate(refused):

@@ -1,4 +1,4 @@
-"""A figure as part of a page: its ids, its description, and its colours in the dark."""
+"""A figure as part of a page: its ids, its description, and its colours in dark mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEUTRAL = 32
 
 
 def dark_variables(svgs: Iterable[str]) -> str:
-    """CSS declarations that give each colour of the figures a counterpart for the dark."""
+    """CSS declarations that give each colour of the figures a dark-mode counterpart."""
     colours = sorted({match.lower() for svg in svgs for match in re.findall(COLOUR, svg)})
     return "\n".join(f"--c{c[1:]}: light-dark({c}, {dark_of(c)});" for c in colours)
 
@@ -31,7 +31,7 @@ def dark_of(colour: str) -> str:
         return "#15181c"
     channels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     if max(channels) - min(channels) < NEUTRAL:
-        # The power keeps middle greys, which are text, as far from the page as they were.
+        # The power preserves the contrast of middle greys, which are text.
         return f"oklch(from {colour} calc(0.96 - 0.72 * pow(l, 1.4)) 0 h)"
     return f"oklch(from {colour} calc(0.64 + 0.22 * l) calc(0.85 * c) h)"
 
@@ -39,9 +39,9 @@ def dark_of(colour: str) -> str:
 def inline(svg: str, name: str, description: str) -> Markup:
     """An SVG file's text made part of an HTML page.
 
-    Ids get the figure's name, since two figures share theirs; colours become CSS variables that
-    fall back to themselves, so that the page can change them in the dark; the image is described
-    for those who do not see it.
+    Ids get the figure's name as a prefix, as figures share ids; colours become CSS variables that
+    fall back to themselves, so that the page can change them in dark mode; the image gets a
+    description for screen readers.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""What is drawn in a panel: rings, intervals, areas, and axes with numbers as people write them."""
+"""Elements of a panel: rings, intervals, areas, and axes with plain numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from frcore.reporting.figures.palette import INK, MUTED
 from frcore.results.summary import Number
 
 RING = 12
-"""Points: the size of a ring around a marker."""
+"""Size of a ring around a marker, in points."""
 
 
 def ring(ax: Axes, x: float, y: float) -> Line2D:
-    """A ring around a point that is to be read with care."""
+    """A ring around a point that should be interpreted with care."""
     (around,) = ax.plot(x, y, marker="o", ms=RING, mfc="none", mec=INK, mew=0.7, ls="", alpha=0.8)
     return around
 
@@ -55,15 +55,15 @@ def areas(
     ax: Axes, edges: NDArray[np.float64], own: NDArray[Any] | None, others: NDArray[Any],
     colour: str, unit: str = "",
 ) -> None:  # fmt: skip
-    """Two histograms scaled to the same area, since one counts far more than the other.
+    """Two histograms scaled to the same area, as one has far higher counts than the other.
 
     Args:
         ax: gets them.
         edges: of the bins.
-        own: counts in the head's `colour`; None where they are not known.
+        own: counts in the head's `colour`; None if unknown.
         others: counts in grey.
         colour: of the head.
-        unit: what is counted, shown while the pointer is over an outline.
+        unit: what is counted, for the tooltip of an outline.
     """
     for counts, tint, alpha in ((others, MUTED, 0.3), (own, colour, 0.55)):
         if counts is not None and counts.any():
@@ -76,7 +76,7 @@ def areas(
 
 
 def same_range(axes: Iterable[Axes]) -> None:
-    """Give axes the vertical range that holds what all of them show."""
+    """Give axes a common vertical range that covers all their data."""
     axes = list(axes)
     lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
@@ -84,7 +84,7 @@ def same_range(axes: Iterable[Axes]) -> None:
 
 
 def bare(ax: Axes) -> None:
-    """Leave a panel its outlines alone: heights that are areas need no scale."""
+    """Remove a panel's vertical scale: the heights of areas need none."""
     ax.set_yticks([])
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
@@ -101,8 +101,8 @@ def log_axes(axes: Iterable[Axes], limits: tuple[float, float]) -> None:
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic axis as plain numbers, because powers need mathematics in the font."""
-    # Less than a decade on the axis would leave a single label.
+    """Ticks of a logarithmic axis as plain numbers, because powers would need a math font."""
+    # An axis of less than a decade would have a single label.
     low, high = sorted(axis.get_view_interval())
     subs = (1.0, 2.0, 5.0) if high / max(low, 1e-300) < 100 else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=8))
@@ -111,7 +111,7 @@ def plain_ticks(axis: Axis) -> None:
 
 
 def short_number(value: float) -> str:
-    """A number as people write it on an axis.
+    """A number as written on an axis.
 
     >>> short_number(20000), short_number(1.5e6), short_number(0.05)
     ('20k', '1.5M', '0.05')

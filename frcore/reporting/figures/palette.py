@@ -25,10 +25,10 @@ HEAD_LOOKS: Mapping[str, tuple[str, str]] = {
     "curricularface": ("#661100", "*"), "magface": ("#6699cc", "P"), "adaface": ("#117733", "X"),
     "elasticface": ("#5d3a9b", "d"), "sphereface2": ("#0040c0", "8"), "uniface": ("#504070", "H"),
 }  # fmt: skip
-"""Colour and marker. Colours: chosen greedily for the largest least CIELAB distance under normal,
-protan and deutan sight (Machado et al. 2009) among colours with a contrast of at least 3 to white;
-the common heads first. Okabe-Ito and Tol palettes were the candidates; for the last two, colours at
-even steps of sRGB. Markers tell the heads apart in grey print, where 15 colours cannot."""
+"""Colour and marker. Colours: chosen greedily to maximise the smallest CIELAB distance in normal,
+protan and deutan vision (Machado et al. 2009) among colours with a contrast of at least 3 to white;
+common heads first. Okabe-Ito and Tol palettes were the candidates; for the last two, colours at
+even steps of sRGB. Markers distinguish heads in greyscale print, where 15 colours cannot."""
 
 HEAD_COLOURS = {name: colour for name, (colour, _) in HEAD_LOOKS.items()}
 
@@ -38,7 +38,7 @@ SAMPLER_LINES: Mapping[str, tuple[Fill, LineStyle]] = {
     "broadface": ("left", "-."),
     "interclass_filter": ("bottom", ":"),
 }
-"""Filling of markers and line style: they tell the samplers apart in grey print too."""
+"""Fill of markers and line style: they distinguish samplers in greyscale print too."""
 
 _MORE_LINES: tuple[tuple[Fill, LineStyle], ...] = (
     ("right", (0, (5, 1, 1, 1, 1, 1))),
@@ -51,7 +51,7 @@ class Palette:
 
     Attributes:
         heads: colour of each head.
-        models: colour of each model trained elsewhere; they stand in panels of their own.
+        models: colour of each model trained elsewhere; they have separate panels.
         samplers: filling of markers and line style of each sampler.
     """
 
@@ -79,9 +79,9 @@ class Palette:
 def _assign(
     components: Iterable[Component], fixed: Mapping[str, T], more: Iterable[T] = ()
 ) -> dict[str, T]:
-    """A look for each label: its own by label, else by name if free, else a free one by hash.
+    """A look for each label: by label if listed, else by name if free, else a free one by hash.
 
-    The hash keeps a variant's look the same from study to study, as long as nobody else has it.
+    The hash keeps a variant's look the same from study to study, unless it is already taken.
     """
     components = tuple(components)
     looks = {c.label: fixed[c.label] for c in components if c.label in fixed}

@@ -1,4 +1,4 @@
-"""What `frcore plan` says of a study's measured steps: the lines beside the points."""
+"""Predictions of `frcore plan` for a study's measured steps: the lines beside the points."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from frcore.study.config import Study
 from frcore.study.parts import Component, Measurement
 
 POINTS = 60
-"""Of a planned line."""
+"""Points of a planned line."""
 
 MIB = 1024**2
 
 
 @dataclass(frozen=True)
 class PlannedLine:
-    """What is planned for the steps of one backend.
+    """The prediction for the steps of one backend.
 
     Attributes:
         identities: (POINTS,).
         values: of the measured column, in its unit (POINTS,).
-        text: what it is, in words.
+        text: description.
     """
 
     identities: NDArray[np.int64]
@@ -41,14 +41,14 @@ class PlannedLine:
 
 
 def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterator[PlannedLine]:
-    """The lines for a sampler's measured rows, one for each backend that its steps ran on.
+    """The lines for a sampler's measured rows, one per backend that its steps ran on.
 
-    Nothing where the plan does not know: a step with a backbone, a sampler of one's own, the time
-    on a device without ceilings, the memory of a CPU's step but `dense`.
+    Empty where there is no model: a step with a backbone, a custom sampler, the time on a device
+    without known ceilings, the memory of a CPU step other than `dense`.
 
     Args:
-        study: says how the sampler and the step are set.
-        rows: of the study; its usable and out-of-memory rows say what ran where.
+        study: defines the settings of sampler and step.
+        rows: of the study; its usable and out-of-memory rows tell what ran where.
         sampler: its label.
         column: `images_per_second`, `allocated_peak_mib` or `rss_extra_mib`.
     """
@@ -60,7 +60,7 @@ def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterat
     frame = rows.measurement
     frame = frame[(frame["sampler"] == sampler) & frame["status"].isin(["ok", "oom"])]
     keys = ["backend", "loss_precision", "gpu_name"]
-    # Rows of a step that ran out of memory do not say which backend it had, if it was picked.
+    # Out-of-memory rows do not record a backend that was chosen automatically.
     stated = "" if given.backend == "auto" else given.backend
     frame = frame.assign(backend=frame["backend"].fillna(stated)).fillna(dict.fromkeys(keys, ""))
     for values, part in frame.groupby(keys):
@@ -96,7 +96,7 @@ def _line(
                   for one in workloads]  # fmt: skip
         words = "centres, momentum and what a step adds"
     elif column == "rss_extra_mib" and dense and not workload.queue:
-        # What exists before the first step is not in this reading.
+        # This reading excludes what exists before the first step.
         values = [(sum(memory.values()) - memory["centres and momentum"]) / MIB
                   for memory in map(dense_memory, workloads)]  # fmt: skip
         words = "what a step adds to centres and momentum"
@@ -106,12 +106,12 @@ def _line(
 
 
 def known_device(gpu_name: str | None) -> Device | None:
-    """The device of `frcore plan` that a board is; None where its ceilings are not known."""
+    """The device of `frcore plan` for a GPU; None if its ceilings are unknown."""
     return next((one for one in DEVICES.values() if gpu_name and one.is_board(gpu_name)), None)
 
 
 def planned_workload(sampler: Component, measurement: Measurement) -> Workload | None:
-    """What a sampler's step is planned as; None where that is not known."""
+    """The workload to plan for a sampler's step; None if there is no model of it."""
     given = sampler.parameters
     if "over" in given:
         return None
@@ -125,7 +125,7 @@ def planned_workload(sampler: Component, measurement: Measurement) -> Workload |
         return None
     state = {"split": "split"}.get(getattr(measurement, "center_format", "fp32"), "fp32")
     try:
-        # The least number of identities; each point of a line has its own.
+        # The smallest allowed number of identities; each point of a line sets its own.
         return Workload(2, batch=measurement.batch_size, dim=measurement.dim, state=state,
                      **changes[sampler.name])  # fmt: skip
     except (TypeError, UserError):

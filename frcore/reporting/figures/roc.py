@@ -21,7 +21,7 @@ Curves = Mapping[str, Mapping[Method, Curve]]
 
 MARKERS_A_CURVE = 5
 MOST_BANDS = 6
-"""Curves of one panel that each have their band; among more, bands would hide one another."""
+"""Most curves in a panel that all get a band; with more, bands would hide one another."""
 
 
 def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
@@ -32,7 +32,7 @@ def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
 
 
 def det(study: Study, curves: Curves, summary: Summary) -> Figure:
-    """FNMR against FMR, both logarithmic: what a ROC hides where TAR is near 1."""
+    """FNMR against FMR, both logarithmic: shows what a ROC hides where TAR is near 1."""
     if not curves:
         return Message("DET: no run has scores yet.")
     return _panels(study, curves, summary, "FMR (FAR)", "FNMR (1 − TAR)", error=True)
@@ -68,7 +68,7 @@ def _panels(
 
 
 def _track(method: Method) -> tuple[str, str]:
-    """What has a panel of its own: a backbone and sampler, or all models trained elsewhere."""
+    """Key of a panel: backbone and sampler, or one for all models trained elsewhere."""
     return ("", "models") if method.is_model else (method.backbone, method.sampler)
 
 
@@ -85,9 +85,9 @@ def _panel(
     for number, (method, curve) in enumerate(curves.items()):
         name = method.backbone if method.is_model else method.head
         colour = (palette.models if method.is_model else palette.heads)[name]
-        # Zero errors have no place on a logarithmic axis.
+        # Zero errors cannot be drawn on a logarithmic axis.
         shown = np.where(curve.tar < 1, 1 - curve.tar, np.nan) if error else curve.tar
-        # Markers of different curves stand at different FARs.
+        # Markers of different curves are at different FARs.
         every = max(1, curve.far.size // MARKERS_A_CURVE)
         (line,) = ax.plot(
             curve.far, shown, color=colour, lw=1.4, marker=palette.marker(name), ms=4,
@@ -105,7 +105,7 @@ def _panel(
 
 
 def _shared_floor(axes: np.ndarray, curves: Mapping[Method, Curve]) -> None:
-    """End the logarithmic axes of errors at the least one that is drawn, and label them."""
+    """End the logarithmic error axes at the smallest error drawn, and label them."""
     errors = np.concatenate([1 - curve.tar for curve in curves.values()])
     for ax in axes:
         ax.set_ylim(errors[errors > 0].min(initial=1.0) / 1.5, 1.15)

@@ -1,4 +1,4 @@
-"""Figures of the roofline: measured step times over the time that a step needs at least."""
+"""Roofline figures: measured step times and the minimum time a step needs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SUBJECTS = {
     "naive": ("#777777", "^"),
     "insightface": ("#009e73", "v"),
 }
-"""Colour and marker of what a session measures; anything else is black."""
+"""Colour and marker of a session's subjects; anything else is black."""
 
 
 def roofline(study: Study, rows: Rows) -> Figure:
-    """A study's step times against identities, one panel per sampler, over the planned bound."""
+    """A study's step times against identities, one panel per sampler, with the planned bound."""
     usable, given = rows.usable("measurement"), study.measurement
     if given is None or usable["step_ms"].isna().all():
-        return Message("Step time over the roofline: not measured.")
+        return Message("Step time and roofline: not measured.")
     found = map(known_device, usable["gpu_name"].dropna().unique())
     known = list({device.name: device for device in found if device is not None}.values())
     samplers = {sampler.label: sampler for sampler in study.samplers}
@@ -65,15 +65,15 @@ def _draw_bound(ax: Axes, workload: Workload, device: Device, limits: tuple[floa
         plan_step(dataclasses.replace(workload, identities=int(n)), device) for n in identities
     ]
     ax.plot(identities, [plan.step_ms for plan in plans], color=MUTED, lw=3, alpha=0.35, zorder=1)
-    _remark(ax, f"at least, {device.name}, {workload.precision},\nstate {workload.state}")
+    _remark(ax, f"lower bound, {device.name}, {workload.precision},\nstate {workload.state}")
 
 
 def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
     """Step times of a GPU session over the bound, one panel per sampling rate.
 
     Args:
-        plan: its batch, dimension, state and device are the line's; those of its batch and
-            dimension are the points.
+        plan: the line is drawn for its batch, dimension, state and device, the points are the rows
+            with its batch and dimension.
         measured: rows of that device.
     """
     workload, device = plan.workload, plan.device
@@ -101,7 +101,7 @@ def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
             ax.plot(row.workload.identities, row.step_ms, color=colour, marker=marker, ls="",
                     alpha=0.8)  # fmt: skip
         if not own:
-            _remark(ax, "no measured step")
+            _remark(ax, "no measured steps")
     log_axes(grid.values(), limits)
     put_legend(figure, [Line2D([], [], color=colour, marker=marker, ls="", label=subject)
                         for subject, (colour, marker) in sorted(looks.items())])  # fmt: skip
@@ -109,16 +109,16 @@ def session_roofline(plan: Plan, measured: Sequence[Measured]) -> Figure:
 
 
 def write_figure(plan: Plan, rows: Sequence[Measured], path: Path) -> None:
-    """Draw measured steps over the bound, as SVG and as PNG beside it.
+    """Draw measured steps over the bound, as SVG and PNG.
 
     Raises:
-        UserError: the file's name does not end in .svg, or is taken by another file.
+        UserError: the file name does not end in .svg, or belongs to another file.
     """
     if path.suffix != ".svg":
-        raise UserError(f"--figure {path}; allowed is a name that ends in .svg: a PNG goes beside")
+        raise UserError(f"--figure {path}; give a name that ends in .svg; a PNG is written with it")
     png = path.with_suffix(".png")
     refuse_other_file(path, "frcore", "a figure of frcore")
-    if not path.exists():  # a PNG does not say whose it is, but the SVG beside it does
+    if not path.exists():  # a PNG does not identify its program, but the SVG next to it does
         refuse_other_file(png, None, "beside a figure of frcore")
     with look():
         save(session_roofline(plan, rows), path, png)

@@ -1,4 +1,4 @@
-"""What a sampler's parameter does to accuracy: sampling-rate curves, queue-size curves."""
+"""The effect of a sampler's parameter on accuracy: sampling-rate curves, queue-size curves."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from frcore.study.parts import Component
 from frcore.study.section import dotted
 
 NEUTRAL = {"rate": 1.0, "size": 0.0}
-"""The value of a parameter at which the sampler does what `full` does."""
+"""The value of a parameter at which the sampler is equivalent to `full`."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Samplers that differ in one number only.
+    """Samplers that differ in only one number.
 
     Attributes:
-        name: of the sampler, with what it stands over.
+        name: of the sampler, including the one it wraps.
         parameter: which number, such as `rate` or `over.rate`.
-        labels: sampler label at each value, in growing order of the values.
+        labels: sampler label at each value, in increasing order of values.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Sweep:
 
 
 def sweeps(samplers: tuple[Component, ...]) -> list[Sweep]:
-    """Every number that two or more samplers of a study differ in, all else being equal.
+    """Every number in which two or more samplers of a study differ, all else being equal.
 
     >>> half, tenth = ({"name": "partial_fc", "rate": r, "label": f"p{r}"} for r in (0.5, 0.1))
     >>> found = sweeps(tuple(Component.model_validate(s) for s in (half, "full", tenth)))
@@ -70,15 +70,15 @@ def _full_name(sampler: Component) -> str:
 
 
 def sampler_curves(study: Study, summary: Summary) -> Figure:
-    """Each benchmark's main number against each parameter that the study's samplers vary."""
+    """Each benchmark's main number against each parameter that varies between samplers."""
     found, mains = sweeps(study.samplers), summary.main_columns()
     if not found:
         return Message(
-            "Sampler curves: no two samplers of this study differ in one number only, such as "
+            "Sampler curves: no two samplers of this study differ in only one number, such as "
             "partial_fc at several rates."
         )
     if not mains:
-        return Message("Sampler curves: no benchmark has a number yet.")
+        return Message("Sampler curves: no benchmark has results yet.")
     palette = Palette(study)
     figure, axes = panels(len(found), len(mains), sharey="col")
     for sweep, row in zip(found, axes, strict=True):
@@ -99,7 +99,7 @@ def _panel(
     full = next((s.label for s in study.samplers if s.name == "full"), None)
     neutral = NEUTRAL.get(sweep.parameter.rpartition(".")[2])
     is_log = min(values) > 0 and max(values) > 20 * min(values)
-    # Points of several heads at one place would hide each other's intervals.
+    # Points of several heads at the same position would hide each other's intervals.
     span = np.log(max(values) / min(values)) if is_log else max(values) - min(values)
     tracks = [(b.label, h.label) for b in study.backbones for h in study.heads]
     for place, (backbone, head) in enumerate(tracks):

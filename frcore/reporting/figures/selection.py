@@ -1,7 +1,7 @@
-"""What figures with a panel or a line for each method show of a study with very many of them.
+"""Which methods are shown in figures with a panel or line per method if a study has very many.
 
-Forty panels can be read, four hundred cannot, and drawing them takes longer than all else. Tables,
-rows and the figures that put all methods into few panels keep everything.
+Forty panels are readable, four hundred are not, and drawing them takes longer than everything else.
+Tables, rows and figures with all methods in a few panels keep everything.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from frcore.results.summary import Method, Summary
 from frcore.study.parts import Component
 
 MANY = 64
-"""Up to so many methods are all shown."""
+"""Up to this many methods are all shown."""
 
 HEADS, SAMPLERS, BENCHMARKS = 8, 3, 4
-"""The most that are shown where there are more methods."""
+"""How many of each are shown if there are more methods."""
 
 
 def selection(summary: Summary, *, all_methods: bool = False) -> tuple[Summary, str]:
     """A summary of the heads, samplers and benchmarks that are shown, and a note on the others.
 
-    Those with the highest main numbers are shown, and what the others are compared with: the
-    sampler `full`; of the benchmarks the first. They stay in the study's order.
+    Those with the best main numbers are shown, plus the sampler `full` as a reference; of the
+    benchmarks the first ones. They keep the study's order.
 
     Args:
         summary: of the study.
-        all_methods: leave out benchmarks alone, for figures with a panel for each.
+        all_methods: omit only benchmarks, for figures with one panel per benchmark.
     """
     study = summary.study
     if len(summary.methods) <= MANY:
@@ -46,9 +46,9 @@ def selection(summary: Summary, *, all_methods: bool = False) -> tuple[Summary, 
         for name, some in chosen.items()
         if len(some) < len(every := getattr(study, name))
     ]
-    note = f"Shown: {', '.join(left_out)}, the best of them; the tables have all."
+    note = f"Shown: {', '.join(left_out)}, the best of them; the tables list all."
     if all_methods:
-        note = f"Shown: {', '.join(left_out)}; the tables have all."
+        note = f"Shown: {', '.join(left_out)}; the tables list all."
     shown = summary.of_part(study.model_copy(update=chosen))
     return shown, note if left_out else ""
 
@@ -64,7 +64,7 @@ def _chosen(
 
 
 def _score(summary: Summary, kind: str, label: str) -> float:
-    """The mean over benchmarks of the highest number that a head or sampler reaches."""
+    """The mean over benchmarks of a head's or sampler's best number."""
     own: list[Method] = [one for one in summary.trained if getattr(one, kind) == label]
     best = [
         max((summary.cell(method, column).value or 0.0 for method in own), default=0.0)

@@ -18,7 +18,7 @@ from frcore.study import expansion
 from frcore.study.config import Study
 
 MAX_STEPS = 120
-"""Points of a curve: more than this cannot be seen, and would swell the page."""
+"""Points of a curve: more would be invisible and bloat the page."""
 
 CURVES = ("scale", "target_angle", "negative_angle")
 CENTERS = ("nearest_angle_mean", "mean_angle", "target_angle")
@@ -31,7 +31,7 @@ def training(study: Study, curves: Curves) -> Figure:
     """Scale s(t) above, target and negative angle below; one column per head."""
     frame = _frame(study, curves, _logged, CURVES)
     if frame.empty:
-        return Message("Training curves: no finished run has any.")
+        return Message("Training curves: no finished run has recorded any.")
     palette, heads = Palette(study), _heads(study, frame)
     rows = ("scale s", "mean angle [°]")
     figure, grid = small_multiples(heads, rows, limit=5, height=1.9, xlabel="training step",
@@ -53,10 +53,10 @@ def training(study: Study, curves: Curves) -> Figure:
 
 
 def head_state(study: Study, curves: Curves) -> Figure:
-    """What heads offer of their state, whatever its name: one panel per head and name."""
+    """State reported by heads, under any name: one panel per head and name."""
     frame = _frame(study, curves, _states, ("value",)).dropna(subset=["value"])
     if frame.empty:
-        return Message("State of the heads: no finished run has a head with a state of its own.")
+        return Message("State of the heads: no finished run has a head with additional state.")
     names = frame[["head", "name"]].drop_duplicates()
     shown = {f"{head}: {name}": (head, name)
              for head in _heads(study, frame)
@@ -73,7 +73,7 @@ def head_state(study: Study, curves: Curves) -> Figure:
 
 
 def center_angles(study: Study, curves: Curves) -> Figure:
-    """Angles between the centres and inside the classes over the epochs, one panel per head."""
+    """Angles between centres and within classes over the epochs, one panel per head."""
     frame = _frame(study, curves, _centers, CENTERS)
     if frame.empty:
         return Message("Angles between class centres: no finished run has recorded any.")
@@ -99,7 +99,7 @@ def _frame(
     study: Study, curves: Curves, of: Callable[[list[Row]], Iterable[Row]],
     quantities: Sequence[str],
 ) -> pd.DataFrame:  # fmt: skip
-    """One row for each that `of` makes of a run's events, with its head, sampler and `run`."""
+    """One row for each that `of` derives from a run's events, with its head, sampler and `run`."""
     specs = expansion.runs(study)
     rows = [
         {**row, "head": specs[run].head.label, "sampler": specs[run].sampler.label, "run": run}
@@ -111,7 +111,7 @@ def _frame(
 
 
 def _logged(events: list[Row]) -> list[Row]:
-    """Logged steps; epochs where a run logged none."""
+    """Logged steps; epochs if a run logged no steps."""
     epochs = [{**event, "step": event.get("epoch")} for event in _of_kind(events, "epoch")]
     return _thinned(_of_kind(events, "step") or epochs)
 
@@ -134,7 +134,7 @@ def _of_kind(events: list[Row], kind: str) -> list[Row]:
 
 
 def _thinned(events: list[Row]) -> list[Row]:
-    """At most `MAX_STEPS` of them, equally far apart."""
+    """At most `MAX_STEPS` of them, evenly spaced."""
     if len(events) <= MAX_STEPS:
         return events
     return [events[i] for i in np.unique(np.linspace(0, len(events) - 1, MAX_STEPS).astype(int))]
@@ -147,11 +147,11 @@ def _heads(study: Study, frame: pd.DataFrame) -> list[str]:
 def _curve(
     ax: Axes, part: pd.DataFrame, column: str, palette: Palette, colour: str, *, marker: str = ""
 ) -> None:
-    """Mean over seeds, with a band from the least to the largest seed."""
+    """Mean over seeds, with a band from the lowest to the highest seed."""
     for sampler, runs in part.dropna(subset=[column]).groupby("sampler"):
         over_seeds = runs.groupby("step")[column].agg(["mean", "min", "max"])
         steps = over_seeds.index.to_numpy()
-        # A line of one point cannot be seen.
+        # A line with a single point would be invisible.
         dot = marker or ("o" if len(steps) == 1 else "")
         line = palette.line(str(sampler))
         ax.plot(steps, over_seeds["mean"], color=colour, ls=line, lw=1.3, marker=dot)
@@ -162,7 +162,7 @@ def _curve(
 
 
 def _legend(figure: Figure, palette: Palette, frame: pd.DataFrame, *quantities: Line2D) -> None:
-    """Samplers by line, then what is drawn."""
+    """Samplers by line style, then the elements drawn."""
     there = set(frame["sampler"])
     lines = [Line2D([], [], color=INK, ls=palette.line(name), label=name)
              for name in palette.samplers if name in there]  # fmt: skip

@@ -98,8 +98,9 @@ def over_all(on_top: Mapping[str, int], count: int, kind: str) -> str:
     others = [name for name in on_top if name not in leaders]
     if not others:
         return (
-            f"On {benchmarks}, all {len(on_top)} {kind} are statistically tied: at this study's "
-            "size, their differences cannot be distinguished from noise."
+            f"On {benchmarks}, {f'all {len(on_top)}' if len(on_top) > 2 else 'both'} {kind} are "
+            "statistically tied: at this study's size, their differences cannot be distinguished "
+            "from noise."
         )
     if not leaders:
         most = max(on_top.values())

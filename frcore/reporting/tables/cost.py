@@ -1,4 +1,4 @@
-"""The table of speed and memory, and the table of what is missing."""
+"""The table of speed and memory, and the table of missing results."""
 
 from __future__ import annotations
 

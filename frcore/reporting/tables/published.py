@@ -61,9 +61,9 @@ def published_table(summary: Summary) -> Table:
 
 
 def _official(name: str, data: Any, manifest: Manifest | None) -> str | None:
-    """The official benchmark's name, `SYNTHETIC`, or None where it is not known.
+    """The official benchmark's name, `SYNTHETIC`, or None if unknown.
 
-    A folder in IJB's layout may be a synthetic one: only the prepared data tell.
+    A folder in IJB's layout may be synthetic, which only the prepared data record.
     """
     if data.kind.startswith("synthetic") or (manifest and manifest.synthetic):
         return SYNTHETIC

@@ -156,7 +156,7 @@ def _job(stage: str, name: str, finding: Finding[Any], run: Path | None, logs: P
 
 
 def _alive(owners: list[Owner]) -> bool | None:
-    """Whether one of the processes that a job named lives; None where that cannot be known."""
+    """Whether one of the processes named by a job is alive; None if unknown."""
     here = [owner.lives for owner in owners if owner.is_here]
     return True if any(here) else False if here and len(here) == len(owners) else None
 

@@ -74,7 +74,7 @@ def test_equal_classes_have_no_long_tail(tmp_path):
 
     figure = long_tail(*trained(tmp_path, equal))
     assert isinstance(figure, Message)
-    assert "as many images" in figure.message
+    assert "equally many images" in figure.message
 
 
 def test_runs_from_before_the_angles_still_show_their_passive_updates(tmp_path):

@@ -95,7 +95,7 @@ def test_a_session_has_a_panel_for_each_rate(tmp_path):
         "full softmax",
         "rate 0.1",
     ]
-    assert texts(figure).count("no measured step") == 1
+    assert texts(figure).count("no measured steps") == 1
     (_, y), (_, sampled) = lines(figure.axes[0])[0], lines(figure.axes[1])[0]
     assert y[-1] > 9 * sampled[-1]
 

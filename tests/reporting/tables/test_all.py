@@ -149,7 +149,7 @@ def test_three_significant_digits(value, text):
 @pytest.mark.parametrize(
     ("on_top", "told"),
     [
-        ({"a": 3, "b": 3}, "all 2 methods are statistically tied"),
+        ({"a": 3, "b": 3}, "both methods are statistically tied"),
         (
             {"a": 2, "b": 1, "c": 2},
             "None of the 3 methods .* on all 3 benchmarks; a and c are on 2",
