@@ -235,6 +235,7 @@ def test_negative_angles_of_a_large_table_are_a_sample():
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("head", ["softmax", "arcface", "adacos"])
 @pytest.mark.parametrize(

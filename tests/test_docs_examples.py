@@ -44,6 +44,7 @@ CORE = [
 ]
 
 
+@pytest.mark.fast_cases(21)
 @pytest.mark.parametrize("name", CORE)
 def test_docstrings(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -177,7 +177,7 @@ CASES: list[Callable[[Path], Made]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.fast_cases(6)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_of_others_is_kept(case: Callable[[Path], Made], tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -139,7 +139,7 @@ def with_source(folder: Path, kind: str) -> tuple[Source, Callable[[Path], Workf
     return found, study, {job}
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_what_is_read_repeats_the_job_that_reads_it(tmp_path, kind):
     found, study, job = with_source(tmp_path, kind)

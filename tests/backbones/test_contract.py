@@ -110,7 +110,7 @@ def test_a_wrong_image_size_is_refused_with_what_is_allowed(name: str) -> None:
         build_backbone(name, image_size=8)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(2, 3, 48, 48), (2, 1, SIZE, SIZE), (3, SIZE, SIZE)])
 def test_a_batch_of_another_shape_is_refused(name: str, shape: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from frcore.backbones.vit import _import_timm
 from frcore.errors import UserError
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "patch", "tokens"),
     [(112, None, 144), (48, None, 144), (40, None, 169), (16, None, 256), (112, 16, 49)],
@@ -25,6 +25,7 @@ def test_patches_cover_the_face_with_about_twelve_a_side(
     assert vit.transformer.patch_embed.num_patches == tokens
 
 
+@pytest.mark.slow
 def test_the_place_of_a_patch_matters() -> None:
     # Without positional embeddings and a flattening head, attention cannot tell places apart.
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ from benchmarks.mutations import REPOSITORY, Mutation, mutated, mutations, remai
 ALL = mutations()
 
 
+@pytest.mark.fast_cases(17)
 @pytest.mark.parametrize("file", sorted({mutation.file for mutation in ALL}))
 def test_what_is_replaced_is_there_once_and_the_tests_exist(file):
     source = (REPOSITORY / file).read_text(encoding="utf-8")

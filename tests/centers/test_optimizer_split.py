@@ -81,6 +81,7 @@ def feed(classifier, sgd, steps, tile):
         sgd.step()
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("decay", [0.0, 5e-2])
 @pytest.mark.parametrize("update", UPDATES)
 def test_without_momentum_split_centres_are_float32_centres_exactly(update, decay):
@@ -115,6 +116,7 @@ def test_rounded_momentum_stays_close_and_has_no_bias(update):
     assert torch.stack(errors).mean(0).norm() < 1.5e-3 * way.norm()
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("update", UPDATES)
 def test_the_result_depends_on_the_seed_and_not_on_tiles(update, monkeypatch):
     results = []
@@ -325,6 +327,7 @@ def test_a_momentum_of_the_other_format_is_refused(saved, own):
 SETTING = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("update", ["full", "dense"])
 @pytest.mark.parametrize("backend", ["dense", "streamed"])
 def test_torchs_own_sgd_is_the_same_optimiser(update, backend):

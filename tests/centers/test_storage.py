@@ -69,6 +69,7 @@ def test_half_to_even_would_not_fit():
     assert torch.equal(join(*split(tie)), tie)
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("low", EDGES)
 def test_the_mean_over_all_noise_is_the_number_itself(low, sign):

@@ -18,6 +18,7 @@ def lines_of(show, what, width: int) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("width", [80, 140])
 @pytest.mark.parametrize("catalogue", [HEADS, SAMPLERS], ids=["heads", "samplers"])
 def test_the_overview_cuts_nothing(catalogue, width):

@@ -148,6 +148,7 @@ def test_seeds_that_agree_by_chance_are_no_certainty():
     assert half > 1 / 200
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [

@@ -116,6 +116,7 @@ def test_other_files_touching_and_moving_are_no_change(source):
     assert signature(there, "stat") != by_stat
 
 
+@pytest.mark.fast_cases(7)
 def test_a_copy_is_no_change_by_content(source):
     root, found = source
     before = signature(found.section)
@@ -123,6 +124,7 @@ def test_a_copy_is_no_change_by_content(source):
     assert signature(moved(found.section, root, root.parent / "copy")) == before
 
 
+@pytest.mark.fast_cases(5)
 def test_by_stat_a_byte_counts_by_its_time_of_change(source):
     root, found = source
     path = root / found.read[-1]

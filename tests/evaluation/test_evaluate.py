@@ -322,6 +322,7 @@ def test_a_wrong_label_in_training_does_not_hide_a_person(crossed, tmp_path):
     assert result["data"]["seen_people"] == 16
 
 
+@pytest.mark.slow
 def test_a_threshold_split_chooses_and_is_not_judged(crossed, tmp_path):
     result = judge(crossed, "split", tmp_path / "x.json")
     stored, data = np.load(tmp_path / "x.npz"), Prepared.open(crossed / "split")
@@ -380,6 +381,7 @@ def keep_pairs(folder: Path, out: Path, kept) -> None:
     table[kept(table)].to_parquet(out / "pairs.parquet")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("name", "kept", "subset", "reason"),
     [

@@ -138,6 +138,7 @@ def at_right_angles(classes: int, rows: int = 4) -> tuple[Tensor, Tensor, Tensor
     return x, w, torch.arange(rows) % classes
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("classes", [2, 3, 4, 10, 1000])
 @pytest.mark.parametrize(
     "parameters",

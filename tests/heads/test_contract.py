@@ -94,7 +94,7 @@ def test_steps_match_the_slow_formula(head, sampler):
 SMOOTH = [case for case in CASES if HEAD_CASES[case.values[0]][1].get("gradient") != "detached"]
 
 
-@pytest.mark.fast_cases(5)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("head", SMOOTH)
 def test_gradcheck(head):
     """Finite differences. Evaluation mode: a state that moves would not be differentiated.
@@ -117,6 +117,7 @@ def test_gradcheck(head):
     )
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("head", CASES)
 def test_finite_at_and_beyond_cosine_one(head):
     """Rows equal and opposite to their centre, in float32, where a cosine may round beyond 1."""
@@ -135,6 +136,7 @@ def test_finite_at_and_beyond_cosine_one(head):
     assert torch.isfinite(classifier.centers.grad).all()
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("head", CASES)
 def test_zero_embedding_has_a_bounded_gradient(head):
     """A zero vector has no direction: F.normalize would send back a gradient of 1e12."""
@@ -154,6 +156,7 @@ def test_zero_embedding_has_a_bounded_gradient(head):
 FEWEST_CLASSES = {"adacos": 3, "adacos_fixed": 3}
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize("head", CASES)
 def test_two_classes(head):
     name, parameters = HEAD_CASES[head]
@@ -173,6 +176,7 @@ def test_two_classes(head):
     assert torch.isfinite(classifier.centers.grad).all()
 
 
+@pytest.mark.fast_cases(7)
 @pytest.mark.parametrize("head", HEADS)
 def test_permuting_classes_changes_nothing_else(head):
     order = torch.tensor([3, 7, 0, 5, 1, 2, 6, 4])
@@ -228,6 +232,7 @@ def flat_state(classifier):
     return {key: plain(value) for key, value in classifier.state_dict().items()}
 
 
+@pytest.mark.fast_cases(9)
 @pytest.mark.parametrize(("head", "sampler"), STATES)
 def test_evaluation_changes_no_state_and_uses_all_columns(head, sampler):
     classifier = make_classifier(head, sampler)
@@ -256,7 +261,7 @@ def move_centers(*classifiers):
         classifier.centers.copy_(classifier.centers.roll(1, 0) + classifier.centers.flip(1))
 
 
-@pytest.mark.fast_cases(8)
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(("head", "sampler"), STATES)
 def test_resume_continues_identically(head, sampler):
     """Through a file that the restricted unpickler reads, into a classifier of another seed."""
@@ -276,6 +281,7 @@ def test_resume_continues_identically(head, sampler):
     assert flat_state(whole) == flat_state(resumed)
 
 
+@pytest.mark.fast_cases(11)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("head", HEADS)
 def test_two_forwards_before_the_backwards(head, dtype):
@@ -290,6 +296,7 @@ def test_two_forwards_before_the_backwards(head, dtype):
     assert torch.isfinite(classifier.centers.grad).all()
 
 
+@pytest.mark.fast_cases(9)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("head", HEADS)
 def test_half_precision_embeddings(head, dtype):

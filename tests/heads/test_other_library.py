@@ -151,6 +151,7 @@ SAME_WHERE_EASY: dict[str, tuple[str, dict[str, Any], Loss]] = {
 }
 
 
+@pytest.mark.fast_cases(12)
 @pytest.mark.parametrize("case", SAME)
 def test_same_value_and_gradients(case):
     head, parameters, loss = SAME[case]

@@ -153,6 +153,7 @@ def test_rules_beyond_pi():
         )
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("step", "value"),
     # 1000/1.12, 1000/13; the floor is reached where 1 + 0.12 t = 200, t = 1658.33

@@ -44,7 +44,7 @@ def one_step(classifier, x, labels):
     return [output.loss.detach(), output.row_loss_N, x.grad, classifier.centers.grad, *parameters]
 
 
-@pytest.mark.fast_cases(12)
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(("head", "sampler"), PAIRS)
 def test_values_gradients_and_state_are_those_of_dense(head, sampler):
     """Over steps that move the centres, with a tile that ends inside the table."""
@@ -65,6 +65,7 @@ def test_values_gradients_and_state_are_those_of_dense(head, sampler):
             assert_close(ours, theirs, rtol=1e-11, atol=1e-13, msg=name)
 
 
+@pytest.mark.fast_cases(7)
 @pytest.mark.parametrize("tile", [1, 2, 8, 9999])
 @pytest.mark.parametrize("head", ["softmax", "curricularface", "sphereface2"])
 def test_any_tile_is_the_same(head, tile):
@@ -104,7 +105,7 @@ class CoupledBinary(Coupled):
     reduction = "softplus_sum"
 
 
-@pytest.mark.fast_cases(8)
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("head", [Coupled, CoupledBinary])
 @pytest.mark.parametrize("sampler", SAMPLER_CASES)
 def test_a_users_head_is_differentiated_through_everything(head, sampler):
@@ -184,6 +185,7 @@ def test_moving_tile_by_tile_is_the_same_optimiser(head, sampler, momentum):
     assert_close(pair[1][0].centers, pair[0][0].centers, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("head", ["cosface", "curricularface", "uniface"])
 @pytest.mark.parametrize("sampler", ["full", "partial_fc-.6"])
 def test_accumulated_batches(head, sampler):

@@ -103,6 +103,7 @@ def test_timing_changes_no_bit(head, sampler, momentum, monkeypatch):
             assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_timing_a_gradient_changes_no_bit(monkeypatch):
     (batch,) = steps(1)
     gradients = []

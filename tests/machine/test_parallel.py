@@ -83,6 +83,7 @@ def test_a_killed_process_is_an_error_and_leaves_no_others():
     assert set(children(os.getpid())) <= before
 
 
+@pytest.mark.fast_cases(1)
 @forks
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nobody_is_left_when_the_parent_goes(how):

@@ -20,6 +20,7 @@ def refusal(path: Path, overrides: dict[str, Any] | None = None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_shipped_studies_load_and_survive_a_round_trip(repository, tmp_path, name):
     study = load_study(repository / f"config/{name}.yaml")
@@ -210,7 +211,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.fast_cases(15)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_reported_with_its_key_and_the_way_out(tmp_path, mistake):
     changes, expected = MISTAKES[mistake]

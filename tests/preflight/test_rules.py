@@ -199,6 +199,7 @@ JUST_RIGHT = {
 }
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize("case", JUST_RIGHT)
 def test_what_is_just_possible_is_a_study(tmp_path, case):
     load_study(write_study(tmp_path, **JUST_RIGHT[case]))

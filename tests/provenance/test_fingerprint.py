@@ -221,6 +221,7 @@ def test_what_changes_no_result_does_not_count(mine: Path, file: str, old: str, 
     assert of_stage() == before
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize(("file", "old", "new"), CHANGE)
 def test_what_may_change_a_result_counts(mine: Path, file: str, old: str, new: str):
     before = of_stage()
@@ -375,6 +376,7 @@ BESIDE = [
 ]
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(("name", "helper", "file"), BESIDE)
 def test_the_helpers_of_a_users_head_count(tmp_path, monkeypatch, name, helper, file):
     path = write_own(tmp_path, name, helper, file)
@@ -540,6 +542,7 @@ def test_listings_and_pages_repeat_nothing():
         assert not {key for key in reached if key[0] == f"frcore.{name}" and key[1]}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("place", APART)
 def test_what_is_set_apart_exists_and_is_reached_by_nothing(place):
     module, _, name = place.partition(":")

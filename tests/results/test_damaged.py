@@ -49,7 +49,7 @@ def status(rows: Rows, table: str, name: str) -> tuple[str, str]:
     return first["status"], first["reason"]
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("keys", "value", "said"),
     [

@@ -109,7 +109,7 @@ NO_NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.fast_cases(5)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("case", NO_NUMBERS)
 def test_truth_values_and_texts_are_no_numbers(tmp_path, case):
     changes, expected = NO_NUMBERS[case]
@@ -125,7 +125,7 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 # --- the command line ----------------------------------------------------------------------------
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
@@ -213,7 +213,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
-@pytest.mark.fast_cases(10)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_and_damaged_files_are_refused_soon_and_in_words(tmp_path, case):
     text, expected = HOSTILE[case]

@@ -158,6 +158,7 @@ def test_a_run_on_split_people_finds_them(split_data: Path, tmp_path: Path):
     assert record["centers"]["nearest_angle_min"] <= record["centers"]["nearest_angle_p5"]
 
 
+@pytest.mark.slow
 def test_angles_inside_classes_are_those_of_the_last_epoch(tiny_data: Path, tmp_path: Path):
     # Every batch is logged and every class has as many rows, so the epoch's own mean is the same.
     train(run_spec(), tiny_data, tmp_path)

@@ -82,6 +82,7 @@ def test_a_tracker_gets_what_the_file_gets(
     assert [f["epoch/loss"] for f in epochs] == [r["loss"] for r in written(tmp_path, "epoch")]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_tracker(
     tiny_data: Path, tmp_path: Path, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_resumed_run_goes_on_in_the_tracker(
     assert first[0] > 6  # the second epoch's steps only
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("call", ["start", "figures", "close"])
 def test_a_tracker_that_fails_costs_a_warning(
     call: str, tiny_data: Path, tmp_path: Path, recorder: type[Recorder],

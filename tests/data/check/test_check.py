@@ -73,6 +73,7 @@ def test_a_bin_file(tmp_path):
     assert len(benchmark(tmp_path / "out", image=PLAIN, **given).pairs) == 4
 
 
+@pytest.mark.slow
 def test_every_file_of_a_folder(tmp_path):
     for path in PYTHON_2:
         shutil.copy(path, tmp_path)
@@ -271,6 +272,7 @@ def test_the_first_ten_problems_are_named(tmp_path):
     assert "25 problems" in shown.stdout
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [

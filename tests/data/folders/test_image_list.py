@@ -47,7 +47,7 @@ FORMS = {
 }
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_layout_gives_the_images_of_the_folder(tmp_path, people, form):
     root, names = people
@@ -59,6 +59,7 @@ def test_every_layout_gives_the_images_of_the_folder(tmp_path, people, form):
     assert found.index["identity"].tolist() == [f"list/list/{k}" for k in numbers(names)]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("end", "begin", "last"),
     [("\r\n", b"", ""), ("\n", b"\xef\xbb\xbf", "\n\n"), ("\r\n", b"\xef\xbb\xbf", "\r\n")],

@@ -165,6 +165,7 @@ def test_tar_shards(tmp_path, suffix, label):
 # --- what cannot be read --------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["Bea/new.heic", "Bea/new", "Bea/new.jpg"])
 @pytest.mark.parametrize("storage", ["copied", "in_place"])
 def test_what_cannot_be_read_is_refused_or_skipped_by_name(tmp_path, name, storage):

@@ -123,6 +123,7 @@ DAMAGED = {
 TEXTS = {"face_tid": IMAGES, "pair": PAIRS}
 
 
+@pytest.mark.fast_cases(17)
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_line_is_named(tmp_path, case):
     short, number, change, problem = DAMAGED[case]

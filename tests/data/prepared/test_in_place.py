@@ -64,6 +64,7 @@ def test_rows_are_as_numpy_would_give_them(files):
             images[rows]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_do_not_change_the_images(files, threads):
     one, more = (InPlaceImages(EncodedFiles(*files), IMAGE, threads=n) for n in (1, threads))

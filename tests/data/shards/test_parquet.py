@@ -71,6 +71,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", WRITERS)
 def test_files_of_datasets_give_the_images_of_the_folder(tmp_path, people, table, name):
     WRITERS[name](table, tmp_path / "data" / name)
@@ -215,6 +216,7 @@ def test_null_images_and_labels(tmp_path, people, table):
         prepared(tmp_path, root=str(tmp_path / "data" / "nulls.parquet"))
 
 
+@pytest.mark.fast_cases(17)
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

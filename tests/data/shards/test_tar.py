@@ -54,6 +54,7 @@ def prepared(tmp_path, **settings):
                  **{"kind": "tar", "root": str(tmp_path / "data"), **settings})  # fmt: skip
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_shards_give_the_images_of_the_folder(tmp_path, people, form):
     whole, samples = people

@@ -118,6 +118,7 @@ def test_curves_pass_through_their_points():
     np.testing.assert_allclose(smooth(points, closed=False, steps=3)[::3], points)
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("yaw", 0.4), ("light_x", 0.9), ("smile", 1.0), ("jaw", 1.0), ("lids", 0.1), ("hat", True),
@@ -134,6 +135,7 @@ def test_every_nuisance_is_seen(name, value):
     assert np.abs(plain.astype(int) - changed).max() > 10
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("skin", (100.0, 70.0, 50.0)), ("iris", (40.0, 160.0, 60.0)), ("chin_y", 1.2),

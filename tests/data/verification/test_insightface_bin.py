@@ -57,7 +57,7 @@ WRITINGS = {
 }
 
 
-@pytest.mark.fast_cases(10)
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("name", sorted(WRITINGS))
 def test_every_writing(tmp_path, name, protocol):
@@ -71,6 +71,7 @@ def test_byte_arrays_of_protocol_5(tmp_path):
     assert contents(found) == IMAGES
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("path", PYTHON_2, ids=lambda path: path.stem)
 def test_written_by_python_2(path):
     found = VerificationBin(path)
@@ -191,6 +192,7 @@ def test_other_content_is_refused(tmp_path, value, problem):
         opened(tmp_path, value)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_download_that_stopped(tmp_path, protocol):
     """Cut anywhere: nobody is suspected."""

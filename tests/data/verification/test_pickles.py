@@ -42,6 +42,7 @@ def test_docstrings():
     assert doctest.testmod(frcore.data.verification.pickles).failed == 0
 
 
+@pytest.mark.fast_cases(54)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
     "value",

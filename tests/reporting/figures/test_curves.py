@@ -74,6 +74,7 @@ def test_too_few_people_give_a_curve_without_a_band(complete: Made):
     assert curve.tar.size > 5
 
 
+@pytest.mark.slow
 def test_errors_are_one_less_the_rates_and_zero_is_not_drawn(summary: Summary):
     curves = {name: job() for name, job in curve_jobs(summary).items()}
     with look():

@@ -64,6 +64,7 @@ def test_accuracy_notes_state_protocol_n_interval_and_seeds(complete: Made, summ
     assert "200 impostor pairs cannot resolve a FAR of 0.0001" in notes
 
 
+@pytest.mark.slow
 def test_one_seed_is_said_to_be_one_seed(broken: Made, broken_summary: Summary):
     notes = "\n".join(all_tables(broken_summary)["accuracy"].notes)
     assert "One seed per method" in notes

@@ -167,6 +167,7 @@ def test_backbones_of_one_size_are_alike():
     assert backbone_family("R100") != backbone_family("R50")
 
 
+@pytest.mark.slow
 def test_published_stands_beside_measured_with_what_differs(lfw):
     data = lfw.data
     arc = data[(data["head"] == "arc") & (data["sampler"] == "full")]
