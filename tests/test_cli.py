@@ -57,7 +57,7 @@ def test_an_unknown_component_is_a_mistake(monkeypatch, capsys):
     assert "did you mean 'arcface'" in err
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -31,6 +31,7 @@ def batch(generator, num_classes=12):
     return x, torch.randint(num_classes, (3,), generator=generator)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_full_equals_torch_sgd_exactly(setting):
     mine, theirs = make(), make()
@@ -46,6 +47,7 @@ def test_full_equals_torch_sgd_exactly(setting):
         assert torch.equal(mine.centers, theirs.centers)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_sampled_rows_are_torch_sgd_and_the_others_stand_still(setting):
     """Each centre has a torch.optim.SGD of its own, which steps when the centre is active."""

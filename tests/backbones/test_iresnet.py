@@ -7,6 +7,7 @@ from frcore.backbones.iresnet import Block, IResNet18
 from frcore.errors import UserError
 
 
+@pytest.mark.slow
 def test_a_block_is_its_equation_written_out() -> None:
     torch.manual_seed(0)
     block = Block(4, 6, stride=2).double().eval()

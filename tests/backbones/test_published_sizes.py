@@ -28,7 +28,7 @@ def giga_multiplications(backbone: torch.nn.Module) -> float:
     return counter.get_total_flops() / 2e9
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [

@@ -135,6 +135,7 @@ def test_by_stat_a_byte_counts_by_its_time_of_change(source):
     assert signature(found.section, "stat") != before
 
 
+@pytest.mark.fast_cases(6)
 def test_what_a_section_names_is_looked_for_by_its_key(source):
     root, found = source
     if "label" in found.section:

@@ -340,6 +340,7 @@ def test_a_threshold_split_chooses_and_is_not_judged(crossed, tmp_path):
     assert any("chosen on 40 other pairs" in note for note in result["notes"])
 
 
+@pytest.mark.slow
 def test_a_synthetic_benchmark_with_people_of_the_training_set_is_an_error(crossed, tmp_path):
     with pytest.raises(UserError, match=r"10 of 60 people of the synthetic benchmark.*leak"):
         judge(crossed, "leak", tmp_path / "x.json")

@@ -120,6 +120,7 @@ def test_a_backbone_that_ignores_eval_is_refused():
 
 
 # torch exports a graph of halves on a GPU alone; see the test after this one.
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("make", "half"), [(traced, False), (traced, True), (exported, False)],
     ids=["torchscript", "torchscript of halves", "onnx"],

@@ -277,6 +277,7 @@ def test_parameters_have_their_declared_types_so_that_equal_values_have_equal_sp
 # --- overrides -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("overrides", "field", "expected"),
     [

@@ -240,6 +240,7 @@ def test_a_run_is_refused_by_the_same_rules_before_its_first_epoch(tmp_path):
 # --- names ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["reference", "Reference", "README.md", "readme.MD"])
 def test_a_study_is_not_called_like_what_lies_beside_the_studies(tmp_path, name):
     with pytest.raises(UserError, match=rf"name: '{name}' given, but results/ has .* another name"):

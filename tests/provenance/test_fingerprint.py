@@ -542,7 +542,7 @@ def test_listings_and_pages_repeat_nothing():
         assert not {key for key in reached if key[0] == f"frcore.{name}" and key[1]}
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("place", APART)
 def test_what_is_set_apart_exists_and_is_reached_by_nothing(place):
     module, _, name = place.partition(":")

@@ -59,6 +59,7 @@ def test_a_restored_run_goes_on_alike_without_its_file(kind: str, tiny_data: Pat
     assert len(set(expected)) > 1
 
 
+@pytest.mark.slow
 def test_split_runs_resume_exactly_and_a_study_names_the_format(tiny_data: Path, tmp_path: Path):
     trainer = make("split", tiny_data)
     assert trainer.classifier.centers.dtype == torch.bfloat16

@@ -106,6 +106,7 @@ def test_an_lfw_root(lfw_root):
     assert benchmarks_of(report)["lfw"]["root"] == str(lfw_root)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("name", "counts"),
     [

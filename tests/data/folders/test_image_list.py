@@ -111,7 +111,7 @@ def test_few_images_gaps_and_counts(tmp_path, people):
         prepared(tmp_path, root, labels="name", identities=4)
 
 
-@pytest.mark.fast_cases(10)
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

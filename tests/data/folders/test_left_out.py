@@ -63,7 +63,7 @@ def assert_all_there(images, suffix: str, rows=range(4)) -> None:
 CUT = PLAIN.model_copy(update={"crop": 16})
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("storage", ["copied", "in_place"])
 def test_a_folder(tmp_path, suffix, storage):
     people(tmp_path / "faces", suffix)
@@ -85,6 +85,7 @@ def test_pairs_over_a_folder(tmp_path, suffix):
     assert_all_there(data.images, suffix, [1, 2, 3])
 
 
+@pytest.mark.fast_cases(2)
 def test_lfw(tmp_path, suffix):
     people(tmp_path / "aligned-112", suffix)
     (tmp_path / "protocol").mkdir()
@@ -143,7 +144,7 @@ def shard(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("label", ["folder", "cls"])
 def test_tar_shards(tmp_path, suffix, label):
     files = {}

@@ -134,6 +134,7 @@ def test_kinds_without_loss(form):
     np.testing.assert_array_equal(decode_rgb(memoryview(encoded(NOISE, form))), NOISE)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 @pytest.mark.parametrize(
     ("form", "options"),

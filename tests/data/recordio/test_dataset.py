@@ -317,6 +317,7 @@ def test_a_header_record_of_another_file(tmp_path):
     assert more.labels.tolist() == [0, 0]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("idx", [True, False])
 @pytest.mark.parametrize("lost", [0, 2, 5])
 def test_an_empty_record_is_a_lost_image(tmp_path, layout, idx, lost):

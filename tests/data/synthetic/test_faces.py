@@ -118,7 +118,7 @@ def test_curves_pass_through_their_points():
     np.testing.assert_allclose(smooth(points, closed=False, steps=3)[::3], points)
 
 
-@pytest.mark.fast_cases(10)
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("yaw", 0.4), ("light_x", 0.9), ("smile", 1.0), ("jaw", 1.0), ("lids", 0.1), ("hat", True),

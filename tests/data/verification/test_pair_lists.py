@@ -197,6 +197,7 @@ def test_tokens_must_be_those_of_the_format(tmp_path):
         read_two_lines(path, folds_in_token=False)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("file", "line", "to", "problem"),
     [

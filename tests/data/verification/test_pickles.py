@@ -257,6 +257,7 @@ def test_the_doubling_is_not_followed():
     assert value[0] is value  # A list in itself: what reads it must not descend without end.
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_cut_short_anywhere(protocol):
     stream = io.BytesIO()

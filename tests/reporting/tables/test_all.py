@@ -91,6 +91,7 @@ def test_cost_notes_name_an_unusual_format_of_the_centres(complete: Made, summar
     assert "stored as `split`" in " ".join(cost_table(complete.study, rows).notes)
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_shown_as_such(broken: Made, broken_summary: Summary):
     table = all_tables(broken_summary)["cost"]
     [row] = [r for r in table.rows if [c.text for c in r[:3]] == ["arcface", "full", "10,000"]]
