@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 import typer
@@ -59,7 +60,7 @@ def _errors_without_traceback() -> Iterator[None]:
         shown = refusal(error) or error
         if not isinstance(shown, UserError):
             raise
-        _print_message(f"[bold red]error:[/] {escape(visible(str(shown)))}")
+        _print_message("error", "bold red", str(shown))
         raise SystemExit(shown.exit_code) from None
 
 
@@ -74,13 +75,18 @@ def main() -> None:
             with _errors_without_traceback():
                 app()
     except Stopped as stop:
-        _print_message(f"[bold yellow]stopped:[/] {escape(visible(str(stop)))}")
+        _print_message("stopped", "bold yellow", str(stop))
         raise SystemExit(stop.code) from None
 
 
-def _print_message(message: str) -> None:
+def _print_message(kind: str, style: str, text: str) -> None:
+    text = visible(text)
     with contextlib.suppress(OSError):  # the log may be on the very disk that is full
-        Console(stderr=True, soft_wrap=True).print(message, highlight=False)
+        try:
+            console = Console(stderr=True, soft_wrap=True, emoji=False)
+            console.print(f"[{style}]{kind}:[/] {escape(text)}", highlight=False)
+        except MemoryError:  # which may be what the message is about
+            sys.stderr.write(f"{kind}: {text}\n")
 
 
 if __name__ == "__main__":

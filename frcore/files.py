@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def refuse_other_folder(path: Path, kind: FolderKind) -> None:
     while True:
         try:
             before = path.stat()
-            if not path.is_dir():
+            if not stat.S_ISDIR(before.st_mode):
                 raise UserError(
                     f"{path} is not a folder, as {kind.title} must be; give another name"
                 )

@@ -57,10 +57,14 @@ def give_back(aside: Path) -> None:
     """Put what was moved into `aside` back, or remove it where something took its place."""
     for old in aside.iterdir():
         place = aside.parent / old.name
-        with contextlib.suppress(OSError):
-            if not os.path.lexists(place):
-                old.rename(place)
-        if os.path.lexists(place):
-            shutil.rmtree(old, ignore_errors=True)
+        # Other writers may fill the place, and clear it, between any two lines.
+        for _ in range(100):
+            if os.path.lexists(place):
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    old.rename(place)
+            if not os.path.lexists(old):
+                break
     with contextlib.suppress(OSError):
         aside.rmdir()

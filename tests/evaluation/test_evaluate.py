@@ -145,7 +145,7 @@ def test_the_same_pairs_packed_without_names(synthetic, tmp_path):
     assert packed["data"]["seen_people"] is packed["data"]["seen_pairs"] is None
     assert "people known only from shared images: too narrow" in packed["rows"][0]["method"]
     notes = " ".join(packed["notes"])
-    assert "is not known: the benchmark names nobody" in notes
+    assert "is unknown: the benchmark names nobody" in notes
     assert "None of the" not in notes
 
 

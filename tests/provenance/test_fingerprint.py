@@ -473,7 +473,7 @@ TRAININGS = {name for name in STAGES if "face" in name or "ada" in name} - {"pre
 
 EDITS = [
     # The message of an unused tar reader, which used to train the synthetic study again.
-    ("data/shards/tar.py", "ends before it", "is cut off before it", set()),
+    ("data/shards/tar.py", "ends before the image", "is cut off before the image", set()),
     ("errors.py", "unknown {kind}", "not a known {kind}:", set()),
     ("data/shards/tar.py", "_OPEN_SHARDS = ", "_OPEN_SHARDS = 1 + ",
      {"prepare tar", "cosface from tar"}),

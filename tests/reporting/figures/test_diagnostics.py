@@ -134,7 +134,7 @@ def test_conflicts_that_cannot_be_judged_are_not(small: tuple[Study, Path]):
     change(small[1], lambda record: record["conflicts"].update(split_pairs=None))
     table = tables_of(*small)["conflicts"]
     assert (texts(table), len(table.notes)) == ([], 1)
-    assert "not known" in table.notes[0]
+    assert "is unknown" in table.notes[0]
     change(small[1], lambda record: record["conflicts"].update(split_pairs=0))
     [note] = tables_of(*small)["conflicts"].notes
     assert "No person of the training set has two labels" in note
@@ -250,7 +250,7 @@ def test_a_real_study_with_split_people_has_its_conflicts_in_the_tables(tmp_path
         assert [row[k] for k in ("cosine", "pairs", "recall")] == [
             want[k] for k in ("cosine", "pairs", "recall")
         ]
-    assert "4 pairs of labels are one person" in tables["conflicts"].notes[0]
+    assert "4 pairs of labels belong to one person" in tables["conflicts"].notes[0]
     # Split people have two images per label, the others four; there are three epochs.
     groups = tables["passive_updates"].data.set_index("group")
     assert (groups.loc["head", "images"], groups.loc["tail", "images"]) == (4, 2)
