@@ -69,17 +69,18 @@ class Source(ABC):
 
     def needed(self) -> list[tuple[str, Path]]:
         """Key and path of everything the section names, for a first check that it exists."""
-        return [
-            (key, Path(value))
-            for key in ("root", "images", "path")
-            if isinstance(value := getattr(self.section, key, None), str)
-        ]
+        return _places(self.section)
+
+
+def _places(section: Any) -> list[tuple[str, Path]]:
+    given = ((key, getattr(section, key, None)) for key in ("root", "images", "path"))
+    # IJB's `images` is a switch.
+    return [(key, Path(value)) for key, value in given if isinstance(value, str)]
 
 
 def place_of(section: Any) -> Path | None:
     """The folder or file with the images of a data section; None for synthetic data."""
-    given = (getattr(section, key, None) for key in ("root", "images", "path"))
-    return next((Path(value) for value in given if isinstance(value, str)), None)
+    return next((path for _, path in _places(section)), None)
 
 
 def below(root: str | Path, name: str) -> Path:

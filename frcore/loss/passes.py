@@ -12,6 +12,7 @@ autograd, as in `dense`.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,7 +73,7 @@ def loss_in_passes(
     return loss_of_rows(head, batch, count, passes.statistic, reduce)
 
 
-class Passes:
+class Passes(ABC):
     """The common part of the passes of one loss; a backend implements the rest.
 
     Args:
@@ -119,21 +120,21 @@ class Passes:
         """Of the head, with a gradient through R."""
         return ()
 
+    @abstractmethod
     def statistic(self, scale: Tensor | float) -> Tensor:
         """log Σ_{k≠y} exp(s cos θ_k) of the batch's rows, (N,); a pass of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reduce(self, wanted: Sequence[bool]) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
         """R (M,), and its slopes by x̂ (N, D) and by the rows' target, scale, cosine and norm.
 
         Args:
             wanted: which of those slopes are asked for, x̂'s first.
         """
-        raise NotImplementedError
 
     def parameter_gradients(self) -> list[Tensor | None]:
         """Gradients of `parameters` through R: a pass of its own."""
-        raise NotImplementedError
+        return []
 
     def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
         """∂loss/∂centres from each row's own entry and the loss's slope by it."""

@@ -26,7 +26,7 @@ from frcore.evaluation.intervals.influences import (
     TarAt,
     TpirAt,
 )
-from frcore.evaluation.intervals.people import people_of_pairs
+from frcore.evaluation.intervals.people import People, people_of_pairs
 from frcore.evaluation.intervals.uncertainty import intervals_of_pairs, intervals_of_searches
 from frcore.evaluation.ranked import Ranked
 from frcore.machine.faults import raise_refusal
@@ -73,6 +73,7 @@ class Scores:
     _intervals: dict[tuple[Column, bool], Intervals | None] = field(default_factory=dict)
     _protocols: dict[str, Known] = field(default_factory=dict)
     _sorted: dict[tuple[str, str, str], Ranked] = field(default_factory=dict)
+    _people: dict[tuple[str, str, str], People] = field(default_factory=dict)
     _reasons: dict[Column, str] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
@@ -144,13 +145,14 @@ class Scores:
         scores: dict[str, Ranked | NDArray[Any]] = {}
         metrics: dict[str, Metric] = {}
         protocol: Arrays | None = None
+        first = ""
         for row in chosen.itertuples():
             arrays = self.load(str(row.run), column.benchmark)
             if arrays is None:
                 continue
             arrays = _subset(arrays, column.subset)
             if protocol is None:
-                protocol = arrays
+                protocol, first = arrays, str(row.run)
             if not same_protocol(protocol, arrays):
                 self._reasons[column] = "runs were evaluated on different pairs"
                 continue
@@ -165,7 +167,7 @@ class Scores:
         if protocol is None or not scores:
             self._reasons.setdefault(column, "no scores that reproduce the reported numbers")
             return None
-        people = people_of_pairs(*(protocol[name] for name in ("same", "identity_a", "identity_b")))
+        people = self._people_of(first, column, protocol)
         return intervals_of_pairs(scores, people, metrics=metrics, groups=_groups(chosen, scores))
 
     def _ranked(self, run: str, column: Column, arrays: Arrays) -> Ranked:
@@ -174,6 +176,14 @@ class Scores:
         if key not in self._sorted:
             self._sorted[key] = Ranked(arrays["scores"], arrays["same"])
         return self._sorted[key]
+
+    def _people_of(self, run: str, column: Column, arrays: Arrays) -> People:
+        """The people of a run's pairs, coded once for all metrics of a benchmark."""
+        key = (run, column.benchmark, column.subset)
+        if key not in self._people:
+            pairs = (arrays[name] for name in ("same", "identity_a", "identity_b"))
+            self._people[key] = people_of_pairs(*pairs)
+        return self._people[key]
 
     def _of_searches(self, column: Column, chosen: pd.DataFrame) -> Intervals | None:
         """The intervals of a 1:N metric."""

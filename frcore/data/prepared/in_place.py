@@ -58,6 +58,12 @@ class InPlaceImages:
         self.threads = threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
 
+    def take(self, rows: NDArray[np.int64]) -> InPlaceImages:
+        """The images `rows` only, in that order."""
+        landmarks = None if self.landmarks is None else self.landmarks[rows]
+        source = self.source.take(rows)
+        return InPlaceImages(source, self.image, landmarks=landmarks, threads=self.threads)
+
     def __len__(self) -> int:
         """Number of images, N."""
         return self.shape[0]

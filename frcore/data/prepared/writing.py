@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from frcore.data.contents import Contents
 from frcore.data.origin import ORIGIN, Origin
 from frcore.data.pixels.decoding import BadImageError
-from frcore.data.prepared.folder import (
-    IMAGES,
-    MANIFEST,
-    image_content,
-)
+from frcore.data.prepared.folder import IMAGES, MANIFEST, image_content
 from frcore.data.prepared.in_place import InPlaceImages
 from frcore.data.prepared.stored_source import LANDMARKS, SOURCE, STAMPS, TABLE, write_source
 from frcore.data.prepared.tables import (
@@ -160,7 +156,7 @@ def _stored(
     workers: int | None,
 ) -> tuple[Images | InPlaceImages | None, dict[int, str]]:
     """The stored images, and why some of these rows cannot be used."""
-    source, landmarks = contents.images, contents.landmarks
+    source = contents.images
     shape = (len(rows), image.size, image.size, 3)
     if contents.draw is not None:
         pixels = _new_images(folder / IMAGES, shape)
@@ -168,10 +164,9 @@ def _stored(
         return pixels, {}
     if source is None:
         return None, {}
+    images = InPlaceImages(source, image, landmarks=contents.landmarks, threads=workers)
     if len(rows) < len(source):
-        source = source.take(rows)
-        landmarks = None if landmarks is None else landmarks[rows]
-    images = InPlaceImages(source, image, landmarks=landmarks, threads=workers)
+        images = images.take(rows)
     if in_place:
         return images, images.problems() if contents.decode and decode else {}
     pixels = _new_images(folder / IMAGES, shape)
@@ -190,7 +185,7 @@ def _keep(
 ) -> Images | InPlaceImages | None:
     """The stored images of `rows`."""
     if isinstance(images, InPlaceImages):
-        return InPlaceImages(images.source.take(rows), images.image, threads=images.threads)
+        return images.take(rows)
     if images is None or len(rows) == len(images):
         return images
     target = _new_images(folder / "kept.npy", (len(rows), *images.shape[1:]))

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from frcore.reporting.tables import escape
 from frcore.reporting.tables.latex import to_latex
-from frcore.reporting.tables.table import Table
 from frcore.study.parts import Component
 
 
@@ -31,12 +30,6 @@ def template(name: str) -> jinja2.Template:
     )
     environment.filters |= {"data_uri": data_uri, "latex": to_latex}
     return environment.get_template(name)
-
-
-def to_html(table: Table) -> Markup:
-    """A table without its caption and notes; cells of the first column are row headers."""
-    made: Markup = template("table.html.j2").make_module().body(table)  # type: ignore[attr-defined]
-    return made
 
 
 def data_uri(text: str, kind: str) -> str:

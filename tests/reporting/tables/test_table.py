@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from frcore.reporting.page.pages import to_html
+from frcore.reporting.page.pages import template
 from frcore.reporting.tables.table import Cell, Heading, Table, to_markdown
 from tests.reporting.made import HOSTILE
 
@@ -44,6 +44,10 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         if self.cells:
             self.cells[-1] += data
+
+
+def to_html(table: Table) -> str:
+    return str(template("table.html.j2").make_module().body(table))
 
 
 def test_html_has_the_cells_and_no_tag_of_the_user():
