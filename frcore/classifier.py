@@ -301,7 +301,7 @@ class Classifier(nn.Module):
                 f"{new.device} after CentersSGD was built for them; convert and move the "
                 "classifier first, then build the optimiser"
             )
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         return self
 
     @torch.no_grad()

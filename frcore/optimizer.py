@@ -191,8 +191,10 @@ class CentersSGD(Optimizer):
         """Move the rows that have a gradient; gives them, None for all."""
         if not parts:  # set to zero, and no backward pass since
             leaves_out = self._classifier.sampler.leaves_out
-            return torch.empty(0, dtype=torch.long, device=self._values.device) if leaves_out else (
-                self._move_in_tiles([RowsGradient(None, torch.zeros_like(self.centers))])
+            return (
+                torch.empty(0, dtype=torch.long, device=self._values.device)
+                if leaves_out
+                else (self._move_in_tiles([RowsGradient(None, torch.zeros_like(self.centers))]))
             )
         together = all(part.active is None for part in parts) and len({*map(type, parts)}) == 1
         if len(parts) > 1 and not together:

@@ -199,11 +199,11 @@ class CentersGradient(torch.Tensor):
             cls, center_CD.shape, dtype=center_CD.dtype, device=center_CD.device
         )
         made.parts, made.spent = list(parts), False
-        return cast(CentersGradient, made)
+        return made
 
     def __init__(self, parts: Sequence[GradientPart], center_CD: Tensor) -> None: ...
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:
         return f"CentersGradient({len(self.parts)} parts, shape={tuple(self.shape)})"
 
     def dense(self) -> Tensor:
@@ -250,7 +250,7 @@ class CentersGradient(torch.Tensor):
         return torch.linalg.vector_norm(torch.stack(norms), order)
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch's own is typed as what disables it
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         handler = _HANDLERS.get(func)
@@ -350,7 +350,11 @@ def _zero(gradient: CentersGradient) -> CentersGradient:
 
 
 def _norm(
-    gradient: CentersGradient, order: float = 2, dim: Any = None, keepdim: bool = False, **options: Any
+    gradient: CentersGradient,
+    order: float = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    **options: Any,
 ) -> Any:
     if dim is not None or keepdim or options.get("dtype") is not None:
         return NotImplemented

@@ -116,7 +116,7 @@ class _Select(torch.autograd.Function):
 def _select(center_CD: Tensor, active: Tensor, gradient_form: GradientForm) -> Tensor:
     if gradient_form == "tensor":
         return center_CD[active]
-    return _Select.apply(center_CD, active)  # type: ignore[no-any-return]
+    return _Select.apply(center_CD, active)
 
 
 def check_precision(precision: Precision | None) -> None:

@@ -123,7 +123,9 @@ def check_shape(head: Head, method: str, value: Any, *shapes: Sequence[int]) -> 
 def _as_batch(row_loss_M: Tensor, count: int) -> Tensor:
     """The batch's rows, whose gradient has the two weights of `join` as the loss's has."""
     row_loss_N = row_loss_M[:count]
-    return row_loss_N if count == len(row_loss_M) else scale_slope(row_loss_N, count / len(row_loss_M))
+    return (
+        row_loss_N if count == len(row_loss_M) else scale_slope(row_loss_N, count / len(row_loss_M))
+    )
 
 
 def _two_means(row_loss_M: Tensor, count: int) -> Tensor:

@@ -17,6 +17,7 @@ from frcore.centers.storage import Index, tiles
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.inputs import EntryFilter, Precision, inverse_norm
 from frcore.loss.rows import check_shape
+from frcore.sharding.collectives import own_part
 
 _HAS_WIDE_OUTPUT = "out_dtype" in (inspect.getdoc(torch.mm) or "")
 """torch.mm can keep the float32 sums of bfloat16 operands (torch ≥ 2.8, on CUDA)."""
@@ -236,11 +237,11 @@ class Rule:
     @staticmethod
     def _sums(tile: Tile, weight_MT: Tensor, wanted: Sequence[Tensor]) -> list[Tensor | None]:
         assert tile.value_MT is not None
-        return list(
-            torch.autograd.grad(
+        with own_part():
+            slopes = torch.autograd.grad(
                 tile.value_MT, wanted, weight_MT, allow_unused=True, retain_graph=True
             )
-        )
+        return list(slopes)
 
 
 def product(a_MK: Tensor, b_KN: Tensor, precision: Precision) -> Tensor:

@@ -7,11 +7,14 @@ gives derivatives of the whole, whatever stands between the collectives.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 
@@ -47,7 +50,7 @@ def gathered(x_N: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
 
 
 class GatherRows(torch.autograd.Function):
-    """`gathered`; backward, each rank gets the sum over the ranks of its rows' slopes × `factor`."""
+    """`gathered`; backward, a rank gets its rows' slopes, summed over the ranks, × `factor`."""
 
     @staticmethod
     def forward(
@@ -111,6 +114,33 @@ class ScaleSlope(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         return slope * ctx.factor, None
+
+
+class _OfThread(threading.local):
+    own_part = False
+
+
+_of_thread = _OfThread()
+
+
+@contextmanager
+def own_part() -> Iterator[None]:
+    """Within, autograd computes what this rank contributes: no gradient of a parameter is summed.
+
+    A parameter's hook runs for `torch.autograd.grad` too, which a backend may call tile by tile.
+    """
+    before, _of_thread.own_part = _of_thread.own_part, True
+    try:
+        yield
+    finally:
+        _of_thread.own_part = before
+
+
+def sum_gradient(parameter: nn.Parameter, group: ProcessGroup) -> None:
+    """Have every backward pass sum a parameter's gradient over the ranks."""
+    parameter.register_hook(
+        lambda gradient: gradient if _of_thread.own_part else summed(gradient, group)
+    )
 
 
 def scale_slope(x: Tensor, factor: float) -> Tensor:

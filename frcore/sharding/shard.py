@@ -27,7 +27,7 @@ from frcore.sharding.collectives import (
     gathered,
     maximum,
     scale_slope,
-    summed,
+    sum_gradient,
 )
 
 
@@ -157,7 +157,7 @@ class Shard(Whole):
         """
         for parameter in module.parameters():
             if parameter.requires_grad and getattr(parameter, "summed_over", None) is not self:
-                parameter.register_hook(lambda gradient: summed(gradient, self.group))
+                sum_gradient(parameter, self.group)
                 parameter.summed_over = self  # type: ignore[attr-defined]
 
     def check_equal(self, numbers: dict[str, int], device: torch.device) -> None:
