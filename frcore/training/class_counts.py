@@ -80,7 +80,9 @@ class CenterTouches(nn.Module):
         def counted(
             embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, *rest: Any, **options: Any
         ) -> LossOutput:
-            self.add(label_N, options.get("active"), options.get("extra_rows"), options.get("shard"))
+            self.add(
+                label_N, options.get("active"), options.get("extra_rows"), options.get("shard")
+            )
             return backend(embedding_ND, center_CD, label_N, *rest, **options)
 
         return counted

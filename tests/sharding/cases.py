@@ -94,7 +94,9 @@ def run(case, group=None):
     torch.manual_seed(5)
     backbone = nn.Linear(DIM, DIM, bias=False).to(dtype)
     momentum = case.get("momentum", 0.9)
-    sgd = CentersSGD(classifier, lr=0.05, momentum=momentum, weight_decay=1e-3, fused=case.get("fused", True))
+    sgd = CentersSGD(
+        classifier, lr=0.05, momentum=momentum, weight_decay=1e-3, fused=case.get("fused", True)
+    )
     # Small steps: a scale that follows the training makes a long one chaotic.
     others = torch.optim.SGD([*backbone.parameters(), *classifier.head.parameters()], lr=0.01)
     generator = torch.Generator().manual_seed(1)
