@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch.testing import assert_close
 
 from frcore.heads import HEADS
@@ -47,8 +46,9 @@ EVERY = [
 
 
 def agree(found, expected, case):
+    is_double = case.get("dtype", "float64") == "float64"
+    rtol, atol = (1e-9, 1e-12) if is_double else (1e-4, 1e-6)
     for name, value in expected.items():
-        rtol, atol = (1e-9, 1e-12) if value.dtype == torch.float64 else (1e-4, 1e-6)
         message = f"{name} of {name_of(case)}"
         assert_close(
             found[name], value, rtol=rtol, atol=atol, msg=lambda text, m=message: f"{m}: {text}"
