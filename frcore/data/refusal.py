@@ -18,12 +18,17 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     """Raise a `UserError` with the first ten `problems` and how many there are, if there are any.
 
     Args:
-        what: what they are, such as "images cannot be used".
+        what: what they are in the plural, such as "images cannot be used"; counted from two on.
         problems: one text each.
         remedy: what the user can do.
         total: how many there are, if `problems` are only the first of them.
 
     >>> refuse("images cannot be used", [], "repair them")
+    >>> refuse("images cannot be used", ["a.jpg: it is empty"], "Repair them")
+    Traceback (most recent call last):
+    frcore.errors.UserError: images cannot be used:
+      a.jpg: it is empty
+    Repair them
     """
     if not problems:
         return
@@ -31,7 +36,8 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
     more = count - min(len(problems), _SHOWN)
     rest = f"\n  … and {more} more" if more > 0 else ""
-    raise UserError(f"{count} {what}:{shown}{rest}\n{remedy}")
+    heading = what if count == 1 else f"{count} {what}"
+    raise UserError(f"{heading}:{shown}{rest}\n{remedy}")
 
 
 def refuse_rows(
