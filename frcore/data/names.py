@@ -28,6 +28,15 @@ class NamesOnDisk:
         self.root = root
         self._folders: dict[str, dict[str, list[str]]] = {}
 
+    def actual(self, name: str) -> str:
+        """The path on disk for a name with `/`; the name itself where there is no such file.
+
+        Folders are listed only if needed.
+        """
+        if name.isascii() or (self.root / name).exists():
+            return name
+        return self.find(name) or name
+
     def find(self, name: str) -> str | None:
         """The path on disk below the root for a name with `/`; None if none or several."""
         found = ""

@@ -35,11 +35,10 @@ from frcore.data.verification.lfw import (
     IMAGES,
     PROTOCOL,
     find_numbered,
-    listed,
     wanted_of,
     wanted_people,
 )
-from frcore.data.verification.lfw_lists import read_people
+from frcore.data.verification.lfw_lists import read_pairs, read_people
 from frcore.data.verification.pair_lists import READERS, find_images
 from frcore.data.verification.pairs import Pair
 from frcore.errors import UserError
@@ -140,7 +139,7 @@ def _lfw(path: Path, report: Report) -> None:
         if one.is_file():
             try:
                 is_pairs = one.name in _PAIRS
-                wanted = wanted_of(listed(one)) if is_pairs else wanted_people(one, folder)
+                wanted = wanted_of(read_pairs(one)) if is_pairs else wanted_people(one, folder)
                 report.add(find_numbered(folder, wanted)[1])
             except UserError as error:
                 report.add([error])
@@ -176,7 +175,7 @@ def _pairs_or_people(path: Path, report: Report) -> None:
         report.study = _study({"kind": "lfw", "root": "...", "people": path.name})
         return
     else:
-        report.what, pairs = "pairs in LFW's format", listed(path)
+        report.what, pairs = "pairs in LFW's format", read_pairs(path)
         section = {"kind": "folder_pairs", "root": "...", "pairs": str(path)}
     genuine = sum(pair.same for pair in pairs)
     report.counts |= {"genuine pairs": genuine, "impostor pairs": len(pairs) - genuine,
@@ -198,7 +197,7 @@ def _list(path: Path, report: Report) -> None:
         section["labels"] = "name"
     report.study = _study(section)
     labels = of_texts(entries.labels, _SECTION.validate_python(section),
-                      lambda row: f"{path}:{entries.lines[row]}", "list")  # fmt: skip
+                      entries.where, "list")  # fmt: skip
     report.counts |= {"images": len(entries.paths), "identities": len(labels.identities)}
 
 

@@ -165,7 +165,7 @@ def _listed(lines: Lines, at: int, a: Side, b: Side, same: bool, fold: int) -> P
     if (a.identity == b.identity) != same:
         kind = "a genuine" if same else "an impostor"
         raise lines.error(at, f"{kind} pair shows {a.identity} and {b.identity}")
-    return Pair(a, b, same, fold, f"{lines.path}:{at}")
+    return Pair(a, b, same, fold, lines.where(at))
 
 
 READERS: Mapping[str, Callable[[Path], list[Pair]]] = {
