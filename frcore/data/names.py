@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -16,6 +17,19 @@ def normalised(name: str) -> str:
     """
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
+
+
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of files by their composed names without suffix.
+
+    In a name without a suffix, anything after a dot (A.J._Cook) looks like one, so every file is
+    also found by its whole name.
+    """
+    stems: dict[str, list[str]] = {}
+    for name in names:
+        for stem in {name, Path(name).stem}:
+            stems.setdefault(normalised(stem), []).append(name)
+    return stems
 
 
 class NamesOnDisk:

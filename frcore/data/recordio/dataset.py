@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,19 +30,16 @@ class RecordIOImages(EncodedImages):
     """The encoded images of a `.rec` file.
 
     Args:
-        file: the file.
+        rec: the file.
         table: `offset` of each image's record, and its `key`, int64 (N,).
     """
 
     kind = "recordio"
 
-    def __init__(self, file: RecordFile, table: pd.DataFrame):
-        self.file = file
-        self.table = table
+    def __init__(self, rec: str | Path, table: pd.DataFrame):
+        self.file = RecordFile(rec)
+        super().__init__({"rec": str(self.file.path)}, table)
         self.offsets, self.keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
-
-    def __len__(self) -> int:
-        return len(self.table)
 
     def encoded(self, row: int) -> memoryview:
         try:
@@ -59,13 +56,6 @@ class RecordIOImages(EncodedImages):
     def files(self) -> list[Path]:
         """Only the `.rec` file: the index is not read again."""
         return [self.file.path]
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        return {"rec": str(self.file.path)}, self.table
-
-    @classmethod
-    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        return cls(RecordFile(settings["rec"]), table)
 
 
 class RecordIODataset:
@@ -217,7 +207,7 @@ def _read(
         f"A label is a whole number from 0 to {EXACT - 1}: it is stored as float32, in which "
         "larger ones are not exact",
     )
-    images = RecordIOImages(file, found[["offset", "key"]])
+    images = RecordIOImages(path, found[["offset", "key"]])
     return images, labels.to_numpy(np.int64), empty, notes
 
 

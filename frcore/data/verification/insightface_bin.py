@@ -16,7 +16,7 @@ import mmap
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,27 +58,22 @@ class BinImages(EncodedImages):
 
     Args:
         path: of the file.
-        buffer: its memory map.
         table: `image` (its number in the file), `offset`, `length` and `codec` (see `Blob`).
     """
 
     kind = "insightface_bin"
 
-    def __init__(self, path: Path, buffer: Buffer, table: pd.DataFrame):
-        self.path = path.resolve()
-        self._buffer = buffer
-        self._table = table.astype(
-            {"image": "int64", "offset": "int64", "length": "int64", "codec": "str"}
-        )
-        self._offset, self._length = (self._table[name].to_numpy() for name in ("offset", "length"))
-        self._codec = self._table["codec"].to_numpy(object)
+    def __init__(self, path: str | Path, table: pd.DataFrame):
+        self.path = Path(path).resolve()
+        types = {"image": "int64", "offset": "int64", "length": "int64", "codec": "str"}
+        super().__init__({"path": str(self.path)}, table.astype(types))
+        self._buffer = _mapped(self.path)
+        self._offset, self._length = (self.table[name].to_numpy() for name in ("offset", "length"))
+        self._codec = self.table["codec"].to_numpy(object)
         within = (self._offset >= 0) & (self._length >= 0)
-        within &= self._offset + self._length <= len(buffer)
+        within &= self._offset + self._length <= len(self._buffer)
         if not within.all():
             raise UserError(f"{path} is shorter than its images; run `frcore prepare` again")
-
-    def __len__(self) -> int:
-        return len(self._table)
 
     def encoded(self, row: int) -> Buffer:
         blob = Blob(int(self._offset[row]), int(self._length[row]), self._codec[row])
@@ -89,18 +84,10 @@ class BinImages(EncodedImages):
 
     @property
     def names(self) -> pd.Series:
-        return self.path.name + "#" + self._table["image"].astype("str")
+        return self.path.name + "#" + self.table["image"].astype("str")
 
     def files(self) -> list[Path]:
         return [self.path]
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        return {"path": str(self.path)}, self._table
-
-    @classmethod
-    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        path = Path(settings["path"])
-        return cls(path, _mapped(path), table)
 
 
 class VerificationBin:
@@ -143,7 +130,7 @@ class VerificationBin:
         """The 2P images."""
         table = pd.DataFrame(self._blobs, columns=["offset", "length", "codec"])
         table.insert(0, "image", np.arange(len(table)))
-        return BinImages(self.path, self._buffer, table)
+        return BinImages(self.path, table)
 
     @property
     def fold(self) -> NDArray[np.int64]:
