@@ -20,7 +20,7 @@ from frcore.data.contents import Contents, EncodedFiles
 from frcore.data.folders.folder import ImageFolder
 from frcore.data.folders.image_list import read_list
 from frcore.data.ijb.layout import CROPS, PUBLISHED, meta_file
-from frcore.data.labels import of_texts
+from frcore.data.labels import WHOLE, of_texts
 from frcore.data.names import NamesOnDisk
 from frcore.data.pixels.picture_kinds import SUFFIXES, is_picture
 from frcore.data.prepared.folder import MANIFEST
@@ -47,7 +47,6 @@ from frcore.study.data import Benchmark, ParquetImages, TarImages, TrainData
 
 Section = dict[str, Any]
 
-_NUMBER = r"-?\d+(?:\.0*)?"
 _PAIRS = ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt")
 _PEOPLE = ("peopleDevTrain.txt", "people.txt", "peopleDevTest.txt")
 _SECTION: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(TrainData | Benchmark)
@@ -104,7 +103,7 @@ def _labelled(section: Section, report: Report) -> None:
     """Check a training set with labels, which are taken as numbers if all can be."""
     contents = _read(section | {"labels": "name"})
     who = contents.index["identity"].drop_duplicates()
-    if who.str.rpartition("/")[2].str.fullmatch(_NUMBER).all():
+    if who.str.rpartition("/")[2].str.fullmatch(WHOLE).all():
         try:
             contents = _read(section)
         except UserError as error:
@@ -190,7 +189,7 @@ def _list(path: Path, report: Report) -> None:
         _labelled(section, report)
         return
     report.notes.append("its images are not next to it; they are looked for below `root`")
-    if not entries.labels.str.fullmatch(_NUMBER).all():
+    if not entries.labels.str.fullmatch(WHOLE).all():
         section["labels"] = "name"
     report.study = _study(train=section)
     labels = of_texts(entries.labels, _SECTION.validate_python(section),
