@@ -77,9 +77,6 @@ class ListSource(Source):
         for name in read_list(path).paths:
             yield name, f"{root}/{on_disk.actual(name)}"
 
-    def needed(self) -> list[tuple[str, Path]]:
-        return [*super().needed(), ("list", below(self.section.root, self.section.list))]
-
 
 def read_list(path: Path) -> Entries:
     """Read a list; empty lines are skipped.

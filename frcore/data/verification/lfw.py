@@ -78,9 +78,6 @@ class FolderPairsSource(ListedSource):
         rows = {side: row for row, side in enumerate(sides)}
         return pair_contents(pairs, rows, images, problems)
 
-    def needed(self) -> list[tuple[str, Path]]:
-        return [*super().needed(), ("pairs", below(self.section.root, self.section.pairs))]
-
 
 class PairsSource(FolderPairsSource):
     """View 1's test list (with a threshold split), or View 2's ten folds."""

@@ -234,6 +234,3 @@ class PairListSource(ListedSource):
         is_named = not self.section.format.startswith("cfp")
         contents.about = {"people": "named" if is_named else "numbered"}
         return contents
-
-    def needed(self) -> list[tuple[str, Path]]:
-        return [*super().needed(), ("pairs", Path(self.section.pairs))]
