@@ -1,11 +1,13 @@
-"""Errors with many problems: the first are listed, all are counted."""
+"""Errors in files: of many problems the first are listed, and all are counted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frcore.errors import UserError
+from frcore.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +40,23 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     rest = f"\n  … and {more} more" if more > 0 else ""
     heading = what if count == 1 else f"{count} {what}"
     raise UserError(f"{heading}:{shown}{rest}\n{remedy}")
+
+
+@contextlib.contextmanager
+def reading(what: str | Path, remedy: str, *damaged: type[Exception]) -> Iterator[None]:
+    """Raise a `UserError` for an `OSError`, or for what a reader raises for a damaged file.
+
+    Args:
+        what: the file.
+        remedy: what the user can do.
+        damaged: the reader's exceptions.
+    """
+    raised: tuple[type[Exception], ...] = (OSError, *damaged)
+    try:
+        yield
+    except raised as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{what} cannot be read: {reason}; {remedy}") from error
 
 
 def refuse_rows(

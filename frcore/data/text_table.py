@@ -22,7 +22,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from frcore.data.pixels.align import unusable_landmarks
-from frcore.data.refusal import refuse
+from frcore.data.refusal import reading, refuse
 from frcore.errors import UserError
 
 Kind = Literal["name", "id", "flag", "number"]
@@ -254,14 +254,10 @@ def first_line(path: Path) -> str:
     Raises:
         UserError: the file is empty, too large for a list, or cannot be read.
     """
-    try:
+    with reading(path, "correct the path, or put the list there"):
         size = path.stat().st_size
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             first = file.readline(_LONGEST_LINE).rstrip("\n")
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror or error}; correct the path, or put it there"
-        ) from error
     if size > _LARGEST_FILE:
         raise UserError(
             f"{path} has {size:,} bytes, but a list may have at most {_LARGEST_FILE:,}: give the "

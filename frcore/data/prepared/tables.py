@@ -14,6 +14,7 @@ import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from frcore.data.refusal import reading
 from frcore.errors import UserError
 
 Images = NDArray[np.uint8]
@@ -53,9 +54,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 _CHUNK_BYTES = 32 * 2**20
 
 
+AGAIN = "run `frcore prepare` again"
+
+
 def again(problem: str) -> UserError:
     """The error for a prepared folder that is damaged or was written by another version."""
-    return UserError(f"{problem}; run `frcore prepare` again")
+    return UserError(f"{problem}; {AGAIN}")
 
 
 def content_sha256(
@@ -130,16 +134,14 @@ def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
     Raises:
         UserError: the file cannot be read, or the column is absent, has gaps or is of another kind.
     """
-    try:
+    with reading(f"{path}: the column {name}", AGAIN, KeyError, pyarrow.ArrowException):
         column = pyarrow.parquet.ParquetFile(path).read(columns=[name]).column(name)
-    except (OSError, KeyError, pyarrow.ArrowException) as error:
-        raise again(f"{path}: the column {name} cannot be read: {error}") from error
     if column.null_count:
         raise again(f"{path}: the column {name} has gaps")
     values = np.asarray(column.to_numpy())
     if values.dtype.kind.replace("u", "i") != np.dtype(kind).kind:
         raise again(f"{path}: the column {name} has type {values.dtype}, not {kind}")
-    fits = kind != "int64" or (values.size and -(2**31) < values.min() <= values.max() < 2**31)
+    fits = kind != "int64" or (not values.size or -(2**31) < values.min() <= values.max() < 2**31)
     return values.astype(np.int32 if kind == "int64" and fits else kind, copy=False)
 
 

@@ -19,7 +19,7 @@ from frcore.data.contents import EncodedImages
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.recordio.container import RecordError, RecordFile
 from frcore.data.recordio.layout import EXACT, find_images, split_header
-from frcore.data.refusal import refuse_rows
+from frcore.data.refusal import reading, refuse_rows
 from frcore.errors import UserError
 
 PROPERTY = "property"
@@ -220,13 +220,11 @@ def read_property(rec: Path) -> int | None:
     path = rec.parent / PROPERTY
     if not path.exists():
         return None
-    try:
+    remedy = (
+        "it is `identities,height,width`, for example 85742,112,112: correct it or move it away"
+    )
+    with reading(path, remedy, ValueError):
         number, _, _ = (int(field) for field in path.read_text(encoding="utf-8").split(","))
         if number < 1:
             raise ValueError(f"{number} identities")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}; it is `identities,height,width`, for example "
-            "85742,112,112: correct it or move it away"
-        ) from error
     return number

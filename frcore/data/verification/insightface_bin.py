@@ -13,6 +13,7 @@ indexed here (offset and length of each image) and images are read in place.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from frcore.data.contents import Contents, EncodedImages, index_of
 from frcore.data.pixels.decoding import BadImageError
+from frcore.data.refusal import reading
 from frcore.data.source import File, Source
 from frcore.data.verification.pickles import (
     Array,
@@ -231,15 +233,10 @@ def unnamed_people(count: int) -> str:
 
 def _mapped(path: Path) -> Buffer:
     """The file as a memory map."""
-    try:
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except ValueError as error:  # An empty file cannot be mapped.
-        raise UserError(f"{path} is empty; {LAYOUT}; check the download") from error
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}; `path` must be an InsightFace .bin file"
-        ) from error
+    with reading(path, "`path` must be an InsightFace .bin file"), path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise UserError(f"{path} is empty; {LAYOUT}; check the download")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _kind(value: Any) -> str:
