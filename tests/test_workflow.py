@@ -183,7 +183,7 @@ def test_sources_that_make_the_study_impossible_are_told_before_any_job(tmp_path
     workflow = study(tmp_path / "data")
     workflow.check_sources()
     (tmp_path / "data" / found.read[-1]).unlink()
-    with pytest.raises(UserError, match=r"(?s)benchmarks.own: 1 images of the list are missing"):
+    with pytest.raises(UserError, match=r"(?s)benchmarks.own: images of the list are missing"):
         study(tmp_path / "data").check_sources()
 
 
