@@ -9,7 +9,7 @@ of test people and, with two or more seeds, the choice of seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, wraps
 from typing import Any, Literal, TypeVar, cast
 
@@ -20,7 +20,7 @@ from frcore.evaluation.intervals.estimates import Estimate
 from frcore.machine import parallel
 from frcore.results.column import Column, Mark, Method
 from frcore.results.rows import Rows, why_few
-from frcore.results.scores import Found, Scores
+from frcore.results.scores import Scores
 from frcore.study.config import Study
 
 LEVEL = 0.95
@@ -28,10 +28,16 @@ LEVEL = 0.95
 Verdict = Literal["best", "not told apart", "lower", "not compared"]
 
 
-def _first(metric: str) -> int:
-    """The rank of a metric in reading order."""
-    order = ("accuracy", "tar", "tpir", "rank")
-    return order.index(metric) if metric in order else len(order)
+READING_ORDER = ("accuracy", "tar", "tpir", "rank")
+
+
+def joint_level(count: int) -> float:
+    """The level of each of `count` intervals at which all hold jointly at 95 % (Bonferroni).
+
+    >>> round(joint_level(10), 4)
+    0.995
+    """
+    return 1 - (1 - LEVEL) / max(count, 1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,6 @@ class Number:
         why: why there is no value, or no interval.
         se_test: standard error due to the choice of test people; None if unknown.
         se_seed: standard error due to the choice of seeds; None with one seed.
-        mark: best, tied (statistically, with the best), or nothing.
     """
 
     value: float | None
@@ -58,7 +63,6 @@ class Number:
     n: int | None = None
     n_unit: str = ""
     why: str = ""
-    mark: Mark = ""
     se_test: float | None = None
     se_seed: float | None = None
 
@@ -79,14 +83,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _remembered(method: Function) -> Function:
     """Decorator of a `Summary` method: computes once per set of arguments."""
-    name = method.__name__
 
     @wraps(method)
-    def found(self: Summary, *key: Any) -> Any:
-        memory = self._memory.setdefault(name, {})
-        if key not in memory:
-            memory[key] = method(self, *key)
-        return memory[key]
+    def found(self: Summary, *arguments: Any) -> Any:
+        key = (method.__name__, *arguments)
+        if key not in self._memory:
+            self._memory[key] = method(self, *arguments)
+        return self._memory[key]
 
     return cast(Function, found)
 
@@ -98,14 +101,8 @@ class Summary:
     study: Study
     rows: Rows
     scores: Scores
-    _memory: dict[str, dict[tuple[Any, ...], Any]] = field(default_factory=dict, init=False)
+    _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
     """Results of `_remembered` methods, by name and arguments."""
-
-    def of_part(self, study: Study) -> Summary:
-        """The same numbers for a part of the study, with differences computed anew."""
-        part = Summary(study, self.rows, self.scores)
-        part._memory["cell"] = self._memory.setdefault("cell", {})
-        return part
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -145,18 +142,12 @@ class Summary:
         return found
 
     def compute(self, processes: int) -> None:
-        """Compute all numbers and differences now, several benchmarks in parallel."""
-        jobs = {name: partial(self._of_benchmark, name) for name in self.study.benchmarks}
-        for cells, differences, found in parallel.compute(jobs, processes).values():
-            self._memory.setdefault("cell", {}).update(cells)
-            self._memory.setdefault("differences", {}).update(differences)
+        """Compute all intervals now, several benchmarks in parallel; the rest is quick."""
+        columns = {name: [column for column in self.columns if column.benchmark == name]
+                   for name in self.study.benchmarks}  # fmt: skip
+        jobs = {name: partial(self.scores.compute, own) for name, own in columns.items()}
+        for found in parallel.compute(jobs, processes).values():
             self.scores.take(found)
-
-    def _of_benchmark(self, name: str) -> tuple[dict[Any, Number], dict[Any, Any], Found]:
-        own = [column for column in self.columns if column.benchmark == name]
-        cells = {(m, column): self.cell(m, column) for m in self.methods for column in own}
-        differences = {(column,): self.differences(column) for column in own}
-        return cells, differences, self.scores.found(name)
 
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
@@ -168,8 +159,9 @@ class Summary:
         own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
 
         def place(column: Column) -> tuple[int, bool, float]:
+            first = [*READING_ORDER, column.metric].index(column.metric)
             few, rate = bool(self.why_unmarked(column)), column.far or column.fpir or 0.0
-            return _first(column.metric), few, -rate if few else rate
+            return first, few, -rate if few else rate
 
         return sorted(filter(self.has_numbers, own), key=place)
 
@@ -197,11 +189,11 @@ class Summary:
 
     def part(self, method: Method, column: Column) -> list[Any]:
         """The evaluation rows of a method in a column, one per seed, as named tuples."""
-        return self._parts(column).get(method, [])
+        return self.parts(column).get(method, [])
 
     @_remembered
-    def _parts(self, column: Column) -> dict[Method, list[Any]]:
-        """For all methods at once: with a hundred methods each is looked up many times."""
+    def parts(self, column: Column) -> dict[Method, list[Any]]:
+        """`part` of all methods that have rows."""
         frame = self.rows.usable("evaluation")
         found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
         parts: dict[Method, list[Any]] = {}
@@ -214,15 +206,12 @@ class Summary:
         """Best, tied with the best, or nothing."""
         if self.why_unmarked(column):
             return ""
-        marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
-        differences = self.differences(column)
-        if len(differences) > 1 and all(one.verdict == "not compared" for one in differences[1:]):
+        verdicts = {one.method: one.verdict for one in self.differences(column)}
+        if len(verdicts) > 1 and set(verdicts.values()) == {"best", "not compared"}:
             # If only the best were marked, all others would seem worse.
             return ""
-        for difference in differences:
-            if difference.method == method:
-                return marks.get(difference.verdict, "")
-        return ""
+        marks: dict[Verdict | None, Mark] = {"best": "best", "not told apart": "tied"}
+        return marks.get(verdicts.get(method), "")
 
     @_remembered
     def cell(self, method: Method, column: Column) -> Number:
@@ -232,43 +221,38 @@ class Summary:
         if not valued:
             return Number(None, why=self._why_empty(method, column, part))
         first = valued[0]
-        seeds = tuple(int(row.seed) for row in valued if pd.notna(row.seed))
-        n = None if pd.isna(first.n) else int(first.n)
-        unit = "" if pd.isna(first.n_unit) else str(first.n_unit)
-        value = float(np.mean([row.value for row in valued]))
-        if few := self.why_unmarked(column):
-            return Number(value, seeds=seeds, n=n, n_unit=unit, why=few)
-        estimate = self.scores.interval(column, [str(row.run) for row in valued])
-        if estimate is not None:
-            return Number(
-                value, estimate.low, estimate.high, estimate.method, seeds, n, unit,
-                se_test=estimate.se_test, se_seed=estimate.se_seed,
-            )  # fmt: skip
+        number = Number(
+            float(np.mean([row.value for row in valued])),
+            seeds=tuple(int(row.seed) for row in valued if pd.notna(row.seed)),
+            n=None if pd.isna(first.n) else int(first.n),
+            n_unit="" if pd.isna(first.n_unit) else str(first.n_unit),
+            why=self.why_unmarked(column),
+        )
+        if number.why:
+            return number
+        found = self.scores.interval(column, [str(row.run) for row in valued])
+        if found is not None:
+            return replace(number, low=found.low, high=found.high, method=found.method,
+                           se_test=found.se_test, se_seed=found.se_seed)  # fmt: skip
         if len(valued) == 1 and pd.notna(first.low):
-            low, high = float(first.low), float(first.high)
             error = None if pd.isna(first.se_test) else float(first.se_test)
-            return Number(value, low, high, str(first.method), seeds, n, unit, se_test=error)
-        return Number(value, seeds=seeds, n=n, n_unit=unit)
+            return replace(number, low=float(first.low), high=float(first.high),
+                           method=str(first.method), se_test=error)  # fmt: skip
+        return number
 
     def _why_empty(self, method: Method, column: Column, part: Sequence[Any]) -> str:
         notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
         if notes:
             return notes[0]
         frame = self.rows.evaluation
-        missing = frame[
-            (frame["backbone"] == method.backbone)
-            & (frame["head"] == method.head)
-            & (frame["sampler"] == method.sampler)
-            & (frame["benchmark"] == column.benchmark)
-            & (frame["status"] != "ok")
-        ]
+        of_column = method.rows_in(frame) & (frame["benchmark"] == column.benchmark)
+        missing = frame[of_column & (frame["status"] != "ok")]
         return str(missing["status"].iloc[0]) if len(missing) else "no value"
 
     @_remembered
     def comparison_level(self, column: Column) -> float:
         """The level of each difference: 95 % for all of a column together (Bonferroni)."""
-        others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
-        return 1 - (1 - LEVEL) / max(others, 1)
+        return joint_level(sum(self.cell(m, column).value is not None for m in self.ranked) - 1)
 
     @_remembered
     def differences(self, column: Column) -> list[Difference]:
@@ -298,7 +282,8 @@ class Summary:
         if not runs[0]:
             return None, (), "no seed in common"
         estimate = self.scores.difference(column, *runs, level=level)
-        return estimate, seeds, "" if estimate else self.scores.why_not(column)
+        why = "" if estimate else self.scores.why_not(column, [*runs[0], *runs[1]])
+        return estimate, seeds, why
 
     def common_runs(
         self, column: Column, one: Method, other: Method
