@@ -190,13 +190,11 @@ class Scores:
 
     def _of_pairs(self, column: Column, chosen: pd.DataFrame, models: bool) -> Found:
         trials = self.trials(column.benchmark, column.subset, models=models)
-        scores: dict[str, Ranked | NDArray[Any]] = {}
-        metrics: dict[str, Metric] = {}
-        for run, value in zip(map(str, chosen["run"]), chosen["value"], strict=True):
-            if run in trials.ranked:
-                found = metric_of(column, trials.arrays[run], trials.ranked[run], value)
-                if found is not None:
-                    metrics[run], scores[run] = found
+        read = {run: metric_of(column, trials.arrays[run], trials.ranked[run], value)
+                for run, value in zip(chosen["run"], chosen["value"], strict=True)
+                if run in trials.ranked}  # fmt: skip
+        metrics = {run: found[0] for run, found in read.items() if found is not None}
+        scores = {run: found[1] for run, found in read.items() if found is not None}
         if not scores:
             return Found(None, trials.why or "no scores that reproduce the reported numbers")
         groups = _groups(chosen, scores)
@@ -209,12 +207,9 @@ class Scores:
             metric: SearchMetric = RankShare(column.rank)
         else:
             metric = TpirAt(column.fpir or 0.0)
-        searches = {}
-        for run in map(str, chosen["run"]):
-            arrays = self.load(run, column.benchmark)
-            found = None if arrays is None else searches_of(arrays, column.subset)
-            if found is not None:
-                searches[run] = found
+        loaded = {run: self.load(run, column.benchmark) for run in map(str, chosen["run"])}
+        read = {run: searches_of(arrays, column.subset) for run, arrays in loaded.items() if arrays}
+        searches = {run: found for run, found in read.items() if found is not None}
         if not searches:
             return Found(None, "no searches that reproduce the reported numbers")
         metrics, groups = dict.fromkeys(searches, metric), _groups(chosen, searches)

@@ -8,9 +8,11 @@ of test people and, with two or more seeds, the choice of seeds.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial, wraps
+from itertools import product
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -121,25 +123,18 @@ class Summary:
     @cached_property
     def trained(self) -> list[Method]:
         """Every backbone × head × sampler of the study, in its order."""
-        return [
-            Method(backbone.label, head.label, sampler.label)
-            for backbone in self.study.backbones
-            for head in self.study.heads
-            for sampler in self.study.samplers
-        ]
+        parts = product(self.study.backbones, self.study.heads, self.study.samplers)
+        return [Method(*(part.label for part in chosen)) for chosen in parts]
 
     @cached_property
     def columns(self) -> list[Column]:
         """Every benchmark metric of any run, in the study's order."""
         usable = self.rows.usable("evaluation")
-        found: list[Column] = []
-        for benchmark in self.study.benchmarks:
-            part = usable[(usable["benchmark"] == benchmark) & usable["metric"].notna()]
-            part = part[part["gallery"].isna()]
-            keys = part[["metric", "far", "subset", "rank", "fpir"]].drop_duplicates()
-            for key in keys.astype(object).where(keys.notna(), None).itertuples(index=False):
-                found.append(Column(benchmark, *key))
-        return found
+        usable = usable[usable["metric"].notna() & usable["gallery"].isna()]
+        keys = usable[[part.name for part in fields(Column)]].drop_duplicates()
+        keys = keys.astype(object).where(keys.notna(), None)
+        found = [Column(*key) for key in keys.itertuples(index=False)]
+        return [one for name in self.study.benchmarks for one in found if one.benchmark == name]
 
     def compute(self, processes: int) -> None:
         """Compute all intervals now, several benchmarks in parallel; the rest is quick."""
@@ -196,10 +191,9 @@ class Summary:
         """`part` of all methods that have rows."""
         frame = self.rows.usable("evaluation")
         found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
-        parts: dict[Method, list[Any]] = {}
+        parts = defaultdict(list)
         for row in found.itertuples(index=False):
-            method = Method(str(row.backbone), str(row.head), str(row.sampler))
-            parts.setdefault(method, []).append(row)
+            parts[Method(str(row.backbone), str(row.head), str(row.sampler))].append(row)
         return parts
 
     def marked(self, method: Method, column: Column) -> Mark:
@@ -230,24 +224,22 @@ class Summary:
         )
         if number.why:
             return number
-        found = self.scores.interval(column, [str(row.run) for row in valued])
-        if found is not None:
-            return replace(number, low=found.low, high=found.high, method=found.method,
-                           se_test=found.se_test, se_seed=found.se_seed)  # fmt: skip
-        if len(valued) == 1 and pd.notna(first.low):
-            error = None if pd.isna(first.se_test) else float(first.se_test)
-            return replace(number, low=float(first.low), high=float(first.high),
-                           method=str(first.method), se_test=error)  # fmt: skip
-        return number
+        found: Any = self.scores.interval(column, [str(row.run) for row in valued])
+        if found is None and len(valued) == 1 and pd.notna(first.low):
+            found = first  # of one run, the evaluation's own interval
+        if found is None:
+            return number
+        error = None if pd.isna(found.se_test) else float(found.se_test)
+        return replace(number, low=float(found.low), high=float(found.high), se_test=error,
+                       se_seed=getattr(found, "se_seed", None), method=str(found.method))  # fmt: skip
 
     def _why_empty(self, method: Method, column: Column, part: Sequence[Any]) -> str:
         notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
         if notes:
             return notes[0]
         frame = self.rows.evaluation
-        of_column = method.rows_in(frame) & (frame["benchmark"] == column.benchmark)
-        missing = frame[of_column & (frame["status"] != "ok")]
-        return str(missing["status"].iloc[0]) if len(missing) else "no value"
+        own = frame[method.rows_in(frame) & (frame["benchmark"] == column.benchmark)]
+        return next((str(status) for status in own["status"] if status != "ok"), "no value")
 
     @_remembered
     def comparison_level(self, column: Column) -> float:
@@ -261,9 +253,9 @@ class Summary:
         if not valued:
             return []
         ranked = sorted(valued, key=lambda m: -(self.cell(m, column).value or 0.0))
-        best = ranked[0]
-        found = [Difference(best, "best", seeds=self.cell(best, column).seeds)]
-        return found + [self.difference(column, best, other) for other in ranked[1:]]
+        best, *others = ranked
+        first = Difference(best, "best", seeds=self.cell(best, column).seeds)
+        return [first, *(self.difference(column, best, other) for other in others)]
 
     def difference(self, column: Column, best: Method, other: Method) -> Difference:
         """`best` minus `other`, at the level of `comparison_level`."""
@@ -291,12 +283,12 @@ class Summary:
         """The seeds for which both methods have a value, and the runs of each in that order."""
         if one.is_model:
             return (), [one.backbone], [other.backbone]
-        seeds = sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
-        return tuple(seeds), self._runs(one, column, seeds), self._runs(other, column, seeds)
-
-    def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
-        runs = {row.seed: row.run for row in self.part(method, column)}
-        return [str(runs[seed]) for seed in seeds]
+        ours, theirs = (
+            {int(row.seed): str(row.run) for row in self.part(m, column) if pd.notna(row.value)}
+            for m in (one, other)
+        )
+        seeds = sorted(ours.keys() & theirs.keys())
+        return tuple(seeds), [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
 
     def name(self, method: Method) -> str:
         """A method's name in running text; with the backbone only if there are several."""
