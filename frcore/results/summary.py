@@ -230,8 +230,8 @@ class Summary:
         if found is None:
             return number
         error = None if pd.isna(found.se_test) else float(found.se_test)
-        return replace(number, low=float(found.low), high=float(found.high), se_test=error,
-                       se_seed=getattr(found, "se_seed", None), method=str(found.method))  # fmt: skip
+        number = replace(number, low=float(found.low), high=float(found.high), se_test=error)
+        return replace(number, method=str(found.method), se_seed=getattr(found, "se_seed", None))
 
     def _why_empty(self, method: Method, column: Column, part: Sequence[Any]) -> str:
         notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
