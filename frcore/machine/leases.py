@@ -74,7 +74,7 @@ def enumerate_gpus(library: Any = pynvml) -> list[str]:
     """
     if visible_entries() == []:
         return []
-    if not Nvml.available(library):
+    if Nvml.why_not(library) is not None:
         return [WHOLE_MACHINE] if _cuda_works() else []
     with Nvml(library) as nvml:
         boards = visible_boards(nvml)
