@@ -12,9 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.planning import DEVICES, Device, Workload, plan_step
-from frcore.planning.measured import DENSE, loss_precision
-from frcore.planning.step import dense_memory, fused_memory
+from frcore.planning import DEVICES, Device, Workload, memory_of, plan_step
+from frcore.planning.measured import backend_of, loss_precision
 from frcore.results.rows import Rows
 from frcore.study.config import Study
 from frcore.study.parts import Component, Measurement
@@ -76,10 +75,11 @@ def _line(
     backend = told.get("backend")
     if backend is None:
         return None
-    dense = backend in DENSE
+    kind = backend_of(str(backend))
+    dense = kind != "fused"
     workload = dataclasses.replace(
         workload,
-        backend="dense" if dense else "fused",
+        backend=kind,
         state="fp32" if dense else workload.state,
         precision=loss_precision(told, backend),
     )
@@ -92,13 +92,12 @@ def _line(
         values = [1e3 * one.batch / plan_step(one, device).step_ms for one in workloads]
         words = f"an estimate for {device.name}" if dense else f"at most, on {device.name}"
     elif column == "allocated_peak_mib":
-        values = [sum((dense_memory if dense else fused_memory)(one).values()) / MIB
-                  for one in workloads]  # fmt: skip
+        values = [sum(memory_of(one).values()) / MIB for one in workloads]
         words = "centres, momentum and what a step adds"
     elif column == "rss_extra_mib" and dense and not workload.queue:
         # This reading excludes what exists before the first step.
         values = [(sum(memory.values()) - memory["centres and momentum"]) / MIB
-                  for memory in map(dense_memory, workloads)]  # fmt: skip
+                  for memory in map(memory_of, workloads)]  # fmt: skip
         words = "what a step adds to centres and momentum"
     else:
         return None
