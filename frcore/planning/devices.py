@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from frcore.errors import unknown_name
+from frcore.errors import UserError, unknown_name
 
 YOURS = "your GPU"
 
@@ -136,10 +136,10 @@ def get_device(name: str) -> Device:
     for device in DEVICES.values():
         if _letters(device.name) == _letters(name):
             return device
-    raise unknown_name(
-        "GPU", name, DEVICES,
-        where="--device (another GPU: --tflops, --bandwidth, --memory-gib, --network)",
-    )  # fmt: skip
+    problem = unknown_name("GPU", name, DEVICES, where="--device")
+    raise UserError(
+        f"{problem}; give another GPU by --tflops, --bandwidth, --memory-gib and --network"
+    )
 
 
 def _letters(name: str) -> str:

@@ -130,7 +130,9 @@ def _table(title: str, *columns: str) -> Table:
     """A table with a left-aligned first column and numbers in the others."""
     table = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+        # Names may be broken to make room, numbers not.
+        table.add_column(column, justify="right" if place else "left", overflow="fold",
+                         no_wrap=column not in ("state", "part", "subject, head"))  # fmt: skip
     return table
 
 
@@ -176,7 +178,7 @@ def _grid(plans: Sequence[Plan]) -> Table:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if value != str(value) else value
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _conclusions(plan: Plan, rows: Sequence[Measured]) -> list[str]:
