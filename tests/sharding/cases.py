@@ -171,7 +171,9 @@ def main(cases, store, rank, size, out):
     rank, size = int(rank), int(size)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    results = [run(case, group_of(case, rank, size)) for case in json.loads(Path(cases).read_text())]
+    results = [
+        run(case, group_of(case, rank, size)) for case in json.loads(Path(cases).read_text())
+    ]
     if rank == 0:
         torch.save(results, out)
     dist.destroy_process_group()
