@@ -40,6 +40,7 @@ class Code:
         self.modules = Modules()
         self._read: dict[Key, Meaning] = {}
         self._digests: dict[tuple[Key, int], bytes] = {}
+        self._fingerprints: dict[frozenset[str], str] = {}
 
     def meaning(self, key: Key) -> Meaning:
         """The meaning of a definition."""
@@ -90,11 +91,18 @@ class Code:
         return dict(ast.literal_eval(statement.value))
 
     def fingerprint(self, places: Iterable[str]) -> str:
-        """Twelve hexadecimal digits that change with the meaning of what `places` reach."""
-        digests = {
-            self._digest(key, DEPTH) for key in self.reached(places) if self.meaning(key).tokens
-        }
-        return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+        """Twelve hexadecimal digits that change with the meaning of what `places` reach.
+
+        Remembered: the runs of a study differ in seeds and settings, and start from few sets of places.
+        """
+        start = frozenset(places)
+        if start not in self._fingerprints:
+            digests = {
+                self._digest(key, DEPTH) for key in self.reached(start) if self.meaning(key).tokens
+            }
+            found = hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+            self._fingerprints[start] = found
+        return self._fingerprints[start]
 
     def _digest(self, key: Key, depth: int) -> bytes:
         if (key, depth) not in self._digests:

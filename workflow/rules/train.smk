@@ -19,7 +19,7 @@ rule train_backbone:
     threads: jobs.training_threads
     resources:
         gpu=jobs.gpus("training"),
-        mem_mb=jobs.training_mib(),
+        mem_mb=lambda wildcards, input: jobs.training_mib(input.data),
         runtime=1440,
     params:
         frcore=lambda wildcards, output: jobs.frcore,
