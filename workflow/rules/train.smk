@@ -14,6 +14,7 @@ rule train_backbone:
         "logs/{study}/train/{run}.log",
     benchmark:
         "logs/{study}/train/{run}.tsv"
+    priority: 10
     conda:
         "../envs/frcore.yaml"
     threads: jobs.training_threads
