@@ -109,13 +109,24 @@ def test_a_study_that_meets_every_fault_has_the_tables_of_one_that_met_none(
             for name, end in (
                 ("cancelled", ["scancel"]),
                 ("timedout", ["scontrol", "update", "EndTime=now", "JobId={}"]),
-                ("preempted", ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true"]),
+                (
+                    "preempted",
+                    [
+                        "sbatch",
+                        "--partition=urgent",
+                        "--exclusive",
+                        "--output=/dev/null",
+                        "--wrap=true",
+                    ],
+                ),
             ):
                 given = [part.format(first[jobs[name]]) for part in end]
                 subprocess.run(given + ([first[jobs[name]]] if len(end) == 1 else []), check=True)
                 until(
                     f"{name} has ended",
-                    lambda name=name: cluster.states()[first[jobs[name]]] not in ("RUNNING", "COMPLETING"),
+                    lambda name=name: (
+                        cluster.states()[first[jobs[name]]] not in ("RUNNING", "COMPLETING")
+                    ),
                     process,
                 )
                 (there / f"hold-{name}").unlink()
