@@ -1,4 +1,4 @@
-"""The files for containers, clouds and Kubernetes: schemas, and commands that fit this repository."""
+"""The files for containers, clouds and Kubernetes: schemas, and commands that fit."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SKY_KEYS = {"name", "workdir", "num_nodes", "resources", "envs", "secrets", "fil
 """Of a task: https://docs.skypilot.co/en/latest/reference/yaml-spec.html."""
 
 SKY_RESOURCES = {"infra", "accelerators", "accelerator_args", "cpus", "memory", "instance_type",
-                 "use_spot", "disk_size", "disk_tier", "network_tier", "image_id", "ports", "labels",
-                 "autostop", "any_of", "ordered", "job_recovery"}  # fmt: skip
+                 "use_spot", "disk_size", "disk_tier", "network_tier", "image_id", "ports",
+                 "labels", "autostop", "any_of", "ordered", "job_recovery"}  # fmt: skip
 
 
 def commands() -> dict[str, str]:

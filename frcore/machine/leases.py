@@ -29,7 +29,6 @@ from typing import Any
 import pynvml
 
 from frcore.errors import UserError
-from frcore.files import write_text
 from frcore.machine.nvml import Nvml
 from frcore.machine.visible import visible_boards, visible_entries
 
@@ -179,7 +178,8 @@ def _one_of(candidates: list[str], folder: Path, exclusive: bool) -> Iterator[st
     if rank == 0:
         with _several(candidates, folder, count) as uuids:
             for path, uuid in zip(told[1:], uuids[1:], strict=True):
-                write_text(path, uuid)
+                path.with_suffix(".new").write_text(uuid, encoding="utf-8")
+                path.with_suffix(".new").rename(path)  # whoever looks finds all of it or none
             yield uuids[0]
     else:
         while not told[rank].exists():

@@ -14,7 +14,7 @@ from frcore.files import read_json, sha256_of_json, write_json
 from frcore.provenance.modules import state
 
 _MAKERS = [f"{__package__}.{path.stem}" for path in Path(__file__).parent.glob("*.py")]
-"""Modules that decide what a fingerprint is; files.py, whose hash is the standard library's, aside."""
+"""Modules that decide what a fingerprint is."""
 
 
 @dataclass

@@ -265,8 +265,8 @@ def test_a_real_lease_leaves_one_board_to_cuda():
 WORKERS = """
 import os, subprocess, sys
 workers = [
-    subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[3:]], stdin=subprocess.PIPE, text=True,
-                     env=os.environ | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": sys.argv[2]})
+    subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[3:]], text=True,
+                     stdin=subprocess.PIPE, env=os.environ | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": sys.argv[2]})
     for rank in range(int(sys.argv[2]))
 ]
 sys.stdin.readline()
@@ -279,7 +279,8 @@ sys.exit(max(worker.returncode for worker in workers))
 def launch(folder: Path, count: int, boards: list[str]) -> subprocess.Popen[str]:
     """A stand-in for torchrun: `count` processes, each holding a board until a line comes."""
     return subprocess.Popen(
-        [sys.executable, "-c", WORKERS, HOLDER, str(count), str(folder), ",".join(boards), "exclusive"],
+        [sys.executable, "-c", WORKERS, HOLDER, str(count), str(folder), ",".join(boards), "exclusive",
+        ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -57,8 +57,8 @@ def test_what_squeue_says_of_a_controller_that_is_away_is_no_answer(folder):
 
 def test_a_submission_waits_for_the_controller(folder):
     calls = folder / "calls"
-    write(folder / "sbatch", f'echo "$@" >> {calls}\n[ $(wc -l < {calls}) -ge 3 ] && {{ echo 42; exit 0; }}\n'
-          f'echo "{AWAY} (connect failure)" >&2; exit 1')  # fmt: skip
+    third = f"[ $(wc -l < {calls}) -ge 3 ] && {{ echo 42; exit 0; }}"
+    write(folder / "sbatch", f'echo "$@" >> {calls}\n{third}\necho "{AWAY}" >&2; exit 1')
     done = call(folder, "sbatch", "--parsable", "--wrap=a 'b  c'")
     assert (done.returncode, done.stdout) == (0, "42\n")
     assert calls.read_text() == "--parsable --wrap=a 'b  c'\n" * 3

@@ -29,7 +29,7 @@ from frcore.heads.arcface import ArcFace
 
 
 class Meddler(ArcFace):
-    """ArcFace; while the file `hold-<name>` exists it fails, or waits after the first checkpoint."""
+    """ArcFace; while `hold-<name>` exists it fails, or waits after the first checkpoint."""
 
     def target(self, cosine_N, batch):
         name = type(self).__name__.lower()
