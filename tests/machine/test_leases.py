@@ -264,10 +264,11 @@ def test_a_real_lease_leaves_one_board_to_cuda():
 
 WORKERS = """
 import os, subprocess, sys
+command, count = [sys.executable, "-c", sys.argv[1], *sys.argv[3:]], sys.argv[2]
 workers = [
-    subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[3:]], text=True,
-                     stdin=subprocess.PIPE, env=os.environ | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": sys.argv[2]})
-    for rank in range(int(sys.argv[2]))
+    subprocess.Popen(command, text=True, stdin=subprocess.PIPE,
+                     env=os.environ | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": count})
+    for rank in range(int(count))
 ]
 sys.stdin.readline()
 for worker in workers:
@@ -278,9 +279,9 @@ sys.exit(max(worker.returncode for worker in workers))
 
 def launch(folder: Path, count: int, boards: list[str]) -> subprocess.Popen[str]:
     """A stand-in for torchrun: `count` processes, each holding a board until a line comes."""
+    kind = "exclusive"
     return subprocess.Popen(
-        [sys.executable, "-c", WORKERS, HOLDER, str(count), str(folder), ",".join(boards), "exclusive",
-        ],
+        [sys.executable, "-c", WORKERS, HOLDER, str(count), str(folder), ",".join(boards), kind],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
