@@ -48,7 +48,7 @@ COLLECTING = "several"
 """The lock of a launcher that collects boards for several processes."""
 
 _held: list[str] = []
-"""What this process has leased: nothing or one board."""
+"""What this process has leased: nothing, or one lease of a board or several."""
 
 
 def lock_folder() -> Path:
@@ -100,10 +100,13 @@ def lease_gpu(
     device: str = "cuda",
     *,
     exclusive: bool = True,
+    count: int = 1,
     gpus: Callable[[], list[str]] = enumerate_gpus,
     folder: Path | None = None,
 ) -> Iterator[str | None]:
     """Hold one GPU for the block and make it the only one that CUDA sees, as `cuda:0`.
+
+    With `count` so many, for processes that this one starts.
 
     Call it before anything starts CUDA in this process; child processes inherit the choice. Waits,
     saying so, while all boards are taken. Inside another lease of this process it changes nothing.
@@ -111,14 +114,16 @@ def lease_gpu(
     Args:
         device: 'cpu' leases nothing.
         exclusive: False shares the board with other leases that are not exclusive.
+        count: how many GPUs; several are always exclusive.
         gpus: lists the boards; another one only in tests.
         folder: of the locks; `lock_folder()` by default.
 
     Yields:
-        The board's UUID; None for a CPU.
+        The board's UUID, of several joined by commas; None for a CPU.
 
     Raises:
-        UserError: the device is a GPU and there is none, or fewer than processes of this launcher.
+        UserError: the device is a GPU and there is none, or fewer than `count` or than processes of
+            this launcher.
         RuntimeError: CUDA runs in this process already, so that the board cannot be chosen.
     """
     if not device.startswith("cuda"):
@@ -137,8 +142,25 @@ def lease_gpu(
             f"device '{device}' but this process sees no NVIDIA GPU ({_why_none()}); allowed here "
             "is 'cpu': set `device: cpu` in the study, or run on a machine with a GPU"
         )
-    with _one_of(candidates, folder or lock_folder(), exclusive) as uuid, _visible(uuid):
+    folder = folder or lock_folder()
+    taken = (
+        _one_of(candidates, folder, exclusive) if count == 1
+        else _all_of(candidates, folder, count)
+    )  # fmt: skip
+    with taken as uuid, _visible(uuid):
         yield uuid
+
+
+@contextlib.contextmanager
+def _all_of(candidates: list[str], folder: Path, count: int) -> Iterator[str]:
+    """Several boards, joined by commas as CUDA_VISIBLE_DEVICES has them."""
+    if count > len(candidates):
+        raise UserError(
+            f"{count} processes, each on a GPU of its own, but this one sees {len(candidates)} that "
+            "can be distinguished; give fewer processes, or use a machine with more"
+        )
+    with _several(candidates, folder, count) as uuids:
+        yield ",".join(uuids)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A function in a separate process, whose death is a result and not a crash."""
+"""A function in separate processes, whose death is a result and not a crash."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from frcore.errors import UserError
@@ -21,6 +23,9 @@ Method = Literal["forkserver", "spawn"]
 
 PRELOAD = ["frcore.measurement.row", "torch._dynamo"]
 """What the children find loaded. torch's optimisers import `torch._dynamo` when first made."""
+
+LEAVE_SECONDS = 30.0
+"""Processes that work together end together: after the first the others have so long."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Outcome:
         user_error: whether that is a mistake in the user's input.
         out_of_memory: whether the system ended it for lack of memory.
         from_outside: whether another process killed it, which is not a result.
+        at: when it came, by the monotonic clock; 0 for a process that died without a word.
     """
 
     value: Any = None
@@ -40,6 +46,7 @@ class Outcome:
     user_error: bool = False
     out_of_memory: bool = False
     from_outside: bool = False
+    at: float = 0.0
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, method: Method) -> Outcome:
@@ -55,30 +62,81 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, method: Method) 
     Returns:
         The value; or the error, also where the process was killed.
     """
+    (outcome,) = run_in_children(function, [arguments], method=method)
+    return outcome
+
+
+def run_in_children(
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], *, method: Method
+) -> list[Outcome]:
+    """As `run_in_child`, in several processes at once that work together.
+
+    Where one fails, the others cannot go on: they are ended after `LEAVE_SECONDS`.
+
+    Args:
+        function: of a module's top level.
+        arguments: of each process.
+        method: as in `run_in_child`.
+
+    Returns:
+        Their outcomes, in the order of `arguments`.
+    """
     context: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
     if method == "forkserver":
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
-    receiver, sender = context.Pipe(duplex=False)
     kills_before = process.oom_kills()
-    child = context.Process(target=_answer, args=(sender, function, arguments))
-    # Ctrl-C reaches the whole group; blocked here, it is in the child too, which the parent ends.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    child.start()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    sender.close()
+    children: dict[Connection, BaseProcess] = {}
     try:
-        with contextlib.suppress(EOFError):
-            answer = json.loads(receiver.recv_bytes())
-            child.join()
-            return Outcome(**answer)
-        child.join()
-        return _cause_of_death(child.exitcode, kills_before)
+        for given in arguments:
+            receiver, sender = context.Pipe(duplex=False)
+            child = context.Process(target=_answer, args=(sender, function, given))
+            # Ctrl-C reaches the whole group; blocked here, it is in the child too, which the
+            # parent ends.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            child.start()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            sender.close()
+            children[receiver] = child
+        return _outcomes(children, kills_before)
     finally:
-        if child.is_alive():
-            child.kill()
-            child.join()
-        receiver.close()
+        for receiver, child in children.items():
+            if child.is_alive():
+                child.kill()
+                child.join()
+            receiver.close()
+
+
+def _outcomes(children: dict[Connection, BaseProcess], kills_before: int | None) -> list[Outcome]:
+    """Of children by the connections on which they answer."""
+    found: dict[Connection, Outcome] = {}
+    deadline: float | None = None
+    while waiting := [receiver for receiver in children if receiver not in found]:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = wait(waiting, left)
+        for receiver in waiting:
+            if receiver in ready:
+                found[receiver] = _outcome(receiver, children[receiver], kills_before)
+            elif not ready:
+                found[receiver] = Outcome(error="left alone by the others", at=time.monotonic())
+        deadline = deadline or time.monotonic() + LEAVE_SECONDS
+    return [found[receiver] for receiver in children]
+
+
+def first_error(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """What went wrong first, of which the other processes' errors are consequences."""
+    wrong = [outcome for outcome in outcomes if outcome.error is not None]
+    return min(wrong, key=lambda outcome: outcome.at, default=None)
+
+
+def _outcome(receiver: Connection, child: BaseProcess, kills_before: int | None) -> Outcome:
+    """Of a child that has answered or ended."""
+    with contextlib.suppress(EOFError):
+        answer = json.loads(receiver.recv_bytes())
+        child.join()
+        return Outcome(**answer)
+    child.join()
+    return _cause_of_death(child.exitcode, kills_before)
 
 
 def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -90,6 +148,7 @@ def _answer(sender: Connection, function: Callable[..., Any], arguments: tuple[A
         outcome = Outcome(error=str(error), user_error=True)
     except Exception as error:
         outcome = Outcome(error=f"{type(error).__name__}: {error}")
+    outcome = replace(outcome, at=time.monotonic())
     sender.send_bytes(json.dumps(asdict(outcome)).encode())
     sender.close()
 

@@ -39,11 +39,22 @@ PAUSE_SECONDS = 1.0
 """Before another attempt: what disturbed the last one may be over."""
 
 
-def new_row(spec: MeasurementSpec, identities: int) -> MeasuredRow:
-    """A row before anything was measured, with only the request filled in."""
+def new_row(
+    spec: MeasurementSpec, identities: int, processes: int = 1, rank: int | None = None
+) -> MeasuredRow:
+    """A row before anything was measured, with only the request filled in.
+
+    Args:
+        spec: what is measured.
+        identities: of all processes together.
+        processes: that share them.
+        rank: whose row it is; None: that of all of them.
+    """
     given = spec.measurement
     return MeasuredRow(
         identities=identities,
+        processes=processes,
+        rank=rank,
         device=given.device,
         batch_size=given.batch_size,
         dim=given.dim,

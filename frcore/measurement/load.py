@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -53,15 +54,21 @@ class HostWatch:
         """Since the watch began."""
         return time.perf_counter() - self._start
 
-    def load(self, threads: int) -> dict[str, float | None]:
+    def load(
+        self, threads: int, total: Callable[[float], float] = float
+    ) -> dict[str, float | None]:
         """The load by other programs so far, for a process that computes with `threads` threads.
+
+        Args:
+            threads: of this process.
+            total: of a number the sum over the processes that are measured together.
 
         Returns:
             `others_cores`: processor time of all other programs, over the time. `waited_percent`:
             time that this process's threads were ready to run and did not, over the time and the
             threads. None: the system does not report it.
         """
-        seconds, own = self.seconds(), time.process_time() - self._own
+        seconds, own = self.seconds(), total(time.process_time() - self._own)
         busy, everything = _processor_seconds()
         busy, everything = busy - self._busy, everything - self._all
         others = percent = None

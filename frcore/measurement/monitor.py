@@ -14,6 +14,7 @@ from frcore.machine.nvml import Nvml
 from frcore.machine.visible import board_of
 from frcore.measurement.conditions import Columns
 from frcore.measurement.load import WATCH_SECONDS, HostWatch, host_disturbances
+from frcore.measurement.ranks import ALONE, Ranks
 from frcore.measurement.timing import (
     WINDOW_SECONDS,
     observe_window,
@@ -113,6 +114,7 @@ def time_steps(
     threads: int,
     reserved_mib: float | None = None,
     energy_seconds: float = WINDOW_SECONDS,
+    ranks: Ranks = ALONE,
 ) -> Columns:
     """Time `count` steps, on a board also measure memory and energy, and monitor throughout.
 
@@ -123,28 +125,31 @@ def time_steps(
         threads: of the CPU, with which the steps compute.
         reserved_mib: what torch's allocator holds on the board, to know this process by.
         energy_seconds: length of the energy's window.
+        ranks: the processes that run the steps together.
 
     Returns:
         Columns of a row; None where it is not known.
     """
+    ranks.largest(0.0)  # none is timed while it waits for another to begin
     host = HostWatch()
     if step.device.type != "cuda":
         times = time_on_cpu(step, count)
         # Steps too short for the system's counters: more of them, outside of the times.
-        while host.seconds() < WATCH_SECONDS:
+        while ranks.largest(host.seconds()) < WATCH_SECONDS:
             step()
-        load = host.load(threads)
+        load = host.load(threads, ranks.total)
         return {**times, **load, "disturbed": "; ".join(host_disturbances(**load)) or None}
     # The host only queues the work: what others do there is reported and disturbs nothing.
     if board is None:
-        return {**time_on_cuda(step, count, step.device), **host.load(threads)}
+        return {**time_on_cuda(step, count, step.device), **host.load(threads, ranks.total)}
     watch = BoardWatch(board)
     times = time_on_cuda(step, count, step.device, look=watch.read)
     memory = board_memory(watch.looks[-1], board, reserved_mib)
     energy = observe_window(
-        step, step.synchronize, watch.read, board.energy_mj, seconds=energy_seconds
+        step, step.synchronize, watch.read, board.energy_mj, seconds=energy_seconds, ranks=ranks
     )
-    return {**times, **memory, **energy, **watch.columns(), **host.load(threads)}
+    load = host.load(threads, ranks.total)
+    return {**times, **memory, **energy, **watch.columns(), **load}
 
 
 def board_memory(reading: Reading, board: Board, reserved_mib: float | None) -> Columns:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import build_head
+from frcore.measurement.ranks import ALONE, Ranks
 from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from frcore.study.expansion import MeasurementSpec
@@ -39,6 +40,11 @@ class Batch:
     embedding_ND: Tensor
     label_N: Tensor
     images_NCHW: Tensor | None = None
+
+    def rows(self, own: slice) -> Batch:
+        """Some of the rows, without the others' memory."""
+        images_NCHW = None if self.images_NCHW is None else self.images_NCHW[own].clone()
+        return Batch(self.embedding_ND[own].clone(), self.label_N[own].clone(), images_NCHW)
 
 
 def clustered_embeddings(
@@ -75,6 +81,7 @@ class TrainingStep:
     Args:
         spec: head, sampler, batch size, device and the rest.
         identities: number of class centres C.
+        ranks: the processes that share classes and batch; each of them makes the step.
         seed: of centres, embeddings, labels and images.
 
     Raises:
@@ -82,8 +89,11 @@ class TrainingStep:
         RuntimeError: the device has not enough memory.
     """
 
-    def __init__(self, spec: MeasurementSpec, identities: int, *, seed: int = 0) -> None:
+    def __init__(
+        self, spec: MeasurementSpec, identities: int, *, ranks: Ranks = ALONE, seed: int = 0
+    ) -> None:
         given = spec.measurement
+        self.ranks = ranks
         self.device = torch.device(given.device)
         if self.device.type == "cuda":  # generators, unlike tensors, want to know which
             self.device = torch.device("cuda", torch.cuda.current_device())
@@ -99,11 +109,14 @@ class TrainingStep:
             precision=given.loss_precision,
             seed=seed,
             center_format=given.center_format,
+            group=ranks.group,
         )
         self.classifier.to(self.device).train()
         self.optimizers = self._build_optimizers()
-        self.batches = self._make_batches(spec, seed)
-        self._fill_queue()
+        batches = self._make_batches(spec, seed)
+        self._fill_queue(batches)
+        own = ranks.own_rows(given.batch_size)
+        self.batches = [batch.rows(own) for batch in batches]
         self._turn = count()
 
     def _build_backbone(self, spec: MeasurementSpec) -> tuple[nn.Module | None, int]:
@@ -125,6 +138,7 @@ class TrainingStep:
         return [centers, torch.optim.SGD(others, **RATES)] if others else [centers]
 
     def _make_batches(self, spec: MeasurementSpec, seed: int) -> list[Batch]:
+        """Of all processes together: the same batches in each of them."""
         rows = spec.measurement.batch_size
         generator = torch.Generator(self.device).manual_seed(seed)
         every_N = torch.arange(rows, device=self.device)
@@ -144,7 +158,7 @@ class TrainingStep:
             batches.append(Batch(embedding_ND, label_N, images_NCHW))
         return batches
 
-    def _fill_queue(self) -> None:
+    def _fill_queue(self, batches: list[Batch]) -> None:
         """Bring a sampler that stores past embeddings to the state it is in for most of a run.
 
         BroadFace's queue takes Q / N steps to fill and a step costs more with each of them.
@@ -153,7 +167,7 @@ class TrainingStep:
         for turn in count():
             if classifier.sampler.settled:
                 return
-            batch = self.batches[turn % INPUT_SETS]
+            batch = batches[turn % INPUT_SETS]
             classifier.sampler.observe(batch.embedding_ND, batch.label_N, classifier.read_centers)
 
     @property
@@ -163,6 +177,8 @@ class TrainingStep:
             "sampler (columns and queue), cosines, head and loss in fp32, backward to embeddings "
             "and centres, optimiser of the centres (SGD with momentum)"
         )
+        if self.ranks.size > 1:
+            layer += f", all collectives between {self.ranks.size} processes"
         if self.backbone is None:
             return f"{layer}; no backbone, no data loading"
         return (

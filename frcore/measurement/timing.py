@@ -12,6 +12,8 @@ import torch
 
 from frcore.machine.board import Reading
 from frcore.measurement.conditions import Columns
+from frcore.measurement.ranks import ALONE, Ranks
+from frcore.sharding import collectives
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 20, 80
 
@@ -78,6 +80,22 @@ def time_on_cuda(
     return time_columns(milliseconds, cpu_seconds)
 
 
+def network_percent(
+    step: Callable[[], None], steps: int, synchronize: Callable[[], None]
+) -> float:
+    """The share of steps that this process spends in collectives, with each of them waited for.
+
+    Its steps are not those that are timed: waiting for a GPU slows them down.
+    """
+    synchronize()
+    start = time.perf_counter()
+    with collectives.timed() as watch:
+        for _ in range(steps):
+            step()
+        synchronize()
+    return 100 * watch.seconds / (time.perf_counter() - start)
+
+
 def observe_window(
     step: Callable[[], None],
     synchronize: Callable[[], None],
@@ -86,19 +104,20 @@ def observe_window(
     *,
     seconds: float = WINDOW_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
+    ranks: Ranks = ALONE,
 ) -> Columns:
     """Run steps back to back for at least `seconds` and take the energy from end to end.
 
     The board is read while steps are queued, so that the readings are of the work. Energy is the
     whole board's, idle power included; the mean power is energy over time where there is an energy
-    counter, and otherwise the mean of the readings.
+    counter, and otherwise the mean of the readings. Several processes end the window together.
     """
     synchronize()
     readings: list[Reading] = []
     done = 0
     energy_start, start = energy_mj(), clock()
     next_look = start + LOOK_SECONDS / 2
-    while clock() - start < seconds:
+    while ranks.largest(clock() - start) < seconds:
         step()
         done += 1
         if clock() >= next_look:

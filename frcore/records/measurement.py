@@ -10,18 +10,23 @@ from frcore.records.base import Count, Environment, Number, Record, Text, Whole
 
 
 class MeasuredRow(Record):
-    """One of `rows`: one number of identities. Values the device cannot measure are null, not 0."""
+    """One of `rows`: one number of identities and of processes. Values the device cannot measure
+    are null, not 0."""
 
     status: str = "ok"
     """`ok`, `oom`, `failed`"""
     error: Text = None
     """message of a row that is not `ok`"""
     identities: Whole
-    """number of class centres, C"""
+    """number of class centres, C, of all processes together"""
+    processes: Whole = 1
+    """number of processes that share the class centres and the batch"""
+    rank: Count = None
+    """in `ranks`: which of the processes; else null"""
     device: Text = None
     """`cpu` or `cuda`"""
     batch_size: Count = None
-    """batch size, N"""
+    """batch size, N, of all processes together"""
     dim: Count = None
     """dimension of the embeddings, D"""
     backend: Text = None
@@ -54,6 +59,10 @@ class MeasuredRow(Record):
     """80th percentile"""
     images_per_second: Number = None
     """`batch_size` / median step time"""
+    efficiency: Number = None
+    """time of one process over this one's, for the same work of each process; 1 is ideal"""
+    network_percent: Number = None
+    """share of the time in collectives, including waiting for slower processes"""
     cpu_ms_per_step: Number = None
     """CPU time of the process"""
     others_cores: Number = None
@@ -116,7 +125,9 @@ class MeasurementRecord(Record):
     sampler: Text = None
     """label of the sampler"""
     rows: list[Annotated[MeasuredRow, AfterValidator(_with_time)]]
-    """one per number of identities"""
+    """one per number of identities and of processes"""
+    ranks: list[MeasuredRow] = Field(default_factory=list)
+    """what each process measured, of the rows with several"""
     other_attempts: list[MeasuredRow] = Field(default_factory=list)
     """measured rows that were discarded"""
     environment: Environment | None = None

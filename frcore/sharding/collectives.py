@@ -8,8 +8,10 @@ gives derivatives of the whole, whatever stands between the collectives.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -18,17 +20,60 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 
+@dataclass
+class Stopwatch:
+    """Time in collectives: transfer, reduction, and waiting for ranks that come later."""
+
+    seconds: float = 0.0
+
+
+_stopwatch: Stopwatch | None = None
+
+
+@contextmanager
+def timed() -> Iterator[Stopwatch]:
+    """Within, the time of all collectives of this process is added up.
+
+    A GPU is waited for before and after each, so that only the collective is counted; steps are
+    slower with it. Backward passes run in threads of their own: it is for the whole process.
+    """
+    global _stopwatch
+    _stopwatch = watch = Stopwatch()
+    try:
+        yield watch
+    finally:
+        _stopwatch = None
+
+
+def _communicate(collective: Callable[..., object], x: Tensor, *arguments: Any) -> None:
+    """Call a collective whose tensors are on the device of `x`."""
+    watch = _stopwatch
+    if watch is None:
+        collective(*arguments)
+        return
+    _wait_for(x)
+    start = time.perf_counter()
+    collective(*arguments)
+    _wait_for(x)
+    watch.seconds += time.perf_counter() - start
+
+
+def _wait_for(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+
+
 def summed(x: Tensor, group: ProcessGroup) -> Tensor:
     """The sum of `x` over the ranks; without gradient."""
     total = x.detach().contiguous().clone()
-    dist.all_reduce(total, dist.ReduceOp.SUM, group)
+    _communicate(dist.all_reduce, total, total, dist.ReduceOp.SUM, group)
     return total
 
 
 def maximum(x: Tensor, group: ProcessGroup) -> Tensor:
     """The elementwise maximum of `x` over the ranks; without gradient."""
     largest = x.detach().contiguous().clone()
-    dist.all_reduce(largest, dist.ReduceOp.MAX, group)
+    _communicate(dist.all_reduce, largest, largest, dist.ReduceOp.MAX, group)
     return largest
 
 
@@ -45,7 +90,7 @@ def gathered(x_N: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
     sent = x_N.detach().new_zeros((most, *x_N.shape[1:]))
     sent[: len(x_N)] = x_N.detach()
     received = sent.new_empty((len(sizes), *sent.shape))
-    dist.all_gather(list(received), sent, group)
+    _communicate(dist.all_gather, sent, list(received), sent, group)
     return torch.cat([rows[:size] for rows, size in zip(received, sizes, strict=True)])
 
 

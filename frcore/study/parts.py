@@ -214,6 +214,46 @@ class Measurement(Section):
     backbone: Component | None = Field(
         None, description="Also run this backbone in the step; absent: only the last layer."
     )
+    # Left out of a spec where they are not used, so that specs from before are the same.
+    processes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1,), exclude_if=lambda given: given == (1,), description="Numbers of processes on this "
+        "machine that share the class centres and the batch, 1 first, as in [1, 2, 4]; on GPUs one "
+        "for each GPU."
+    )  # fmt: skip
+    scaling: Literal["strong", "weak"] = Field(
+        "strong", exclude_if=lambda given: given == "strong", description="strong: the same "
+        "identities for every number of processes; weak: so many for each process. The batch, of "
+        "all processes together, stays the same."
+    )  # fmt: skip
+
+    def identities_of(self, identities: int, processes: int) -> int:
+        """Class centres of all processes together, where one process would have `identities`."""
+        return identities * (processes if self.scaling == "weak" else 1)
+
+    @model_validator(mode="after")
+    def _processes_can_be_compared(self) -> Measurement:
+        given = list(self.processes)
+        if given[:1] != [1] or given != sorted(set(given)):
+            raise ValueError(
+                f"processes = {given}; efficiency is relative to one process: give growing numbers "
+                "that begin with 1, such as [1, 2, 4]"
+            )
+        if given[-1] > self.batch_size:
+            raise ValueError(
+                f"processes has {given[-1]}, but batch_size is {self.batch_size}, which is that of "
+                "all processes together; each needs a row: give fewer, or a larger batch_size"
+            )
+        if self.scaling == "weak" and len(given) == 1:
+            raise ValueError(
+                "scaling 'weak' with one process; give several numbers of processes, such as "
+                "[1, 2, 4], or leave scaling out"
+            )
+        if self.backbone is not None and len(given) > 1:
+            raise ValueError(
+                f"processes = {given} with a backbone; over several processes only the last layer "
+                "is measured: leave out backbone, or processes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _split_centers_can_be_moved(self) -> Measurement:

@@ -52,7 +52,9 @@ class Resources:
         if part == "evaluation":
             return int(expansion.evaluation(self.study).device == "cuda")
         settings = getattr(self.study, part)
-        return int(settings is not None and settings.device == "cuda")
+        if settings is None or settings.device != "cuda":
+            return 0
+        return max(settings.processes) if part == "measurement" else 1
 
     @property
     def training_threads(self) -> int:
@@ -113,8 +115,10 @@ class Resources:
         measurement = self.study.measurement
         if measurement is None:
             return 4 * PROCESS_MIB
-        classes = max(measurement.identities)
+        processes = max(measurement.processes)
+        classes = measurement.identities_of(max(measurement.identities), processes)
         if measurement.device == "cuda":
-            return 4 * PROCESS_MIB + center_mib(classes, measurement.dim, 1)
+            return (3 + processes) * PROCESS_MIB + center_mib(classes, measurement.dim, 1)
         logits = 6 * 4 * classes * measurement.batch_size // MIB
-        return 2 * PROCESS_MIB + center_mib(classes, measurement.dim, 4) + logits
+        centers = center_mib(classes, measurement.dim, 4)
+        return (1 + processes) * PROCESS_MIB + centers + logits
