@@ -66,7 +66,7 @@ def docs(
     Example: frcore docs
     """
     from frcore.reporting.docs.component_docs import write_docs
-    from frcore.reporting.page.captions import write_captions
+    from frcore.reporting.page.sections import write_captions
 
     write_docs(to)
     write_captions(captions)
