@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.planning import DEVICES, Device, Workload, plan_step
-from frcore.planning.measured import DENSE, loss_precision
-from frcore.planning.step import dense_memory, fused_memory
+from frcore.planning import DEVICES, Device, Workload, memory_of, plan_step
+from frcore.planning.measured import backend_of, loss_precision
 from frcore.results.rows import Rows
 from frcore.study.config import Study
 from frcore.study.parts import Component, Measurement
@@ -66,13 +65,13 @@ def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterat
         told: dict[Hashable, Any] = {k: v for k, v in zip(keys, values, strict=True) if v}
         if (backend := told.get("backend")) is None:
             continue
-        dense = backend in DENSE
+        kind = backend_of(str(backend))
         sizes = part["identities"].astype(int)
         identities = np.geomspace(sizes.min() / 1.2, sizes.max() * 1.2, POINTS).round().astype(int)
         planned = dataclasses.replace(
             workload,
-            backend="dense" if dense else "fused",
-            state="fp32" if dense else workload.state,
+            backend=kind,
+            state=workload.state if kind == "fused" else "fp32",
             precision=loss_precision(told, backend),
         )
         steps = [dataclasses.replace(planned, identities=int(n)) for n in identities]
@@ -86,11 +85,11 @@ def _values(
     column: str, steps: Sequence[Workload], device: Device | None
 ) -> tuple[list[float], str]:
     """What is planned for a measured column, in its unit and in words; empty without a model."""
-    dense = steps[0].backend == "dense"
+    dense = steps[0].backend != "fused"
     if column == "images_per_second" and device is not None:
         words = f"an estimate for {device.name}" if dense else f"at most, on {device.name}"
         return [1e3 * one.batch / plan_step(one, device).step_ms for one in steps], words
-    memories = map(dense_memory if dense else fused_memory, steps)
+    memories = map(memory_of, steps)
     if column == "allocated_peak_mib":
         values = [sum(memory.values()) / MIB for memory in memories]
         return values, "centres, momentum and what a step adds"
