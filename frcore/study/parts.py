@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from frcore.study.data import Fraction
-from frcore.study.section import Label, Section
+from frcore.study.section import Aside, Label, Section
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -118,6 +118,11 @@ class Training(Section):
     loader_threads: int = Field(
         1, ge=1, description="CPU threads that decode images which are read in place. They never "
         "change the result. docs/data.md gives the throughput of one thread."
+    )  # fmt: skip
+    checkpoint_minutes: Annotated[float, Aside] = Field(
+        15.0, ge=0, description="A training saves itself at the end of each epoch, within one "
+        "after so many minutes (0: after every step), and when it is asked to stop. A kill loses "
+        "what came after that. Never changes the result, and changing it repeats nothing."
     )  # fmt: skip
 
     @model_validator(mode="after")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from frcore.centers.deferred_updates import DeferredUpdates
+from frcore.classifier import Classifier
 from frcore.files import atomic_file
 from frcore.machine.faults import raise_refusal
 from frcore.optimizer import CentersSGD
 from frcore.study.expansion import RunSpec
 from frcore.training.loop import Trainer
-from frcore.training.metrics import MetricsFile
+from frcore.training.metrics import EpochFigures, MetricsFile
 from frcore.training.tensor_file import own, read_tensors, write_tensors
 
 POSITION = ("epoch", "step", "seconds", "last_loss", "epoch_loss", "backend_name")
@@ -21,26 +25,60 @@ POSITION = ("epoch", "step", "seconds", "last_loss", "epoch_loss", "backend_name
 
 
 def save_checkpoint(path: Path, trainer: Trainer, metrics: MetricsFile, key: str) -> None:
-    """Write everything that `restore` needs to resume exactly.
+    """Write everything that `restore` needs to resume exactly, also in the middle of an epoch.
 
-    The order and mirroring of the images are functions of seed and epoch, so only the epoch has to
-    be saved for them. Tensors are written to the file without a copy.
+    The order and mirroring of the images are functions of seed, epoch and step, so there is nothing
+    to save of them. Tensors are written to the file without a copy.
     """
     device = trainer.device
-    state = {
-        "key": key,
-        **{name: getattr(trainer, name) for name in POSITION},
-        "metrics": metrics.lines(),
-        "backbone": trainer.backbone.state_dict(),
-        "classifier": trainer.classifier.state_dict(),
-        "touches": trainer.touches.state_dict(),
-        "last_angles": trainer.last_angles.state_dict() if trainer.is_finished else None,
-        "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
-        "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-    }
+    if trainer.is_finished:
+        trainer.classifier.synchronize()  # now at the same step whatever the clock says
+    with _rows_left_behind(trainer.classifier) as updates:
+        state = {
+            "key": key,
+            **{name: getattr(trainer, name) for name in POSITION},
+            "metrics": metrics.lines(),
+            "figures": trainer.figures.state_dict() if trainer.figures else None,
+            "backbone": trainer.backbone.state_dict(),
+            "classifier": trainer.classifier.state_dict(),
+            "deferred_updates": _deferred(updates) if updates is not None else None,
+            "touches": trainer.touches.state_dict(),
+            "last_angles": trainer.last_angles.state_dict() if trainer.is_in_last_epoch else None,
+            "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
     with atomic_file(path) as temporary:
         write_tensors(temporary, state)
+
+
+@contextlib.contextmanager
+def _rows_left_behind(classifier: Classifier) -> Iterator[DeferredUpdates | None]:
+    """Within the block nothing brings rows of the centres up to date; gives what they are behind.
+
+    When a checkpoint is written depends on the clock, and catching up in two parts rounds otherwise
+    than in one: doing it here, the model would depend on the clock too.
+    """
+    updates, classifier.deferred_updates = classifier.deferred_updates, None
+    try:
+        yield updates
+    finally:
+        classifier.deferred_updates = updates
+
+
+def _deferred(updates: DeferredUpdates) -> dict[str, Any]:
+    return {
+        "step": updates.step,
+        "behind": updates.behind,
+        "row_step_C": updates.row_step_C,
+        "products": updates.products,
+    }
+
+
+def _restore_deferred(updates: DeferredUpdates, saved: dict[str, Any]) -> None:
+    updates.step, updates.behind = saved["step"], saved["behind"]
+    updates.row_step_C.copy_(saved["row_step_C"])
+    updates.products.copy_(saved["products"])
 
 
 def read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
@@ -71,8 +109,14 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
     for optimizer, saved in zip(trainer.optimizers, state["optimizers"], strict=True):
         # torch's optimisers keep references to the tensors they are given.
         optimizer.load_state_dict(saved if isinstance(optimizer, CentersSGD) else own(saved))
+    if state["deferred_updates"] is not None:
+        assert trainer.classifier.deferred_updates is not None, "the key holds the sampler"
+        _restore_deferred(trainer.classifier.deferred_updates, state["deferred_updates"])
     for name in POSITION:
         setattr(trainer, name, state[name])
+    if state["figures"] is not None:
+        trainer.figures = EpochFigures(trainer.device)
+        trainer.figures.load_state_dict(state["figures"])
     if state["last_angles"] is not None:
         trainer.last_angles.load_state_dict(state["last_angles"])
     torch.set_rng_state(state["rng"])

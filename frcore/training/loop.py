@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,16 @@ class TrainingFailedError(UserError):
     def __init__(self, message: str, diagnosis: dict[str, Any]) -> None:
         super().__init__(message)
         self.diagnosis = diagnosis
+
+
+class Pause(Protocol):
+    """What a training does between two steps of an epoch, if anything."""
+
+    def due(self) -> bool:
+        """Whether to pause after the present step; asked once per step."""
+
+    def pause(self) -> None:
+        """Save, for example; may end the training."""
 
 
 def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier]:
@@ -83,6 +93,7 @@ class Trainer:
         self.epoch = 0
         self.step = 0
         self.seconds = 0.0
+        self.figures: EpochFigures | None = None
         self.last_loss = self.epoch_loss = math.nan
         self.backend_name = classifier.backend_name
 
@@ -90,6 +101,16 @@ class Trainer:
     def is_finished(self) -> bool:
         """Whether the last epoch has ended."""
         return self.epoch >= self.spec.training.epochs
+
+    @property
+    def progress(self) -> float:
+        """Epochs so far, with the steps of an unfinished one as a fraction."""
+        return self.step / len(self.batches)
+
+    @property
+    def is_in_last_epoch(self) -> bool:
+        """Whether a step of the last epoch was taken; `last_angles` counts from there on."""
+        return self.step > (self.spec.training.epochs - 1) * len(self.batches)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -125,25 +146,33 @@ class Trainer:
         return output, embedding_ND.detach()
 
     def train_epoch(
-        self, metrics: MetricsFile, progress: Callable[[StepEvent], None] | None = None
+        self,
+        metrics: MetricsFile,
+        progress: Callable[[StepEvent], None] | None = None,
+        pause: Pause | None = None,
     ) -> EpochEvent:
-        """One pass over the data; writes its lines and returns the epoch's.
+        """One pass over the data, or the rest of one; writes its lines and returns the epoch's.
 
-        `progress` is called with the line of each logged step.
+        Args:
+            metrics: where the lines go.
+            progress: called with the line of each logged step.
+            pause: between two steps; what it saves has a finite loss.
         """
-        log = EpochFigures(self.device)
-        every = max(1, len(self.batches) // LOGS_PER_EPOCH)
-        for k, (images, label_N) in enumerate(self.batches.epoch(self.epoch)):
+        steps = len(self.batches)
+        log = self.figures = self.figures or EpochFigures(self.device)
+        every = max(1, steps // LOGS_PER_EPOCH)
+        first = self.step - self.epoch * steps
+        for k, (images, label_N) in enumerate(self.batches.epoch(self.epoch, first), first + 1):
             rate = self.set_learning_rate()
             output, embedding_ND = self.train_step(images, label_N)
             self.step += 1
             log.add(output)
-            if self.epoch + 1 == self.spec.training.epochs:
-                # There are no checkpoints within an epoch, so only the last one includes these.
+            if self.is_in_last_epoch:
                 self.last_angles.add(output.target_cosine_N, label_N)
-            is_logged = (k + 1) % every == 0 or k + 1 == len(self.batches)
+            is_logged = k % every == 0 or k == steps
+            pauses = pause is not None and pause.due()
             # Reading a value synchronises with a GPU; on a CPU it is free.
-            if is_logged or self.device.type == "cpu":
+            if is_logged or pauses or self.device.type == "cpu":
                 loss = output.loss.item()
                 if not math.isfinite(loss):
                     raise TrainingFailedError(*self.diagnose(output, embedding_ND, rate))
@@ -152,7 +181,7 @@ class Trainer:
                 negative_angle = self.classifier.negative_angles(embedding_ND, label_N)
                 event = StepEvent(
                     step=self.step,
-                    epoch=self.step / len(self.batches),
+                    epoch=self.progress,
                     loss=self.last_loss,
                     learning_rate=rate,
                     **log.of_step(output, negative_angle),
@@ -161,6 +190,9 @@ class Trainer:
                 metrics.write(event)
                 if progress is not None:
                     progress(event)
+            if pause is not None and pauses and k < steps:
+                pause.pause()
+        self.figures = None
         self.epoch += 1
         figures = log.of_epoch()
         self.seconds += figures["seconds"]
@@ -181,7 +213,7 @@ class Trainer:
         norm_N = embedding_ND.norm(dim=1)
         diagnosis = {
             "step": self.step,
-            "epoch": self.step / len(self.batches),
+            "epoch": self.progress,
             "loss": str(output.loss.item()),
             "last_finite_loss": None if math.isnan(self.last_loss) else self.last_loss,
             "learning_rate": rate,

@@ -18,7 +18,6 @@ from frcore.errors import UserError, check_classes, listed
 from frcore.files import refuse_overlap, sha256_of_json
 from frcore.machine.faults import RefusedError, refusal
 from frcore.machine.leases import lease_gpu
-from frcore.machine.lifetime import Stopped
 from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
 from frcore.provenance.stages import run_code
@@ -26,7 +25,7 @@ from frcore.records.base import Environment
 from frcore.records.metrics import StartEvent, StepEvent
 from frcore.records.run import FailureRecord, ResultRecord, RunRecord, TrainingData
 from frcore.study.expansion import RunSpec
-from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
+from frcore.training.checkpoint import read_checkpoint, restore, save_model
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
@@ -41,7 +40,7 @@ from frcore.training.run_folder import (
     refuse_other_run,
 )
 from frcore.training.run_lock import BusyError, RunLock
-from frcore.training.tensor_file import read_tensors
+from frcore.training.saving import Saving, reached
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is printed within an epoch; it is always printed at the end of one."""
@@ -50,7 +49,7 @@ SECONDS_BETWEEN_LINES = 10.0
 def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) -> dict[str, Any]:
     """Train `spec` on the prepared set `data` into the folder `out`; returns `result.json`.
 
-    An interrupted run resumes after its last epoch. An older result in `out` is kept until this
+    An interrupted run resumes from its last checkpoint. An older result in `out` is kept until this
     one is complete. See docs/formats.md for the files.
 
     Args:
@@ -64,6 +63,7 @@ def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) ->
             unavailable.
         TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
         BusyError: another process trains into `out`.
+        Stopped: by a signal; a checkpoint was written after the step that it came in.
     """
     out = Path(out)
     refuse_overlap(out, [Path(data)])
@@ -123,7 +123,7 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
     state = read_checkpoint(checkpoint, key)
     if state is not None:
         restore(state, trainer)
-        console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
+        console.print(f"{spec.id}: resuming after {reached(trainer, trainer.step)}")
     loggers = Loggers(spec, out)
     folder = begin(out)
     _run_record(spec, prepared).write(folder / "run.json")
@@ -133,7 +133,11 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         listener=lambda event: loggers.event(event, trainer.step),
     )
     is_new, state = state is None, None  # release the file
-    with contextlib.closing(metrics), loggers, _note_on_resuming(trainer, checkpoint):
+    with (
+        contextlib.closing(metrics),
+        loggers,
+        Saving(checkpoint, trainer, metrics, key, lock) as saving,
+    ):
         if is_new:
             metrics.write(
                 StartEvent(
@@ -146,9 +150,8 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
             )
         progress = _progress_printer(trainer, console)
         while not trainer.is_finished:
-            trainer.train_epoch(metrics, progress)
-            lock.check()
-            save_checkpoint(checkpoint, trainer, metrics, key)
+            trainer.train_epoch(metrics, progress, saving)
+            saving.pause()
     try:
         prepared.refuse_changed()
     except UserError:
@@ -181,23 +184,6 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any
         parameters=sum(p.numel() for p in trainer.backbone.parameters()),
     )
     return result.write(folder / RESULT)
-
-
-@contextlib.contextmanager
-def _note_on_resuming(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
-    """Add a note on what is kept, if the training is stopped within the block."""
-    try:
-        yield
-    except Stopped as stop:
-        # Read from the file, as the stop may have come just before it was written.
-        kept = int(read_tensors(checkpoint)["epoch"]) if trainer.epoch else 0
-        stop.add_note(
-            f"epoch {kept} of {trainer.spec.training.epochs} is kept in {checkpoint}, and the same "
-            "command resumes from there"
-            if kept
-            else f"{trainer.spec.id} had not finished an epoch, so the same command starts over"
-        )
-        raise
 
 
 def _progress_printer(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:
