@@ -127,17 +127,17 @@ def test_a_loss_that_is_not_finite_is_not_saved(tiny_data: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_handful_of_kills_at_random_moments(tiny_data: Path, tmp_path: Path):
-    """`kill -9`, SIGTERM and SIGUSR1; benchmarks/kills_training.py does it a hundred times."""
+    """`kill -9` and SIGTERM; benchmarks/kills_training.py does it a hundred times."""
     head, sampler, _ = KINDS["queue"]
-    spec = run_spec(head, sampler, epochs=40, checkpoint_minutes=0)
+    spec = run_spec(head, sampler, epochs=20, checkpoint_minutes=0)
     train(spec, tiny_data, tmp_path / "whole")
     out, dice = tmp_path / "killed", random.Random(0)
     command = [sys.executable, "-m", "frcore", "train", "--spec", spec.model_dump_json(),
                "--data", str(tiny_data), "--out", str(out)]  # fmt: skip
     kept: list[int] = []
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1):
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         started = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        goal, deadline = (kept or [0])[-1] + dice.randrange(1, 40), time.monotonic() + 60
+        goal, deadline = (kept or [0])[-1] + dice.randrange(1, 30), time.monotonic() + 120
         while started.poll() is None and step_in(out) < goal:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -145,7 +145,7 @@ def test_a_handful_of_kills_at_random_moments(tiny_data: Path, tmp_path: Path):
         assert started.wait() == (-number if number == signal.SIGKILL else 128 + number)
         kept.append(step_in(out))
     assert kept == sorted(kept)
-    assert kept[-1] < 40 * 6, "it was over before the last kill"
+    assert kept[-1] < 20 * 6, "it was over before the last kill"
     subprocess.run(command, check=True, capture_output=True)
     assert results_of(out) == results_of(tmp_path / "whole")
     assert {path.name for path in out.iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
