@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+from zlib import crc32
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.nn.parallel import DistributedDataParallel
 
 from frcore.centers.deferred_updates import DeferredUpdates
+from frcore.centers.gradient import GradientForm
 from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
 from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.loss import LossOutput, get_backend
-from frcore.loss.deferred import CenterGradient
-from frcore.loss.inputs import Precision
+from frcore.loss.inputs import Precision, without_autocast
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
+from frcore.sharding.shard import Shard, Whole
+
+Part = TypeVar("Part", Head, Sampler)
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
 """How much of the matrix `negative_angles` samples: enough for a histogram, at no real cost."""
@@ -31,11 +38,16 @@ SPLIT_BACKENDS = ("streamed", "triton")
 class Classifier(nn.Module):
     """Class centres, and the loss of embeddings against them.
 
+    With a process group the centres are split over its ranks. Each rank gives the embeddings and
+    labels of its own rows, as many as it has, and gets the loss of all ranks' rows; the centres'
+    gradient stays on their rank. Wrap the backbone alone in DistributedDataParallel: embeddings get
+    the slopes whose mean over the ranks, which that takes, is the gradient of the loss.
+
     Args:
-        num_classes: C, at least 2.
+        num_classes: C, at least 2; of all ranks together.
         dim: D of the embeddings.
-        head: a `Head`, or a name with its default parameters.
-        sampler: a `Sampler`, or the name of one that needs no parameter.
+        head: a `Head`, a name with its default parameters, or a mapping with `name` and parameters.
+        sampler: a `Sampler`, a name, or a mapping with `name` and parameters.
         backend: how the loss is computed; see `frcore.loss.BACKENDS`, or "auto".
         precision: of the operands of the loss's products; None is the backend's own: bf16 for
             triton on a GPU, fp32 for the others.
@@ -46,18 +58,21 @@ class Classifier(nn.Module):
         center_format: how the centres are stored. "fp32", or "split": bfloat16 high halves, which
             the loss reads, and int16 low halves, which make them float32 again where they are
             moved. "split" needs a backend that defers their gradient, and `CentersSGD`.
+        group: of the processes that share the classes; None = this one has them all. Every rank
+            builds the classifier with the same arguments and calls it at every step.
 
     Attributes:
-        centers: parameter (C, D); under "split" the high halves, and `read_centers` gives the
-            centres. Under `update="lazy"` rows may be behind: call `synchronize()` before reading
-            them; `state_dict` does.
+        centers: parameter (C, D), of the rank's classes `shard.start` to `shard.stop` with a group;
+            under "split" the high halves, and `read_centers` gives the centres. Under
+            `update="lazy"` rows may be behind: call `synchronize()` before reading them;
+            `state_dict` does.
         center_low_CD: under "split" the low halves, else None.
+        shard: which classes are here, and how ranks are added up.
         deferred_updates: set by a centres' optimiser that leaves rows behind; brings them up to
             date.
-        deferred_gradients: set by a centres' optimiser that computes their gradient tile by tile
-            while it moves them; `centers.grad` is then None. Not every backend defers.
-        active: columns of the training step, None = all; the centres' optimiser moves these
-            alone. Under gradient accumulation, the union over the batches of the step.
+        gradient_form: what `centers.grad` becomes; set by a centres' optimiser.
+        active: columns of the latest forward in training mode, by their rows in `centers`; None =
+            all. Which rows a step moves belongs to the gradient (`frcore.centers.gradient`).
 
     >>> classifier = Classifier(10, 4, head="cosface")
     >>> classifier(torch.randn(3, 4), torch.tensor([0, 1, 9])).loss.backward()
@@ -70,46 +85,49 @@ class Classifier(nn.Module):
         num_classes: int,
         dim: int,
         *,
-        head: Head | str,
-        sampler: Sampler | str = "full",
+        head: Head | str | Mapping[str, Any],
+        sampler: Sampler | str | Mapping[str, Any] = "full",
         backend: str = "dense",
         precision: Precision | None = None,
         seed: int = 0,
         center_std: float = 0.01,
         center_format: CenterFormat = "fp32",
+        group: ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         check_classes(num_classes)
         if dim < 1:
             raise UserError(f"embeddings of dimension {dim}; give at least 1, usually 512")
+        self.shard = Whole(num_classes) if group is None else Shard(group, num_classes)
         center_CD, low_CD = initial_centers(
-            num_classes, dim, seed=seed, std=center_std, center_format=center_format
+            num_classes,
+            dim,
+            seed=seed,
+            std=center_std,
+            center_format=center_format,
+            rows=slice(self.shard.start, self.shard.stop),
         )
         self.center_format = center_format
         self.centers = nn.Parameter(center_CD)
         self.register_buffer("center_low_CD", low_CD)
         self.center_low_CD: Tensor | None
-        self.head = build_head(head, num_classes=num_classes) if isinstance(head, str) else head
-        if self.head.num_classes != num_classes:
-            raise UserError(
-                f"a head for {self.head.num_classes} classes in a classifier of {num_classes}; "
-                f"they must agree: build the head with num_classes={num_classes}"
-            )
+        self.head = _built(head, Head, build_head, num_classes=num_classes)
+        check_head(self.head, num_classes)
         self.head.attach(seed=seed)
-        self.sampler = build_sampler(sampler) if isinstance(sampler, str) else sampler
-        self.sampler.attach(num_classes, dim, seed=seed)
+        self.sampler = _built(sampler, Sampler, build_sampler)
+        self.sampler.attach(len(self.centers), dim, seed=seed, shard=self.shard.rank)
         if center_format == "split":
             _check_backend_for_split(backend)
         self.backend = self._named = get_backend(backend)
         self._backend_name = backend
         self.precision = precision
         self.deferred_updates: DeferredUpdates | None = None
-        self.deferred_gradients: list[CenterGradient] | None = None
+        self.gradient_form: GradientForm = "tensor"
         self.register_state_dict_pre_hook(_before_saving)
         self.register_load_state_dict_post_hook(_after_loading)
         self.active: Tensor | None = None
-        self.stepped = True
-        """Set by the centres' optimiser: the next forward opens a new step."""
+        self._built_alike = group is None
+        self._seed = seed
 
     @property
     def backend_name(self) -> str:
@@ -128,28 +146,34 @@ class Classifier(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """C."""
-        return len(self.centers)
+        """C, of all ranks together."""
+        return self.shard.num_classes
 
     def forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
         """The loss; in training mode the states of head and sampler advance by one step.
 
         Raises:
             UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
-                out of range; split centres without an optimiser that can move them.
+                out of range; split centres without an optimiser that can move them; a whole
+                classifier under DistributedDataParallel; ranks that were not built alike.
         """
-        check_embeddings(embedding_ND, self.centers.shape[1])
+        check_embeddings(embedding_ND, self.centers.shape[1], at_least=1 if self.is_whole else 0)
         check_labels(label_N, len(embedding_ND), self.num_classes)
-        # Autocast would compute the cosines in 16 bits, where s cos θ is off by 0.25 at s = 64.
-        with torch.autocast(self.centers.device.type, enabled=False):
-            return self._forward(embedding_ND.to(self._check_format()), label_N.long())
+        _refuse_data_parallel(self)
+        with_own_type = without_autocast(self._forward)
+        return with_own_type(embedding_ND.to(self._check_format()), label_N.long())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all classes are in this process."""
+        return not isinstance(self.shard, Shard)
 
     def _check_format(self) -> torch.dtype:
         """What the loss is computed in."""
         if self.center_low_CD is None:
             return self.centers.dtype
         SplitRows(self.centers, self.center_low_CD)  # refuses what was converted
-        if self.training and self.deferred_gradients is None and torch.is_grad_enabled():
+        if self.training and self.gradient_form == "tensor" and torch.is_grad_enabled():
             raise UserError(
                 "a training step of class centres in format 'split', but they have no optimiser; "
                 "only frcore.optimizer.CentersSGD moves both of their halves: build it before the "
@@ -158,16 +182,22 @@ class Classifier(nn.Module):
         return torch.float32
 
     def _forward(self, embedding_ND: Tensor, label_N: Tensor) -> LossOutput:
+        shard = self.shard
+        if isinstance(shard, Shard):
+            self._check_built_alike(shard, embedding_ND.device)
+            shard.sum_gradients(self.head)
+        embedding_ND, label_N = shard.gather(embedding_ND, label_N)
         active = extra_rows = None
         if self.training:
             extra_rows = self.sampler.rows(self.read_centers)
             label_M = label_N
             if extra_rows is not None:
                 label_M = torch.cat([label_N, extra_rows.label_Q])
-            active = self.sampler.columns(label_M, self.read_centers)
+            own_M = shard.here(label_M)
+            active = self.sampler.columns(own_M, self._read_here)
             if active is not None:
-                check_active(active, label_M)
-            self._note_active(active)
+                check_active(active, own_M)
+            self.active = active
         self.synchronize(active)
         output = self.backend(
             embedding_ND,
@@ -177,44 +207,102 @@ class Classifier(nn.Module):
             active=active,
             extra_rows=extra_rows,
             entry_filter=self.sampler.entry_filter if self.training else None,
-            deferred=self.deferred_gradients if self.training else None,
+            gradient_form=self.gradient_form if self.training else "tensor",
             precision=self.precision,
+            shard=shard,
         )
+        target_cosine_N = output.target_cosine_N
         if not self.head.normalizes_centers:
             # For such a head the "cosine" includes the centre's norm, and is not an angle.
-            cosine_N = F.cosine_similarity(embedding_ND.detach(), self._read(label_N))
-            output = replace(output, target_cosine_N=cosine_N)
+            target_cosine_N = self._target_cosines(embedding_ND.detach(), label_N)
         if self.training:
             # Centres of the batch's classes are up to date, and from here to the backward pass
             # nothing may write to them.
             self.sampler.observe(embedding_ND.detach(), label_N, self._read)
-        return output
+        return replace(
+            output,
+            row_loss_N=shard.own_rows(output.row_loss_N),
+            target_cosine_N=shard.own_rows(target_cosine_N),
+        )
+
+    def _target_cosines(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
+        local_N = self.shard.local(label_N)
+        cosine_N = F.cosine_similarity(embedding_ND, self._read_table(local_N))
+        return self.shard.sum(cosine_N.where(local_N >= 0, 0.0))
 
     @torch.no_grad()
     def synchronize(self, index: Tensor | None = None) -> None:
-        """Bring the centres of `index`, or all, up to date, if their optimiser left any behind."""
+        """Bring centres up to date, if their optimiser left any behind.
+
+        Args:
+            index: rows of `centers`; None = all.
+        """
         if self.deferred_updates is not None:
             self.deferred_updates.catch_up(index)
 
     def read_centers(self, index: Tensor | None = None) -> Tensor:
-        """The centres (K, D) of `index`, or all; detached and up to date."""
-        self.synchronize(index)
+        """The centres (K, D) of some classes, or all; detached and up to date.
+
+        With a process group every rank calls it, with the same classes.
+
+        Args:
+            index: of classes, of all ranks' ones; None = all.
+        """
+        self.synchronize(None if index is None else self.shard.here(index))
         return self._read(index)
 
     @torch.no_grad()
     def _read(self, index: Tensor | None = None) -> Tensor:
-        return self.table.read(slice(None) if index is None else index)
+        """Centres of any rank, which must be up to date."""
+        if self.is_whole:
+            return self.table.read(slice(None) if index is None else index)
+        if index is None:
+            index = torch.arange(self.num_classes, device=self.centers.device)
+        return self.shard.sum(self._read_table(self.shard.local(index)))
 
-    def _note_active(self, active: Tensor | None) -> None:
-        """Keep the columns of this step; those of earlier batches too if gradients add up."""
-        adds_up = not self.stepped and (
-            self.centers.grad is not None or bool(self.deferred_gradients)
+    def _read_here(self, index: Tensor | None = None) -> Tensor:
+        """Up-to-date centres of this shard, by their rows in the table."""
+        self.synchronize(index)
+        with torch.no_grad():
+            return self.table.read(slice(None) if index is None else index)
+
+    @torch.no_grad()
+    def _read_table(self, local_K: Tensor) -> Tensor:
+        """Rows of the table; 0 for −1."""
+        if not len(self.centers):
+            return torch.zeros(len(local_K), self.centers.shape[1], device=self.centers.device)
+        return self.table.read(local_K.clamp_min(0)).where(local_K[:, None] >= 0, 0.0)
+
+    def _check_built_alike(self, shard: Shard, device: torch.device) -> None:
+        """Refuse ranks whose classifiers differ; once."""
+        if self._built_alike:
+            return
+        shard.check_equal(
+            {
+                "num_classes": shard.num_classes,
+                "dim": self.centers.shape[1],
+                "seed": self._seed,
+                "center_format": crc32(self.center_format.encode()),
+                "head": crc32(repr(self.head).encode()),
+                "sampler": crc32(repr(self.sampler).encode()),
+                "training mode": int(self.training),
+            },
+            device,
         )
-        if adds_up and active is not None and self.active is not None:
-            active = torch.cat([self.active, active]).unique()
-        elif adds_up:
-            active = None
-        self.active, self.stepped = active, False
+        self._built_alike = True
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Classifier:
+        """Convert or move; refused where an optimiser holds tables of the old type or place."""
+        old = self.centers.data[:0]
+        new = fn(old)
+        if self.gradient_form != "tensor" and (new.dtype, new.device) != (old.dtype, old.device):
+            raise UserError(
+                f"class centres converted from {old.dtype} on {old.device} to {new.dtype} on "
+                f"{new.device} after CentersSGD was built for them; convert and move the "
+                "classifier first, then build the optimiser"
+            )
+        super()._apply(fn, recurse)
+        return self
 
     @torch.no_grad()
     def negative_angles(self, embedding_ND: Tensor, label_N: Tensor) -> Tensor:
@@ -229,6 +317,53 @@ class Classifier(nn.Module):
         center_KD = F.normalize(self.read_centers(class_K))
         cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
         return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
+
+
+def _built(part: Any, base: type[Part], build: Callable[..., Any], **context: Any) -> Part:
+    """A head or a sampler: itself, by its name, or by a mapping with `name` and parameters."""
+    if isinstance(part, base):
+        return part
+    if isinstance(part, str):
+        part = {"name": part}
+    if not isinstance(part, Mapping) or "name" not in part:
+        raise UserError(
+            f"{base.__name__.lower()} = {part!r}; allowed are a {base.__name__}, a name, or a "
+            "mapping with its name and parameters such as {'name': 'arcface', 'margin': 0.3}"
+        )
+    built: Part = build(**context, **part)
+    return built
+
+
+def check_head(head: Head, num_classes: int) -> None:
+    """Refuse a head that was not built, or for another number of classes."""
+    if "_parameters" not in head.__dict__ or not hasattr(head, "num_classes"):
+        raise UserError(
+            f"a head of class {type(head).__name__} whose __init__ does not call that of "
+            "frcore.heads.base.Head; let it begin with super().__init__(num_classes)"
+        )
+    if head.num_classes != num_classes:
+        raise UserError(
+            f"a head for {head.num_classes} classes in a classifier of {num_classes}; they must "
+            f"agree: build the head with num_classes={num_classes}"
+        )
+
+
+def _refuse_data_parallel(classifier: Classifier) -> None:
+    """Refuse DistributedDataParallel around the centres.
+
+    It averages gradients that are tensors; centres that are computed tile by tile, sampled per rank
+    or split over ranks, and a head's state, would differ between ranks without a word.
+    """
+    # Set while DistributedDataParallel's forward runs, and absent in a version that renames it.
+    wrapper = getattr(DistributedDataParallel, "_active_ddp_module", None)
+    if wrapper is None or not classifier.centers.requires_grad:
+        return
+    if any(parameter is classifier.centers for parameter in wrapper._module_parameters):
+        raise UserError(
+            "a Classifier inside DistributedDataParallel; its centres and its head's state would "
+            "differ between ranks: wrap the backbone alone, and build the classifier with group="
+            "torch.distributed.group.WORLD, which splits the classes over the ranks"
+        )
 
 
 def _check_backend_for_split(backend: str) -> None:
@@ -249,13 +384,14 @@ def _after_loading(classifier: Classifier, incompatible_keys: Any) -> None:
         classifier.deferred_updates.forget()  # what was loaded is up to date
 
 
-def check_embeddings(embedding_ND: Tensor, dim: int) -> None:
+def check_embeddings(embedding_ND: Tensor, dim: int, *, at_least: int = 1) -> None:
     """Refuse what is not a batch of floating-point embeddings of dimension `dim`."""
     shape = tuple(embedding_ND.shape)
-    if len(shape) != 2 or shape[0] == 0 or shape[1] != dim or not embedding_ND.is_floating_point():
+    is_batch = len(shape) == 2 and shape[0] >= at_least and shape[1] == dim
+    if not is_batch or not embedding_ND.is_floating_point():
         raise UserError(
             f"embeddings of shape {shape} and type {embedding_ND.dtype}; needed is floating-point "
-            f"(N, {dim}) with N ≥ 1: check the backbone's dimension, and drop empty batches"
+            f"(N, {dim}) with N ≥ {at_least}: check the backbone's dimension, and drop empty batches"
         )
 
 
@@ -265,8 +401,11 @@ def check_active(active: Tensor, label_M: Tensor) -> None:
     The target's column is found by bisection: without this, a row would silently train another
     class.
     """
-    column_M = torch.searchsorted(active, label_M).clamp_max(len(active) - 1)
-    missing_M = active[column_M] != label_M
+    if len(active):
+        column_M = torch.searchsorted(active, label_M).clamp_max(len(active) - 1)
+        missing_M = active[column_M] != label_M
+    else:
+        missing_M = torch.ones_like(label_M, dtype=torch.bool)
     if active.device.type != "cpu":
         torch._assert_async(~missing_M.any())
     elif missing_M.any():

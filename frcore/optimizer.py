@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,9 +10,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from frcore.centers.deferred_updates import DeferredUpdates
+from frcore.centers.gradient import (
+    CentersGradient,
+    GradientPart,
+    RowsGradient,
+    TileGradient,
+    added,
+)
 from frcore.centers.sgd import Rates, move_rows
 from frcore.centers.storage import (
-    Index,
     PlainRows,
     RoundedRows,
     Rows,
@@ -22,7 +28,7 @@ from frcore.centers.storage import (
 )
 from frcore.classifier import Classifier
 from frcore.errors import UserError
-from frcore.loss.deferred import CenterGradient, TileGradient
+from frcore.loss.inputs import without_autocast
 from frcore.samplers.base import Sampler
 
 CenterOptimizer = Literal["rowwise", "torch"]
@@ -31,14 +37,15 @@ CenterOptimizer = Literal["rowwise", "torch"]
 class CentersSGD(Optimizer):
     """SGD with momentum and weight decay on a classifier's centres, row by row.
 
-    On the active rows of the latest forward it is `torch.optim.SGD`. What happens to the others is
-    the sampler's `update`: with "sparse" they keep their values and their momentum, with "dense"
+    On the columns of the forwards whose gradients it applies, it is `torch.optim.SGD`. What happens
+    to the other rows is the sampler's `update`: with "sparse" they keep their values and their momentum, with "dense"
     weight decay and momentum move them at every step as a plain SGD would, and with "lazy" they do
     the same when they are next read (`frcore.centers.deferred_updates`). Whoever reads
     `classifier.centers` directly under "lazy" calls `classifier.synchronize()` first.
 
     A backend that streams leaves the centres' gradient to the optimiser, which computes and applies
-    it tile by tile: no (C, D) gradient ever exists, and `centers.grad` is None.
+    it tile by tile: no (C, D) gradient ever exists, and `centers.grad` is a `CentersGradient`, which
+    is computed where it is asked for. A step uses it up: `zero_grad` comes between two steps.
 
     The momentum has the format that goes with the centres': float32 ("fp32"), or bfloat16 with
     stochastic rounding ("split"). The centres themselves move in float32 in either.
@@ -48,7 +55,8 @@ class CentersSGD(Optimizer):
         lr: learning rate.
         momentum: μ in v ← μ v + g, w ← w − lr v; 0 needs no memory.
         weight_decay: λ in g ← g + λ w.
-        fused: False asks for the gradient as a tensor in `centers.grad`, whatever the backend.
+        fused: False has the backward pass compute the gradient of the used rows, whatever the
+            backend.
         seed: of the momentum's rounding.
 
     Raises:
@@ -82,7 +90,7 @@ class CentersSGD(Optimizer):
             if self._is_split:
                 self.state[self.centers].update(seed=seed, time=0)
         self._attach()
-        classifier.deferred_gradients = [] if fused else None
+        classifier.gradient_form = "tiles" if fused else "rows"
 
     def _attach(self) -> None:
         """Make tables of the tensors that there are now."""
@@ -90,8 +98,9 @@ class CentersSGD(Optimizer):
         self._values = self._classifier.table
         self._velocities: Rows | None = None
         if "momentum" in state:
+            first = self._classifier.shard.start
             self._velocities = (
-                RoundedRows(state["momentum"], state["seed"], state["time"])
+                RoundedRows(state["momentum"], state["seed"], state["time"], first)
                 if self._is_split
                 else PlainRows(state["momentum"])
             )
@@ -99,6 +108,22 @@ class CentersSGD(Optimizer):
         self._classifier.deferred_updates = (
             DeferredUpdates(self._values, self._velocities) if defers else None
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()  # torch's own leaves out the classifier, which a copy needs
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused after construction.
+
+        Raises:
+            UserError: always; there is one table of centres.
+        """
+        if self.param_groups:
+            raise UserError(
+                "CentersSGD with further parameters; it moves the centres of one classifier: give "
+                "other parameters, the head's among them, to another optimiser"
+            )
+        super().add_param_group(param_group)
 
     @property
     def bytes_per_class(self) -> float:
@@ -113,31 +138,44 @@ class CentersSGD(Optimizer):
         return total / len(self.centers)
 
     @torch.no_grad()
+    @without_autocast
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move the centres by one step; returns what `closure` does.
 
         Raises:
-            UserError: split centres have a gradient in `centers.grad`.
+            UserError: a gradient that was applied already; centres that were changed since the
+                forward pass; split centres with a gradient that is a tensor.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._classifier.stepped = True
-        if self._is_split and self.centers.grad is not None:
+        gradient = self.centers.grad
+        if gradient is None:
+            return loss
+        if isinstance(gradient, CentersGradient):
+            gradient.check_usable()
+            parts = gradient.parts
+        elif self._is_split:
             raise UserError(
                 "class centres in format 'split' with a gradient in centers.grad; allowed is what "
                 "a forward in training mode leaves to the optimiser: call classifier.train() and "
                 "zero_grad() before the forward"
             )
+        else:
+            parts = [RowsGradient(None, gradient)]
+        for part in parts:
+            part.check_current(self.centers._version)
         self._advance()
-        gradients = self._classifier.deferred_gradients
-        if gradients and self._shares_tiles(gradients):
-            self._move_in_tiles(gradients)
-        elif gradients:
-            self._move(self._whole_gradient(gradients))
-        elif self.centers.grad is not None:
-            self._move(self.centers.grad)
+        active = self._move(parts)
+        if active is not None and self._classifier.sampler.update == "dense":
+            self._move_the_rest(active)
+        self._advance()
+        if self._classifier.deferred_updates is not None:
+            self._classifier.deferred_updates.record(active, self._rates)
+        if isinstance(gradient, CentersGradient):
+            gradient.use_up()
+        torch.autograd.graph.increment_version(self.centers)
         return loss
 
     @property
@@ -149,41 +187,26 @@ class CentersSGD(Optimizer):
         if isinstance(self._velocities, RoundedRows):
             self._velocities.time += 1
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of earlier batches, deferred ones too."""
-        super().zero_grad(set_to_none)
-        if self._classifier.deferred_gradients is not None:
-            self._classifier.deferred_gradients.clear()
+    def _move(self, parts: list[GradientPart]) -> Tensor | None:
+        """Move the rows that have a gradient; gives them, None for all."""
+        if not parts:  # set to zero, and no backward pass since
+            leaves_out = self._classifier.sampler.leaves_out
+            return (
+                torch.empty(0, dtype=torch.long, device=self._values.device)
+                if leaves_out
+                else (self._move_in_tiles([RowsGradient(None, torch.zeros_like(self.centers))]))
+            )
+        together = all(part.active is None for part in parts) and len({*map(type, parts)}) == 1
+        if len(parts) > 1 and not together:
+            parts = [added(parts, len(self.centers))]
+        return self._move_in_tiles(parts)
 
-    def _shares_tiles(self, gradients: list[CenterGradient]) -> bool:
-        """Whether gradients can be applied tile by tile: not if several batches with different
-        columns were accumulated."""
-        several = len(gradients) > 1 and any(part.columns.active is not None for part in gradients)
-        return not several and self.centers.grad is None
-
-    def _whole_gradient(self, gradients: list[CenterGradient]) -> Tensor:
-        """The deferred gradients, and `centers.grad` if there is one, as a tensor (C, D)."""
-        first, *others = gradients
-        gradient_CD = first.dense()
-        for part in others:
-            gradient_CD += part.dense()
-        if self.centers.grad is not None:
-            gradient_CD += self.centers.grad
-        gradients.clear()
-        return gradient_CD
-
-    def _move_in_tiles(self, gradients: list[CenterGradient]) -> None:
+    def _move_in_tiles(self, parts: Sequence[GradientPart]) -> Tensor | None:
         # A backend may have a kernel for the step of one batch.
-        if len(gradients) > 1 or not gradients[0].apply_sgd(
-            self._values, self._velocities, self._rates
-        ):
-            for parts in zip(*(part.tiles() for part in gradients), strict=True):
-                self._move_tile(parts)
-        active = gradients[0].columns.active
-        gradients.clear()
-        if active is not None and self._classifier.sampler.update == "dense":
-            self._move_the_rest(active)
-        self._record(active)
+        if len(parts) > 1 or not parts[0].apply_sgd(self._values, self._velocities, self._rates):
+            for pieces in zip(*(part.tiles() for part in parts), strict=True):
+                self._move_tile(pieces)
+        return parts[0].active
 
     def _move_tile(self, parts: tuple[TileGradient, ...]) -> None:
         """SGD of some rows: v ← μ v + Σ weight · row + (λ − shrink) w, w ← w − lr v.
@@ -211,20 +234,6 @@ class CentersSGD(Optimizer):
         for part in tiles(len(rest)):
             index = rest[part].nonzero().squeeze(1) + part.start
             move_rows(self._values, self._velocities, index, None, self._rates)
-
-    def _move(self, gradient_CD: Tensor) -> None:
-        active = self._classifier.active
-        moved: list[Index] = [] if active is None else [active]
-        if active is None or self._classifier.sampler.update == "dense":
-            moved = [*tiles(len(gradient_CD))]
-        for index in moved:
-            move_rows(self._values, self._velocities, index, gradient_CD[index], self._rates)
-        self._record(active)
-
-    def _record(self, active: Tensor | None) -> None:
-        self._advance()
-        if self._classifier.deferred_updates is not None:
-            self._classifier.deferred_updates.record(active, self._rates)
 
     def state_dict(self) -> dict[str, Any]:
         """The momentum, with no row behind."""

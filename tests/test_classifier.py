@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from frcore.centers.gradient import union
 from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.heads import build_head
@@ -192,26 +193,41 @@ class Scripted(Sampler):
         return self.queue.pop(0)
 
 
-def test_active_is_the_union_while_gradients_add_up():
-    classifier = Classifier(10, 4, head="cosface", sampler=Scripted([0, 3], [0, 5], [0, 2], [0]))
+def rows_of(classifier):
+    """The rows of the table that the gradient concerns."""
+    index = union(classifier.centers.grad.parts)
+    return None if index is None else index.tolist()
+
+
+@pytest.mark.parametrize("backend", ["dense", "streamed"])
+def test_the_gradient_knows_the_rows_of_its_forwards(backend):
+    """Of those that a backward pass went through, in whatever order; and of no others."""
+    queue = Scripted([0, 3], [0, 5], [0, 7], [0, 2], [0, 8])
+    classifier = Classifier(10, 4, head="cosface", sampler=queue, backend=backend)
+    optimizer = CentersSGD(classifier, lr=0.1)
     x, labels = torch.ones(1, 4), torch.tensor([0])
+    first, second = classifier(x, labels), classifier(x, labels)
+    with torch.no_grad():
+        classifier(x, labels)
+    second.loss.backward()
+    first.loss.backward()
+    assert rows_of(classifier) == [0, 3, 5]
+    optimizer.step()
+    optimizer.zero_grad()
+    classifier(x, labels)  # no backward pass
     classifier(x, labels).loss.backward()
-    assert classifier.active.tolist() == [0, 3]
-    classifier(x, labels).loss.backward()
-    assert classifier.active.tolist() == [0, 3, 5]
-    classifier.zero_grad()
-    classifier(x, labels)
-    assert classifier.active.tolist() == [0, 2]
-    classifier(x, labels)  # no backward in between: nothing has added up
-    assert classifier.active.tolist() == [0]
+    assert classifier.active.tolist() == [0, 8]
+    assert rows_of(classifier) == [0, 8]
 
 
 @pytest.mark.parametrize("columns", [([0, 3], None), (None, [0, 3])])
-def test_active_is_everything_once_it_was(columns):
-    classifier = Classifier(10, 4, head="cosface", sampler=Scripted(*columns))
+def test_the_gradient_is_of_all_rows_once_it_was(columns):
+    sampler = Scripted(*columns)
+    classifier = Classifier(10, 4, head="cosface", sampler=sampler, backend="streamed")
+    CentersSGD(classifier, lr=0.1)
     for _ in range(2):
         classifier(torch.ones(1, 4), torch.tensor([0])).loss.backward()
-    assert classifier.active is None
+    assert rows_of(classifier) is None
 
 
 def test_negative_angles_are_those_of_the_other_classes():

@@ -1,6 +1,8 @@
 """How class centres and their momentum are stored: as float32, or in half the bytes or less.
 
-Three kinds of table, all read and written in tiles of float32 rows (`read`, `write`):
+Three kinds of table, all read and written in tiles of float32 rows (`read`, `write`). torch counts
+the writes to a tensor and refuses a backward pass that needs it as it was; a table writes uncounted,
+because deferred updates do not disturb a graph, and whoever moves rows by a step counts that once.
 
 - `PlainRows`: what is stored is what is read.
 - `SplitRows`: a float32 as its high half, a bfloat16 that the loss reads alone, and its low half,
@@ -70,12 +72,12 @@ class PlainRows:
         return self.tensor_CD.device
 
     def read(self, index: Index) -> Tensor:
-        return self.tensor_CD.detach()[index]
+        return self.tensor_CD.data[index]
 
     def write(self, index: Index, row_TD: Tensor) -> None:
         if isinstance(index, slice) and self.read(index).data_ptr() == row_TD.data_ptr():
             return
-        self.tensor_CD[index] = row_TD
+        self.tensor_CD.data[index] = row_TD
 
 
 class SplitRows:
@@ -107,11 +109,11 @@ class SplitRows:
 
     def read(self, index: Index) -> Tensor:
         """A tensor of its own."""
-        return join(self.high_CD.detach()[index], self.low_CD[index])
+        return join(self.high_CD.data[index], self.low_CD[index])
 
     def write(self, index: Index, row_TD: Tensor) -> None:
         """Any float32 rows."""
-        self.high_CD[index], self.low_CD[index] = split(row_TD)
+        self.high_CD.data[index], self.low_CD[index] = split(row_TD)
 
 
 class RoundedRows:
@@ -120,13 +122,14 @@ class RoundedRows:
     Args:
         tensor_CD: bfloat16.
         seed: of the random bits.
+        first: the number that the random bits know the first row by: its class.
 
     Attributes:
         time: part of the random bits' key; the writer advances it between writes to the same row.
     """
 
-    def __init__(self, tensor_CD: Tensor, seed: int, time: int = 0) -> None:
-        self.tensor_CD, self.seed, self.time = tensor_CD, seed, time
+    def __init__(self, tensor_CD: Tensor, seed: int, time: int = 0, first: int = 0) -> None:
+        self.tensor_CD, self.seed, self.time, self.first = tensor_CD, seed, time, first
 
     def __len__(self) -> int:
         return len(self.tensor_CD)
@@ -142,7 +145,7 @@ class RoundedRows:
     def write(self, index: Index, row_TD: Tensor) -> None:
         """Any float32 rows."""
         noise_TD = random_bits(
-            row_numbers(index, len(self), self.device),
+            row_numbers(index, len(self), self.device) + self.first,
             row_TD.shape[1],
             seed=self.seed,
             time=self.time,
@@ -214,9 +217,15 @@ def random_bits(row_T: Tensor, dim: int, *, seed: int, time: int) -> Tensor:
     return x.view(torch.int16)[:, :dim].int().bitwise_and_(0xFFFF)
 
 
-def stream_key(seed: int, time: int) -> int:
-    """What a word's number is added to in the stream of a seed and a time, as an int64."""
-    return _signed((_mix(_mix(seed) + time) + GOLDEN) % 2**64)
+def stream_key(seed: int, time: int, skipped: int = 0) -> int:
+    """What a word's number × `GOLDEN` is added to in the stream of a seed and a time, as an int64.
+
+    Args:
+        seed: of the stream.
+        time: of the draw.
+        skipped: words before the one with number 0.
+    """
+    return _signed((_mix(_mix(seed) + time) + (1 + skipped) * GOLDEN) % 2**64)
 
 
 def _one_nan(x: Tensor) -> Tensor:
@@ -247,31 +256,50 @@ def _signed(x: int) -> int:
 
 
 def initial_centers(
-    num_classes: int, dim: int, *, seed: int, std: float, center_format: CenterFormat
+    num_classes: int,
+    dim: int,
+    *,
+    seed: int,
+    std: float,
+    center_format: CenterFormat,
+    rows: slice | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Normal centres (C, D) and, under "split", their low halves; the same in either format.
 
-    "split" draws tile by tile, so that no float32 table exists even at the start.
+    They are drawn in tiles, so that no other table than the one that is kept exists even at the
+    start.
+
+    Args:
+        num_classes: C.
+        dim: D.
+        seed: of the draws.
+        std: standard deviation.
+        center_format: of what is returned.
+        rows: the classes that are kept, all by default; each has the same numbers in any.
     """
-    generator = torch.Generator().manual_seed(seed)
-    if center_format == "fp32":
-        return torch.randn(num_classes, dim, generator=generator).mul_(std), None
-    if center_format != "split":
+    if center_format not in ("fp32", "split"):
         raise UserError(
             f"center_format = {center_format!r}; allowed are 'fp32' and 'split': fp32 holds the "
             "centres as they are, split as bfloat16 + int16"
         )
-    high_CD = torch.empty(num_classes, dim, dtype=torch.bfloat16)
-    low_CD = torch.empty(num_classes, dim, dtype=torch.int16)
-    rows = SplitRows(high_CD, low_CD)
+    generator = torch.Generator().manual_seed(seed)
+    kept = slice(0, num_classes) if rows is None else rows
+    is_split = center_format == "split"
+    count = kept.stop - kept.start
+    center_CD = torch.empty(count, dim, dtype=torch.bfloat16 if is_split else torch.float32)
+    low_CD = torch.empty(count, dim, dtype=torch.int16) if is_split else None
+    table = PlainRows(center_CD) if low_CD is None else SplitRows(center_CD, low_CD)
     for start in range(0, max(num_classes - TILE, 0) + 1, TILE):
         # torch draws in blocks of 16 numbers and the last block overlaps the one before. So a tile
         # is a multiple of 16, and the last one takes in the rest.
         last = start + 2 * TILE > num_classes
-        index = slice(start, num_classes if last else start + TILE)
-        shape = (index.stop - start, dim)
-        rows.write(index, torch.randn(shape, generator=generator).mul_(std))
-    return high_CD, low_CD
+        stop = num_classes if last else start + TILE
+        drawn_TD = torch.randn(stop - start, dim, generator=generator).mul_(std)
+        first, end = max(start, kept.start), min(stop, kept.stop)
+        if first < end:
+            index = slice(first - kept.start, end - kept.start)
+            table.write(index, drawn_TD[first - start : end - start])
+    return center_CD, low_CD
 
 
 def bytes_of(*tensors: Tensor | None) -> int:

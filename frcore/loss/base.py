@@ -7,9 +7,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from frcore.centers.gradient import GradientForm
 from frcore.heads.base import Head
-from frcore.loss.deferred import CenterGradient
 from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
+from frcore.sharding.shard import Whole
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class LossOutput:
         loss: scalar. Its value is the mean over the batch. Its gradient with respect to the
             embeddings is that of the mean over the batch, and with respect to the centres and the
             head's parameters that of the mean over batch and extra rows.
-        row_loss_N: loss of each row of the batch, detached.
+        row_loss_N: loss of each row of the batch, to weight samples with: the gradient of its mean
+            is that of `loss` but for the extra rows, which are in `loss` alone.
         target_cosine_N: cosine between each row of the batch and its centre, detached.
         scale: mean scale of the batch's logits, detached.
     """
@@ -44,8 +46,9 @@ class LossBackend(Protocol):
         active: Tensor | None = None,
         extra_rows: ExtraRows | None = None,
         entry_filter: EntryFilter | None = None,
-        deferred: list[CenterGradient] | None = None,
+        gradient_form: GradientForm = "tensor",
         precision: Precision | None = None,
+        shard: Whole | None = None,
     ) -> LossOutput:
         """See `frcore.loss.dense.dense_loss`."""
         ...

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from frcore.centers.sgd import Rates
-from frcore.centers.storage import Index, Rows
+from frcore.centers.gradient import GradientPart, TileGradient
+from frcore.centers.storage import Index
+from frcore.errors import UserError
 from frcore.loss.inputs import Precision
-from frcore.loss.tiles import Columns, Rule, Tile, add_product, product
+from frcore.loss.tiles import Columns, Rule, Tile, add_product
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class TileGradient:
+class FactoredTile(TileGradient):
     """The gradient of some centres w in factors: Σ_i weight_ij row_i − shrink_j w_j.
 
     Attributes:
@@ -55,19 +57,13 @@ class TileGradient:
     shrink_T1: Tensor
     precision: Precision = "fp32"
 
-    def dense(self, center_TD: Tensor) -> Tensor:
-        """The gradient (T, D)."""
-        gradient_TD = product(self.weight_TM, self.row_MD, self.precision)
-        return gradient_TD.addcmul_(center_TD, self.shrink_T1, value=-1)
-
     def add_to(self, sum_TD: Tensor, *, beta: float) -> None:
-        """sum ← beta · sum + Σ_i weight_ij row_i, in place: all but the part along w."""
         add_product(sum_TD, self.weight_TM, self.row_MD, self.precision, beta=beta)
 
 
 @dataclass(frozen=True)
-class CenterGradient:
-    """∂loss/∂centres of one backward pass.
+class CenterGradient(GradientPart):
+    """∂loss/∂centres of one backward pass in factored form.
 
     Attributes:
         columns: the class centres of the matrix.
@@ -75,6 +71,7 @@ class CenterGradient:
         cosine_M: each row's entry in its own column.
         slope_M: derivative of the loss by it.
         weights: of the other columns; None if the loss does not depend on them.
+        version: torch's count of the writes to the centres, at the forward pass.
     """
 
     columns: Columns
@@ -82,9 +79,35 @@ class CenterGradient:
     cosine_M: Tensor
     slope_M: Tensor
     weights: Weights | None
+    version: int
+
+    @property
+    def active(self) -> Tensor | None:
+        return self.columns.active
+
+    def read(self, index: Index) -> Tensor:
+        return self.columns.read(index)
+
+    def check_current(self, version: int) -> None:
+        if version != self.version:
+            raise UserError(
+                "class centres that were changed between a forward pass and the optimiser's step; "
+                "their gradient is computed from them as they were: change them after step() and "
+                "zero_grad(), or build CentersSGD with fused=False"
+            )
+
+    def scaled(self, factor: Tensor | float) -> Self:
+        weights = self.weights
+        if weights is not None:
+            weights = replace(weights, slope_M=weights.slope_M * factor)
+        return replace(self, slope_M=self.slope_M * factor, weights=weights)
+
+    def is_finite(self) -> Tensor:
+        finite = self.slope_M.isfinite().all() & self.rule.row_MD.isfinite().all()
+        return finite if self.weights is None else finite & self.weights.slope_M.isfinite().all()
 
     @torch.no_grad()
-    def tiles(self) -> Iterator[TileGradient]:
+    def tiles(self) -> Iterator[FactoredTile]:
         """The gradient tile by tile; the centres of a tile may be moved before the next."""
         rule = self.rule
         # The score of a plain rule is s cos θ, and its slope by that is 1/s of the cosine's. A row
@@ -105,25 +128,10 @@ class CenterGradient:
                 slope_MT.mul_(inverse_T)
             else:
                 shrink_T1 = torch.zeros_like(inverse_T)[:, None]
-            yield TileGradient(index, slope_MT.T, rule.row_MD, shrink_T1, self.columns.precision)
+            yield FactoredTile(index, slope_MT.T, rule.row_MD, shrink_T1, self.columns.precision)
 
     def _slope(self, tile: Tile) -> Tensor:
         if self.weights is None:
             return torch.zeros_like(tile.logit_MT)
         weight_MT = self.weights.of(tile.logit_MT, softmax=self.rule.is_softmax)
         return self.rule.slope(tile, weight_MT)
-
-    def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
-        """Move the columns' centres by one step of SGD in the backend's own kernel, in place.
-
-        False, without doing anything, if the backend has no such kernel for these tables: the
-        optimiser then iterates over `tiles`.
-        """
-        return False
-
-    def dense(self) -> Tensor:
-        """The gradient as a tensor (C, D)."""
-        whole_CD = torch.zeros_like(self.columns.center_CD, dtype=self.columns.dtype)
-        for tile in self.tiles():
-            whole_CD[tile.index] = tile.dense(self.columns.read(tile.index))
-        return whole_CD

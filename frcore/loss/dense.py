@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from frcore.centers.gradient import CentersGradient, GradientForm, RowsGradient
 from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
-from frcore.loss.deferred import CenterGradient
 from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
-from frcore.loss.rows import join, loss_of_rows
+from frcore.loss.rows import check_shape, join, loss_of_rows
+from frcore.sharding.shard import Whole
 
 
 def dense_loss(
@@ -23,8 +26,9 @@ def dense_loss(
     active: Tensor | None = None,
     extra_rows: ExtraRows | None = None,
     entry_filter: EntryFilter | None = None,
-    deferred: list[CenterGradient] | None = None,
+    gradient_form: GradientForm = "tensor",
     precision: Precision | None = None,
+    shard: Whole | None = None,
 ) -> LossOutput:
     """Loss of `head` over the active centres, for the batch and the extra rows.
 
@@ -40,24 +44,27 @@ def dense_loss(
         active: sorted indices of the softmax's centres, including all positives; None = all.
         extra_rows: rows of the queue.
         entry_filter: which entries are taken out.
-        deferred: not used; the gradient is a tensor (C, D) in `center_CD.grad`.
+        gradient_form: of the centres; "tiles" is "rows" here, and without `active` a tensor.
         precision: "fp32" or None, which is the same.
+        shard: of all classes, those of `center_CD`; None = all are here. With a shard the rows are
+            those of all ranks, and labels are of all classes.
 
     Raises:
         UserError: another precision.
     """
     check_precision(precision)
-    count, num_classes = len(embedding_ND), len(center_CD)
+    count, shard = len(embedding_ND), shard or Whole(len(center_CD))
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M = embedding_MD.norm(dim=1)
-    column_M = label_M
+    column_M = shard.local(label_M)
     if active is not None:
-        center_CD, column_M = center_CD[active], torch.searchsorted(active, label_M)
+        column_M = torch.searchsorted(active, column_M).where(column_M >= 0, -1)
+        center_CD = _select(center_CD, active, gradient_form)
     direction_CD = unit_rows(center_CD) if head.normalizes_centers else center_CD
     cosine_MC = unit_rows(embedding_MD) @ direction_CD.T
     columns_C = torch.arange(cosine_MC.shape[1], device=column_M.device)
     is_target_MC = columns_C == column_M[:, None]
-    target_cosine_M = cosine_MC.gather(1, column_M[:, None]).squeeze(1)
+    target_cosine_M = shard.sum(_own_entries(cosine_MC, column_M))
 
     absent_MC = is_target_MC
     if entry_filter is not None:
@@ -70,7 +77,7 @@ def dense_loss(
             absent_MC = absent_MC | alike_MC
 
     reduce = _logsumexp if head.reduction == "logsumexp" else _softplus_sum
-    batch = HeadBatch(target_cosine_M, norm_M, label_M, num_classes)
+    batch = HeadBatch(target_cosine_M, norm_M, label_M, shard.num_classes)
 
     def statistic(scale: Tensor | float) -> Tensor:
         # double: this feeds a head's state, which accumulates over the whole training.
@@ -78,9 +85,38 @@ def dense_loss(
 
     def reduction(target_M: Tensor, scale_M: Tensor, _: Tensor | float) -> Tensor:
         negative_MC = head.negative(cosine_MC, target_M[:, None], batch)
+        check_shape(head, "negative", negative_MC, cosine_MC.shape)
         return reduce(scale_M[:, None] * negative_MC, absent_MC)
 
-    return loss_of_rows(head, batch, count, statistic, reduction)
+    return loss_of_rows(head, batch, count, statistic, reduction, shard)
+
+
+def _own_entries(cosine_MC: Tensor, column_M: Tensor) -> Tensor:
+    """Each row's entry in its own column; 0 where that is −1, on another shard."""
+    if not cosine_MC.shape[1]:
+        return cosine_MC.sum(1)
+    own_M = cosine_MC.gather(1, column_M.clamp_min(0)[:, None]).squeeze(1)
+    return own_M.where(column_M >= 0, 0.0)
+
+
+class _Select(torch.autograd.Function):
+    """`center_CD[active]`, whose gradient is that of these rows alone."""
+
+    @staticmethod
+    def forward(ctx: Any, center_CD: Tensor, active: Tensor) -> Tensor:
+        ctx.center_CD, ctx.active = center_CD.detach(), active
+        return center_CD[active]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient_AD: Tensor) -> tuple[Tensor, None]:
+        return CentersGradient([RowsGradient(ctx.active, gradient_AD)], ctx.center_CD), None
+
+
+def _select(center_CD: Tensor, active: Tensor, gradient_form: GradientForm) -> Tensor:
+    if gradient_form == "tensor":
+        return center_CD[active]
+    return _Select.apply(center_CD, active)
 
 
 def check_precision(precision: Precision | None) -> None:

@@ -19,12 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frcore.centers.gradient import CentersGradient, GradientForm, GradientPart, RowsGradient
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows, without_autocast
 from frcore.loss.rows import join, loss_of_rows
 from frcore.loss.tiles import Columns, RowValues, Rule
+from frcore.sharding.shard import Whole
 
 TILE = 2048
 """Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""
@@ -40,29 +42,30 @@ def loss_in_passes(
     active: Tensor | None = None,
     extra_rows: ExtraRows | None = None,
     entry_filter: EntryFilter | None = None,
-    deferred: list[CenterGradient] | None = None,
+    gradient_form: GradientForm = "tensor",
     precision: Precision | None = None,
+    shard: Whole | None = None,
     tile: int = TILE,
 ) -> LossOutput:
     """The loss in the passes of a backend; for the arguments see `frcore.loss.dense.dense_loss`.
 
     Args:
         kind: makes the backend's `Passes`.
-        deferred: where the backward pass leaves the centres' gradient, not yet computed; None
-            computes it immediately, as a (C, D) tensor.
         precision: of the operands of products with centres; sums and each row's own entry are
             always in 32 bits. None is "fp32".
         tile: columns in memory at a time; any gives the same numbers up to rounding.
     """
+    shard = shard or Whole(len(center_CD))
     columns = Columns(
         center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
     )
     count = len(embedding_ND)
     embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
-    passes = kind(columns, unit_MD.detach(), label_M, count, entry_filter, deferred)
-    cosine_M = _OwnCosine.apply(unit_MD, center_CD, passes)
-    batch = HeadBatch(cosine_M, norm_M, label_M, len(center_CD))
+    local_M = shard.local(label_M)
+    passes = kind(columns, unit_MD.detach(), local_M, count, entry_filter, gradient_form)
+    cosine_M = shard.sum(_OwnCosine.apply(unit_MD, center_CD, passes))
+    batch = HeadBatch(cosine_M, norm_M, label_M, shard.num_classes)
 
     def reduce(target_M: Tensor, scale_M: Tensor, scale: Tensor | float) -> Tensor:
         passes.set_rule(head, batch, target_M, scale_M, scale)
@@ -70,7 +73,7 @@ def loss_in_passes(
             unit_MD, target_M, scale_M, cosine_M, norm_M, passes, *passes.parameters
         )
 
-    return loss_of_rows(head, batch, count, passes.statistic, reduce)
+    return loss_of_rows(head, batch, count, passes.statistic, reduce, shard)
 
 
 class Passes(ABC):
@@ -79,10 +82,10 @@ class Passes(ABC):
     Args:
         columns: of the matrix.
         unit_MD: directions of the rows, without gradient.
-        label_M: their classes.
+        local_M: the row of each one's class in the table; −1 where that is on another shard.
         count: rows of the batch, which come first.
         entry_filter: which entries are taken out.
-        deferred: where the backward pass leaves the centres' gradient.
+        gradient_form: what the backward pass leaves for the centres.
     """
 
     rule: Rule
@@ -91,14 +94,14 @@ class Passes(ABC):
         self,
         columns: Columns,
         unit_MD: Tensor,
-        label_M: Tensor,
+        local_M: Tensor,
         count: int,
         entry_filter: EntryFilter | None,
-        deferred: list[CenterGradient] | None,
+        gradient_form: GradientForm,
     ) -> None:
-        self.columns, self.unit_MD, self.label_M, self.count = columns, unit_MD, label_M, count
-        self.entry_filter, self.deferred = entry_filter, deferred
-        self.column_M = columns.of(label_M)
+        self.columns, self.unit_MD, self.local_M, self.count = columns, unit_MD, local_M, count
+        self.entry_filter, self.gradient_form = entry_filter, gradient_form
+        self.column_M = columns.of(local_M)
         self.weights: Weights | None = None
         """Of the other columns, once the backward pass has been at R."""
 
@@ -136,9 +139,9 @@ class Passes(ABC):
         """Gradients of `parameters` through R: a pass of its own."""
         return []
 
-    def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
+    def gradient(self, cosine_M: Tensor, slope_M: Tensor, version: int) -> CenterGradient:
         """∂loss/∂centres from each row's own entry and the loss's slope by it."""
-        return CenterGradient(self.columns, self.rule, cosine_M, slope_M, self.weights)
+        return CenterGradient(self.columns, self.rule, cosine_M, slope_M, self.weights, version)
 
 
 class _OwnCosine(torch.autograd.Function):
@@ -146,32 +149,35 @@ class _OwnCosine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, unit_MD: Tensor, center_CD: Tensor, passes: Passes) -> Tensor:
-        """x̂ · ŵ_y, or x̂ · w_y, (M,)."""
-        own_MD = passes.columns.read(passes.label_M)
+        """x̂ · ŵ_y, or x̂ · w_y, (M,); 0 where the class is on another shard."""
+        own_MD = passes.columns.read_own(passes.local_M)
         own_MD = own_MD * passes.columns.inverse(own_MD)[:, None]
         cosine_M = (unit_MD * own_MD).sum(1)
-        ctx.save_for_backward(own_MD, cosine_M)
+        # The centres are saved so that torch refuses a backward pass after they were written to.
+        ctx.save_for_backward(own_MD, cosine_M, center_CD)
         ctx.passes = passes
         return cosine_M
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """By x̂; the centres' gradient, that of the other columns included, or defers it."""
-        own_MD, cosine_M = ctx.saved_tensors
+        """By x̂; the centres' gradient, that of the other columns included, in its form."""
+        own_MD, cosine_M, center_CD = ctx.saved_tensors
         passes: Passes = ctx.passes
         gradient_MD = slope_M[:, None] * own_MD if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return gradient_MD, None, None
-        centers = passes.gradient(cosine_M, slope_M)
-        if passes.deferred is None:
-            return gradient_MD, centers.dense(), None
-        if not passes.rule.is_plain:
+        part: GradientPart = passes.gradient(cosine_M, slope_M, center_CD._version)
+        if passes.gradient_form == "tensor":
+            return gradient_MD, part.dense(len(center_CD)), None
+        if passes.gradient_form == "rows":
+            part = RowsGradient(part.active, part.rows())
+        elif not passes.rule.is_plain:
             # The head's parameters or state may move before the centres do: by their own optimiser,
             # or by the next of several batches whose gradients add up.
             passes.rule.head = copy.deepcopy(passes.rule.head)
-        passes.deferred.append(centers)
-        return gradient_MD, None, None
+        return gradient_MD, CentersGradient([part], center_CD), None
 
 
 class _Reduction(torch.autograd.Function):
@@ -199,6 +205,7 @@ class _Reduction(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, ...]:
         (reduced_M,) = ctx.saved_tensors
         passes: Passes = ctx.passes

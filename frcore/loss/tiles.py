@@ -16,6 +16,8 @@ from torch import Tensor
 from frcore.centers.storage import Index, tiles
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.inputs import EntryFilter, Precision, inverse_norm
+from frcore.loss.rows import check_shape
+from frcore.sharding.collectives import own_part
 
 _HAS_WIDE_OUTPUT = "out_dtype" in (inspect.getdoc(torch.mm) or "")
 """torch.mm can keep the float32 sums of bfloat16 operands (torch ≥ 2.8, on CUDA)."""
@@ -42,9 +44,18 @@ class Columns:
     def __len__(self) -> int:
         return len(self.center_CD) if self.active is None else len(self.active)
 
-    def of(self, label_M: Tensor) -> Tensor:
-        """The column of each label."""
-        return label_M if self.active is None else torch.searchsorted(self.active, label_M)
+    def of(self, local_M: Tensor) -> Tensor:
+        """The column of each row of the table; −1 stays."""
+        if self.active is None:
+            return local_M
+        return torch.searchsorted(self.active, local_M).where(local_M >= 0, -1)
+
+    def read_own(self, local_M: Tensor) -> Tensor:
+        """The centre of each row of the table, (M, D); 0 for −1."""
+        if not len(self.center_CD):
+            return self.center_CD.new_zeros(len(local_M), self.center_CD.shape[1], dtype=self.dtype)
+        own_MD = self.read(local_M.clamp_min(0))
+        return own_MD.where(local_M[:, None] >= 0, 0.0)
 
     def __iter__(self) -> Iterator[tuple[int, Index, Tensor, Tensor]]:
         """Of each tile the first column, its rows in the table, the centres, and `inverse`."""
@@ -198,6 +209,7 @@ class Rule:
         entry_MT = entry_MT.detach().requires_grad_()
         with torch.enable_grad():
             negative_MT = self.head.negative(entry_MT, self.rows.target_M[:, None], self.rows.batch)
+            check_shape(self.head, "negative", negative_MT, entry_MT.shape)
             return self.rows.scale_M[:, None] * negative_MT, entry_MT
 
     def slope(self, tile: Tile, weight_MT: Tensor) -> Tensor:
@@ -225,11 +237,11 @@ class Rule:
     @staticmethod
     def _sums(tile: Tile, weight_MT: Tensor, wanted: Sequence[Tensor]) -> list[Tensor | None]:
         assert tile.value_MT is not None
-        return list(
-            torch.autograd.grad(
+        with own_part():
+            slopes = torch.autograd.grad(
                 tile.value_MT, wanted, weight_MT, allow_unused=True, retain_graph=True
             )
-        )
+        return list(slopes)
 
 
 def product(a_MK: Tensor, b_KN: Tensor, precision: Precision) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from frcore.loss import LossOutput
 from frcore.loss.base import LossBackend
 from frcore.loss.inputs import ExtraRows
+from frcore.sharding.shard import Whole
 
 
 class ClassAngles(nn.Module):
@@ -50,7 +51,7 @@ class CenterTouches(nn.Module):
     2010.05222): a step pushes it away from other people's embeddings and nothing pulls it.
 
     Args:
-        num_classes: C.
+        num_classes: C; of a sharded classifier the rank's.
         device: where the labels will be.
 
     Attributes:
@@ -79,18 +80,30 @@ class CenterTouches(nn.Module):
         def counted(
             embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, *rest: Any, **options: Any
         ) -> LossOutput:
-            self.add(label_N, options.get("active"), options.get("extra_rows"))
+            self.add(
+                label_N, options.get("active"), options.get("extra_rows"), options.get("shard")
+            )
             return backend(embedding_ND, center_CD, label_N, *rest, **options)
 
         return counted
 
-    def add(self, label_N: Tensor, active: Tensor | None, extra: ExtraRows | None) -> None:
-        """Add one forward pass; `active` None = every class is a column."""
-        label_M = label_N
+    def add(
+        self,
+        label_N: Tensor,
+        active: Tensor | None,
+        extra: ExtraRows | None,
+        shard: Whole | None = None,
+    ) -> None:
+        """Add one forward pass; `active` None = every class is a column.
+
+        With a shard, labels are of all classes and the counts of the shard's.
+        """
+        label_M = label_N = label_N if shard is None else shard.here(label_N)
         _count(self.positive_C, label_N)
         if extra is not None:
-            _count(self.queue_C, extra.label_Q)
-            label_M = torch.cat([label_N, extra.label_Q])
+            queued_Q = extra.label_Q if shard is None else shard.here(extra.label_Q)
+            _count(self.queue_C, queued_Q)
+            label_M = torch.cat([label_N, queued_Q])
         before_M = self.passive_C[label_M]
         if active is None:
             self.passive_C += 1

@@ -99,7 +99,7 @@ class EpochFigures:
     def add(self, output: LossOutput) -> None:
         """Add one step, without waiting for the device."""
         self._images += len(output.row_loss_N)
-        self._loss_sum += output.row_loss_N.sum()
+        self._loss_sum += output.row_loss_N.detach().sum()
 
     def of_step(self, output: LossOutput, negative_angle: Tensor) -> dict[str, Any]:
         """Values of a logged step; the throughput is since the previous one."""

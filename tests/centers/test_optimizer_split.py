@@ -11,9 +11,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from frcore.centers import storage
+from frcore.centers.gradient import CentersGradient, GradientPart
 from frcore.classifier import Classifier
 from frcore.errors import UserError
-from frcore.loss.deferred import TileGradient
+from frcore.loss.deferred import FactoredTile
 from frcore.optimizer import CentersSGD, build_centers_optimizer
 from frcore.samplers import build_sampler
 from frcore.study.parts import Training
@@ -40,27 +41,33 @@ def centers_of(classifier):
 
 
 @dataclass
-class Fed:
-    """A deferred gradient that a test makes up: of `columns.active`, in tiles of `tile` rows."""
+class Fed(GradientPart):
+    """A gradient that a test makes up: of the rows `index_A`, in tiles of `tile` rows."""
 
     weight_CM: torch.Tensor
     row_MD: torch.Tensor
     shrink_C1: torch.Tensor
-    active: torch.Tensor | None
+    index_A: torch.Tensor | None
     tile: int
 
     @property
-    def columns(self):
-        return self
+    def active(self):
+        return self.index_A
+
+    def read(self, index):
+        raise NotImplementedError
+
+    scaled = is_finite = read
 
     def tiles(self):
-        rows = len(self.weight_CM) if self.active is None else len(self.active)
+        rows = len(self.weight_CM) if self.index_A is None else len(self.index_A)
         for part in storage.tiles(rows, self.tile):
-            index = part if self.active is None else self.active[part]
-            yield TileGradient(index, self.weight_CM[index], self.row_MD, self.shrink_C1[index])
+            index = part if self.index_A is None else self.index_A[part]
+            yield FactoredTile(index, self.weight_CM[index], self.row_MD, self.shrink_C1[index])
 
-    def apply_sgd(self, *tensors, **settings):
-        return False
+
+def give(classifier, part):
+    classifier.centers.grad = CentersGradient([part], classifier.centers)
 
 
 def feed(classifier, sgd, steps, tile):
@@ -73,11 +80,10 @@ def feed(classifier, sgd, steps, tile):
         sgd.zero_grad()
         # What a forward does before it reads the centres.
         classifier.synchronize(active)
-        classifier.active, classifier.stepped = active, False
         weight_CM = torch.randn(CLASSES, 5, generator=generator)
         row_MD = torch.randn(5, DIM, generator=generator)
         shrink_C1 = torch.rand(CLASSES, 1, generator=generator)
-        classifier.deferred_gradients.append(Fed(weight_CM, row_MD, shrink_C1, active, tile))
+        give(classifier, Fed(weight_CM, row_MD, shrink_C1, active, tile))
         sgd.step()
 
 
@@ -132,12 +138,9 @@ def test_the_result_depends_on_the_seed_and_not_on_tiles(update, monkeypatch):
             if update != "full":
                 active = torch.randperm(CLASSES, generator=generator)[:20].sort().values
             classifier.synchronize(active)
-            classifier.active = active
             shrink_C1 = torch.randn(CLASSES, 1, generator=generator)
             row_1D = torch.ones(1, DIM)
-            classifier.deferred_gradients.append(
-                Fed(torch.zeros(CLASSES, 1), row_1D, shrink_C1, active, tile)
-            )
+            give(classifier, Fed(torch.zeros(CLASSES, 1), row_1D, shrink_C1, active, tile))
             sgd.step()
         results.append(centers_of(classifier))
     assert torch.equal(results[0], results[1])
@@ -219,7 +222,7 @@ def test_accumulated_batches_with_columns_of_their_own():
             classifier(x, torch.randint(CLASSES, (4,), generator=generator)).loss.backward()
         sgd.step()
         moved.append(centers_of(classifier) - before)
-        assert classifier.centers.grad is None
+        assert classifier.centers.grad.spent
     rows = [set(way.abs().sum(1).nonzero().flatten().tolist()) for way in moved]
     assert rows[0] == rows[1]
     assert len(rows[0]) > 18  # more than one batch's

@@ -139,7 +139,7 @@ def test_the_kernel_moves_split_centres_as_it_moves_float32_ones(update, momentu
     as `RoundedRows` writes it. Rows that are no columns keep theirs."""
     classifier, sgd = make("triton", update, momentum=momentum)
     backward(classifier, sgd)
-    (deferred,) = classifier.deferred_gradients
+    (deferred,) = classifier.centers.grad.parts
     values, velocities = sgd._values, sgd._velocities
     if momentum:
         velocities.tensor_CD.normal_()
@@ -219,7 +219,7 @@ def test_what_the_kernel_does_not_move_goes_tile_by_tile():
     """A table that is not contiguous, and one other than the loss read."""
     classifier, sgd = make("triton")
     backward(classifier, sgd)
-    (deferred,) = classifier.deferred_gradients
+    (deferred,) = classifier.centers.grad.parts
     values = sgd._values
     rates = Rates(0.2, 0.9, 0.0)
     assert Move.of(values, None, Rates(0.2, 0.0, 0.0)) is not None

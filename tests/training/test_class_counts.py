@@ -52,7 +52,6 @@ def test_counts_are_those_of_a_slow_replay(sampler: dict[str, Any]):
             if column not in own and column not in past:
                 passive[column] += 1
         past = (past + own)[-sampler.get("size", 0) :] if sampler.get("size") else []
-        classifier.stepped = True
     assert touches.positive_C.tolist() == positive
     assert touches.queue_C.tolist() == queue
     assert touches.passive_C.tolist() == passive

@@ -32,6 +32,8 @@ def column_norms(center_CD: Tensor, active: Tensor | None) -> Tensor:
     """‖w‖ of each column in fp32, (A,)."""
     columns = len(center_CD) if active is None else len(active)
     norm_A = torch.empty(columns, dtype=torch.float32, device=center_CD.device)
+    if not columns:  # a shard without classes: a grid of no programs is an error
+        return norm_A
     dim = center_CD.shape[1]
     kernels.norm_kernel[(triton.cdiv(columns, NORM_TILE),)](
         center_CD,
@@ -52,6 +54,10 @@ def reduce(problem: Problem, count: int, *, attend: bool, moment: bool) -> Reduc
     Rows of a queue have no gradient by x̂ and are reduced separately, without the second product.
     """
     total = len(problem.unit_MD)
+    if not problem.columns:
+        nothing_M = problem.scale_M.new_zeros(total)
+        by_unit_ND = nothing_M.new_zeros(count, problem.unit_MD.shape[1]) if attend else None
+        return Reduced(nothing_M - torch.inf, by_unit_ND, nothing_M if moment else None)
     if not attend or count == total:
         return _reduce_rows(problem, 0, total, attend=attend, moment=moment)
     batch = _reduce_rows(problem, 0, count, attend=True, moment=moment)
@@ -181,6 +187,8 @@ def move_centers(problem: Problem, slopes: Slopes, move: Move) -> None:
 
 
 def _pass_over_centers(problem: Problem, slopes: Slopes, into: Tensor | Move) -> None:
+    if not problem.columns:
+        return
     move = into if isinstance(into, Move) else None
     momentum = move is not None and move.velocity_CD is not None
     split = move is not None and move.low_CD is not None

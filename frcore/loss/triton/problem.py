@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from frcore.centers.sgd import Rates
-from frcore.centers.storage import PlainRows, RoundedRows, Rows, SplitRows, stream_key
+from frcore.centers.storage import LANES, PlainRows, RoundedRows, Rows, SplitRows, stream_key
 from frcore.heads.base import NegativeRule
 from frcore.loss.inputs import EntryFilter, Precision
 from frcore.loss.triton import kernels
@@ -174,11 +174,13 @@ class Move:
         """
         low_CD, key = None, 0
         if isinstance(values, PlainRows) and isinstance(velocities, PlainRows | None):
-            center_CD, dtype = values.tensor_CD.detach(), torch.float32
+            center_CD, dtype = values.tensor_CD.data, torch.float32
         elif isinstance(values, SplitRows) and isinstance(velocities, RoundedRows | None):
-            center_CD, dtype = values.high_CD.detach(), torch.bfloat16
+            center_CD, dtype = values.high_CD.data, torch.bfloat16
             low_CD = values.low_CD
-            key = 0 if velocities is None else stream_key(velocities.seed, velocities.time)
+            if velocities is not None:
+                words = -(-velocities.tensor_CD.shape[1] // LANES)
+                key = stream_key(velocities.seed, velocities.time, velocities.first * words)
         else:
             return None
         velocity_CD = None if velocities is None else velocities.tensor_CD

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ class TritonPasses(Passes):
         reduced = reduce(self.problem, self.count, attend=wanted[0], moment=wanted[2])
         return reduced.value_M, reduced.by_unit_ND, [None, reduced.by_scale_M, None, None]
 
-    def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
+    def gradient(self, cosine_M: Tensor, slope_M: Tensor, version: int) -> CenterGradient:
         weights = self.weights
         if weights is None:  # the loss does not depend on the other columns
             nothing_M = torch.zeros_like(slope_M)
@@ -104,7 +104,7 @@ class TritonPasses(Passes):
             slope_M.contiguous(),
         )
         return TritonCenterGradient(
-            self.columns, self.rule, cosine_M, slope_M, self.weights, self.problem, slopes
+            self.columns, self.rule, cosine_M, slope_M, self.weights, version, self.problem, slopes
         )
 
 
@@ -121,8 +121,21 @@ class TritonCenterGradient(CenterGradient):
     slopes: Slopes
 
     @torch.no_grad()
-    def dense(self) -> Tensor:
+    def rows(self) -> Tensor:
+        problem = self.problem
+        if problem.active is not None:
+            problem = replace(problem, center_CD=problem.center_CD[problem.active], active=None)
+        return center_gradient(problem, self.slopes)
+
+    @torch.no_grad()
+    def dense(self, count: int) -> Tensor:
         return center_gradient(self.problem, self.slopes)
+
+    def scaled(self, factor: Tensor | float) -> Self:
+        slopes = self.slopes
+        weight_M, own_M = slopes.weight_M * factor, slopes.own_M * factor
+        scaled = replace(slopes, weight_M=weight_M, own_M=own_M)
+        return replace(super().scaled(factor), slopes=scaled)
 
     @torch.no_grad()
     def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
