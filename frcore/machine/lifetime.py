@@ -89,13 +89,17 @@ class Grace:
         if self.asked:
             _stop(self.asked)
 
+    def ask(self, number: int) -> None:
+        """Note a request, as if that signal had come."""
+        self.asked, self._since = number, time.monotonic()
+
     def _takes(self, number: int) -> bool:
-        now = time.monotonic()
         if not self.asked:
-            self.asked, self._since = number, now
+            self.ask(number)
             return True
         # Nobody else sends Ctrl-C again than who is tired of waiting.
-        return number != signal.SIGINT and now - self._since < SAME_REQUEST_SECONDS
+        is_same = time.monotonic() - self._since < SAME_REQUEST_SECONDS
+        return is_same and number != signal.SIGINT
 
     @staticmethod
     def takes(number: int) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
 from frcore.machine.lifetime import Grace, Stopped
-from frcore.training.checkpoint import read_checkpoint, save_checkpoint
+from frcore.training.checkpoint import newest, save_checkpoint
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile
 from frcore.training.run_lock import RunLock
@@ -24,13 +26,15 @@ class Saving(Grace):
         trainer: what is saved.
         metrics: its lines so far.
         key: of the run.
-        lock: of its folder, which is checked before anything is written.
+        lock: of its folder, which is checked before anything is written; None in a process that
+            writes nothing.
     """
 
     def __init__(
-        self, path: Path, trainer: Trainer, metrics: MetricsFile, key: str, lock: RunLock
+        self, path: Path, trainer: Trainer, metrics: MetricsFile, key: str, lock: RunLock | None
     ) -> None:
         super().__init__()
+        self._team, self._parent = trainer.team, os.getppid()
         self._path, self._key, self._lock = path, key, lock
         self._trainer, self._metrics = trainer, metrics
         self._interval = 60 * trainer.spec.training.checkpoint_minutes
@@ -48,26 +52,38 @@ class Saving(Grace):
 
     def due(self) -> bool:
         """Whether to save after this step: the interval is over, or somebody asked to stop."""
-        return bool(self.asked) or time.monotonic() - self._saved_at >= self._interval
+        self._team.moving()
+        is_late = time.monotonic() - self._saved_at >= self._interval
+        return any(self._team.agree(self._asked_here(), is_late))
 
     def pause(self) -> None:
-        """Save between two steps.
+        """Save between two steps; all processes of the training do.
 
         Raises:
             Stopped: it was asked for.
         """
-        self._lock.check()
+        (asked,) = self._team.agree(self._asked_here())
+        if self._lock is not None:
+            self._lock.check()
         save_checkpoint(self._path, self._trainer, self._metrics, self._key)
         self._saved_at = time.monotonic()
-        self.end()
+        if asked:
+            self.ask(asked)
+            self.end()
+
+    def _asked_here(self) -> int:
+        """The signal that asked this process to stop; 0 for none."""
+        if not self.asked and self._team.size > 1 and os.getppid() != self._parent:
+            return signal.SIGTERM  # who started the processes is dead, and would have ended them
+        return self.asked
 
     def _note(self, stop: Stopped) -> None:
         trainer = self._trainer
         # Read from the file, as a second request may have come before or after it was written.
-        state = read_checkpoint(self._path, self._key)
-        step = state["step"] if state else 0
+        found = newest(self._path, self._key)
+        at, step = (found[0], found[1]["step"]) if found else (self._path, 0)
         stop.add_note(
-            f"step {step} ({reached(trainer, step)}) is kept in {self._path}, and the same command "
+            f"step {step} ({reached(trainer, step)}) is kept in {at}, and the same command "
             "resumes from there"
             if step
             else f"{trainer.spec.id} had not saved anything, so the same command starts over"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,19 +19,22 @@ from frcore.errors import UserError, check_classes, listed
 from frcore.files import refuse_overlap, sha256_of_json
 from frcore.machine.faults import RefusedError, refusal
 from frcore.machine.leases import lease_gpu
+from frcore.machine.processes import rank
 from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
 from frcore.provenance.stages import run_code
 from frcore.records.base import Environment
+from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.records.metrics import StartEvent, StepEvent
 from frcore.records.run import FailureRecord, ResultRecord, RunRecord, TrainingData
 from frcore.study.expansion import RunSpec
-from frcore.training.checkpoint import read_checkpoint, restore, save_model
+from frcore.training.checkpoint import newest, remove, restore_from, save_model
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
+from frcore.training.processes import LostError, Team, joined
 from frcore.training.run_folder import (
     CHECKPOINT,
     FAILURE,
@@ -67,22 +71,28 @@ def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) ->
     """
     out = Path(out)
     refuse_overlap(out, [Path(data)])
+    if rank():
+        return _train_alone(spec, Path(data), out, None, place)
     refuse_other_run(out)
     out.mkdir(parents=True, exist_ok=True)
     with RunLock(out) as lock:
+        (out / FAILURE).unlink(missing_ok=True)
         return _train_alone(spec, Path(data), out, lock, place)
 
 
 def _train_alone(
-    spec: RunSpec, data: Path, out: Path, lock: RunLock, place: Path | None
+    spec: RunSpec, data: Path, out: Path, lock: RunLock | None, place: Path | None
 ) -> dict[str, Any]:
-    (out / FAILURE).unlink(missing_ok=True)
+    training = spec.training
     try:
-        training = spec.training
-        with _leased(training.device), reproducible(spec.seed, training.threads, training.device):
-            return _train(spec, Prepared.open(data, place=place), out, lock)
-    except BusyError:
-        raise  # the folder and its files now belong to another process
+        with (
+            _leased(training.device),
+            reproducible(spec.seed, training.threads, training.device),
+            joined(training) as team,
+        ):
+            return _train(spec, Prepared.open(data, place=place), out, lock, team)
+    except (BusyError, LostError):
+        raise  # the folder and its files may belong to another process
     except Exception as caught:
         error = refusal(caught, out) or caught
         failure = FailureRecord(
@@ -92,14 +102,17 @@ def _train_alone(
             diagnosis=error.diagnosis if isinstance(error, TrainingFailedError) else None,
         )
         with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
-            failure.write(out / FAILURE)
+            if lock is not None:
+                failure.write(out / FAILURE)
         if error is caught:
             raise
         raise error from caught
 
 
-def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[str, Any]:
-    console = Console(stderr=True)
+def _train(
+    spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock | None, team: Team
+) -> dict[str, Any]:
+    console = Console(stderr=True, quiet=not team.is_first)
     _check_data(spec, prepared)
     training = spec.training
     batches = Batches(
@@ -110,29 +123,30 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         flip=training.flip,
         augment=training.augment,
         threads=training.loader_threads,
+        rank=team.rank,
+        ranks=team.size,
     )
-    trainer = Trainer(spec, batches, prepared.num_classes)
+    trainer = Trainer(spec, batches, prepared.num_classes, team)
     size = TrainingSize.of(prepared)
     if found := problems(training, trainer.classifier.sampler, size):
         raise UserError(listed([f"{part}: {problem}" for part, problem in found.items()]))
-    content = prepared.manifest.content_sha256
-    about = prepared.manifest
-    code = run_code(spec, about.kind, in_place=about.storage == "in_place")
-    key = sha256_of_json([spec.hash, content, code, versions()])
-    checkpoint = out / CHECKPOINT
-    state = read_checkpoint(checkpoint, key)
-    if state is not None:
-        restore(state, trainer)
+    about, key, checkpoint = prepared.manifest, _key(spec, prepared), out / CHECKPOINT
+    saved = newest(checkpoint, key)
+    is_new, lines = saved is None, saved[1]["metrics"] if saved else ""
+    if saved is not None:
+        restore_from(*saved, trainer)
         console.print(f"{spec.id}: resuming after {reached(trainer, trainer.step)}")
-    loggers = Loggers(spec, out)
-    folder = begin(out)
-    _run_record(spec, prepared).write(folder / "run.json")
+    saved = None  # release the file
+    team.agree(0)  # nobody writes before all have read
+    loggers = Loggers(spec, out, names=None if team.is_first else [])
+    folder = begin(out) if team.is_first else None
+    if folder is not None:
+        _run_record(spec, prepared).write(folder / "run.json")
     metrics = MetricsFile(
-        folder / "metrics.jsonl",
-        lines=state["metrics"] if state else "",
+        folder / "metrics.jsonl" if folder is not None else Path(os.devnull),
+        lines=lines,
         listener=lambda event: loggers.event(event, trainer.step),
     )
-    is_new, state = state is None, None  # release the file
     with (
         contextlib.closing(metrics),
         loggers,
@@ -155,21 +169,41 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
     try:
         prepared.refuse_changed()
     except UserError:
-        checkpoint.unlink(missing_ok=True)  # trained on images that no longer exist
+        if team.is_first:
+            remove(checkpoint)  # trained on images that no longer exist
         raise
-    result = _finish(trainer, prepared, folder)
+    found_in_run = _diagnosed(trainer, prepared)
+    if folder is None or lock is None:
+        return {}
+    result = _finish(trainer, prepared, found_in_run, folder)
     lock.check()
     publish(out)
     return result
 
 
-def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any]:
+def _key(spec: RunSpec, prepared: Prepared) -> str:
+    """What a checkpoint must belong to: all but the number of processes, which may change."""
+    about = prepared.manifest
+    code = run_code(spec, about.kind, in_place=about.storage == "in_place")
+    alone = {"processes": 1, "sync_batchnorm": False}
+    whole = spec.model_copy(update={"training": spec.training.model_copy(update=alone)})
+    return sha256_of_json([whole.hash, about.content_sha256, code, versions()])
+
+
+def _diagnosed(trainer: Trainer, prepared: Prepared) -> DiagnosticsRecord:
+    """The centres at the end; every process takes part."""
+    classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
+    found = diagnose_run(trainer.classifier, trainer.all_touches(), classes, angle_C)
+    found.id, found.spec_hash, found.steps = trainer.spec.id, trainer.spec.hash, trainer.step
+    return found
+
+
+def _finish(
+    trainer: Trainer, prepared: Prepared, found: DiagnosticsRecord, folder: Path
+) -> dict[str, Any]:
     """Write the final results; all of them follow from the last checkpoint."""
     spec = trainer.spec
     save_model(folder / "model.pt", spec, trainer.backbone)
-    classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
-    found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
-    found.id, found.spec_hash, found.steps = spec.id, spec.hash, trainer.step
     found.write(folder / "diagnostics.json")
     images = trainer.step * min(spec.training.batch_size, prepared.manifest.images)
     result = ResultRecord(
