@@ -95,7 +95,12 @@ class Trainer:
         self.backbone = backbone.to(self.device).train()
         self._embed: nn.Module = self.backbone
         if team.group is not None:
-            self._embed = DistributedDataParallel(self.backbone, process_group=team.group)
+            # Otherwise gradients change places in the buckets that are summed, after the first step
+            # of each attempt, and a resumed training would round otherwise than another.
+            fixed = {"find_unused_parameters": True}
+            self._embed = DistributedDataParallel(
+                self.backbone, process_group=team.group, **fixed
+            )
             # Otherwise what a network draws would be the same for each part of a batch.
             torch.manual_seed(mixed_seed(spec.seed, team.rank))
         self.classifier = classifier.to(self.device).train()

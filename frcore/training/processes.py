@@ -72,31 +72,28 @@ class Ranks(Team):
     """Several processes, as `torchrun` started them.
 
     Args:
+        group: of all of them.
+        host: of all of them, between the hosts' memories: what they agree on at every step waits
+            for no GPU.
         seconds: after which a process that waits for another one gives up.
     """
 
-    def __init__(self, seconds: float) -> None:
-        assert dist.group.WORLD is not None
-        self.group = dist.group.WORLD
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._seconds = seconds
-        # What processes agree on at every step goes from host to host: no GPU is waited for.
-        limit = timedelta(seconds=seconds)
-        on_host = dist.get_backend() == "gloo"
-        self.host = self.group if on_host else dist.new_group(backend="gloo", timeout=limit)
+    def __init__(self, group: ProcessGroup, host: ProcessGroup, seconds: float) -> None:
+        self.group: ProcessGroup = group
+        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
+        self._host, self._seconds = host, seconds
 
     def agree(self, *numbers: int) -> list[int]:
         largest = torch.tensor(numbers, dtype=torch.int64)
-        dist.all_reduce(largest, dist.ReduceOp.MAX, self.host)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, self._host)
         return [int(number) for number in largest]
 
     def gather(self, x_N: Tensor, sizes: Sequence[int]) -> Tensor:
-        assert self.group is not None
         return gathered(x_N, list(sizes), self.group)
 
     def told(self, text: str) -> str:
         said = [text]
-        dist.broadcast_object_list(said, 0, self.host)
+        dist.broadcast_object_list(said, group=self._host, group_src=0)
         return said[0]
 
     def moving(self) -> None:
@@ -125,11 +122,14 @@ def joined(training: Training) -> Iterator[Team]:
     if found == 1:
         yield ALONE
         return
-    seconds = 60 * training.timeout_minutes
+    limit = timedelta(minutes=training.timeout_minutes)
     backend = "nccl" if training.device == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+    dist.init_process_group(backend, timeout=limit)
+    group = dist.group.WORLD
+    assert group is not None
     try:
-        yield Ranks(seconds)
+        host = group if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
+        yield Ranks(group, host, limit.total_seconds())
     except RuntimeError as error:
         # The group stays as it is: taking it down would wait for those that are lost.
         if isinstance(error, UserError) or not _of_another_process(error):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,9 @@ class SavedParts:
         self._read({name: rows.whole(tensor) for name, tensor in split.items()})
 
     def _read(self, targets: dict[str, Any]) -> None:
-        dcp.load(targets, storage_reader=_Reader(self._path), no_dist=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # which is meant
+            dcp.load(targets, storage_reader=_Reader(self._path), no_dist=True)
 
 
 _PREFIX = "process-"
