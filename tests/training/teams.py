@@ -120,6 +120,9 @@ class Stage:
 
 def whole(own: Tensor, team: Team) -> Tensor:
     """Of all processes, by torch's own gathering of a DTensor."""
+    # Gloo sends no 16 bits; wider types hold the same values.
+    wider = {torch.int16: torch.int32, torch.bfloat16: torch.float32}
+    own = own.to(wider.get(own.dtype, own.dtype))
     found = Rows(team, 12).whole(own)
     return found.full_tensor() if team.size > 1 else found  # type: ignore[attr-defined]
 
