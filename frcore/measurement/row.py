@@ -9,8 +9,7 @@ import torch
 from frcore.machine.board import MIB
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
-from frcore.measurement.columns import new_row
-from frcore.measurement.conditions import cool_down, warm_up
+from frcore.measurement.conditions import cool_down, new_row, warm_up
 from frcore.measurement.monitor import (
     Steps,
     board_disturbances,

@@ -76,7 +76,8 @@ def align_folder(
         raise UserError(f"faces of {size} pixels; allowed are 16 to 512, usually 112")
     table = TextTable(landmarks, _COLUMNS, _REMEDY, separator=None)
     points = _checked_points(table)
-    names = _on_disk(images, table.texts("path").to_pylist())
+    on_disk = NamesOnDisk(images)
+    names = [on_disk.actual(name) for name in table.texts("path").to_pylist()]
     unlisted = sorted(set(_pictures(images)) - set(names))
     suffix, options = _ENCODINGS[encoding]
 
@@ -93,15 +94,6 @@ def align_folder(
                     for row, reason in reasons.items()]  # fmt: skip
         refuse("images cannot be aligned", problems, "Replace the images, or remove their lines")
     return len(names), unlisted
-
-
-def _on_disk(images: Path, names: list[str]) -> list[str]:
-    """The names as they are on disk, where the Unicode form differs from the list's."""
-    disk = NamesOnDisk(images)
-    return [
-        name if name.isascii() or (images / name).is_file() else disk.find(name) or name
-        for name in names
-    ]
 
 
 def _pictures(images: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frcore.data.contents import Contents, CopiedFiles, EncodedFiles, index_by_name
-from frcore.data.names import normalised
+from frcore.data.names import by_stem, normalised
 from frcore.data.pixels.picture_kinds import is_picture
 from frcore.data.refusal import refuse
 from frcore.data.source import File, Source
@@ -55,7 +55,7 @@ class ImageFolder:
     def __init__(self, root: str | Path):
         self.root = folder_of_people(root)
         self._folders: dict[str, Path] = {}
-        self._stems: dict[str, dict[str, list[Path]]] = {}
+        self._stems: dict[str, dict[str, list[str]]] = {}
         self.stray: list[str] = []
         """Files that belong to no identity."""
         folded: dict[str, Path] = {}
@@ -106,13 +106,9 @@ class ImageFolder:
         """Image files `<identity>_%04d` with any suffix or none: one, none, or several."""
         name = normalised(identity)
         if name not in self._stems:
-            stems: dict[str, list[Path]] = {}
-            for path in self.files(name):
-                # Without a suffix, what follows a dot in a name (A.J._Cook) looks like one.
-                for stem in {path.stem, path.name}:
-                    stems.setdefault(normalised(stem), []).append(path)
-            self._stems[name] = stems
-        return self._stems[name].get(f"{name}_{number:04d}", [])
+            self._stems[name] = by_stem(path.name for path in self.files(name))
+        files = self._stems[name].get(f"{name}_{number:04d}", [])
+        return [self._folders[name] / file for file in files]
 
     def relative(self, path: Path) -> str:
         """A file's name below the folder, the same on every system."""

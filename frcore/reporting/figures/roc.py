@@ -26,21 +26,19 @@ MOST_BANDS = 6
 
 def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
     """TAR against FAR."""
-    if not curves:
-        return Message("ROC: no run has scores yet.")
-    return _panels(study, curves, summary, "FAR", "TAR", error=False)
+    return _panels(study, curves, summary, "ROC", "FAR", "TAR", error=False)
 
 
 def det(study: Study, curves: Curves, summary: Summary) -> Figure:
     """FNMR against FMR, both logarithmic: shows what a ROC hides where TAR is near 1."""
-    if not curves:
-        return Message("DET: no run has scores yet.")
-    return _panels(study, curves, summary, "FMR (FAR)", "FNMR (1 − TAR)", error=True)
+    return _panels(study, curves, summary, "DET", "FMR (FAR)", "FNMR (1 − TAR)", error=True)
 
 
 def _panels(
-    study: Study, curves: Curves, summary: Summary, across: str, up: str, *, error: bool
+    study: Study, curves: Curves, summary: Summary, name: str, across: str, up: str, *, error: bool
 ) -> Figure:
+    if not curves:
+        return Message(f"{name}: no run has scores yet.")
     tracks = list(dict.fromkeys(_track(method) for method in summary.methods))
     width = columns_for(len(tracks), 4)
     per_benchmark = -(-len(tracks) // width)

@@ -18,11 +18,10 @@ from frcore.records.manifest import Manifest
 from frcore.reporting import outputs
 from frcore.reporting.figures.all import Drawn
 from frcore.reporting.figures.inlined import dark_variables, inline
-from frcore.reporting.page import captions
 from frcore.reporting.page.answer import answer
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
-from frcore.reporting.page.sections import SECTIONS, shown
+from frcore.reporting.page.sections import PARTS, SECTIONS, shown
 from frcore.reporting.tables.table import Table
 from frcore.results.reading import Finding
 from frcore.results.summary import Summary
@@ -62,6 +61,7 @@ def write_page(
     absent |= {("table", name): " ".join(table.notes) for name, table in tables.items()
                if not table.rows and name not in ALWAYS}  # fmt: skip
     sections = shown(absent.keys())
+    titles = {part.name: part.title for part in PARTS if part.kind == "figure"}
     study = summary.study
     rows = summary.rows.training if study.trains else summary.rows.evaluation
     context: dict[str, Any] = {
@@ -71,9 +71,7 @@ def write_page(
         "study": study,
         "answer": answer(summary),
         "tables": tables,
-        "captions": {"figure": captions.FIGURES, "table": captions.TABLES},
-        "figures": {name: inline(svg, name, captions.FIGURES[name][0])
-                    for name, svg in svgs.items()},
+        "figures": {name: inline(svg, name, titles[name]) for name, svg in svgs.items()},
         "samples": samples(study, root),
         "facts": _facts(study, summary.rows.found.data if summary.rows.found else {}),
         "environment": _environment(rows, "Training data" if study.trains else "Benchmarks"),

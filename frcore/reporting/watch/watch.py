@@ -150,11 +150,11 @@ def _end(found: list[Job], parallel: int, now: datetime) -> str:
     if not parallel:
         return "Nothing is running."
     expected = outlook(found, parallel)
-    if expected.seconds is None:
-        return f"The end time is not known yet: {expected.why}."
-    end = now + timedelta(seconds=expected.seconds)
+    if isinstance(expected, str):
+        return f"The end time is not known yet: {expected}."
+    end = now + timedelta(seconds=expected)
     day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
-    return f"Expected end {day}{end:%H:%M}, in {_duration(expected.seconds)}, at this pace."
+    return f"Expected end {day}{end:%H:%M}, in {_duration(expected)}, at this pace."
 
 
 def _duration(seconds: float) -> str:
