@@ -15,7 +15,6 @@ from frcore.measurement.monitor import (
     board_disturbances,
     opened_board,
     time_steps,
-    why_missing,
 )
 from frcore.measurement.ranks import ALONE, Ranks
 from frcore.measurement.steps import TrainingStep
@@ -91,7 +90,7 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int, ranks: Ranks
         if peak.method != "kernel":
             notes.append("rss_peak_mib was sampled every 2 ms: shorter peaks can be missed")
         if board is not None:
-            notes += why_missing(board)
+            notes += board.why_missing()
         row.notes = "; ".join(notes) or None
 
 
