@@ -156,8 +156,8 @@ def _all_of(candidates: list[str], folder: Path, count: int) -> Iterator[str]:
     """Several boards, joined by commas as CUDA_VISIBLE_DEVICES has them."""
     if count > len(candidates):
         raise UserError(
-            f"{count} processes, each on a GPU of its own, but this one sees {len(candidates)} that "
-            "can be distinguished; give fewer processes, or use a machine with more"
+            f"{count} processes, each on a GPU of its own, but this machine shows "
+            f"{len(candidates)} that can be told apart; give fewer processes, or use one with more"
         )
     with _several(candidates, folder, count) as uuids:
         yield ",".join(uuids)

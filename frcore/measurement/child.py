@@ -90,7 +90,7 @@ def run_in_children(
     try:
         for given in arguments:
             receiver, sender = context.Pipe(duplex=False)
-            child = context.Process(target=_answer, args=(sender, function, given))
+            child: BaseProcess = context.Process(target=_answer, args=(sender, function, given))
             # Ctrl-C reaches the whole group; blocked here, it is in the child too, which the
             # parent ends.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -38,9 +38,7 @@ def one_row(rows: Sequence[MeasuredRow]) -> MeasuredRow:
     )
 
 
-def _known(
-    rows: Sequence[MeasuredRow], names: Sequence[str]
-) -> Iterator[tuple[str, list[float]]]:
+def _known(rows: Sequence[MeasuredRow], names: Sequence[str]) -> Iterator[tuple[str, list[float]]]:
     for name in names:
         yield name, [value for row in rows if (value := getattr(row, name)) is not None]
 

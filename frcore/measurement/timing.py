@@ -80,9 +80,7 @@ def time_on_cuda(
     return time_columns(milliseconds, cpu_seconds)
 
 
-def network_percent(
-    step: Callable[[], None], steps: int, synchronize: Callable[[], None]
-) -> float:
+def network_percent(step: Callable[[], None], steps: int, synchronize: Callable[[], None]) -> float:
     """The share of steps that this process spends in collectives, with each of them waited for.
 
     Its steps are not those that are timed: waiting for a GPU slows them down.
