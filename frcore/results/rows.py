@@ -6,6 +6,7 @@ Missing results have a row too, with status and reason, so that nothing goes unn
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ RESULT_COLUMNS = tuple(ResultRecord.model_fields)[3:]
 """Excluding the run's id, hash and status."""
 LAST_EPOCH = ("scale", "target_angle", "negative_angle")
 TRAINING_COLUMNS = (*RESULT_COLUMNS, *LAST_EPOCH)
-MEASURED = tuple(MeasuredRow.model_fields)[2:]
-"""Excluding status and error."""
+MEASURED = tuple(name for name in MeasuredRow.model_fields
+                 if name not in ("status", "error", "rank"))  # fmt: skip
 PROVENANCE_COLUMNS = tuple(provenance(None))
 TABLES = ("evaluation", "training", "measurement", "diagnostics")
 """Each is `rows/<name>.parquet` and `.csv`."""
@@ -42,8 +43,9 @@ class Rows:
     Attributes:
         evaluation: one row per run or model × benchmark × number.
         training: one row per run.
-        measurement: one row per head × sampler × number of identities.
+        measurement: one row per head × sampler × number of identities, in one process.
         diagnostics: one row per run × number about its class centres.
+        scaling: as `measurement`, for each number of processes; empty where that is one.
         found: what was read; empty for rows kept as a reference.
     """
 
@@ -51,6 +53,7 @@ class Rows:
     training: pd.DataFrame
     measurement: pd.DataFrame
     diagnostics: pd.DataFrame
+    scaling: pd.DataFrame = field(default_factory=pd.DataFrame)
     found: StudyFiles = field(default_factory=StudyFiles, repr=False)
     _usable: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
@@ -58,6 +61,11 @@ class Rows:
     def strays(self) -> tuple[str, ...]:
         """Runs and measurements on disk that are not part of the study, and not used."""
         return self.found.strays
+
+    @property
+    def of_several_processes(self) -> pd.DataFrame:
+        """The rows of `scaling` that are not in `measurement`."""
+        return self.scaling[self.scaling["processes"] > 1] if len(self.scaling) else self.scaling
 
     def usable(self, name: str) -> pd.DataFrame:
         """The rows of table `name` with results; a shared table that must not be modified."""
@@ -71,11 +79,14 @@ def collect(study: Study, root: str | Path) -> Rows:
     """Read `root` (`results/<study>`) and match it with the study's plan."""
     files = read_study(study, Path(root))
     names = {name: _run_columns(name, spec) for name, spec in expansion.runs(study).items()}
+    measured = _measurement(study, files)
+    alone = measured["processes"] == 1
     return Rows(
         evaluation=_evaluation(files, names),
         training=_training(files, names),
-        measurement=_measurement(study, files),
+        measurement=measured[alone].reset_index(drop=True),
         diagnostics=diagnostics_rows(files, names),
+        scaling=measured[:0] if alone.all() else measured,
         found=files,
     )
 
@@ -168,12 +179,14 @@ def _numbers(names: Row, benchmark: str, judged: Finding[EvaluationRecord]) -> l
 def _measurement(study: Study, files: StudyFiles) -> pd.DataFrame:
     rows = []
     for name, spec in expansion.measurements(study).items():
-        finding = files.measurements[name]
-        measured = {row.identities: row for row in finding.usable.rows} if finding.usable else {}
+        finding, given = files.measurements[name], spec.measurement
+        found = finding.usable.rows if finding.usable else []
+        measured = {(row.identities, row.processes): row for row in found}
         # A readable file that lacks a point is treated like a missing file for that point.
         gap = "not run" if finding.usable else finding.status
-        for identities in spec.measurement.identities:
-            row = measured.get(identities)
+        for one_has, processes in product(given.identities, given.processes):
+            identities = given.identities_of(one_has, processes)
+            row = measured.get((identities, processes))
             rows.append(
                 {
                     "measurement": name,
@@ -184,6 +197,7 @@ def _measurement(study: Study, files: StudyFiles) -> pd.DataFrame:
                     **provenance(finding.record),
                     **(row.model_dump(include={*MEASURED}, exclude_none=True) if row else {}),
                     "identities": identities,
+                    "processes": processes,
                 }
             )
     columns = ("measurement", "head", "sampler", "status", "reason", *MEASURED)

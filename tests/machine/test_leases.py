@@ -106,6 +106,16 @@ def test_shared_leases_share_a_board_that_an_exclusive_one_may_not_have(hold):
     assert hold(kind="exclusive").board() == "GPU-b"
 
 
+def test_several_boards_are_held_by_one_process(tmp_path):
+    with take(tmp_path, count=2) as uuids:
+        assert sorted(uuids.split(",")) == BOARDS
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == uuids
+        for board in BOARDS:
+            assert devices._try_lock(tmp_path / f"{board}.lock", exclusive=True) is None
+    with pytest.raises(UserError, match="3 processes, each on a GPU"), take(tmp_path, count=3):
+        pass
+
+
 @pytest.mark.parametrize("before", [None, "GPU-b,GPU-a"])
 def test_the_environment_is_as_before_afterwards(before, tmp_path, monkeypatch):
     if before is None:

@@ -45,9 +45,9 @@ def test_bytes_asked(message, expected):
 class OnASimulatedBoard(TrainingStep):
     """Computes on the CPU and says that it is on a GPU."""
 
-    def __init__(self, spec: MeasurementSpec, identities: int) -> None:
+    def __init__(self, spec: MeasurementSpec, identities: int, **settings) -> None:
         cpu = spec.measurement.model_copy(update={"device": "cpu"})
-        super().__init__(spec.model_copy(update={"measurement": cpu}), identities)
+        super().__init__(spec.model_copy(update={"measurement": cpu}), identities, **settings)
         self.device = torch.device("cuda", 0)
 
     def synchronize(self) -> None:
@@ -99,7 +99,8 @@ def cuda_spec(**changes) -> MeasurementSpec:
 def test_a_whole_row_of_a_gpu(board):
     row = measure_row(cuda_spec(warmup=2), 40).model_dump()
     missing = {name for name, value in row.items() if value is None}
-    assert missing == {"error", "bytes_asked", "disturbed", "loss_precision", "notes"}
+    of_several = {"rank", "efficiency", "network_percent"}
+    assert missing == {"error", "bytes_asked", "disturbed", "loss_precision", "notes"} | of_several
     assert row["power_watts"] == pytest.approx(200, rel=0.05)
     assert row["energy_mj_per_step"] > 0
     assert row["nvml_process_mib"] == 900
@@ -117,7 +118,7 @@ def test_a_hot_row_of_a_gpu_says_so(board):
 
 
 def test_a_lack_of_memory_looks_for_company(board, monkeypatch):
-    def refuse(spec, identities):
+    def refuse(spec, identities, **settings):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has")
 
     monkeypatch.setattr(row_module, "TrainingStep", refuse)

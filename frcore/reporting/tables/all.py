@@ -13,6 +13,7 @@ from frcore.reporting.tables.cost import cost_table, missing_table
 from frcore.reporting.tables.latex import to_latex
 from frcore.reporting.tables.overview import overview_table
 from frcore.reporting.tables.published import published_table
+from frcore.reporting.tables.scaling import scaling_table
 from frcore.reporting.tables.table import Table, to_markdown
 from frcore.results.summary import Summary
 
@@ -25,6 +26,7 @@ def all_tables(summary: Summary) -> dict[str, Table]:
         differences_table(summary),
         published_table(summary),
         cost_table(summary.study, summary.rows),
+        scaling_table(summary.study, summary.rows),
         passive_table(summary),
         conflicts_table(summary),
         missing_table(summary.rows),

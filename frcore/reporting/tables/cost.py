@@ -125,6 +125,8 @@ def missing_table(rows: Rows) -> Table:
         *_missing(rows.training, "training", ["run"]),
         *_missing(rows.evaluation[evaluated], "evaluation", ["run", "benchmark"]),
         *_missing(rows.measurement, "measurement", ["measurement", "identities"]),
+        *_missing(rows.of_several_processes, "measurement",
+                  ["measurement", "identities", "processes"]),
         *({"what": "not part of the study", "name": name, "status": "not used",
            "reason": "is in the results folder but not in the study"}
           for name in rows.strays),
