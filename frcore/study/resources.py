@@ -10,6 +10,7 @@ from typing import Literal
 from frcore.files import read_json
 from frcore.study import expansion
 from frcore.study.config import Study
+from frcore.study.parts import Training
 
 MIB = 2**20
 PROCESS_MIB = 1500
@@ -52,13 +53,17 @@ class Resources:
         if part == "evaluation":
             return int(expansion.evaluation(self.study).device == "cuda")
         settings = getattr(self.study, part)
-        return int(settings is not None and settings.device == "cuda")
+        if settings is None or settings.device == "cpu":
+            return 0
+        return settings.processes if isinstance(settings, Training) else 1
 
     @property
     def training_threads(self) -> int:
         """CPU threads of a training; one that decodes beside it keeps no core busy by itself."""
         training = self.study.training
-        return training.threads + training.loader_threads - 1 if training else 1
+        return (
+            training.processes * (training.threads + training.loader_threads - 1) if training else 1
+        )
 
     @property
     def evaluation_threads(self) -> int:
@@ -86,6 +91,8 @@ class Resources:
     def training_mib(self, manifest: Path | str) -> int:
         """Host memory of one training: images, class centres, and 2 GB for backbone and batches.
 
+        Each process has images, backbone and batches of its own; they share the centres.
+
         Args:
             manifest: of the prepared training set, which is asked where the study does not say how
                 many identities there are.
@@ -103,7 +110,8 @@ class Resources:
         centers = center_mib(classes, dim, TRAINED_COPIES)
         if training.device == "cpu" and training.backend == "dense":
             centers += 6 * 4 * classes * training.batch_size // MIB
-        return self.data_mib("train") + 2000 + centers
+        each = self.data_mib("train") + 2000
+        return training.processes * each + centers
 
     def measurement_mib(self) -> int:
         """Host memory of one measurement: centres with gradient and momentum, and the logits.
