@@ -86,7 +86,7 @@ class Plan:
     def is_lower_bound(self) -> bool:
         """Whether no step can be faster, if the device's rates are bounds.
 
-        Kernels that follow one another, and communication, can be hidden behind others: an estimate.
+        Otherwise it is an estimate: kernels in a row, or communication, may be hidden by others.
         """
         return self.workload.backend == "fused" and self.workload.gpus == 1
 
