@@ -156,10 +156,10 @@ class CentersSGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._check_attached()
         gradient = self.centers.grad
         if gradient is None:
             return loss
-        self._check_attached()
         if isinstance(gradient, CentersGradient):
             gradient.check_usable()
             parts = gradient.parts

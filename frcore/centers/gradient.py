@@ -9,12 +9,14 @@ another optimiser's step for instance, is done with that tensor (docs/loops.md, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import enable_reentrant_dispatch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from frcore.centers.autocast import without_autocast
@@ -156,13 +158,26 @@ class CentersGradient(torch.Tensor):
     ) -> Any:
         handler = _HANDLERS.get(func)
         if handler is not None:
-            result = handler(*args, **(kwargs or {}))
+            with _computing():
+                result = handler(*args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
         return _with_tensors(func, args, kwargs or {})
 
 
-@without_autocast
+@contextmanager
+def _computing() -> Iterator[None]:
+    """Within, parts can be computed: a head's rule is differentiated, which torch has switched off
+    where it dispatches an operation, and not in a trainer's autocast."""
+    with (
+        enable_reentrant_dispatch(),
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
+
+
 def _with_tensors(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Any other operation: on (C, D) tensors.
 
@@ -175,7 +190,8 @@ def _with_tensors(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     }.values()
     written = _written(func, args, kwargs)
     _refuse(func, gradients, written)
-    whole = {id(x): x.dense() for x in gradients}
+    with _computing():
+        whole = {id(x): x.dense() for x in gradients}
     tensors = tree_map(
         lambda x: whole[id(x)] if isinstance(x, CentersGradient) else x, (args, kwargs)
     )
@@ -247,7 +263,6 @@ def _alias(gradient: CentersGradient) -> CentersGradient:
     return CentersGradient([], gradient, gradient._held)
 
 
-@without_autocast
 def _clone(gradient: CentersGradient, **options: Any) -> Any:
     """A gradient of its own, which no later step of `CentersSGD` uses up."""
     gradient.check_usable()
@@ -288,7 +303,6 @@ def _add(one: Any, other: Any, *, alpha: float = 1) -> Any:
     return _add_in_place(CentersGradient(one.parts, one), other, alpha=alpha)
 
 
-@without_autocast
 def _add_in_place(one: Any, other: Any, *, alpha: float = 1) -> Any:
     is_gradient = isinstance(one, CentersGradient) and not one.is_viewed
     if not is_gradient or not isinstance(other, Tensor) or other.shape != one.shape:
@@ -351,7 +365,6 @@ def _zero_all(gradients: list[Tensor]) -> None:
         gradient.zero_()
 
 
-@without_autocast
 def _norm(
     gradient: CentersGradient,
     order: float = 2,
@@ -364,7 +377,6 @@ def _norm(
     return gradient.norm_of(order)
 
 
-@without_autocast
 def _unscale(gradients: list[Tensor], found_inf: Tensor, inverse_scale: Tensor) -> None:
     """What `GradScaler.unscale_` does: divide by the scale, and note what is not finite."""
     plain = [g for g in gradients if not isinstance(g, CentersGradient)]

@@ -109,7 +109,7 @@ def dropped(zero_grad):
 
     def loop(trainer, batches):
         for first, second in two(batches):
-            trainer.loss((first[0] * torch.nan, first[1])).backward()
+            (trainer.loss(first) * torch.nan).backward()
             zero_grad(trainer)
             trainer.loss(second).backward()
             trainer.step()
@@ -127,10 +127,9 @@ def scaled(trainer, batches, *, clip=False):
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=3)
     for n, batch in enumerate(batches):
         trainer.zero_grad()
-        x, label_N = batch
-        if n % 4 == 2:
-            x = x * torch.inf  # overflows: both steps are left out, and the scale is halved
-        scaler.scale(trainer.loss((x, label_N))).backward()
+        # Where it overflows, both steps are left out, and the scale is halved.
+        loss = trainer.loss(batch) * (torch.inf if n % 4 == 2 else 1.0)
+        scaler.scale(loss).backward()
         if clip or n % 2:
             for optimizer in trainer.optimizers:
                 scaler.unscale_(optimizer)
@@ -314,6 +313,7 @@ def steps_in_the_backward_pass(trainer, batches):
 def by_autograd_grad(trainer, batches):
     parameters = list(trainer.model.parameters())
     for batch in batches:
+        trainer.zero_grad()
         gradients = torch.autograd.grad(trainer.loss(batch), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

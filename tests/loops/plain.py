@@ -26,7 +26,7 @@ class PlainClassifier(nn.Module):
         read: what is read for a centre, with a slope of 1.
     """
 
-    def __init__(self, centers, head, sampler, read=lambda w: w):
+    def __init__(self, centers, head, sampler, read=torch.Tensor.detach):
         super().__init__()
         self.centers = nn.Parameter(centers.detach().clone())
         self.head = head
@@ -35,7 +35,7 @@ class PlainClassifier(nn.Module):
         self.sampler = sampler.over if self.queue_size else sampler
         self.sampler.attach(len(centers), centers.shape[1], seed=3)
         self.queue = []
-        self.moved = set()
+        self.moved, self.backward_pass = set(), None
 
     @property
     def resting(self):
@@ -91,8 +91,11 @@ class PlainClassifier(nn.Module):
 
     def note(self, columns):
         """A backward pass has reached these columns."""
-        if self.centers.grad is None or not self.centers.grad.any():
+        now = torch._C._current_graph_task_id()
+        nothing = self.centers.grad is None or not self.centers.grad.any()
+        if nothing and now != self.backward_pass:
             self.moved = set()
+        self.backward_pass = now
         self.moved |= set(columns.tolist())
 
     def read_centers(self):

@@ -17,7 +17,9 @@ def cases():
                 for head in HEADS:
                     if head == "learned" and sampler.startswith("queue"):
                         continue  # the reference has no two weights for a head's parameters
-                    marks = [] if (sampler, backend, head) == FAST else [pytest.mark.slow]
+                    marks = []
+                    if (sampler, backend, head) != FAST:
+                        marks = [pytest.mark.slow if head == FAST[2] else pytest.mark.grid]
                     yield pytest.param(loop, sampler, backend, head, marks=marks)
 
 

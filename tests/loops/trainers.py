@@ -112,6 +112,11 @@ def make_classifier(
     return classifier if center_format == "split" else classifier.to(dtype)
 
 
+def high_half(w):
+    """What a loss reads of split centres."""
+    return split(w.detach())[0].float()
+
+
 def make_plain(classifier, head="cosface", sampler="full"):
     center_CD = classifier.read_centers()
     is_split = classifier.center_format == "split"
@@ -119,7 +124,7 @@ def make_plain(classifier, head="cosface", sampler="full"):
         center_CD,
         HEADS[head](),
         build_sampler(**SAMPLERS[sampler]),
-        **({"read": lambda w: split(w.detach())[0].float()} if is_split else {}),
+        **({"read": high_half} if is_split else {}),
     )
     return plain.to(center_CD.dtype)
 
