@@ -57,6 +57,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports --no-cache
 

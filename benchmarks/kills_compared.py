@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from frcore.files import sha256_of_file, sha256_of_json
 from frcore.training.tensor_file import read_tensors, tensors_of
@@ -100,9 +101,9 @@ def _measurement(path: Path) -> str:
 
 def _tensors(path: Path) -> str:
     """Of a model: its weights. A checkpoint has times beside them, and its tensors alone count."""
-    return sha256_of_json(
-        [tensor.numpy().tobytes().hex() for tensor in tensors_of(read_tensors(path))]
-    )
+    # As bytes, since NumPy has no bfloat16.
+    whole = (tensor.reshape(-1).contiguous() for tensor in tensors_of(read_tensors(path)))
+    return sha256_of_json([tensor.view(torch.uint8).numpy().tobytes().hex() for tensor in whole])
 
 
 def _arrays(path: Path) -> str:

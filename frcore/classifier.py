@@ -281,7 +281,7 @@ class Classifier(nn.Module):
     def _read_table(self, local_K: Tensor) -> Tensor:
         """Rows of the table; 0 for −1."""
         if not len(self.centers):
-            return torch.zeros(len(local_K), self.centers.shape[1], device=self.centers.device)
+            return self.table.read(slice(0, 0)).new_zeros(len(local_K), self.centers.shape[1])
         return self.table.read(local_K.clamp_min(0)).where(local_K[:, None] >= 0, 0.0)
 
     def _check_built_alike(self, shard: Shard, device: torch.device) -> None:

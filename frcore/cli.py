@@ -15,6 +15,7 @@ from frcore.components.catalogue import find_modules_here
 from frcore.errors import UserError
 from frcore.machine.faults import refusal
 from frcore.machine.lifetime import Stopped, stopped_by_signals
+from frcore.machine.processes import rank
 from frcore.text import visible
 
 app = typer.Typer(
@@ -75,7 +76,8 @@ def main() -> None:
             with _errors_without_traceback():
                 app()
     except Stopped as stop:
-        _print_message("stopped", "bold yellow", str(stop))
+        if rank() == 0:  # one of several processes says it for all
+            _print_message("stopped", "bold yellow", str(stop))
         raise SystemExit(stop.code) from None
 
 

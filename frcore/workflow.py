@@ -28,7 +28,7 @@ from frcore.models.files import sign_model
 from frcore.preflight.load import load_study, with_checked_components
 from frcore.provenance import stages
 from frcore.provenance.environment import RUNTIMES, versions
-from frcore.provenance.fingerprint import code_fingerprint
+from frcore.provenance.fingerprint import code_fingerprint, remember_in
 from frcore.study import expansion
 from frcore.study.config import Study
 from frcore.study.file import pairs
@@ -80,6 +80,7 @@ class Workflow(Resources):
             UserError: something in the study or the comparison is wrong.
         """
         find_modules_here()
+        remember_in(MEMORY / "code")
         *_, path = (DEFAULT_STUDY, *files)
         settings, overrides = split_settings(pairs(config))
         study = load_study(path, overrides, check=_checked_once)

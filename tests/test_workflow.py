@@ -16,7 +16,9 @@ from frcore.data.signatures import sign
 from frcore.errors import UserError
 from frcore.provenance.stages import component_places
 from frcore.study.config import Study
+from frcore.study.data import Folder
 from frcore.study.expansion import RunSpec, model_benchmarks
+from frcore.study.resources import Resources
 from frcore.workflow import Workflow
 from tests.data.sources import SOURCES, Source, moved
 from tests.tiny_study import TINY, write_study
@@ -183,7 +185,7 @@ def test_sources_that_make_the_study_impossible_are_told_before_any_job(tmp_path
     workflow = study(tmp_path / "data")
     workflow.check_sources()
     (tmp_path / "data" / found.read[-1]).unlink()
-    with pytest.raises(UserError, match=r"(?s)benchmarks.own: 1 images of the list are missing"):
+    with pytest.raises(UserError, match=r"(?s)benchmarks.own: images of the list are missing"):
         study(tmp_path / "data").check_sources()
 
 
@@ -254,6 +256,37 @@ def test_memory_grows_with_the_logits(tmp_path):
     measurement = {**TINY["measurement"], "identities": [10**6], "batch_size": 512}
     # 10⁶ classes × 512 rows of float32 logits are 1953 MiB; the step holds several such matrices.
     assert load(tmp_path, measurement=measurement).measurement_mib() > small + 3 * 1953
+
+
+def test_memory_of_a_training_counts_its_centres(tmp_path):
+    faces = {**TINY["train"], "identities": 10**7, "images": 1}
+    backbone = {**TINY["backbones"][0], "dim": 512}
+    images = load(tmp_path, train=faces).data_mib("train")
+    found = load(tmp_path, train=faces, backbones=[backbone]).training_mib("nowhere")
+    # 10⁷ × 512 float32 are 19,531 MiB: centres, momentum, and gradient or checkpoint.
+    assert found - images == pytest.approx(3 * 19531 + 2000, abs=10)
+
+
+def test_the_manifest_counts_the_identities_that_a_study_does_not_name(tmp_path):
+    folder = {"kind": "folder", "root": str(tmp_path)}
+    resources = Resources(load(tmp_path).study.model_copy(update={"train": Folder(**folder)}))
+    manifest = tmp_path / "manifest.json"
+    # What Snakemake takes as "not known yet" has the name of the input in it.
+    with pytest.raises(FileNotFoundError) as caught:
+        resources.training_mib(str(manifest))
+    assert caught.value.filename == str(manifest)
+    found = []
+    for identities in (10, 10 + 2**20):
+        manifest.write_text(json.dumps({"identities": identities}))
+        found.append(resources.training_mib(str(manifest)))
+    assert found[1] - found[0] == 3 * 4 * TINY["backbones"][0]["dim"]
+
+
+def test_centres_measured_on_a_gpu_are_made_on_the_host(tmp_path):
+    given = {**TINY["measurement"], "device": "cuda", "dim": 512}
+    many = load(tmp_path, measurement={**given, "identities": [10**7]}).measurement_mib()
+    few = load(tmp_path, measurement={**given, "identities": [1000]}).measurement_mib()
+    assert many - few == pytest.approx(19530, abs=5)
 
 
 def test_a_checked_study_is_remembered_until_something_changes(tmp_path):

@@ -19,10 +19,10 @@ from frcore.machine.board import MIB, Board
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
 from frcore.measurement.conditions import cool_down, warm_up
-from frcore.measurement.monitor import opened_board, time_steps, why_missing
+from frcore.measurement.monitor import opened_board, time_steps
 from frcore.measurement.row import median_of
 from frcore.planning import DEVICES, Workload, plan_step
-from frcore.planning.measured import DENSE
+from frcore.planning.measured import backend_of
 from frcore.provenance.environment import environment
 
 MEMORY_STEPS = 3
@@ -137,7 +137,7 @@ def _notes(case: Case, board: Board | None, reason: str | None) -> list[str]:
     """Why columns are empty, and how a kernel was tuned."""
     notes = [] if reason is None else [reason]
     if board is not None:
-        notes += why_missing(board)
+        notes += board.why_missing()
         if case.backend in ("triton", "auto") and tuning_mode() != "off":
             notes.append(f"FRCORE_TUNE: {tuning_mode()}")
     return notes
@@ -160,19 +160,23 @@ def planned(case: Case, gpu_name: str | None) -> dict[str, Any]:
     if not known:
         return {}
     subject = case.backend if case.subject == "frcore" else case.subject
-    dense = subject in DENSE
+    backend = backend_of(subject)
     workload = Workload(
         identities=case.identities,
         batch=case.batch_size,
         dim=case.dim,
         rate=case.rate,
-        state="fp32" if dense else case.state,
-        statistic=case.head == "adacos" and not dense,
+        state=case.state if backend == "fused" else "fp32",
+        statistic=case.head == "adacos" and backend == "fused",
         precision=case.precision,
-        backend="dense" if dense else "fused",
+        backend=backend,
     )
     plan = plan_step(workload, known[0])
-    return {"plan_ms": plan.step_ms, "plan_gib": plan.memory_gib, "plan_is_lower_bound": not dense}
+    return {
+        "plan_ms": plan.step_ms,
+        "plan_gib": plan.memory_gib,
+        "plan_is_lower_bound": plan.is_lower_bound,
+    }
 
 
 def surroundings(options: Options) -> dict[str, Any]:

@@ -13,6 +13,8 @@ step then costs what the sampled rows cost, and the result is that of the dense 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -85,3 +87,17 @@ class DeferredUpdates:
         """All rows are up to date: restart counting."""
         self.step, self.behind = 0, False
         self.row_step_C.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far each row is behind, for a checkpoint that catches nothing up."""
+        age_C = self.step - self.row_step_C
+        return {"step": self.step, "age_C": age_C, "products": self.products}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with rows that are behind; a `step` of None is that of the row furthest behind."""
+        age_C = state["age_C"].to(self.row_step_C.device)
+        step = state["step"]
+        self.step = int(age_C.max()) if step is None and len(age_C) else step or 0
+        self.row_step_C.copy_(self.step - age_C)
+        self.products.copy_(state["products"])
+        self.behind = self.step > 0

@@ -66,7 +66,7 @@ def docs(
     Example: frcore docs
     """
     from frcore.reporting.docs.component_docs import write_docs
-    from frcore.reporting.page.captions import write_captions
+    from frcore.reporting.page.sections import write_captions
 
     write_docs(to)
     write_captions(captions)
@@ -89,28 +89,42 @@ def schema(
 
 
 def plan_command(
-    identities: Annotated[float, Option(help="Class centres; 30e6 is 30 million.")],
-    gpus: Annotated[int, Option(help="GPUs that the classes are divided over.")] = 1,
-    batch: Annotated[int, Option(help="Images on each GPU.")] = 1024,
-    dim: Annotated[int, Option(help="Of the embeddings.")] = 512,
-    rate: Annotated[float, Option(help="Fraction of the centres in each step's softmax.")] = 1.0,
+    identities: Annotated[str, Option(help="Class centres: 360000, 360k, 10M, 1e7.")],
+    gpus: Annotated[str, Option(help="GPUs that the classes are divided over.")] = "1",
+    batch: Annotated[str, Option(help="Images on each GPU.")] = "1024",
+    dim: Annotated[str, Option(help="Of the embeddings.")] = "512",
+    rate: Annotated[str, Option(help="Fraction of the centres in each step's softmax.")] = "1",
     state: Annotated[str, Option(help="How centres and momentum are stored.")] = "fp32",
     update: Annotated[
         str, Option(help="Of centres that a step does not sample: sparse, lazy, dense.")
     ] = "sparse",
-    queue: Annotated[int, Option(help="Rows of BroadFace's queue.")] = 0,
+    queue: Annotated[str, Option(help="Rows of BroadFace's queue.")] = "0",
     head: Annotated[str, Option(help="AdaCos needs one more pass than the others.")] = "arcface",
-    backend: Annotated[str, Option(help="fused, or dense.")] = "fused",
+    backend: Annotated[
+        str, Option(help="fused, or one kernel per operation: dense, partial_fc_v2, partial_fc_v1.")
+    ] = "fused",
+    backbone: Annotated[
+        str, Option(help="Parameters of a backbone trained with it, such as 43.6M.")
+    ] = "0",
     precision: Annotated[
-        str | None, Option(help="Of the products: bf16, tf32, fp32. [default: bf16; dense: fp32]")
+        str | None,
+        Option(help="Of the products: bf16, fp16, tf32, fp32. [default: bf16; not fused: fp32]"),
     ] = None,
-    device: Annotated[str, Option(help="The GPU's ceilings.")] = "h200",
+    device: Annotated[
+        str, Option(help="A GPU of the table: h200, h100, a100, l40s, rtx-4090, v100.")
+    ] = "h200",
     tflops: Annotated[
-        float | None, Option(help="Your GPU's arithmetic throughput, instead.")
+        float | None, Option(help="Your GPU's rate of matrix products, TFLOP/s.")
     ] = None,
-    tb_per_second: Annotated[float | None, Option(help="Your GPU's memory bandwidth.")] = None,
-    memory_gib: Annotated[float | None, Option(help="Your GPU's memory.")] = None,
-    link_gb_per_second: Annotated[float | None, Option(help="Between GPUs.")] = None,
+    bandwidth: Annotated[
+        float | None,
+        Option("--bandwidth", "--tb-per-second", help="Your GPU's memory bandwidth, TB/s."),
+    ] = None,
+    memory_gib: Annotated[float | None, Option(help="Your GPU's memory, GiB.")] = None,
+    network: Annotated[
+        float | None,
+        Option("--network", "--link-gb-per-second", help="Between your GPUs, one way, GB/s."),
+    ] = None,
     reference: Annotated[Path, Option(help="Folder of measured rows to compare with.")] = Path(
         "results/reference"
     ),
@@ -121,29 +135,32 @@ def plan_command(
 ) -> None:
     """Predict memory and time of the last layer's training step, next to measured ones.
 
-    Example: frcore plan --identities 30e6 --gpus 8 --batch 1024 --rate 0.1
+    Identities, GPUs, batch, rate and state take several values, separated by commas: one line for
+    each combination.
+
+    Example: frcore plan --identities 1M,10M --gpus 1,8 --rate 1,0.1 --device a100
     """
-    from frcore.planning.command import plan_and_compare
+    from frcore.planning.command import answer
     from frcore.planning.show import as_record, render
 
-    plan, rows, comparisons = plan_and_compare(
+    found = answer(
         {"identities": identities, "gpus": gpus, "batch": batch, "dim": dim, "rate": rate,
          "state": state, "update": update, "queue": queue, "backend": backend,
-         "precision": precision},
+         "backbone": backbone, "precision": precision},
         head=head,
         device=device,
-        ceilings={"tflops": tflops, "tb_per_second": tb_per_second, "memory_gib": memory_gib,
-                  "link_gb_per_second": link_gb_per_second},
+        figures={"tflops": tflops, "tb_per_second": bandwidth, "memory_gib": memory_gib,
+                 "network_gb_per_second": network},
         reference=reference,
     )  # fmt: skip
     if figure is not None:
         from frcore.reporting.figures.roofline import write_figure
 
-        write_figure(plan, rows, figure)
+        write_figure(found.plans[0], found.rows, figure)
     if as_json:
-        print_json(as_record(plan, rows, comparisons))
+        print_json(as_record(found))
     else:
-        render(plan, rows, comparisons, Console())
+        render(found, Console())
 
 
 def doctor(as_json: JsonOption = False) -> None:

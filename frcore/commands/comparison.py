@@ -94,13 +94,13 @@ def compare(
 
     found = read(chosen, root) if judge else go(chosen, root)
     if as_json:
-        print_json(found.as_record().model_dump(mode="json"))
+        print_json(found.model_dump(mode="json"))
     else:
         from frcore.comparison.output import render
 
         console = Console()
         render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
-    raise Exit(0 if no_fail else int(found.outcome.code))
+    raise Exit(0 if no_fail else found.exit_code)
 
 
 def _yaml(option: str, value: str | None) -> Any:

@@ -18,6 +18,7 @@ from frcore.commands.options import (
 )
 from frcore.errors import UserError
 from frcore.machine.lifetime import sign_log
+from frcore.machine.processes import started_with
 
 
 def prepare(
@@ -140,6 +141,8 @@ def train(
 ) -> None:
     """Train one backbone × head × sampler × seed; an interrupted run resumes.
 
+    With `training.processes` in the study it starts as many, unless `torchrun` has done so.
+
     Example: frcore train --study config/quick.yaml --run tiny-arcface-full-s0
     """
     from frcore.commands import arguments
@@ -156,6 +159,14 @@ def train(
         data = data or workflow.root / "data/train"
         out = out or workflow.root / "runs" / chosen.id
         places = workflow.places("train") | places
+
+    if chosen.training.processes > 1 and started_with() == 1:
+        from frcore.training.processes import launch
+
+        own = [f"--source=train={places['train']}"] if "train" in places else []
+        launch(chosen.training.processes, ["train", "--spec", chosen.model_dump_json(),
+               "--data", str(data), "--out", str(out), *own])  # fmt: skip
+        return
 
     from frcore.training.train import train as go
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,16 +12,16 @@ from frcore.comparison.cost import costs
 from frcore.comparison.output import write
 from frcore.comparison.paired import paired_numbers
 from frcore.comparison.reference import read_reference, reference_numbers, same_data
-from frcore.comparison.results import Comparison, Cost, Number
 from frcore.comparison.spec import ComparisonSpec
-from frcore.comparison.verdict import outcome
+from frcore.comparison.verdict import name_of, outcome
 from frcore.errors import UserError
 from frcore.files import refuse_other_file
 from frcore.provenance.environment import environment
 from frcore.records.base import Environment
-from frcore.records.comparison import ComparisonRecord
+from frcore.records.comparison import ComparedCost, ComparedNumber, ComparisonRecord
 from frcore.reporting.tables.accuracy import unmarked, unresolved
 from frcore.reporting.tables.cost import missing_table
+from frcore.results.frames import provenance_of
 from frcore.results.reading import check_hash
 from frcore.results.reading import read as read_record
 from frcore.results.rows import Rows, collect
@@ -30,14 +29,8 @@ from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study import expansion
 
-CONDITIONS = {
-    "commit": "commit of frcore", "platform": "platform", "cpu": "processor", "cores": "cores",
-    "device": "device", "gpu_name": "GPU", "gpu_driver": "driver",
-    "gpu_power_limit_watts": "power limit",
-}  # fmt: skip
 
-
-def compare(spec: ComparisonSpec, root: Path) -> Comparison:
+def compare(spec: ComparisonSpec, root: Path) -> ComparisonRecord:
     """Compare the results of a study so far, and write the comparison, including what is missing.
 
     Args:
@@ -61,12 +54,13 @@ def compare(spec: ComparisonSpec, root: Path) -> Comparison:
         )
     refuse_other_file(spec.file(root, "json"), '"spec_hash"', "a comparison")
     refuse_other_file(spec.file(root, "svg"), "frcore", "the figure of a comparison")
-    found = _paired(spec, rows, root) if spec.against is None else _kept(spec, rows)
+    summary = Summary(spec.study, rows, Scores(root, rows))
+    found = _paired(spec, summary) if spec.against is None else _kept(spec, summary)
     write(found, spec, root)
     return found
 
 
-def read(spec: ComparisonSpec, root: Path) -> Comparison:
+def read(spec: ComparisonSpec, root: Path) -> ComparisonRecord:
     """The comparison that `compare` wrote, if it was made for `spec`.
 
     Raises:
@@ -76,13 +70,13 @@ def read(spec: ComparisonSpec, root: Path) -> Comparison:
     found = check_hash(read_record(file, ComparisonRecord), spec.hash)
     if not found.usable:
         raise UserError(f"'{file}': {found.reason}; compare again, without --judge")
-    return Comparison.from_record(found.usable)
+    return found.usable
 
 
-def _paired(spec: ComparisonSpec, rows: Rows, root: Path) -> Comparison:
+def _paired(spec: ComparisonSpec, summary: Summary) -> ComparisonRecord:
     """A candidate and a baseline of one study."""
     sides = str(spec.candidate), str(spec.baseline)
-    one, other = (_of_head(rows, head) for head in sides)
+    one, other = (_of_head(summary.rows, head) for head in sides)
     # Both sides must be evaluated on the same benchmark content; the pairs are checked as well.
     judged = (one.usable("evaluation"), other.usable("evaluation"))
     lines = [
@@ -90,13 +84,12 @@ def _paired(spec: ComparisonSpec, rows: Rows, root: Path) -> Comparison:
         *(f"{name}: evaluated on different benchmark content" for name in other_data(*judged)),
     ]
     found = costs(one.measurement, other.measurement, spec.rule.max_slowdown)
-    return _comparison(spec, rows, paired_numbers(spec, rows, root), found, lines)
+    return _comparison(spec, summary, paired_numbers(spec, summary), found, lines)
 
 
-def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
+def _kept(spec: ComparisonSpec, summary: Summary) -> ComparisonRecord:
     """Heads of a study against the rows kept of them."""
-    then = read_reference(Path(str(spec.against)))
-    columns = list(dict.fromkeys([*_summary(spec, rows).columns, *_summary(spec, then).columns]))
+    rows, then = summary.rows, read_reference(Path(str(spec.against)))
     found = [
         cost
         for head in spec.study.heads
@@ -120,7 +113,8 @@ def _kept(spec: ComparisonSpec, rows: Rows) -> Comparison:
         *(f"{name}: different benchmark content, so different test people"
           for name in other_data(*judged)),
     ]  # fmt: skip
-    return _comparison(spec, rows, reference_numbers(spec, rows, then, columns), found, lines)
+    numbers = reference_numbers(spec, summary, Summary(spec.study, then, Scores(Path(), then)))
+    return _comparison(spec, summary, numbers, found, lines)
 
 
 def differing(candidate: pd.DataFrame, baseline: pd.DataFrame, sides: tuple[str, str]) -> list[str]:
@@ -130,28 +124,18 @@ def differing(candidate: pd.DataFrame, baseline: pd.DataFrame, sides: tuple[str,
         candidate, baseline: rows with provenance, such as those of training.
         sides: what to call them.
     """
-    columns = [str(name) for name in (*candidate, *baseline)]
-    versions = dict.fromkeys(name for name in columns if name.startswith("version_"))
-    lines = []
-    for name, title in (CONDITIONS | {n: n.removeprefix("version_") for n in versions}).items():
-        one, other = (
-            ", ".join(sorted({*map(str, frame[name].dropna())})) if name in frame else ""
-            for frame in (candidate, baseline)
-        )
-        if one != other:
-            lines.append(f"{title}: {one or '—'} ({sides[0]}), {other or '—'} ({sides[1]})")
-    return lines
+    one, other = provenance_of(candidate), provenance_of(baseline)
+    return [
+        f"{title}: {one.get(title, '—')} ({sides[0]}), {other.get(title, '—')} ({sides[1]})"
+        for title in one | other
+        if one.get(title) != other.get(title)
+    ]
 
 
 def other_data(candidate: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
     """The benchmarks whose content differs between the evaluation rows of two sides."""
     shared = sorted({*candidate["benchmark"].dropna()} & {*baseline["benchmark"].dropna()})
     return [name for name in shared if not same_data(candidate, baseline, str(name))]
-
-
-def _summary(spec: ComparisonSpec, rows: Rows) -> Summary:
-    """A summary from the rows only: listing the numbers needs no scores."""
-    return Summary(spec.study, rows, Scores(Path(), rows))
 
 
 def _of_head(rows: Rows, head: str) -> Rows:
@@ -165,21 +149,39 @@ def _of_head(rows: Rows, head: str) -> Rows:
 
 
 def _comparison(
-    spec: ComparisonSpec, rows: Rows, numbers: Sequence[Number], found: Sequence[Cost],
-    conditions: Sequence[str],
-) -> Comparison:  # fmt: skip
+    spec: ComparisonSpec, summary: Summary, numbers: list[ComparedNumber],
+    found: list[ComparedCost], conditions: list[str],
+) -> ComparisonRecord:  # fmt: skip
     result = outcome(
-        [(number.name, number.verdict) for number in numbers],
-        [(cost.name, cost.verdict) for cost in found],
-        _gaps(spec, rows, numbers),
+        [(name_of(number), number.verdict) for number in numbers],
+        [(name_of(cost), cost.verdict) for cost in found],
+        _gaps(spec, summary.rows, numbers),
         spec.rule,
     )
-    summary = _summary(spec, rows)
-    notes = [*_notes(spec, numbers), *unresolved(summary), *unmarked(summary, summary.columns)]
-    return Comparison(numbers, found, result, conditions, notes, _facts(spec))
+    heads = {head.label: head.model_dump(mode="json") for head in spec.study.heads}
+    return ComparisonRecord(
+        id=spec.id,
+        spec_hash=spec.hash,
+        study=spec.study.name,
+        candidate=heads.get(str(spec.candidate)),
+        baseline=heads.get(str(spec.baseline)),
+        against=spec.against,
+        rule=spec.rule.model_dump(mode="json"),
+        runs=list(expansion.runs(spec.study)),
+        measurements=list(expansion.measurements(spec.study)),
+        environment=Environment(**environment()),
+        outcome=result.word,
+        exit_code=int(result.code),
+        failures=result.failures,
+        gaps=result.gaps,
+        numbers=numbers,
+        costs=found,
+        conditions=conditions,
+        notes=[*_notes(spec, numbers), *unresolved(summary), *unmarked(summary, summary.columns)],
+    )
 
 
-def _gaps(spec: ComparisonSpec, rows: Rows, numbers: Sequence[Number]) -> list[str]:
+def _gaps(spec: ComparisonSpec, rows: Rows, numbers: Sequence[ComparedNumber]) -> list[str]:
     """What is missing, and what has values but no verdict."""
     data = missing_table(rows).data
     runs = data[data["what"].isin(["training", "evaluation"])]
@@ -188,12 +190,12 @@ def _gaps(spec: ComparisonSpec, rows: Rows, numbers: Sequence[Number]) -> list[s
         # A head added since the rows were kept has nothing to be compared with.
         new = spec.against is not None and spec.candidate is None and number.baseline is None
         if number.verdict == "not compared" and not new:
-            gaps.append(f"{number.name}: {number.why}")
+            gaps.append(f"{name_of(number)}: {number.why}")
     without = set(spec.rule.metrics) - {number.key for number in numbers}
     return gaps + [f"{key}: no head has a value for it" for key in sorted(without)]
 
 
-def _notes(spec: ComparisonSpec, numbers: Sequence[Number]) -> list[str]:
+def _notes(spec: ComparisonSpec, numbers: Sequence[ComparedNumber]) -> list[str]:
     """How to read the numbers."""
     compared = [number for number in numbers if number.verdict != "not compared"]
     methods = dict.fromkeys(number.method for number in compared)
@@ -207,19 +209,3 @@ def _notes(spec: ComparisonSpec, numbers: Sequence[Number]) -> list[str]:
         "'Statistically tied' does not prove that nothing was lost: the lower end of the interval "
         "shows how large a loss is possible.",
     ]
-
-
-def _facts(spec: ComparisonSpec) -> dict[str, Any]:
-    heads = {head.label: head.model_dump(mode="json") for head in spec.study.heads}
-    return {
-        "id": spec.id,
-        "spec_hash": spec.hash,
-        "study": spec.study.name,
-        "candidate": heads.get(str(spec.candidate)),
-        "baseline": heads.get(str(spec.baseline)),
-        "against": spec.against,
-        "rule": spec.rule.model_dump(mode="json"),
-        "runs": list(expansion.runs(spec.study)),
-        "measurements": list(expansion.measurements(spec.study)),
-        "environment": Environment(**environment()),
-    }

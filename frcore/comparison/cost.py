@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from frcore.comparison.results import Cost
 from frcore.comparison.verdict import judge_pace
+from frcore.records.comparison import ComparedCost
 from frcore.results.cost import MEMORY, is_disturbed, memory_column
 
 SAME = ("device", "cpu", "gpu_name", "batch_size", "dim", "loss_precision", "inside_timer")
@@ -19,7 +19,7 @@ SAME = ("device", "cpu", "gpu_name", "batch_size", "dim", "loss_precision", "ins
 
 def costs(
     candidate: pd.DataFrame, baseline: pd.DataFrame, max_slowdown: float | None
-) -> list[Cost]:
+) -> list[ComparedCost]:
     """One per sampler and number of identities of the candidate.
 
     Args:
@@ -34,51 +34,40 @@ def costs(
     ]
 
 
-def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> Cost:
-    cost = Cost(
+def _cost(row: pd.Series, found: pd.DataFrame, max_slowdown: float | None) -> ComparedCost:
+    cost = ComparedCost(
         head=str(row["head"]), sampler=str(row["sampler"]), identities=int(row["identities"])
     )
     if found.empty:
         return cost.but(why="the baseline was not measured at this point")
-    other = found.iloc[0]
-    sides = {"candidate": row, "baseline": other}
-    cost = cost.but(candidate_ms=_value(row, "step_ms"), baseline_ms=_value(other, "step_ms"))
-    for side, measured in sides.items():
+    both = pd.DataFrame([row, found.iloc[0]], index=["candidate", "baseline"]).astype(object)
+    both = both.where(both.notna(), None)
+    one, other = both["step_ms"]
+    cost = cost.but(candidate_ms=one, baseline_ms=other)
+    for side, measured in both.iterrows():
         if measured["status"] != "ok":
             told = measured["reason"] if measured["status"] in ("oom", "failed") else ""
             return cost.but(why=f"{side}: {told or measured['status']}")
-    if differing := [name for name in SAME if not _equal(row.get(name), other.get(name))]:
+    differing = [name for name in SAME if name in both and both[name].nunique(dropna=False) > 1]
+    if differing:
         return cost.but(why=f"measured with different {', '.join(differing)}")
-    cost = _with_memory(cost, pd.DataFrame([row, other]))
-    times = [
-        _value(side, f"step_ms{end}") for side in (row, other) for end in ("", "_low", "_high")
-    ]
-    if not all(times):
+    cost = _with_memory(cost, both)
+    times = both[["step_ms", "step_ms_low", "step_ms_high"]].astype(float)
+    if not (times > 0).all(axis=None):
         return cost.but(why="no step time")
-    median, low, high, other_median, other_low, other_high = (time or 0.0 for time in times)
+    (_, low, high), (_, other_low, other_high) = times.to_numpy().tolist()
     span = low / other_high, high / other_low
-    cost = cost.but(ratio=median / other_median, low=span[0], high=span[1])
-    for side, measured in sides.items():
+    cost = cost.but(ratio=one / other, low=span[0], high=span[1])
+    for side, measured in both.iterrows():
         if is_disturbed(measured):
             return cost.but(why=f"{side} disturbed: {measured['disturbed']}")
     return cost.but(verdict=judge_pace(*span, max_slowdown))
 
 
-def _with_memory(cost: Cost, both: pd.DataFrame) -> Cost:
+def _with_memory(cost: ComparedCost, both: pd.DataFrame) -> ComparedCost:
     column = memory_column(both)
     if column is None or not (both[column] > 0).all():
         return cost
     one, other = both[column].astype(float)
     return cost.but(memory=MEMORY[column], candidate_mib=one, baseline_mib=other,
-                   memory_ratio=one / other)  # fmt: skip
-
-
-def _value(row: pd.Series, name: str) -> float | None:
-    value = row.get(name)
-    return None if value is None or pd.isna(value) else float(value)
-
-
-def _equal(one: object, other: object) -> bool:
-    """Whether two cells agree; two missing values do."""
-    absent = [cell is None or bool(pd.isna(cell)) for cell in (one, other)]  # type: ignore[call-overload]
-    return all(absent) if any(absent) else one == other
+                    memory_ratio=one / other)  # fmt: skip

@@ -10,10 +10,10 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
-from frcore.comparison.results import Comparison
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.tables import cost_table, forest, numbers_table, sentences, title
 from frcore.files import write_text
+from frcore.records.comparison import ComparisonRecord
 from frcore.reporting.figures.canvas import look, save
 from frcore.reporting.figures.inlined import dark_variables, inline
 from frcore.reporting.page.pages import asset, described, template
@@ -27,7 +27,7 @@ STYLES = {
 }  # fmt: skip
 
 
-def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
+def write(comparison: ComparisonRecord, spec: ComparisonSpec, root: Path) -> None:
     """Write JSON, Markdown, figure and page; the JSON last, as the exit code is read from it."""
     place = spec.file(root, "svg")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -35,16 +35,16 @@ def write(comparison: Comparison, spec: ComparisonSpec, root: Path) -> None:
         svg = save(forest(comparison, spec), place)
     write_text(spec.file(root, "md"), markdown(comparison, spec))
     write_text(spec.file(root, "html"), page(comparison, spec, svg))
-    comparison.as_record().write(spec.file(root, "json"))
+    comparison.write(spec.file(root, "json"))
 
 
-def tables(comparison: Comparison, spec: ComparisonSpec) -> list[Table]:
+def tables(comparison: ComparisonRecord, spec: ComparisonSpec) -> list[Table]:
     """Accuracy, and speed if measured."""
     found = [numbers_table(comparison, spec)]
     return found + ([cost_table(comparison, spec)] if comparison.costs else [])
 
 
-def markdown(comparison: Comparison, spec: ComparisonSpec) -> str:
+def markdown(comparison: ComparisonRecord, spec: ComparisonSpec) -> str:
     """For a pull request or a job's summary."""
     parts = [f"## {escape.markdown(title(comparison, spec))}"]
     parts += [escape.markdown(sentence) for sentence in sentences(comparison, spec)]
@@ -56,17 +56,17 @@ def markdown(comparison: Comparison, spec: ComparisonSpec) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _lists(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+def _lists(comparison: ComparisonRecord) -> dict[str, list[str]]:
     """The lists to show besides the tables."""
     found = {
-        "Why it failed": tuple(comparison.outcome.failures),
-        "Not compared": tuple(comparison.outcome.gaps),
-        "What differs besides the head": tuple(comparison.conditions),
+        "Why it failed": comparison.failures,
+        "Not compared": comparison.gaps,
+        "What differs besides the head": comparison.conditions,
     }
     return {heading: lines for heading, lines in found.items() if lines}
 
 
-def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
+def page(comparison: ComparisonRecord, spec: ComparisonSpec, svg: str) -> str:
     """A single HTML file without scripts that needs no network."""
     heading = title(comparison, spec)
     context: dict[str, Any] = {
@@ -83,30 +83,30 @@ def page(comparison: Comparison, spec: ComparisonSpec, svg: str) -> str:
     return template("comparison.html.j2").render(context)
 
 
-def _facts(comparison: Comparison, spec: ComparisonSpec) -> dict[str, str]:
+def _facts(comparison: ComparisonRecord, spec: ComparisonSpec) -> dict[str, str]:
     """What was compared, and by which rule."""
     rule = spec.rule
     facts = {
-        side.capitalize(): described(Component.model_validate(comparison.facts[side]))
+        side.capitalize(): described(Component.model_validate(head))
         for side in ("candidate", "baseline")
-        if comparison.facts.get(side)
+        if (head := getattr(comparison, side))
     }
     facts |= {"Kept rows": spec.against} if spec.against else {}
+    commit = comparison.environment and comparison.environment.commit
     slow = "not limited" if rule.max_slowdown is None else f"at most {rule.max_slowdown:g} times"
-    environment = comparison.facts["environment"]
     return {
         **facts,
         "Study": f"{spec.study.name}, seeds {', '.join(map(str, spec.study.seeds))}",
         "Tolerance": f"{rule.tolerance:g} points{', strict' if rule.strict else ''}",
         "Time of a step": slow,
         "Numbers that count": ", ".join(rule.metrics) or "all",
-        "Compared with": f"frcore at commit {environment.commit or 'unknown'}",
+        "Compared with": f"frcore at commit {commit or 'unknown'}",
     }
 
 
-def render(comparison: Comparison, spec: ComparisonSpec, console: Console) -> None:
+def render(comparison: ComparisonRecord, spec: ComparisonSpec, console: Console) -> None:
     """The answer and the tables in a terminal."""
-    colour = {"passed": "green", "failed": "red", "incomplete": "yellow"}[comparison.outcome.word]
+    colour = {"passed": "green", "failed": "red", "incomplete": "yellow"}[comparison.outcome]
     console.print(Text(title(comparison, spec), style=f"bold {colour}"))
     for table in tables(comparison, spec):
         console.print(_drawn(table))

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from frcore.comparison.results import Number
 from frcore.comparison.spec import ComparisonSpec, Rule
+from frcore.comparison.verdict import judged, number_of
 from frcore.errors import unknown_name
 from frcore.evaluation.intervals.estimates import Estimate
-from frcore.results.rows import Rows
-from frcore.results.scores import Scores
-from frcore.results.summary import LEVEL, Column, Method, Summary
+from frcore.records.comparison import ComparedNumber
+from frcore.results.column import Column, Method
+from frcore.results.summary import Summary, joint_level
 
 MEAN = "mean over samplers"
 """Used in place of a sampler's label; no label contains a space."""
@@ -28,36 +26,25 @@ MEAN = "mean over samplers"
 Pair = tuple[Column, Method, Method]
 
 
-def paired_numbers(spec: ComparisonSpec, rows: Rows, root: Path) -> list[Number]:
+def paired_numbers(spec: ComparisonSpec, summary: Summary) -> list[ComparedNumber]:
     """Candidate minus baseline for every number that counts, with verdicts.
 
     Args:
         spec: with a baseline.
-        rows: of `spec.study`.
-        root: `results/<study>`, for the scores.
+        summary: of `spec.study`.
 
     Raises:
         UserError: `rule.metrics` names a number that does not exist.
     """
-    summary = Summary(spec.study, rows, Scores(root, rows))
     groups = [list(pairs) for _, pairs in groupby(_pairs(summary, spec), key=_column_and_backbone)]
     compared = sum(_both(summary, pair) for pairs in groups for pair in pairs)
     compared += sum(_has_mean(summary, pairs) for pairs in groups)
-    level, numbers = family_level(compared), []
+    level, numbers = joint_level(compared), []
     for pairs in groups:
         numbers += [_number(summary, pair, level, spec.rule) for pair in pairs]
         if _has_mean(summary, pairs):
             numbers.append(_mean(summary, pairs, level, spec.rule))
     return numbers
-
-
-def family_level(compared: int) -> float:
-    """The level of each interval at which all of them hold jointly at 95 % (Bonferroni).
-
-    >>> round(family_level(10), 4)
-    0.995
-    """
-    return 1 - (1 - LEVEL) / max(compared, 1)
 
 
 def counting(
@@ -90,7 +77,8 @@ def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
                     Method(backbone.label, str(head), sampler.label)
                     for head in (spec.candidate, spec.baseline)
                 )
-                if any(_valued(summary, method, column) for method in (candidate, baseline)):
+                if any(summary.cell(side, column).value is not None
+                       for side in (candidate, baseline)):  # fmt: skip
                     yield column, candidate, baseline
 
 
@@ -98,13 +86,9 @@ def _column_and_backbone(pair: Pair) -> tuple[Column, str]:
     return pair[0], pair[1].backbone
 
 
-def _valued(summary: Summary, method: Method, column: Column) -> bool:
-    return any(pd.notna(row.value) for row in summary.part(method, column))
-
-
 def _both(summary: Summary, pair: Pair) -> bool:
-    column, *methods = pair
-    valued = all(_valued(summary, method, column) for method in methods)
+    column, *sides = pair
+    valued = all(summary.cell(side, column).value is not None for side in sides)
     return valued and not summary.why_unmarked(column)
 
 
@@ -113,40 +97,37 @@ def _has_mean(summary: Summary, pairs: Sequence[Pair]) -> bool:
     return len(pairs) > 1 and all(_both(summary, pair) for pair in pairs)
 
 
-def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> Number:
-    column, candidate, baseline = pair
-    one, other = (summary.cell(method, column) for method in (candidate, baseline))
-    number = Number.of(
-        candidate, column, one.value, other.value, (len(one.seeds), len(other.seeds))
-    )
+def _number(summary: Summary, pair: Pair, level: float, rule: Rule) -> ComparedNumber:
+    column, *sides = pair
+    one, other = (summary.cell(side, column) for side in sides)
+    seeds = len(one.seeds), len(other.seeds)
+    number = number_of(sides[0], column, one.value, other.value, seeds)
     absent = [cell.why for cell in (one, other) if cell.value is None]
     if reasons := [*absent, *filter(None, [summary.why_unmarked(column)])]:
         return number.but(why=reasons[0])
-    estimate, seeds, why = summary.paired(column, candidate, baseline, level=level)
-    number = number.but(seeds=(len(seeds), len(seeds)), why=why)
+    estimate, common, why = summary.paired(*pair, level=level)
+    number = number.but(seeds=(len(common), len(common)), why=why)
     return number if estimate is None else _judged(number, estimate, rule)
 
 
-def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> Number:
+def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> ComparedNumber:
     """The mean difference over samplers: the most sensitive test of a loss under all of them."""
     column, first, _ = pairs[0]
-    cells = [[summary.cell(method, column).value or 0.0 for method in (one, other)]
-             for _, one, other in pairs]  # fmt: skip
+    cells = [[summary.cell(side, column).value or 0.0 for side in sides] for _, *sides in pairs]
     candidate, baseline = map(float, np.mean(cells, axis=0))
     common = [summary.common_runs(*pair) for pair in pairs]
     fewest = min(len(seeds) for seeds, _, _ in common)
-    number = Number.of(replace(first, sampler=MEAN), column, candidate, baseline, (fewest, fewest),
-                       why=summary.scores.why_not(column))  # fmt: skip
+    number = number_of(replace(first, sampler=MEAN), column, candidate, baseline, (fewest, fewest))
     ones = [run for _, runs, _ in common for run in runs]
     others = [run for _, _, runs in common for run in runs]
     estimate = summary.scores.difference(column, ones, others, level=level) if fewest else None
     if estimate is None:
-        return number
+        return number.but(why=summary.scores.why_not(column, [*ones, *others]))
     # The estimate's "seeds" are seeds × samplers here.
     method = f"{estimate.method.replace(' seeds,', ' runs,')} ({MEAN})"
     return _judged(number, replace(estimate, method=method), rule)
 
 
-def _judged(number: Number, found: Estimate, rule: Rule) -> Number:
-    return number.judged(rule, found.value, found.low, found.high, level=found.level,
-                         method=found.method)  # fmt: skip
+def _judged(number: ComparedNumber, found: Estimate, rule: Rule) -> ComparedNumber:
+    return judged(number, rule, found.value, found.low, found.high, level=found.level,
+                  method=found.method)  # fmt: skip

@@ -13,28 +13,25 @@ The spread over seeds is pooled over all methods of both sides, as in the report
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from frcore.comparison.paired import counting, family_level
-from frcore.comparison.results import Number
+from frcore.comparison.paired import counting
 from frcore.comparison.rules import REFERENCE_FILES
 from frcore.comparison.spec import ComparisonSpec
+from frcore.comparison.verdict import judged, number_of
 from frcore.errors import UserError
 from frcore.evaluation.intervals.estimates import SeedSpread, seed_spread
+from frcore.records.comparison import ComparedNumber
+from frcore.results.column import Column, Method
 from frcore.results.frames import TYPES
-from frcore.results.rows import (
-    NUMBER_COLUMNS,
-    Rows,
-    why_few,
-    without_unfounded_intervals,
-)
-from frcore.results.summary import Column, Method
+from frcore.results.rows import NUMBER_COLUMNS, Rows, without_unfounded_intervals
+from frcore.results.summary import Summary, joint_level
 
 METHOD = ["backbone", "head", "sampler"]
 NEEDED = {
@@ -98,94 +95,71 @@ class Side:
         return float(np.mean(self.values)) if self.values else None
 
 
-def reference_numbers(
-    spec: ComparisonSpec, now: Rows, then: Rows, columns: list[Column]
-) -> list[Number]:
+def reference_numbers(spec: ComparisonSpec, now: Summary, then: Summary) -> list[ComparedNumber]:
     """Now minus then for every number that counts, with verdicts.
 
     Args:
         spec: with `against`.
-        now: rows of `spec.study`.
-        then: kept rows.
-        columns: numbers of either side.
+        now: of `spec.study`.
+        then: the same study's, over kept rows.
 
     Raises:
         UserError: `rule.metrics` names a number that does not exist.
     """
-    frames = now.usable("evaluation"), then.usable("evaluation")
-    few = {column: _few(frames, column) for column in columns}
-    chosen = counting(columns, spec.rule, few.__getitem__)
-    found = [item for column in chosen for item in _methods(spec, frames, column)]
-    compared = sum(bool(one.values and other.values and not few[c]) for c, _, one, other in found)
-    level = family_level(compared)
-    pooled = {column: _pooled(frames, column) for column in chosen}
-    same = {c.benchmark: same_data(*frames, c.benchmark) for c in chosen}
-    return [
-        _number(spec, column, method, one, other, level, pooled[column], same[column.benchmark],
-                few[column])
-        for column, method, one, other in found
-    ]  # fmt: skip
+
+    def few(column: Column) -> str:
+        return now.why_unmarked(column) or then.why_unmarked(column)
+
+    columns = counting(list(dict.fromkeys([*now.columns, *then.columns])), spec.rule, few)
+    spreads = {column: _pooled(now, then, column) for column in columns}
+    frames = now.rows.usable("evaluation"), then.rows.usable("evaluation")
+    same = {column: same_data(*frames, column.benchmark) for column in columns}
+    sides = [(column, method, _side(now, method, column), _side(then, method, column))
+             for column in columns for method in now.trained]  # fmt: skip
+    compared = sum(bool(a.values and b.values and not few(column)) for column, _, a, b in sides)
+    level, numbers = joint_level(compared), []
+    for column, method, a, b in sides:
+        if not (a.values or b.values):
+            continue
+        number = number_of(method, column, a.mean, b.mean, (len(a.values), len(b.values)))
+        if a.mean is None or b.mean is None:
+            side = "now" if a.mean is None else "in the reference"
+            numbers.append(number.but(why=f"no value {side}"))
+            continue
+        found = half_width(a, b, spreads[column], level=level, same_people=same[column])
+        if few(column) or found is None:
+            why = few(column) or "one seed on each side, and rows without standard errors"
+            numbers.append(number.but(why=why))
+            continue
+        half, how = found
+        difference = a.mean - b.mean
+        ends = max(-1.0, difference - half), min(1.0, difference + half)
+        numbers.append(judged(number, spec.rule, difference, *ends, level=level, method=how))
+    return numbers
 
 
-def _few(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> str:
-    """Why a column has no intervals, on either side; "" if it has them."""
-    reasons = [why for frame in frames for why in why_few(frame[column.rows_in(frame)])]
-    return next(filter(None, reasons), "")
+def _side(summary: Summary, method: Method, column: Column) -> Side:
+    own = [row for row in summary.part(method, column) if pd.notna(row.value)]
+    errors = [error for row in own if (error := _test_error(row)) is not None]
+    trials = [float(row.n) for row in own if pd.notna(row.n)]
+    return Side(
+        tuple(float(row.value) for row in own),
+        float(np.mean(errors)) if own and len(errors) == len(own) else None,
+        min(trials, default=0.0),
+    )
 
 
-def _methods(
-    spec: ComparisonSpec, frames: tuple[pd.DataFrame, pd.DataFrame], column: Column
-) -> Iterator[tuple[Column, Method, Side, Side]]:
-    """The study's methods for which either side has a value, with both sides."""
-    parts = [frame[column.rows_in(frame)] for frame in frames]
-    for backbone in spec.study.backbones:
-        for head in spec.study.heads:
-            for sampler in spec.study.samplers:
-                method = Method(backbone.label, head.label, sampler.label)
-                sides = _side(parts[0], method), _side(parts[1], method)
-                if sides[0].values or sides[1].values:
-                    yield column, method, *sides
+def _test_error(row: Any) -> float | None:
+    """Rows of earlier versions have a 95 % interval but no standard error."""
+    if pd.notna(row.se_test):
+        return float(row.se_test)
+    return None if pd.isna(row.low) else float(row.high - row.low) / (2 * special.ndtri(0.975))
 
 
-def _side(part: pd.DataFrame, method: Method) -> Side:
-    names = [method.backbone, method.head, method.sampler]
-    own = part[(part[METHOD] == names).all(axis=1) & part["value"].notna()]
-    if own.empty:
-        return Side((), None, 0)
-    error = own["se_test"].astype("float64")
-    # Rows of earlier versions have a 95 % interval but no standard error.
-    error = error.fillna((own["high"] - own["low"]).astype("float64") / (2 * special.ndtri(0.975)))
-    se_test = None if error.isna().any() else float(error.mean())
-    trials = pd.to_numeric(own["n"]).min()
-    return Side(tuple(own["value"].astype(float)), se_test, 0 if pd.isna(trials) else float(trials))
-
-
-def _pooled(frames: tuple[pd.DataFrame, pd.DataFrame], column: Column) -> SeedSpread | None:
+def _pooled(now: Summary, then: Summary, column: Column) -> SeedSpread | None:
     """The spread over seeds in a column, pooled over all methods of both sides."""
-    groups: list[list[float]] = []
-    for frame in frames:
-        part = frame[column.rows_in(frame) & frame["value"].notna()]
-        groups += [list(group.astype(float)) for _, group in part.groupby(METHOD)["value"]]
-    return seed_spread(groups)
-
-
-def _number(
-    spec: ComparisonSpec, column: Column, method: Method, now: Side, then: Side, level: float,
-    spread: SeedSpread | None, same_people: bool, few: str,
-) -> Number:  # fmt: skip
-    seeds = len(now.values), len(then.values)
-    number = Number.of(method, column, now.mean, then.mean, seeds)
-    if now.mean is None or then.mean is None:
-        side = "now" if now.mean is None else "in the reference"
-        return number.but(why=f"no value {side}")
-    found = half_width(now, then, spread, level=level, same_people=same_people)
-    if few or found is None:
-        why = few or "one seed on each side, and rows without standard errors"
-        return number.but(why=why)
-    half, method_text = found
-    difference = now.mean - then.mean
-    ends = max(-1.0, difference - half), min(1.0, difference + half)
-    return number.judged(spec.rule, difference, *ends, level=level, method=method_text)
+    groups = [*now.parts(column).values(), *then.parts(column).values()]
+    return seed_spread([[row.value for row in group if pd.notna(row.value)] for group in groups])
 
 
 def same_data(candidate: pd.DataFrame, baseline: pd.DataFrame, benchmark: str) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from frcore.comparison.results import Comparison, Cost, Number
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import said
+from frcore.records.comparison import ComparedCost, ComparedNumber, ComparisonRecord
 from frcore.reporting.figures.canvas import WIDTH, Message, hover
 from frcore.reporting.figures.palette import GRID, INK, MUTED
 from frcore.reporting.page.answer import listed
@@ -34,21 +34,20 @@ def names(spec: ComparisonSpec) -> tuple[str, str]:
     return str(spec.candidate), str(spec.baseline)
 
 
-def title(comparison: Comparison, spec: ComparisonSpec) -> str:
+def title(comparison: ComparisonRecord, spec: ComparisonSpec) -> str:
     """What is compared with what, and the outcome."""
     one, other = names(spec)
-    return f"{one} against {other}: {comparison.outcome.word}"
+    return f"{one} against {other}: {comparison.outcome}"
 
 
-def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
+def sentences(comparison: ComparisonRecord, spec: ComparisonSpec) -> list[str]:
     """The answer: what failed, what was found, and how large a loss may remain undetected."""
     numbers = [number for number in comparison.numbers if number.verdict != "not compared"]
     counted = Counter(said(number.verdict) for number in numbers)
     found = listed([f"{count} {verdict}{'s' * (verdict == 'regression' and count > 1)}"
                     for verdict, count in counted.most_common()])  # fmt: skip
     lines = [f"Of {len(numbers)} numbers: {found}." if numbers else "No number was compared."]
-    for word, told in (("Failed", comparison.outcome.failures),
-                       ("Incomplete", comparison.outcome.gaps)):  # fmt: skip
+    for word, told in (("Failed", comparison.failures), ("Incomplete", comparison.gaps)):
         if told:
             more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
             lines.append(f"{word}: {'; '.join(told[:3])}{more}.")
@@ -66,12 +65,12 @@ def sentences(comparison: Comparison, spec: ComparisonSpec) -> list[str]:
     return [*lines, speed if ratios else "Speed was not compared."]
 
 
-def numbers_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
+def numbers_table(comparison: ComparisonRecord, spec: ComparisonSpec) -> Table:
     """One row per method × number."""
     one, other = names(spec)
     parts = ["sampler", *(part for part in ("head", "backbone")
                           if len({getattr(n, part) for n in comparison.numbers}) > 1)]  # fmt: skip
-    columns: list[Column[Number]] = [
+    columns: list[Column[ComparedNumber]] = [
         text_column("number", lambda number: number.title),
         *(text_column(part, _attribute(part)) for part in parts),
         (Heading(f"{other} [%]"), _attribute("baseline", percent)),
@@ -84,13 +83,13 @@ def numbers_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
     return Table.of("comparison", "Accuracy", columns, comparison.numbers, comparison.notes, data)
 
 
-def cost_table(comparison: Comparison, spec: ComparisonSpec) -> Table:
+def cost_table(comparison: ComparisonRecord, spec: ComparisonSpec) -> Table:
     """One row per measured point."""
     one, other = names(spec)
     costs = comparison.costs
     memory = next((cost.memory for cost in costs if cost.memory), "not compared")
     several = len({cost.head for cost in costs}) > 1
-    columns: list[Column[Cost]] = [
+    columns: list[Column[ComparedCost]] = [
         *([text_column("head", _attribute("head"))] if several else []),
         text_column("sampler", _attribute("sampler")),
         (Heading("identities"), lambda cost: f"{cost.identities:,}"),
@@ -124,7 +123,7 @@ def _attribute(name: str, text: Callable[[Any], str] = str) -> Callable[[Any], C
 
 
 def _with_interval(
-    value: float | None, item: Number | Cost, text: Callable[[float], str]
+    value: float | None, item: ComparedNumber | ComparedCost, text: Callable[[float], str]
 ) -> Cell:  # fmt: skip
     if value is None or item.low is None or item.high is None:
         return Cell()
@@ -140,7 +139,7 @@ def _points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "−")
 
 
-def forest(comparison: Comparison, spec: ComparisonSpec) -> Figure:
+def forest(comparison: ComparisonRecord, spec: ComparisonSpec) -> Figure:
     """Candidate − baseline of every number that was compared, with its interval, in points."""
     numbers = [number for number in comparison.numbers if number.difference is not None]
     if not numbers:
@@ -168,6 +167,6 @@ def forest(comparison: Comparison, spec: ComparisonSpec) -> Figure:
     return figure
 
 
-def _labels(numbers: Sequence[Number]) -> list[str]:
+def _labels(numbers: Sequence[ComparedNumber]) -> list[str]:
     several = len({number.head for number in numbers}) > 1
     return [f"{n.title} · {f'{n.head} + ' if several else ''}{n.sampler}" for n in numbers]

@@ -1,4 +1,4 @@
-"""From intervals to verdicts, and from verdicts to whether the run fails.
+"""From numbers to verdicts, and from verdicts to whether the run fails.
 
 The rule is that of docs/decisions/0013-what-fails-a-comparison.md.
 """
@@ -10,12 +10,39 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from frcore.comparison.spec import Rule
-from frcore.records.comparison import Pace, Verdict
+from frcore.records.comparison import ComparedCost, ComparedNumber, Pace, Verdict
+from frcore.results.column import Column, Method
 
 
 def said(verdict: Verdict | Pace) -> str:
     """A verdict as displayed."""
     return "statistically tied" if verdict == "not told apart" else verdict
+
+
+def number_of(
+    method: Method, column: Column, candidate: float | None, baseline: float | None,
+    seeds: tuple[int, int],
+) -> ComparedNumber:  # fmt: skip
+    """A number of a method in a column, without a verdict yet."""
+    return ComparedNumber(**vars(method), key=column.key, title=column.title, candidate=candidate,
+                          baseline=baseline, seeds=seeds)  # fmt: skip
+
+
+def judged(
+    number: ComparedNumber, rule: Rule, difference: float, low: float, high: float, *,
+    level: float, method: str,
+) -> ComparedNumber:  # fmt: skip
+    """The same number with the interval of its difference and the resulting verdict."""
+    verdict = judge(low, high, rule.tolerance / 100)
+    return number.but(difference=difference, low=low, high=high, level=level, method=method,
+                      verdict=verdict, why="")  # fmt: skip
+
+
+def name_of(found: ComparedNumber | ComparedCost) -> str:
+    """What was compared, for sentences."""
+    if isinstance(found, ComparedCost):
+        return f"{found.identities:,} identities, {found.head} + {found.sampler}"
+    return f"{found.title}, {found.head} + {found.sampler} on {found.backbone}"
 
 
 class Exit(IntEnum):
@@ -69,8 +96,8 @@ class Outcome:
     """
 
     code: Exit
-    failures: tuple[str, ...]
-    gaps: tuple[str, ...]
+    failures: list[str]
+    gaps: list[str]
 
     @property
     def word(self) -> str:
@@ -111,4 +138,4 @@ def outcome(
     if not any(verdict != "not compared" for _, verdict in accuracy):
         gaps = [*gaps, "no number was compared"]
     code = Exit.FAILED if failures else Exit.INCOMPLETE if gaps else Exit.PASSED
-    return Outcome(code, tuple(failures), tuple(gaps))
+    return Outcome(code, failures, list(gaps))

@@ -20,7 +20,7 @@ class OwnGenerator:
     """
 
     def __init__(self, seed: int, *stream: int) -> None:
-        self.seed = seed if not any(stream) else _mix(seed, *stream)
+        self.seed = seed if not any(stream) else mixed_seed(seed, *stream)
         self._generator: torch.Generator | None = None
         self._saved: Tensor | None = None
 
@@ -46,7 +46,7 @@ class OwnGenerator:
         self._saved = state["state"]
 
 
-def _mix(seed: int, *stream: int) -> int:
+def mixed_seed(seed: int, *stream: int) -> int:
     """One 63-bit seed from all numbers; neighbouring seeds give unrelated ones."""
     (word,) = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)
     return int(word) >> 1

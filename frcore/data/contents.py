@@ -35,14 +35,23 @@ KINDS = {
 
 
 class EncodedImages(ABC):
-    """Encoded image files (JPEG, PNG, ...) of a data set, numbered 0 to N − 1."""
+    """Encoded image files (JPEG, PNG, ...) of a data set, numbered 0 to N − 1.
+
+    Args:
+        settings: what `opened` needs besides the table, as JSON; paths are absolute.
+        table: what it needs for each image, one row each.
+    """
 
     kind: ClassVar[str]
     """Its name in `KINDS`."""
 
-    @abstractmethod
+    def __init__(self, settings: dict[str, Any], table: pd.DataFrame):
+        self.settings = settings
+        self.table = table.reset_index(drop=True)
+
     def __len__(self) -> int:
         """Number of images, N."""
+        return len(self.table)
 
     @abstractmethod
     def encoded(self, row: int) -> Encoded:
@@ -61,26 +70,18 @@ class EncodedImages(ABC):
     def files(self) -> list[Path]:
         """The files that the images are read from; they must not change after preparation."""
 
-    @abstractmethod
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        """What `opened` needs: JSON settings, and a table with one row per image.
-
-        Paths are absolute. A table with fewer rows, or in another order, is also valid.
-        """
-
     @classmethod
-    @abstractmethod
     def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
         """A reader of the images in `table`, opened without searching or scanning anything.
 
         Raises:
             UserError: the source is gone, or does not match the settings.
         """
+        return cls(**settings, table=table)
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """A reader of the images `rows` only, in that order."""
-        settings, table = self.describe()
-        return type(self).opened(settings, table.iloc[rows].reset_index(drop=True))
+        return type(self).opened(self.settings, self.table.iloc[rows])
 
 
 class EncodedFiles(EncodedImages):
@@ -99,33 +100,28 @@ class EncodedFiles(EncodedImages):
     def __init__(self, root: str | Path, names: Sequence[str] | pd.Series):
         self.root = Path(root).resolve()
         try:
-            self._names = pd.Series(names, dtype="str").reset_index(drop=True)
+            paths = pd.Series(names, dtype="str")
         except UnicodeEncodeError as error:
             raise UserError(
                 f"the file name {error.object!a} below {self.root} is not UTF-8, so no table can "
                 "hold it; rename the file (convmv does it for whole folders)"
             ) from error
-        outside = self._names[self._names.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]")]
+        outside = paths[paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]")]
         if len(outside):
             raise UserError(
                 f"the image name {outside.iloc[0]!r} leads out of {self.root}; give names below it"
             )
-
-    def __len__(self) -> int:
-        return len(self._names)
+        super().__init__({"root": str(self.root)}, pd.DataFrame({"path": paths}))
 
     def encoded(self, row: int) -> bytes:
-        return read_file(self.root / self._names.array[row])
+        return read_file(self.root / self.names.array[row])
 
     @property
     def names(self) -> pd.Series:
-        return self._names
+        return self.table["path"]
 
     def files(self) -> list[Path]:
-        return [self.root / name for name in self._names]
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        return {"root": str(self.root)}, pd.DataFrame({"path": self._names})
+        return [self.root / name for name in self.names]
 
     @classmethod
     def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
@@ -141,9 +137,8 @@ class CopiedFiles(EncodedFiles):
     """
 
     def __init__(self, root: Path, paths: Sequence[Path]):
+        super().__init__(root, [normalised(path.relative_to(root).as_posix()) for path in paths])
         self.root, self._paths = root, paths
-        relative = (path.relative_to(root).as_posix() for path in paths)
-        self._names = pd.Series([normalised(name) for name in relative], dtype="str")
 
     def encoded(self, row: int) -> bytes:
         return read_file(self._paths[row])
@@ -235,7 +230,9 @@ def index_of(
     )
 
 
-def index_by_name(names: pd.Series, who: Sequence[str]) -> pd.DataFrame:
+def index_by_name(
+    names: pd.Series, who: Sequence[str] | pd.Series, medium: Any = None
+) -> pd.DataFrame:
     """The index of N images that show `who` (N,), whose classes follow the sorted names."""
     codes, identities = pd.factorize(pd.Series(who, dtype="str"), sort=True)
-    return index_of(names, codes.astype(np.int64), pd.Series(identities))
+    return index_of(names, codes.astype(np.int64), pd.Series(identities), medium)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -64,6 +65,7 @@ class Batches:
         flip: mirror every image with probability ½.
         augment: probabilities of the augmentations of `frcore.data.pixels.augment`; None for none.
         threads: that decode images read in place. They never change the batches.
+        rank, ranks: with several processes, each gets its part of every batch, in order.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Batches:
         flip: bool = True,
         augment: Augment | None = None,
         threads: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -91,6 +95,10 @@ class Batches:
             self._images = np.array(images) if isinstance(images, np.ndarray) else images[:]
         self.batch_size = min(batch_size, len(self._labels))
         self.steps_per_epoch = len(self._labels) // self.batch_size
+        cuts = [self.batch_size * k // ranks for k in range(ranks + 1)]
+        self.sizes = [stop - start for start, stop in pairwise(cuts)]
+        """Rows of each process."""
+        self._own = slice(cuts[rank], cuts[rank + 1])
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -106,7 +114,7 @@ class Batches:
         return self._generator(_MIRROR, epoch, step).random(self.batch_size) < 0.5
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield images float32 (B, 3, H, W) and labels int64 (B,) on the device.
+        """Yield images float32 (B, 3, H, W) and labels int64 (B,), this process's, on the device.
 
         Args:
             epoch: which one; the same number gives the same batches.
@@ -114,7 +122,7 @@ class Batches:
         """
         order = self.order(epoch)
         rows = [
-            order[step * self.batch_size : (step + 1) * self.batch_size]
+            order[step * self.batch_size : (step + 1) * self.batch_size][self._own]
             for step in range(start_step, self.steps_per_epoch)
         ]
         gathered: Iterator[tuple[torch.Tensor, torch.Tensor]]
@@ -154,11 +162,14 @@ class Batches:
         images = images.to(self.device, non_blocking=True)
         if self.augment is not None:
             generator = self._generator(_AUGMENT, epoch, step)
-            choices = draw(self.augment, len(images), images.shape[1], generator)
-            images = augmented(images, choices)
+            # Drawn for the whole batch, so that each image has its own however many processes.
+            choices = draw(self.augment, self.batch_size, images.shape[1], generator)
+            own = np.arange(self.batch_size)[self._own]
+            images = augmented(images, choices.of(own))
         if self.flip:
             # As bytes, which is a quarter of the work.
-            mirror = torch.from_numpy(self.mirrored(epoch, step)).to(self.device, non_blocking=True)
+            mirrored = self.mirrored(epoch, step)[self._own]
+            mirror = torch.from_numpy(mirrored).to(self.device, non_blocking=True)
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
         return to_network(images, self.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,6 +19,19 @@ def normalised(name: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of files by their composed names without suffix.
+
+    In a name without a suffix, anything after a dot (A.J._Cook) looks like one, so every file is
+    also found by its whole name.
+    """
+    stems: dict[str, list[str]] = {}
+    for name in names:
+        for stem in {name, Path(name).stem}:
+            stems.setdefault(normalised(stem), []).append(name)
+    return stems
+
+
 class NamesOnDisk:
     """Finds files whose names on disk have a different Unicode form than in a list.
 
@@ -27,6 +41,15 @@ class NamesOnDisk:
     def __init__(self, root: Path):
         self.root = root
         self._folders: dict[str, dict[str, list[str]]] = {}
+
+    def actual(self, name: str) -> str:
+        """The path on disk for a name with `/`; the name itself where there is no such file.
+
+        Folders are listed only if needed.
+        """
+        if name.isascii() or (self.root / name).exists():
+            return name
+        return self.find(name) or name
 
     def find(self, name: str) -> str | None:
         """The path on disk below the root for a name with `/`; None if none or several."""

@@ -69,13 +69,19 @@ class Source(ABC):
 
     def needed(self) -> list[tuple[str, Path]]:
         """Key and path of everything the section names, for a first check that it exists."""
-        return _places(self.section)
+        places = _places(self.section)
+        lists = _texts(self.section, ("list", "pairs", "names"))
+        return [*places, *((key, below(places[0][1], name)) for key, name in lists)]
 
 
 def _places(section: Any) -> list[tuple[str, Path]]:
-    given = ((key, getattr(section, key, None)) for key in ("root", "images", "path"))
-    # IJB's `images` is a switch.
-    return [(key, Path(value)) for key, value in given if isinstance(value, str)]
+    return [(key, Path(value)) for key, value in _texts(section, ("root", "images", "path"))]
+
+
+def _texts(section: Any, keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    given = ((key, getattr(section, key, None)) for key in keys)
+    # IJB's `images` is a switch, and synthetic `pairs` are a number.
+    return [(key, value) for key, value in given if isinstance(value, str)]
 
 
 def place_of(section: Any) -> Path | None:
@@ -84,8 +90,12 @@ def place_of(section: Any) -> Path | None:
 
 
 def below(root: str | Path, name: str) -> Path:
-    """The path of a list, which is looked for below the folder, then in the working directory."""
-    inside = Path(root) / name
+    """The path of a list, which is looked for below the folder, then in the working directory.
+
+    A file stands for its folder.
+    """
+    folder = Path(root)
+    inside = (folder.parent if folder.is_file() else folder) / name
     return inside if inside.is_file() else Path(name)
 
 

@@ -1,8 +1,8 @@
-"""Large text tables, read fast and strictly: one line is one row, one separator between fields.
+"""Lists in text files, read fast and strictly: one line is one row, one separator between fields.
 
 pyarrow does the parsing: 15.7 million rows in a second or two, accepting only lines as declared.
 Only if it refuses a file, or values are wrong, are lines read one by one, to report them with the
-reason. Lines end in LF or CRLF, and a byte-order mark is allowed.
+reason. Lines end in LF or CRLF, the text is UTF-8, and a byte-order mark is allowed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from frcore.data.pixels.align import unusable_landmarks
-from frcore.data.refusal import refuse
+from frcore.data.refusal import reading, refuse
 from frcore.errors import UserError
 
 Kind = Literal["name", "id", "flag", "number"]
@@ -56,6 +56,8 @@ _FILLER = "after the last separator"
 """Some programs write a separator after every field, so that every line ends in one."""
 
 _SEPARATORS = {" ": "space", "\t": "tab", ",": "comma", ";": "semicolon"}
+_WHOLE_LINE = "\x1f"
+"""The separator of lines that are not split: it is in no text."""
 _LARGEST_FILE = 4 * 2**30
 _LONGEST_LINE = 2**16
 _SHOWN = 10
@@ -70,7 +72,7 @@ class TextTable:
     Args:
         path: the file.
         columns: name and kind of each column, in the file's order: text; a whole number from 0; 0
-            or 1; a finite number.
+            or 1; a finite number. A single column is the whole line.
         remedy: what the user can do about a wrong line.
         separator: between two fields; None: a tab where the first line has one, else a space.
             Fields may be quoted where it is a comma.
@@ -87,6 +89,8 @@ class TextTable:
         self._header = header
         first = first_line(path)
         self._separator = separator or ("\t" if "\t" in first else " ")
+        if len(columns) == 1:
+            self._separator = _WHOLE_LINE
         if first.endswith(self._separator):
             self._kinds[_FILLER] = "nothing"
         try:
@@ -193,6 +197,8 @@ class TextTable:
             return f"the line is longer than {_LONGEST_LINE:,} characters"
         if any("\udc80" <= letter <= "\udcff" for letter in text):
             return "the line is not UTF-8"
+        if self._separator == _WHOLE_LINE:
+            return "a control character" if _WHOLE_LINE in text else None
         if not text.strip():
             return "the line is empty"
         quoted = self._separator == ","
@@ -248,18 +254,16 @@ def first_line(path: Path) -> str:
     Raises:
         UserError: the file is empty, too large for a list, or cannot be read.
     """
-    try:
+    with reading(path, "correct the path, or put the list there"):
         size = path.stat().st_size
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             first = file.readline(_LONGEST_LINE).rstrip("\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     if size > _LARGEST_FILE:
         raise UserError(
             f"{path} has {size:,} bytes, but a list may have at most {_LARGEST_FILE:,}: give the "
-            "list of one benchmark"
+            "list of one data set"
         )
-    if not first.strip():
+    if not size:
         raise UserError(f"{path}:1: the list is empty; give one row per line")
     return first
 

@@ -78,7 +78,15 @@ def evaluate_model(
         id=model.id,
         spec_hash=model.hash,
         about=_notes(section, about, hashes),
-        model=_record(section, about, hashes),
+        model=JudgedModel(
+            label=section.label,
+            kind=section.kind,
+            input=about,
+            files=hashes,
+            trained_on=section.trained_on,
+            source=section.source,
+            licence=section.licence,
+        ),
         stored=isinstance(section, StoredEmbeddings),
     )
     return judge_embeddings(spec, subject, test, embeddings, rows, train=None, out=out)
@@ -146,18 +154,6 @@ def _checked_files(section: Model, benchmark: str) -> dict[str, str]:
                 f"says {expected}; get the right file, or correct the study"
             )
     return found
-
-
-def _record(section: Model, about: str, hashes: Mapping[str, str]) -> JudgedModel:
-    return JudgedModel(
-        label=section.label,
-        kind=section.kind,
-        input=about,
-        files=dict(hashes),
-        trained_on=section.trained_on,
-        source=section.source,
-        licence=section.licence,
-    )
 
 
 def _notes(section: Model, about: str, hashes: Mapping[str, str]) -> list[str]:

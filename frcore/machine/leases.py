@@ -4,6 +4,9 @@ Snakemake's local executor counts GPUs but does not assign them to jobs. So a jo
 operating-system lock on a file named after the board. A killed process releases its locks, so
 nothing is ever left to clean up.
 
+The processes of one `torchrun` have distinct boards: the first takes all of them at once, and holds
+them for the others.
+
 Training and measuring both use their board exclusively (`exclusive=True`): each reports times, and
 a second job on the board would change them.
 """
@@ -41,6 +44,9 @@ SAY_SECONDS = 60.0
 WHOLE_MACHINE = "all"
 """The lease where the boards cannot be distinguished: one job at a time."""
 
+COLLECTING = "several"
+"""The lock of a launcher that collects boards for several processes."""
+
 _held: list[str] = []
 """What this process has leased: nothing or one board."""
 
@@ -74,7 +80,7 @@ def enumerate_gpus(library: Any = pynvml) -> list[str]:
     """
     if visible_entries() == []:
         return []
-    if not Nvml.available(library):
+    if Nvml.why_not(library) is not None:
         return [WHOLE_MACHINE] if _cuda_works() else []
     with Nvml(library) as nvml:
         boards = visible_boards(nvml)
@@ -112,7 +118,7 @@ def lease_gpu(
         The board's UUID; None for a CPU.
 
     Raises:
-        UserError: the device is a GPU and there is none.
+        UserError: the device is a GPU and there is none, or fewer than processes of this launcher.
         RuntimeError: CUDA runs in this process already, so that the board cannot be chosen.
     """
     if not device.startswith("cuda"):
@@ -131,20 +137,83 @@ def lease_gpu(
             f"device '{device}' but this process sees no NVIDIA GPU ({_why_none()}); allowed here "
             "is 'cpu': set `device: cpu` in the study, or run on a machine with a GPU"
         )
-    uuid, handle = _wait_for_one(candidates, folder or lock_folder(), exclusive)
+    with _one_of(candidates, folder or lock_folder(), exclusive) as uuid, _visible(uuid):
+        yield uuid
+
+
+@contextlib.contextmanager
+def _visible(uuid: str) -> Iterator[None]:
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     _held.append(uuid)
     try:
         if uuid != WHOLE_MACHINE:
             os.environ["CUDA_VISIBLE_DEVICES"] = uuid
-        yield uuid
+        yield
     finally:
         _held.remove(uuid)
         if before is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         else:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
-        os.close(handle)
+
+
+@contextlib.contextmanager
+def _one_of(candidates: list[str], folder: Path, exclusive: bool) -> Iterator[str]:
+    """A board for this process; `torchrun` starts several, each with another board."""
+    count, rank = (int(os.environ.get(f"LOCAL_{name}", given))
+                   for name, given in (("WORLD_SIZE", "1"), ("RANK", "0")))  # fmt: skip
+    if count == 1:
+        uuid, handle = _wait_for_one(candidates, folder, exclusive)
+        try:
+            yield uuid
+        finally:
+            os.close(handle)
+        return
+    if count > len(candidates):
+        raise UserError(
+            f"{count} processes on this machine but {len(candidates)} GPU(s) for them; each takes "
+            "a GPU of its own: start fewer, or use a machine with more"
+        )
+    told = [folder / f"launcher-{os.getppid()}-{_restarts()}-{one}.txt" for one in range(count)]
+    if rank == 0:
+        with _several(candidates, folder, count) as uuids:
+            for path, uuid in zip(told[1:], uuids[1:], strict=True):
+                path.with_suffix(".new").write_text(uuid, encoding="utf-8")
+                path.with_suffix(".new").rename(path)  # whoever looks finds all of it or none
+            yield uuids[0]
+    else:
+        while not told[rank].exists():
+            time.sleep(POLL_SECONDS)
+        uuid = told[rank].read_text(encoding="utf-8")
+        told[rank].unlink()
+        yield uuid
+
+
+def _restarts() -> str:
+    """Which attempt of which launcher this is; the number of a process is used again."""
+    names = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
+    return "-".join("".join(filter(str.isalnum, os.environ.get(name, "0"))) for name in names)
+
+
+@contextlib.contextmanager
+def _several(candidates: list[str], folder: Path, count: int) -> Iterator[list[str]]:
+    """Hold `count` boards for all processes of a launcher.
+
+    One launcher of the machine collects at a time: two that both have some would wait for one
+    another.
+    """
+    with contextlib.ExitStack() as held:
+        _, turn = _wait_for_one([COLLECTING], folder, True)
+        try:
+            uuids: list[str] = []
+            while len(uuids) < count:
+                left = [one for one in candidates if one not in uuids]
+                uuid, handle = _wait_for_one(left, folder, True)
+                held.callback(os.close, handle)
+                uuids.append(uuid)
+        finally:
+            os.close(turn)
+        yield uuids
 
 
 def _why_none() -> str:

@@ -1,6 +1,6 @@
 """The NVML library (`nvidia-ml-py`): which boards there are.
 
-Importing this module needs no NVIDIA library; `Nvml.available()` is whether there is one.
+Importing this module needs no NVIDIA library; `Nvml.why_not()` is None where there is one.
 """
 
 from __future__ import annotations
@@ -46,11 +46,6 @@ class Nvml:
                 return None
         except library.NVMLError as error:
             return f"NVML: {error}"
-
-    @classmethod
-    def available(cls, library: Any = pynvml) -> bool:
-        """Whether NVML can be used here; `why_not` gives the reason."""
-        return cls.why_not(library) is None
 
     @property
     def driver(self) -> str | None:

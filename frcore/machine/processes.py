@@ -60,6 +60,16 @@ def this_process() -> Owner:
     return Owner(this_host(), os.getpid(), _started(os.getpid()) or 0)
 
 
+def started_with() -> int:
+    """How many processes `torchrun` started together with this one, itself among them."""
+    return int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """Of this process among those that `torchrun` started together; 0 for one that it did not."""
+    return int(os.environ["RANK"]) if started_with() > 1 else 0
+
+
 def _started(pid: int) -> int | None:
     """When `pid` was started, 0 if it has ended and its parent has not noticed; None: not known."""
     try:

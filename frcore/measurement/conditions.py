@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from frcore.machine.board import Reading, disturbing
+from frcore.records.measurement import MeasuredRow
+from frcore.study.expansion import MeasurementSpec
 
 Columns = dict[str, Any]
 """Columns of a row by their names."""
@@ -35,6 +37,21 @@ BLOCKS = 4
 
 PAUSE_SECONDS = 1.0
 """Before another attempt: what disturbed the last one may be over."""
+
+
+def new_row(spec: MeasurementSpec, identities: int) -> MeasuredRow:
+    """A row before anything was measured, with only the request filled in."""
+    given = spec.measurement
+    return MeasuredRow(
+        identities=identities,
+        device=given.device,
+        batch_size=given.batch_size,
+        dim=given.dim,
+        steps=given.steps,
+        loss_precision=given.loss_precision,
+        center_format=given.center_format,
+        attempts=1,
+    )
 
 
 def cool_down(

@@ -16,8 +16,7 @@ from frcore.files import refuse_other_file
 from frcore.machine.leases import lease_gpu
 from frcore.measurement import process
 from frcore.measurement.child import Method, run_in_child
-from frcore.measurement.columns import new_row
-from frcore.measurement.conditions import Columns, until_clean
+from frcore.measurement.conditions import Columns, new_row, until_clean
 from frcore.provenance.environment import environment
 from frcore.records.base import Environment
 from frcore.records.measurement import MeasuredRow, MeasurementRecord

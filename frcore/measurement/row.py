@@ -9,14 +9,12 @@ import torch
 from frcore.machine.board import MIB
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
-from frcore.measurement.columns import new_row
-from frcore.measurement.conditions import cool_down, warm_up
+from frcore.measurement.conditions import cool_down, new_row, warm_up
 from frcore.measurement.monitor import (
     Steps,
     board_disturbances,
     opened_board,
     time_steps,
-    why_missing,
 )
 from frcore.measurement.steps import TrainingStep
 from frcore.measurement.timing import time_on_cpu, time_on_cuda
@@ -86,7 +84,7 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int) -> None:
         if peak.method != "kernel":
             notes.append("rss_peak_mib was sampled every 2 ms: shorter peaks can be missed")
         if board is not None:
-            notes += why_missing(board)
+            notes += board.why_missing()
         row.notes = "; ".join(notes) or None
 
 

@@ -9,12 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.data.refusal import refuse
+from frcore.data.text_table import TextTable
 from frcore.errors import UserError, first_line
 from frcore.models.pixels import LONGEST
 from frcore.study.models import StoredEmbeddings
-
-LARGEST_NAMES = 2**30
-"""Bytes of a list of names."""
 
 
 def stored_embeddings(
@@ -86,18 +84,13 @@ def _rows_by_name(
     rows: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Where in `stored` the images `rows` are, by their names."""
-    if listed.stat().st_size > LARGEST_NAMES:
-        raise UserError(f"{listed} has more than {LARGEST_NAMES:,} bytes; give one name a line")
-    try:
-        lines = listed.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{listed} is not text in UTF-8 ({error}); give one name a line") from error
+    lines = TextTable(listed, {"name": "name"}, "Give one name a line").texts("name")
     if len(lines) != len(stored):
         raise UserError(
             f"{listed} has {len(lines):,} names, but {path} has {len(stored):,} embeddings; give "
             "one name for each row"
         )
-    place = pd.Series(np.arange(len(lines)), index=pd.Index(lines, dtype="str"))
+    place = pd.Series(np.arange(len(lines)), index=pd.Index(lines.to_pandas(), dtype="str"))
     twice = place.index[place.index.duplicated()].unique()
     refuse(f"duplicate names in {listed}", list(twice), "give each image one row")
     found = place.reindex(names.iloc[rows].astype("str")).to_numpy(np.float64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from frcore.planning.devices import DEVICES, Device, get_device
-from frcore.planning.step import BACKENDS, STATES, Part, Plan, State, Workload, plan_step
+from frcore.planning.step import Part, Plan, memory_of, plan_step
+from frcore.planning.workload import BACKENDS, STATES, State, Workload
 
 __all__ = [
     "BACKENDS",
@@ -15,5 +16,6 @@ __all__ = [
     "State",
     "Workload",
     "get_device",
+    "memory_of",
     "plan_step",
 ]  # fmt: skip

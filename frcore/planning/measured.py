@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from frcore.planning.devices import Device
-from frcore.planning.step import STATES, Workload, plan_step
+from frcore.planning.step import plan_step
+from frcore.planning.workload import STATES, Workload
 
 SESSION = "steps-*.csv"
 """Rows of benchmarks/gpu_session.py, one file per device and conditions."""
@@ -20,12 +21,15 @@ SESSION = "steps-*.csv"
 STUDY = "measurement.csv"
 """Rows of a study, as kept by `frcore reference`."""
 
-NEEDED = ("gpu_name", "status", "step_ms", "identities", "batch_size", "dim")
+BENCHMARK = "bench_loss.csv"
+"""Rows of benchmarks/bench_loss.py."""
+
+NEEDED = ("status", "step_ms", "identities", "batch_size", "dim")
 
 Record = Mapping[Hashable, Any]
 
-DENSE = ("dense", "naive", "insightface")
-"""Subjects that run one kernel per operation; all others are planned as fused."""
+COUNTED_SUBJECTS = {"dense": "dense", "naive": "dense", "insightface": "partial_fc_v2"}
+"""Subjects that run one kernel per operation, and the plan's backend for each."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Measured:
         workload: what was measured, with the backend that matches the subject.
         step_ms: median.
         memory_gib: peak of torch's allocator; None if not recorded.
+        extra_gib: what a step added to the memory of the process; None if not recorded.
         source: the file.
     """
 
@@ -47,6 +52,7 @@ class Measured:
     step_ms: float
     memory_gib: float | None
     source: Path
+    extra_gib: float | None = None
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -80,10 +86,15 @@ class Comparison:
         return self.bound_ms / self.measured.step_ms
 
 
+def backend_of(subject: str) -> str:
+    """The plan's backend for a backend of frcore or a peer; `fused` where it stores no logits."""
+    return COUNTED_SUBJECTS.get(subject, "fused")
+
+
 def measured_rows(folder: Path, device: Device) -> list[Measured]:
     """All usable rows of `device` in CSV files under `folder`; empty if it does not exist."""
-    frames = ((path, pd.read_csv(path))
-              for path in sorted([*folder.rglob(SESSION), *folder.rglob(STUDY)]))  # fmt: skip
+    files = sorted(path for name in (SESSION, STUDY, BENCHMARK) for path in folder.rglob(name))
+    frames = ((path, pd.read_csv(path)) for path in files)
     rows = (_measured(record, device, path)
             for path, frame in frames if set(NEEDED) <= set(frame.columns)
             for record in frame.to_dict("records"))  # fmt: skip
@@ -104,25 +115,26 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     # A study's rows name their sampler; only for the full softmax is the rate known.
     if step_ms is None or record.get("sampler", "full") != "full":
         return None
-    if not device.is_board(_text(record, "gpu_name", "")):
+    if not device.is_board(_text(record, "gpu_name", _text(record, "cpu", ""))):
         return None
     if state not in STATES or precision not in device.tflops:
         return None
-    dense = subject in DENSE
-    head = _text(record, "head", "")
+    head, backend = _text(record, "head", ""), backend_of(subject)
     workload = Workload(
         identities=int(record["identities"]),
         batch=int(record["batch_size"]),
         dim=int(record["dim"]),
         rate=1.0 if rate is None else rate,
-        state="fp32" if dense else state,
-        statistic=head == "adacos" and not dense,
+        state=state if backend == "fused" else "fp32",
+        statistic=head == "adacos" and backend == "fused",
         precision=precision,
-        backend="dense" if dense else "fused",
+        backend=backend,
     )
-    peak = _number(record, "allocated_peak_mib")
-    memory = None if peak is None else peak / 1024
-    return Measured(subject, head, workload, step_ms, memory, source)
+    memory, extra = (
+        None if mib is None else mib / 1024
+        for mib in (_number(record, "allocated_peak_mib"), _number(record, "rss_extra_mib"))
+    )
+    return Measured(subject, head, workload, step_ms, memory, source, extra)
 
 
 def loss_precision(record: Record, subject: str) -> str:

@@ -1,23 +1,28 @@
-"""A plan as tables for the terminal, and as a JSON record."""
+"""Plans as tables for the terminal, and as JSON records."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from frcore.planning.command import Answer
 from frcore.planning.measured import Comparison, Measured, efficiency
-from frcore.planning.step import STATES, Plan, plan_step
+from frcore.planning.step import Plan, plan_step
+from frcore.planning.workload import STATES
 
-SHARDED = (
-    "Classes distributed over GPUs are a prediction only: the trainer keeps all classes on one GPU."
+ALONE = (
+    "Planned are the class centres and their step: no images, no activations of a backbone, no "
+    "data loading, no CUDA context (a few hundred MiB)."
 )
-ALONE = "Last layer only: no backbone, no data loading, no CUDA context."
+ONE_MACHINE = "The network is the link within one machine; for several, give --network."
+NOTHING_HIDDEN = "No communication is hidden behind arithmetic, and its latency is left out."
 
 
-def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
+def fitted_ms(plan: Plan, rows: Sequence[Measured]) -> dict[str, tuple[float, int]]:
     """Step time at the efficiency achieved by measured rows, at their precision.
 
     Returns:
@@ -29,48 +34,83 @@ def fitted_ms(plan: Plan, rows: list[Measured]) -> dict[str, tuple[float, int]]:
         own = [row for row in alike if row.kind == kind]
         subject, precision = kind
         bound = plan_step(replace(plan.workload, precision=precision), plan.device).step_ms
-        ms = bound / efficiency(own, plan.device) + plan.exchange_ms
+        ms = bound / efficiency(own, plan.device) + plan.split_ms[2]
         found[f"{subject}, {precision}"] = (ms, len(own))
     return found
 
 
-def as_record(plan: Plan, rows: list[Measured], comparisons: list[Comparison]) -> dict[str, Any]:
-    """JSON-serialisable: workload, device with sources, plan, and measured rows."""
-    workload, device = plan.workload, plan.device
+def best_ms(plan: Plan) -> float | None:
+    """Step time at the highest rates that programs reached on the device; None if not known."""
+    if plan.device.reached is None:
+        return None
+    return plan_step(plan.workload, plan.device.at_best()).total_ms
+
+
+def notes(plan: Plan) -> list[str]:
+    """What a reader of the plan has to know."""
+    return [ALONE, *([ONE_MACHINE, NOTHING_HIDDEN] if plan.workload.gpus > 1 else [])]
+
+
+def as_record(found: Answer) -> dict[str, Any] | list[dict[str, Any]]:
+    """JSON-serialisable: a plan with its device's sources and the measured rows, or several."""
+    records = [_record(plan, found) for plan in found.plans]
+    return records[0] if len(records) == 1 else records
+
+
+def _record(plan: Plan, found: Answer) -> dict[str, Any]:
+    device, precision = plan.device, plan.workload.precision
+    compute, memory, network = plan.split_ms
+    parts = []
+    for part in plan.parts:
+        split = dict(zip(("compute_ms", "memory_ms", "network_ms"),
+                         part.split_ms(device, precision), strict=True))  # fmt: skip
+        parts.append({**asdict(part), **split, "ms": part.ms(device, precision)})
     return {
-        "shape": asdict(workload),
-        "device": asdict(device) | {"tflops": dict(device.tflops)},
-        "parts": [
-            {**asdict(part), "compute_ms": part.compute_ms(device, workload.precision),
-             "memory_ms": part.memory_ms(device)}
-            for part in plan.parts
-        ],
+        "shape": asdict(plan.workload),
+        "device": asdict(device),
+        "parts": parts,
+        "compute_ms": compute,
+        "memory_ms": memory,
+        "network_ms": network,
         "step_ms": plan.step_ms,
-        "is_lower_bound": workload.backend == "fused",
-        "exchanged_bytes": plan.exchanged,
-        "exchange_ms": plan.exchange_ms,
         "total_ms": plan.total_ms,
+        "is_lower_bound": plan.is_lower_bound,
+        "best_reached_ms": best_ms(plan),
         "memory_bytes": plan.memory,
         "memory_gib": plan.memory_gib,
         "fits": plan.fits,
         "fitted_ms": {
             subject: {"total_ms": ms, "rows": count}
-            for subject, (ms, count) in fitted_ms(plan, rows).items()
+            for subject, (ms, count) in fitted_ms(plan, found.rows).items()
         },
         "measured": [
             {"subject": m.subject, "head": m.head, "shape": asdict(m.workload),
              "step_ms": m.step_ms, "bound_ms": c.bound_ms, "predicted_ms": c.predicted_ms,
              "error": c.error, "source": str(m.source)}
-            for c in comparisons for m in [c.measured]
+            for c in found.comparisons for m in [c.measured]
         ],
-        "notes": [ALONE, *([SHARDED] if workload.gpus > 1 else [])],
+        "notes": notes(plan),
     }  # fmt: skip
 
 
-def render(
-    plan: Plan, rows: list[Measured], comparisons: list[Comparison], console: Console
-) -> None:
-    """Print the plan; 80 columns suffice."""
+def render(found: Answer, console: Console) -> None:
+    """Print one plan in full, or several as a table; 80 columns suffice."""
+    plan = found.plans[0]
+    if len(found.plans) > 1:
+        console.print(_grid(found.plans))
+    else:
+        _print_plan(plan, found.rows, console)
+    if found.comparisons:
+        console.print(_comparison_table(found.comparisons))
+    else:
+        console.print(
+            f"[yellow]No measured rows[/] for {plan.device.name}: this plan has not been compared "
+            "with a real step there. How good such plans were elsewhere: docs/planning.md."
+        )
+    console.print(f"[dim]{' '.join(notes(plan))} {plan.device.name}: {plan.device.source}.[/]")
+
+
+def _print_plan(plan: Plan, rows: Sequence[Measured], console: Console) -> None:
     workload, device = plan.workload, plan.device
     console.print(
         f"[bold]{workload.identities:,} identities[/] on {workload.gpus} × {device.name}, "
@@ -84,62 +124,77 @@ def render(
     console.print(_memory_table(plan))
     for line in _conclusions(plan, rows):
         console.print(line)
-    if comparisons:
-        console.print(_comparison_table(comparisons))
-    else:
-        console.print(
-            f"[yellow]No measured rows[/] for {device.name}: this plan has not been compared with "
-            "a real step. See docs/measuring.md for how to measure."
-        )
-    console.print(f"[dim]{ALONE} {device.name}: {device.source}.[/]")
 
 
 def _table(title: str, *columns: str) -> Table:
     """A table with a left-aligned first column and numbers in the others."""
     table = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+        # Names may be broken to make room, numbers not.
+        table.add_column(column, justify="right" if place else "left", overflow="fold",
+                         no_wrap=column not in ("state", "part", "subject, head"))  # fmt: skip
     return table
 
 
 def _time_table(plan: Plan) -> Table:
-    workload, device = plan.workload, plan.device
-    table = _table("time of a step on each GPU", "part", "GFLOP", "GB moved", "compute ms",
-                   "memory ms", "ms")  # fmt: skip
+    device, precision = plan.device, plan.workload.precision
+    table = _table("milliseconds of a step on each GPU", "part", "compute", "memory", "network",
+                   "ms")  # fmt: skip
     for part in plan.parts:
-        compute, memory = part.compute_ms(device, workload.precision), part.memory_ms(device)
-        # One of the two is 0 if the plan adds them up.
-        numbers = (part.flop / 1e9, part.bytes / 1e9, compute, memory, max(compute, memory))
-        table.add_row(part.name, *map(_sig, numbers))
-    for name, moved in plan.exchanged.items():
-        ms = 1e3 * moved / (device.link_gb_per_second * 1e9)
-        table.add_row(name, "", _sig(moved / 1e9), "", "", _sig(ms))
+        cells = map(_sig, (*part.split_ms(device, precision), part.ms(device, precision)))
+        table.add_row(part.name, *cells)
     table.add_section()
-    bound = "lower bound" if workload.backend == "fused" else "estimate"
-    table.add_row(f"[bold]{bound}[/]", "", "", "", "", f"[bold]{_sig(plan.total_ms)}[/]")
+    bound = "lower bound" if plan.is_lower_bound else "estimate, nothing hidden"
+    table.add_row(f"[bold]{bound}[/]", *map(_sig, plan.split_ms),
+                  f"[bold]{_sig(plan.total_ms)}[/]")  # fmt: skip
     return table
 
 
 def _memory_table(plan: Plan) -> Table:
     table = _table("memory of each GPU", "what", "GiB")
     for name, size in plan.memory.items():
-        table.add_row(name, f"{size / 1024**3:.2f}")
+        table.add_row(name, f"{size / 2**30:.2f}")
     table.add_section()
     table.add_row("[bold]peak[/]", f"[bold]{plan.memory_gib:.2f}[/]")
     return table
 
 
-def _conclusions(plan: Plan, rows: list[Measured]) -> list[str]:
-    fits = "Fits" if plan.fits else "[bold red]Does not fit[/]"
-    return [
-        f"{fits}: {plan.device.name} has {plan.device.memory_gib:.1f} GiB.",
-        *(f"At the efficiency of {count} measured row(s) of {subject}: {_sig(ms)} ms per step."
-          for subject, (ms, count) in fitted_ms(plan, rows).items()),
-        *([f"[yellow]{SHARDED}[/]"] if plan.workload.gpus > 1 else []),
-    ]  # fmt: skip
+def _grid(plans: Sequence[Plan]) -> Table:
+    """One line for each plan; arguments with one value are in the title."""
+    device, shapes = plans[0].device, [asdict(plan.workload) for plan in plans]
+    names = ("identities", "gpus", "batch", "rate", "state")
+    varying = [name for name in names if len({shape[name] for shape in shapes}) > 1]
+    fixed = (f"{name} {_plain(shapes[0][name])}" for name in names if name not in varying)
+    title = f"for each GPU: {device.name}, backend {shapes[0]['backend']}, {', '.join(fixed)}"
+    table = _table(title, *varying, "GiB", "compute", "memory", "network", "ms")
+    table.box = None
+    for plan, shape in zip(plans, shapes, strict=True):
+        gib = _sig(plan.memory_gib) if plan.fits else f"[bold red]{_sig(plan.memory_gib)} ![/]"
+        table.add_row(*(_plain(shape[name]) for name in varying), gib,
+                      *map(_sig, (*plan.split_ms, plan.total_ms)))  # fmt: skip
+    table.caption = f"ms of a step; ! does not fit in the {device.memory_gib:.1f} GiB"
+    table.caption_justify = "left"
+    return table
 
 
-def _comparison_table(comparisons: list[Comparison]) -> Table:
+def _plain(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _conclusions(plan: Plan, rows: Sequence[Measured]) -> list[str]:
+    fits, best = "Fits" if plan.fits else "[bold red]Does not fit[/]", best_ms(plan)
+    lines = [f"{fits}: {plan.device.name} has {plan.device.memory_gib:.1f} GiB."]
+    if best is not None and plan.device.reached is not None:
+        lines.append(f"At the best rates reached on {plan.device.name}: {_sig(best)} ms "
+                     f"({plan.device.reached.source}).")  # fmt: skip
+    for subject, (ms, count) in fitted_ms(plan, rows).items():
+        lines.append(
+            f"At the efficiency of {count} measured row(s) of {subject}: {_sig(ms)} ms per step."
+        )
+    return lines
+
+
+def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
     table = _table("measured steps, each predicted from the other rows of its kind",
                    "subject, head", "identities", "rate", "bound", "predicted", "measured",
                    "error")  # fmt: skip

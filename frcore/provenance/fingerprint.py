@@ -16,6 +16,7 @@ from pathlib import Path
 
 from frcore.provenance.definitions import Meaning, read
 from frcore.provenance.modules import Key, Modules, Own
+from frcore.provenance.remembered import Remembered
 
 DEPTH = 3
 """How deep definitions with the same text are distinguished by what they use. Everything reached
@@ -40,6 +41,9 @@ class Code:
         self.modules = Modules()
         self._read: dict[Key, Meaning] = {}
         self._digests: dict[tuple[Key, int], bytes] = {}
+        self._fingerprints: dict[frozenset[str], str] = {}
+        self.remembered: Remembered | None = None
+        """Where fingerprints are kept for other processes, if anywhere."""
 
     def meaning(self, key: Key) -> Meaning:
         """The meaning of a definition."""
@@ -90,11 +94,26 @@ class Code:
         return dict(ast.literal_eval(statement.value))
 
     def fingerprint(self, places: Iterable[str]) -> str:
-        """Twelve hexadecimal digits that change with the meaning of what `places` reach."""
+        """Twelve hexadecimal digits that change with the meaning of what `places` reach.
+
+        The runs of a study differ in seeds and settings, and start from few sets of places.
+        """
+        start = frozenset(places)
+        if start not in self._fingerprints:
+            self._fingerprints[start] = self._kept(start) or self._made(start)
+        return self._fingerprints[start]
+
+    def _kept(self, start: frozenset[str]) -> str | None:
+        return self.remembered.get(start) if self.remembered is not None else None
+
+    def _made(self, start: frozenset[str]) -> str:
         digests = {
-            self._digest(key, DEPTH) for key in self.reached(places) if self.meaning(key).tokens
+            self._digest(key, DEPTH) for key in self.reached(start) if self.meaning(key).tokens
         }
-        return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+        made = hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+        if self.remembered is not None:
+            self.remembered.put(start, made, self.modules.asked)
+        return made
 
     def _digest(self, key: Key, depth: int) -> bytes:
         if (key, depth) not in self._digests:
@@ -110,6 +129,11 @@ class Code:
 def _code() -> Code:
     """What this process has read so far."""
     return Code()
+
+
+def remember_in(folder: Path) -> None:
+    """Keep fingerprints in `folder`, and take those that earlier processes kept there."""
+    _code().remembered = Remembered(folder)
 
 
 def is_apart(key: Key) -> bool:

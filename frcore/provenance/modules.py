@@ -174,6 +174,12 @@ class Modules:
         """What `frcore.provenance.names.ancestors` has found."""
         self.told: dict[tuple[Key, int], frozenset[int | str]] = {}
         """What `frcore.provenance.definitions.told` has found."""
+        self._asked: set[str] = set()
+
+    @property
+    def asked(self) -> set[str]:
+        """All names that were looked for so far, whether there is such a module or not."""
+        return {*self._read, *self._libraries, *self._asked}
 
     def get(self, name: str) -> Module | None:
         """The module `name`; None where there is none."""
@@ -183,6 +189,7 @@ class Modules:
 
     def is_there(self, name: str) -> bool:
         """Whether there is a module `name`, which is not read to know it."""
+        self._asked.add(name)
         return self._read[name] is not None if name in self._read else _spec(name) is not None
 
     def _module(self, name: str) -> Module | None:
@@ -267,3 +274,15 @@ def _spec(name: str) -> ModuleSpec | None:
 def _file(found: ModuleSpec) -> Path | None:
     """The file of a module; None for a namespace package."""
     return Path(found.origin) if found.origin and found.has_location else None
+
+
+def state(name: str) -> list[object] | None:
+    """Where a module is, and its file's size and time; None where there is no such module."""
+    found = _spec(name)
+    if found is None:
+        return None
+    place = _file(found)
+    if place is None:
+        return [str(folder) for folder in found.submodule_search_locations or ()]
+    about = place.stat()
+    return [str(place), about.st_size, about.st_mtime_ns]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,11 @@ from frcore.machine import parallel
 from frcore.reporting import outputs
 from frcore.reporting.figures.all import curve_jobs, figure_jobs
 from frcore.reporting.page.page import write_page
-from frcore.reporting.tables.all import all_tables, write_table
-from frcore.reporting.tables.table import Table
+from frcore.reporting.tables.all import write_tables
 from frcore.results.rows import collect, write_rows
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study.config import Study
-
-Jobs = dict[tuple[str, str], Callable[[], Any]]
-"""Independent pieces of work, by kind and name."""
 
 
 def report(study: Study, root: Path, *, processes: int = 1) -> Path:
@@ -32,7 +28,7 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     Args:
         study: the study, which defines the results to expect.
         root: `results/<study>`.
-        processes: number of benchmarks, then figures, to work on at once
+        processes: number of benchmarks, then of tables and figures, to work on at once
             (`frcore.machine.parallel`); the output does not depend on it.
 
     Returns:
@@ -46,17 +42,14 @@ def report(study: Study, root: Path, *, processes: int = 1) -> Path:
     rows = collect(study, root)
     summary = Summary(study, rows, Scores(root, rows))
     summary.compute(processes)
-    jobs: Jobs = {
-        ("tables", ""): partial(_tables, summary, root),
-        **{("curves", name): job for name, job in curve_jobs(summary).items()},
-        ("rows", ""): partial(write_rows, rows, root),
+    curves = parallel.compute(curve_jobs(summary), processes)
+    jobs: dict[str, Callable[[], Any]] = {
+        "tables": partial(write_tables, summary, root),
+        "rows": partial(write_rows, rows, root),
+        **figure_jobs(summary, root, curves),
     }
     done = parallel.compute(jobs, processes)
-    tables: dict[str, Table] = done["tables", ""]
-    figures = figure_jobs(summary, root, _of_kind("curves", done))
-    jobs = {("figure", name): job for name, job in figures.items()}
-    done = parallel.compute(jobs, processes)
-    write_page(summary, tables, _of_kind("figure", done), root)
+    write_page(summary, done["tables"], {name: done[name] for name in outputs.FIGURES}, root)
     return outputs.paths(root)["page"]
 
 
@@ -76,14 +69,3 @@ def _refuse_other_root(root: Path) -> None:
             f"{root} has {taken[0].relative_to(root)}, but neither a report nor other files of a "
             "study, so nothing is overwritten; give the folder of a study, results/NAME"
         )
-
-
-def _tables(summary: Summary, root: Path) -> dict[str, Table]:
-    tables = all_tables(summary)
-    for table in tables.values():
-        write_table(table, root)
-    return tables
-
-
-def _of_kind(kind: str, done: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
-    return {name: result for (of, name), result in done.items() if of == kind}

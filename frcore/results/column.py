@@ -32,6 +32,14 @@ class Method:
         """Whether it was trained elsewhere, without a head and sampler of the study."""
         return self.head == NONE
 
+    def rows_in(self, frame: pd.DataFrame) -> pd.Series:
+        """True for the rows of `frame` about this method."""
+        return (
+            (frame["backbone"] == self.backbone)
+            & (frame["head"] == self.head)
+            & (frame["sampler"] == self.sampler)
+        )
+
 
 METRIC_NAMES = {
     "accuracy": "accuracy",

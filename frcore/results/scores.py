@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,26 +41,51 @@ PROTOCOL_ARRAYS = frozenset((
 ))  # fmt: skip
 """Arrays that are equal in all runs of a benchmark: read and kept in memory only once."""
 
+PAIRS = ("same", "identity_a", "identity_b")
+"""What defines the pairs of a benchmark."""
+
 Known = dict[tuple[str, int, int], NDArray[Any]]
 """Arrays by name, size and CRC-32, as listed in the directory of a .npz."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """The intervals of a benchmark's columns, and why some are missing.
+class Trials:
+    """The runs that were evaluated on the same pairs of a benchmark.
 
     Attributes:
-        intervals: by column and whether they are of models; None if missing.
-        reasons: by column.
+        arrays: by run.
+        ranked: run -> its scores, sorted once for all metrics.
+        why: why a run with scores was left out; empty if none was.
     """
 
-    intervals: Mapping[tuple[Column, bool], Intervals | None]
-    reasons: Mapping[Column, str]
+    arrays: Mapping[str, Arrays]
+    ranked: Mapping[str, Ranked]
+    why: str
+
+    @cached_property
+    def people(self) -> People:
+        """The people of the pairs, coded once for all metrics.
+
+        Raises:
+            UserError: as `people_of_pairs`.
+        """
+        first = next(iter(self.arrays.values()))
+        return people_of_pairs(*(first[name] for name in PAIRS))
+
+
+class Found(NamedTuple):
+    """The intervals of a column's runs, and why they, or those of some runs, are missing."""
+
+    intervals: Intervals | None
+    why: str = ""
 
 
 @dataclass
 class Scores:
     """Loads `evaluation/<run>/<benchmark>.npz` and computes intervals, with caching.
+
+    Models trained elsewhere have intervals of their own: without seeds, they share no spread over
+    seeds with the runs.
 
     Args:
         root: `results/<study>`.
@@ -70,11 +95,9 @@ class Scores:
     root: Path
     rows: Rows
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
-    _intervals: dict[tuple[Column, bool], Intervals | None] = field(default_factory=dict)
     _protocols: dict[str, Known] = field(default_factory=dict)
-    _sorted: dict[tuple[str, str, str], Ranked] = field(default_factory=dict)
-    _people: dict[tuple[str, str, str], People] = field(default_factory=dict)
-    _reasons: dict[Column, str] = field(default_factory=dict)
+    _trials: dict[tuple[str, str, bool], Trials] = field(default_factory=dict)
+    _found: dict[tuple[Column, bool], Found] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
         """The arrays of one run; None if the file is missing or damaged."""
@@ -87,48 +110,54 @@ class Scores:
     def interval(self, column: Column, runs: Sequence[str]) -> Estimate | None:
         """The mean over runs with its 95 % interval; None if the scores do not allow one."""
         shared = self._shared(column, runs)
-        if shared is None or not set(runs) <= set(shared.values):
-            return None
-        return shared.mean(runs)
+        return None if shared is None else shared.mean(runs)
 
     def difference(
         self, column: Column, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float
     ) -> Estimate | None:
         """A − B over the same pairs, runs paired in order; may be None, as in `interval`."""
         shared = self._shared(column, [*runs_a, *runs_b])
-        if shared is None or not {*runs_a, *runs_b} <= set(shared.values):
-            return None
-        return shared.difference(runs_a, runs_b, level=level)
+        return None if shared is None else shared.difference(runs_a, runs_b, level=level)
 
-    def found(self, benchmark: str) -> Found:
-        """What has been computed for a benchmark so far, to pass to `take`."""
-        return Found(
-            {key: one for key, one in self._intervals.items() if key[0].benchmark == benchmark},
-            {column: why for column, why in self._reasons.items() if column.benchmark == benchmark},
-        )
+    def why_not(self, column: Column, runs: Sequence[str]) -> str:
+        """Why the scores of `runs` give no interval in a column."""
+        return self._of(column, self._are_models(runs)).why or "the scores of a run are missing"
 
-    def take(self, found: Found) -> None:
+    def compute(self, columns: Sequence[Column]) -> dict[tuple[Column, bool], Found]:
+        """All intervals of `columns`, to pass to `take` in another process."""
+        keys = [(column, models) for column in columns for models in (False, True)]
+        return {key: self._of(*key) for key in keys}
+
+    def take(self, found: Mapping[tuple[Column, bool], Found]) -> None:
         """Use what another process computed from the same scores."""
-        self._intervals |= found.intervals
-        self._reasons |= found.reasons
+        self._found |= found
 
-    def why_not(self, column: Column) -> str:
-        """Why the scores give no interval in a column."""
-        return self._reasons.get(column, "the scores of a run are missing")
+    def trials(self, benchmark: str, subset: str = "all", *, models: bool = False) -> Trials:
+        """The runs (or models trained elsewhere) evaluated on the same pairs as the first."""
+        key = (benchmark, subset, models)
+        if key not in self._trials:
+            arrays: dict[str, Arrays] = {}
+            ranked: dict[str, Ranked] = {}
+            why = ""
+            for run in self._runs(benchmark, models):
+                if (found := self.load(run, benchmark)) is None:
+                    continue
+                arrays[run] = _subset(found, subset)
+                if not same_protocol(next(iter(arrays.values())), arrays[run]):
+                    why = "runs were evaluated on different pairs"
+                    del arrays[run]
+                    continue
+                try:
+                    ranked[run] = Ranked(arrays[run]["scores"], arrays[run]["same"])
+                except UserError as error:
+                    why = f"{run}: {error}"
+            self._trials[key] = Trials(arrays, ranked, why)
+        return self._trials[key]
 
-    def _shared(self, column: Column, runs: Sequence[str]) -> Intervals | None:
-        # Models trained elsewhere have no seeds, so they share no spread over seeds with the runs.
-        models = set(runs) <= self._models
-        key = (column, models)
-        if key not in self._intervals:
-            try:
-                # The products are small: more threads would only wait for each other.
-                with threadpool_limits(1):
-                    self._intervals[key] = self._of_column(column, models)
-            except UserError as error:
-                self._reasons[column] = str(error)
-                self._intervals[key] = None
-        return self._intervals[key]
+    def _runs(self, benchmark: str, models: bool) -> list[str]:
+        frame = self.rows.usable("evaluation")
+        runs = map(str, frame[frame["benchmark"] == benchmark]["run"].unique())
+        return [run for run in runs if (run in self._models) == models]
 
     @cached_property
     def _models(self) -> set[str]:
@@ -136,73 +165,55 @@ class Scores:
         frame = self.rows.evaluation
         return set(frame[frame["head"] == NONE]["run"])
 
-    def _of_column(self, column: Column, models: bool) -> Intervals | None:
-        frame = self.rows.usable("evaluation")
-        frame = frame[frame["run"].isin(self._models) == models]
-        chosen = frame[column.rows_in(frame) & frame["value"].notna()]
-        if column.metric in ("rank", "tpir"):
-            return self._of_searches(column, chosen)
-        scores: dict[str, Ranked | NDArray[Any]] = {}
-        metrics: dict[str, Metric] = {}
-        protocol: Arrays | None = None
-        first = ""
-        for row in chosen.itertuples():
-            arrays = self.load(str(row.run), column.benchmark)
-            if arrays is None:
-                continue
-            arrays = _subset(arrays, column.subset)
-            if protocol is None:
-                protocol, first = arrays, str(row.run)
-            if not same_protocol(protocol, arrays):
-                self._reasons[column] = "runs were evaluated on different pairs"
-                continue
+    def _are_models(self, runs: Sequence[str]) -> bool:
+        return not self._models.isdisjoint(runs)
+
+    def _shared(self, column: Column, runs: Sequence[str]) -> Intervals | None:
+        """The intervals of a column, if all of `runs` have one."""
+        found = self._of(column, self._are_models(runs)).intervals
+        return found if found is not None and set(runs) <= set(found.values) else None
+
+    def _of(self, column: Column, models: bool) -> Found:
+        key = (column, models)
+        if key not in self._found:
+            frame = self.rows.usable("evaluation")
+            frame = frame[frame["run"].isin(self._models) == models]
+            chosen = frame[column.rows_in(frame) & frame["value"].notna()]
+            of_metric = self._of_searches if column.metric in ("rank", "tpir") else self._of_pairs
             try:
-                ranked = self._ranked(str(row.run), column, arrays)
+                # The products are small: more threads would only wait for each other.
+                with threadpool_limits(1):
+                    self._found[key] = of_metric(column, chosen, models)
             except UserError as error:
-                self._reasons[column] = f"{row.run}: {error}"
-                continue
-            found = metric_of(column, arrays, ranked, row.value)
-            if found is not None:
-                metrics[str(row.run)], scores[str(row.run)] = found
-        if protocol is None or not scores:
-            self._reasons.setdefault(column, "no scores that reproduce the reported numbers")
-            return None
-        people = self._people_of(first, column, protocol)
-        return intervals_of_pairs(scores, people, metrics=metrics, groups=_groups(chosen, scores))
+                self._found[key] = Found(None, str(error))
+        return self._found[key]
 
-    def _ranked(self, run: str, column: Column, arrays: Arrays) -> Ranked:
-        """A run's scores, sorted once for all metrics of a benchmark."""
-        key = (run, column.benchmark, column.subset)
-        if key not in self._sorted:
-            self._sorted[key] = Ranked(arrays["scores"], arrays["same"])
-        return self._sorted[key]
+    def _of_pairs(self, column: Column, chosen: pd.DataFrame, models: bool) -> Found:
+        trials = self.trials(column.benchmark, column.subset, models=models)
+        read = {run: metric_of(column, trials.arrays[run], trials.ranked[run], value)
+                for run, value in zip(chosen["run"], chosen["value"], strict=True)
+                if run in trials.ranked}  # fmt: skip
+        metrics = {run: found[0] for run, found in read.items() if found is not None}
+        scores = {run: found[1] for run, found in read.items() if found is not None}
+        if not scores:
+            return Found(None, trials.why or "no scores that reproduce the reported numbers")
+        groups = _groups(chosen, scores)
+        shared = intervals_of_pairs(scores, trials.people, metrics=metrics, groups=groups)
+        return Found(shared, trials.why)
 
-    def _people_of(self, run: str, column: Column, arrays: Arrays) -> People:
-        """The people of a run's pairs, coded once for all metrics of a benchmark."""
-        key = (run, column.benchmark, column.subset)
-        if key not in self._people:
-            pairs = (arrays[name] for name in ("same", "identity_a", "identity_b"))
-            self._people[key] = people_of_pairs(*pairs)
-        return self._people[key]
-
-    def _of_searches(self, column: Column, chosen: pd.DataFrame) -> Intervals | None:
+    def _of_searches(self, column: Column, chosen: pd.DataFrame, models: bool) -> Found:
         """The intervals of a 1:N metric."""
         if column.rank is not None:
             metric: SearchMetric = RankShare(column.rank)
         else:
             metric = TpirAt(column.fpir or 0.0)
-        searches = {}
-        for run in map(str, chosen["run"]):
-            arrays = self.load(run, column.benchmark)
-            found = None if arrays is None else searches_of(arrays, column.subset)
-            if found is not None:
-                searches[run] = found
+        loaded = {run: self.load(run, column.benchmark) for run in map(str, chosen["run"])}
+        read = {run: searches_of(arrays, column.subset) for run, arrays in loaded.items() if arrays}
+        searches = {run: found for run, found in read.items() if found is not None}
         if not searches:
-            self._reasons.setdefault(column, "no searches that reproduce the reported numbers")
-            return None
-        return intervals_of_searches(
-            searches, metrics=dict.fromkeys(searches, metric), groups=_groups(chosen, searches)
-        )
+            return Found(None, "no searches that reproduce the reported numbers")
+        metrics, groups = dict.fromkeys(searches, metric), _groups(chosen, searches)
+        return Found(intervals_of_searches(searches, metrics=metrics, groups=groups))
 
 
 def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
@@ -238,7 +249,7 @@ def load_scores(path: Path, known: Known | None = None) -> Arrays | None:
 
 def _whole(arrays: Arrays) -> bool:
     """Whether a file has the arrays that intervals need, with one entry per pair."""
-    needed = ("scores", "same", "identity_a", "identity_b")
+    needed = ("scores", *PAIRS)
     if any(name not in arrays or arrays[name].ndim != 1 for name in needed):
         return False
     optional = [arrays[name] for name in ("fold", "threshold", "subset_unseen") if name in arrays]
@@ -255,9 +266,7 @@ def _subset(arrays: Arrays, subset: str) -> Arrays:
 
 def same_protocol(one: Arrays, other: Arrays) -> bool:
     """Whether two runs were evaluated on the same pairs."""
-    return all(
-        np.array_equal(one[name], other[name]) for name in ("same", "identity_a", "identity_b")
-    )
+    return all(np.array_equal(one[name], other[name]) for name in PAIRS)
 
 
 def metric_of(

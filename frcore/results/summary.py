@@ -8,9 +8,11 @@ of test people and, with two or more seeds, the choice of seeds.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial, wraps
+from itertools import product
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -20,7 +22,7 @@ from frcore.evaluation.intervals.estimates import Estimate
 from frcore.machine import parallel
 from frcore.results.column import Column, Mark, Method
 from frcore.results.rows import Rows, why_few
-from frcore.results.scores import Found, Scores
+from frcore.results.scores import Scores
 from frcore.study.config import Study
 
 LEVEL = 0.95
@@ -28,10 +30,16 @@ LEVEL = 0.95
 Verdict = Literal["best", "not told apart", "lower", "not compared"]
 
 
-def _first(metric: str) -> int:
-    """The rank of a metric in reading order."""
-    order = ("accuracy", "tar", "tpir", "rank")
-    return order.index(metric) if metric in order else len(order)
+READING_ORDER = ("accuracy", "tar", "tpir", "rank")
+
+
+def joint_level(count: int) -> float:
+    """The level of each of `count` intervals at which all hold jointly at 95 % (Bonferroni).
+
+    >>> round(joint_level(10), 4)
+    0.995
+    """
+    return 1 - (1 - LEVEL) / max(count, 1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,6 @@ class Number:
         why: why there is no value, or no interval.
         se_test: standard error due to the choice of test people; None if unknown.
         se_seed: standard error due to the choice of seeds; None with one seed.
-        mark: best, tied (statistically, with the best), or nothing.
     """
 
     value: float | None
@@ -58,7 +65,6 @@ class Number:
     n: int | None = None
     n_unit: str = ""
     why: str = ""
-    mark: Mark = ""
     se_test: float | None = None
     se_seed: float | None = None
 
@@ -79,14 +85,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _remembered(method: Function) -> Function:
     """Decorator of a `Summary` method: computes once per set of arguments."""
-    name = method.__name__
 
     @wraps(method)
-    def found(self: Summary, *key: Any) -> Any:
-        memory = self._memory.setdefault(name, {})
-        if key not in memory:
-            memory[key] = method(self, *key)
-        return memory[key]
+    def found(self: Summary, *arguments: Any) -> Any:
+        key = (method.__name__, *arguments)
+        if key not in self._memory:
+            self._memory[key] = method(self, *arguments)
+        return self._memory[key]
 
     return cast(Function, found)
 
@@ -98,14 +103,8 @@ class Summary:
     study: Study
     rows: Rows
     scores: Scores
-    _memory: dict[str, dict[tuple[Any, ...], Any]] = field(default_factory=dict, init=False)
+    _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
     """Results of `_remembered` methods, by name and arguments."""
-
-    def of_part(self, study: Study) -> Summary:
-        """The same numbers for a part of the study, with differences computed anew."""
-        part = Summary(study, self.rows, self.scores)
-        part._memory["cell"] = self._memory.setdefault("cell", {})
-        return part
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -124,39 +123,26 @@ class Summary:
     @cached_property
     def trained(self) -> list[Method]:
         """Every backbone × head × sampler of the study, in its order."""
-        return [
-            Method(backbone.label, head.label, sampler.label)
-            for backbone in self.study.backbones
-            for head in self.study.heads
-            for sampler in self.study.samplers
-        ]
+        parts = product(self.study.backbones, self.study.heads, self.study.samplers)
+        return [Method(*(part.label for part in chosen)) for chosen in parts]
 
     @cached_property
     def columns(self) -> list[Column]:
         """Every benchmark metric of any run, in the study's order."""
         usable = self.rows.usable("evaluation")
-        found: list[Column] = []
-        for benchmark in self.study.benchmarks:
-            part = usable[(usable["benchmark"] == benchmark) & usable["metric"].notna()]
-            part = part[part["gallery"].isna()]
-            keys = part[["metric", "far", "subset", "rank", "fpir"]].drop_duplicates()
-            for key in keys.astype(object).where(keys.notna(), None).itertuples(index=False):
-                found.append(Column(benchmark, *key))
-        return found
+        usable = usable[usable["metric"].notna() & usable["gallery"].isna()]
+        keys = usable[[part.name for part in fields(Column)]].drop_duplicates()
+        keys = keys.astype(object).where(keys.notna(), None)
+        found = [Column(*key) for key in keys.itertuples(index=False)]
+        return [one for name in self.study.benchmarks for one in found if one.benchmark == name]
 
     def compute(self, processes: int) -> None:
-        """Compute all numbers and differences now, several benchmarks in parallel."""
-        jobs = {name: partial(self._of_benchmark, name) for name in self.study.benchmarks}
-        for cells, differences, found in parallel.compute(jobs, processes).values():
-            self._memory.setdefault("cell", {}).update(cells)
-            self._memory.setdefault("differences", {}).update(differences)
+        """Compute all intervals now, several benchmarks in parallel; the rest is quick."""
+        columns = {name: [column for column in self.columns if column.benchmark == name]
+                   for name in self.study.benchmarks}  # fmt: skip
+        jobs = {name: partial(self.scores.compute, own) for name, own in columns.items()}
+        for found in parallel.compute(jobs, processes).values():
             self.scores.take(found)
-
-    def _of_benchmark(self, name: str) -> tuple[dict[Any, Number], dict[Any, Any], Found]:
-        own = [column for column in self.columns if column.benchmark == name]
-        cells = {(m, column): self.cell(m, column) for m in self.methods for column in own}
-        differences = {(column,): self.differences(column) for column in own}
-        return cells, differences, self.scores.found(name)
 
     def main_columns(self) -> list[Column]:
         """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
@@ -168,8 +154,9 @@ class Summary:
         own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
 
         def place(column: Column) -> tuple[int, bool, float]:
+            first = [*READING_ORDER, column.metric].index(column.metric)
             few, rate = bool(self.why_unmarked(column)), column.far or column.fpir or 0.0
-            return _first(column.metric), few, -rate if few else rate
+            return first, few, -rate if few else rate
 
         return sorted(filter(self.has_numbers, own), key=place)
 
@@ -197,32 +184,28 @@ class Summary:
 
     def part(self, method: Method, column: Column) -> list[Any]:
         """The evaluation rows of a method in a column, one per seed, as named tuples."""
-        return self._parts(column).get(method, [])
+        return self.parts(column).get(method, [])
 
     @_remembered
-    def _parts(self, column: Column) -> dict[Method, list[Any]]:
-        """For all methods at once: with a hundred methods each is looked up many times."""
+    def parts(self, column: Column) -> dict[Method, list[Any]]:
+        """`part` of all methods that have rows."""
         frame = self.rows.usable("evaluation")
         found = frame[column.rows_in(frame)].sort_values("seed", kind="stable")
-        parts: dict[Method, list[Any]] = {}
+        parts = defaultdict(list)
         for row in found.itertuples(index=False):
-            method = Method(str(row.backbone), str(row.head), str(row.sampler))
-            parts.setdefault(method, []).append(row)
+            parts[Method(str(row.backbone), str(row.head), str(row.sampler))].append(row)
         return parts
 
     def marked(self, method: Method, column: Column) -> Mark:
         """Best, tied with the best, or nothing."""
         if self.why_unmarked(column):
             return ""
-        marks: dict[Verdict, Mark] = {"best": "best", "not told apart": "tied"}
-        differences = self.differences(column)
-        if len(differences) > 1 and all(one.verdict == "not compared" for one in differences[1:]):
+        verdicts = {one.method: one.verdict for one in self.differences(column)}
+        if len(verdicts) > 1 and set(verdicts.values()) == {"best", "not compared"}:
             # If only the best were marked, all others would seem worse.
             return ""
-        for difference in differences:
-            if difference.method == method:
-                return marks.get(difference.verdict, "")
-        return ""
+        marks: dict[Verdict | None, Mark] = {"best": "best", "not told apart": "tied"}
+        return marks.get(verdicts.get(method), "")
 
     @_remembered
     def cell(self, method: Method, column: Column) -> Number:
@@ -232,43 +215,36 @@ class Summary:
         if not valued:
             return Number(None, why=self._why_empty(method, column, part))
         first = valued[0]
-        seeds = tuple(int(row.seed) for row in valued if pd.notna(row.seed))
-        n = None if pd.isna(first.n) else int(first.n)
-        unit = "" if pd.isna(first.n_unit) else str(first.n_unit)
-        value = float(np.mean([row.value for row in valued]))
-        if few := self.why_unmarked(column):
-            return Number(value, seeds=seeds, n=n, n_unit=unit, why=few)
-        estimate = self.scores.interval(column, [str(row.run) for row in valued])
-        if estimate is not None:
-            return Number(
-                value, estimate.low, estimate.high, estimate.method, seeds, n, unit,
-                se_test=estimate.se_test, se_seed=estimate.se_seed,
-            )  # fmt: skip
-        if len(valued) == 1 and pd.notna(first.low):
-            low, high = float(first.low), float(first.high)
-            error = None if pd.isna(first.se_test) else float(first.se_test)
-            return Number(value, low, high, str(first.method), seeds, n, unit, se_test=error)
-        return Number(value, seeds=seeds, n=n, n_unit=unit)
+        number = Number(
+            float(np.mean([row.value for row in valued])),
+            seeds=tuple(int(row.seed) for row in valued if pd.notna(row.seed)),
+            n=None if pd.isna(first.n) else int(first.n),
+            n_unit="" if pd.isna(first.n_unit) else str(first.n_unit),
+            why=self.why_unmarked(column),
+        )
+        if number.why:
+            return number
+        found: Any = self.scores.interval(column, [str(row.run) for row in valued])
+        if found is None and len(valued) == 1 and pd.notna(first.low):
+            found = first  # of one run, the evaluation's own interval
+        if found is None:
+            return number
+        error = None if pd.isna(found.se_test) else float(found.se_test)
+        number = replace(number, low=float(found.low), high=float(found.high), se_test=error)
+        return replace(number, method=str(found.method), se_seed=getattr(found, "se_seed", None))
 
     def _why_empty(self, method: Method, column: Column, part: Sequence[Any]) -> str:
         notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
         if notes:
             return notes[0]
         frame = self.rows.evaluation
-        missing = frame[
-            (frame["backbone"] == method.backbone)
-            & (frame["head"] == method.head)
-            & (frame["sampler"] == method.sampler)
-            & (frame["benchmark"] == column.benchmark)
-            & (frame["status"] != "ok")
-        ]
-        return str(missing["status"].iloc[0]) if len(missing) else "no value"
+        own = frame[method.rows_in(frame) & (frame["benchmark"] == column.benchmark)]
+        return next((str(status) for status in own["status"] if status != "ok"), "no value")
 
     @_remembered
     def comparison_level(self, column: Column) -> float:
         """The level of each difference: 95 % for all of a column together (Bonferroni)."""
-        others = sum(self.cell(m, column).value is not None for m in self.ranked) - 1
-        return 1 - (1 - LEVEL) / max(others, 1)
+        return joint_level(sum(self.cell(m, column).value is not None for m in self.ranked) - 1)
 
     @_remembered
     def differences(self, column: Column) -> list[Difference]:
@@ -277,9 +253,9 @@ class Summary:
         if not valued:
             return []
         ranked = sorted(valued, key=lambda m: -(self.cell(m, column).value or 0.0))
-        best = ranked[0]
-        found = [Difference(best, "best", seeds=self.cell(best, column).seeds)]
-        return found + [self.difference(column, best, other) for other in ranked[1:]]
+        best, *others = ranked
+        first = Difference(best, "best", seeds=self.cell(best, column).seeds)
+        return [first, *(self.difference(column, best, other) for other in others)]
 
     def difference(self, column: Column, best: Method, other: Method) -> Difference:
         """`best` minus `other`, at the level of `comparison_level`."""
@@ -298,7 +274,8 @@ class Summary:
         if not runs[0]:
             return None, (), "no seed in common"
         estimate = self.scores.difference(column, *runs, level=level)
-        return estimate, seeds, "" if estimate else self.scores.why_not(column)
+        why = "" if estimate else self.scores.why_not(column, [*runs[0], *runs[1]])
+        return estimate, seeds, why
 
     def common_runs(
         self, column: Column, one: Method, other: Method
@@ -306,12 +283,12 @@ class Summary:
         """The seeds for which both methods have a value, and the runs of each in that order."""
         if one.is_model:
             return (), [one.backbone], [other.backbone]
-        seeds = sorted({*self.cell(one, column).seeds} & {*self.cell(other, column).seeds})
-        return tuple(seeds), self._runs(one, column, seeds), self._runs(other, column, seeds)
-
-    def _runs(self, method: Method, column: Column, seeds: Sequence[int]) -> list[str]:
-        runs = {row.seed: row.run for row in self.part(method, column)}
-        return [str(runs[seed]) for seed in seeds]
+        ours, theirs = (
+            {int(row.seed): str(row.run) for row in self.part(m, column) if pd.notna(row.value)}
+            for m in (one, other)
+        )
+        seeds = sorted(ours.keys() & theirs.keys())
+        return tuple(seeds), [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
 
     def name(self, method: Method) -> str:
         """A method's name in running text; with the backbone only if there are several."""

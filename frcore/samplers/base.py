@@ -47,6 +47,10 @@ class Sampler(nn.Module):
     dialects: ClassVar[tuple[str, ...]] = ()
     """Constructor parameters by which published codes of one name differ."""
 
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Names in `state_dict` of what is equal on all ranks of a sharded classifier. All else belongs
+    to a rank's classes, and begins anew where they are split otherwise."""
+
     update: Update = "sparse"
     """How the optimiser treats centres that are not among the columns; see `PartialFC`."""
 
@@ -60,6 +64,11 @@ class Sampler(nn.Module):
     def settled(self) -> bool:
         """Whether a step costs what most steps of a run cost (a queue is full, a warm-up over)."""
         return True
+
+    def shared_names(self) -> list[str]:
+        """`shared` of this sampler and of those that it stands on, with their whole names."""
+        samplers = [(n, m) for n, m in self.named_modules() if isinstance(m, Sampler)]
+        return [f"{n}.{name}".lstrip(".") for n, m in samplers for name in m.shared]
 
     @property
     def leaves_out(self) -> bool:

@@ -39,6 +39,7 @@ class BroadFace(SamplerOver):
         "Kim et al.", 2020, "2008.06674", code="kakaoenterprise/BroadFace:broadface/loss.py"
     )
     dialects: ClassVar[tuple[str, ...]] = ("compensate", "warmup")
+    shared: ClassVar[tuple[str, ...]] = ("embedding_QD", "center_QD", "label_Q", "_extra_state")
 
     def __init__(
         self,

@@ -33,7 +33,8 @@ class Spec(Section):
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change with any value of the spec but its paths."""
+        """Twelve hexadecimal digits that change with any value of the spec but its paths and
+        those that are `Aside`."""
         return sha256_of_json(without_places(self))[:12]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from frcore.study.data import Fraction
-from frcore.study.section import Label, Section
+from frcore.study.section import Aside, Label, Section
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -119,6 +119,39 @@ class Training(Section):
         1, ge=1, description="CPU threads that decode images which are read in place. They never "
         "change the result. docs/data.md gives the throughput of one thread."
     )  # fmt: skip
+    checkpoint_minutes: Annotated[float, Aside] = Field(
+        15.0, ge=0, description="A training saves itself at the end of each epoch, within one "
+        "after so many minutes (0: after every step), and when it is asked to stop. A kill loses "
+        "what came after that. Never changes the result, and changing it repeats nothing."
+    )  # fmt: skip
+
+    processes: int = Field(
+        1, ge=1, description="Processes that train one run together, each with its part of every "
+        "batch (batch_size is that of all) and of the class centres; on GPUs one for each GPU."
+    )  # fmt: skip
+    sync_batchnorm: bool = Field(
+        False, description="Batch norm over the batch of all processes, GPU only; absent: over "
+        "each process's own part, and the first one's running statistics are the model's."
+    )  # fmt: skip
+    timeout_minutes: Annotated[float, Aside] = Field(
+        10.0, gt=0, description="With several processes: one that waits longer for another gives "
+        "up, after the one that hangs has shown where."
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _every_process_has_something_to_do(self) -> Training:
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"processes = {self.processes} with a batch_size of {self.batch_size}, which is "
+                "that of all processes together; each needs at least one image of a batch: give "
+                f"at most {self.batch_size} processes, or a larger batch_size"
+            )
+        if self.sync_batchnorm and (self.device == "cpu" or self.processes == 1):
+            raise ValueError(
+                f"sync_batchnorm with device '{self.device}' and processes = {self.processes}; it "
+                "is for several processes on GPUs: leave it out, or give both"
+            )
+        return self
 
     @model_validator(mode="after")
     def _precision_fits_the_device(self) -> Training:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from frcore.files import read_json
 from frcore.study import expansion
 from frcore.study.config import Study
 
@@ -15,6 +17,19 @@ PROCESS_MIB = 1500
 
 IJB_MIB = 4000
 """The lists of IJB-C, or 469,375 embeddings of 512 float32 with the scores of its pairs."""
+
+
+TRAINED_COPIES = 3
+"""Arrays of a training as large as its class centres: these, their momentum, and the gradient or
+what is read from a checkpoint. On a GPU too: they are made on the host and go through it."""
+
+DIM = 512
+"""Of the embeddings of a user's own backbone that has no parameter `dim`."""
+
+
+def center_mib(classes: int, dim: int, copies: int) -> int:
+    """Memory of `copies` arrays of class centres, in float32."""
+    return copies * 4 * classes * dim // MIB
 
 
 @dataclass(frozen=True)
@@ -68,15 +83,38 @@ class Resources:
         """Host memory of one evaluation, which takes the benchmarks one after the other."""
         return max(self.data_mib(name) for name in self.study.benchmarks)
 
-    def training_mib(self) -> int:
-        """Host memory of one training; a GPU's own memory is no resource of the scheduler."""
-        return self.data_mib("train") + 2000 if self.study.trains else PROCESS_MIB
+    def training_mib(self, manifest: Path | str) -> int:
+        """Host memory of one training: images, class centres, and 2 GB for backbone and batches.
+
+        Args:
+            manifest: of the prepared training set, which is asked where the study does not say how
+                many identities there are.
+
+        Raises:
+            FileNotFoundError: it is asked and not there yet; Snakemake asks again later.
+        """
+        training = self.study.training
+        if training is None or self.study.train is None:
+            return PROCESS_MIB
+        classes = getattr(self.study.train, "identities", None)
+        if classes is None:
+            classes = int(read_json(manifest)["identities"])
+        dim = max(int(one.parameters.get("dim", DIM)) for one in self.study.backbones)
+        centers = center_mib(classes, dim, TRAINED_COPIES)
+        if training.device == "cpu" and training.backend == "dense":
+            centers += 6 * 4 * classes * training.batch_size // MIB
+        return self.data_mib("train") + 2000 + centers
 
     def measurement_mib(self) -> int:
-        """Host memory of one measurement: centres with gradient and momentum, and the logits."""
+        """Host memory of one measurement: centres with gradient and momentum, and the logits.
+
+        On a GPU the centres alone, which are made on the host.
+        """
         measurement = self.study.measurement
-        if measurement is None or measurement.device == "cuda":
+        if measurement is None:
             return 4 * PROCESS_MIB
         classes = max(measurement.identities)
-        floats = classes * (4 * measurement.dim + 6 * measurement.batch_size)
-        return 2 * PROCESS_MIB + 4 * floats // MIB
+        if measurement.device == "cuda":
+            return 4 * PROCESS_MIB + center_mib(classes, measurement.dim, 1)
+        logits = 6 * 4 * classes * measurement.batch_size // MIB
+        return 2 * PROCESS_MIB + center_mib(classes, measurement.dim, 4) + logits

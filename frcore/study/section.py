@@ -45,6 +45,15 @@ Place = Annotated[str, PlainSerializer(_place, return_type=str)]
 Their content is described by `frcore.data.signatures.Signature`."""
 
 
+def _aside(value: Any, info: SerializationInfo) -> Any:
+    return None if info.context == _WITHOUT_PLACES else value
+
+
+Aside = PlainSerializer(_aside)
+"""Marks a setting that changes no result: like a place it is not part of a spec's meaning, and
+another value repeats nothing."""
+
+
 def duplicates(labels: Iterable[str]) -> list[str]:
     """The duplicates, compared without case: on some systems they are one file.
 
@@ -92,7 +101,7 @@ def compact_json(spec: Section, *, places: bool = True) -> str:
 
     Args:
         spec: what is written.
-        places: False leaves the paths empty, for what must not change when data are moved.
+        places: False leaves out the paths and what is `Aside`, for what must not change with them.
     """
     # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
     # with the text "</script>" could end it there. Such a letter occurs only in strings.
@@ -101,5 +110,5 @@ def compact_json(spec: Section, *, places: bool = True) -> str:
 
 
 def without_places(spec: Section) -> dict[str, Any]:
-    """What a spec means, as JSON values: its paths are empty."""
+    """What a spec means, as JSON values: its paths are empty, what is `Aside` is null."""
     return spec.model_dump(mode="json", context=_WITHOUT_PLACES)

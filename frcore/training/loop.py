@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.nn.parallel import DistributedDataParallel
 
 from frcore.backbones import build_backbone
 from frcore.classifier import Classifier
+from frcore.components.random_stream import mixed_seed
 from frcore.data.loader import Batches
 from frcore.errors import UserError
 from frcore.heads import build_head
@@ -22,6 +27,7 @@ from frcore.study.expansion import RunSpec
 from frcore.training.class_counts import CenterTouches, ClassAngles
 from frcore.training.diagnostics import center_angles
 from frcore.training.metrics import EpochFigures, MetricsFile, head_state
+from frcore.training.processes import ALONE, Team
 from frcore.training.schedule import learning_rate_factor
 
 LOGS_PER_EPOCH = 10
@@ -35,8 +41,20 @@ class TrainingFailedError(UserError):
         self.diagnosis = diagnosis
 
 
-def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier]:
-    """Backbone and classifier of a run, initialised from its seed."""
+class Pause(Protocol):
+    """What a training does between two steps of an epoch, if anything."""
+
+    def due(self) -> bool:
+        """Whether to pause after the present step; asked once per step."""
+
+    def pause(self) -> None:
+        """Save, for example; may end the training."""
+
+
+def build_models(
+    spec: RunSpec, num_classes: int, group: ProcessGroup | None = None
+) -> tuple[nn.Module, Classifier]:
+    """Backbone and classifier of a run, initialised from its seed; the classes split over a group."""
     size = spec.image.size
     backbone = build_backbone(spec.backbone.name, image_size=size, **spec.backbone.parameters)
     head = build_head(spec.head.name, num_classes=num_classes, **spec.head.parameters)
@@ -51,22 +69,42 @@ def build_models(spec: RunSpec, num_classes: int) -> tuple[nn.Module, Classifier
         seed=spec.seed,
         center_std=spec.training.center_std,
         center_format=spec.training.center_format,
+        group=group,
     )
     return backbone, classifier
 
 
 class Trainer:
-    """Models, optimisers and progress of a run."""
+    """Models, optimisers and progress of a run.
 
-    def __init__(self, spec: RunSpec, batches: Batches, num_classes: int) -> None:
+    With several processes each has the whole backbone and its part of every batch and of the class
+    centres; what it reports is of the whole batch, and equal on all of them.
+    """
+
+    def __init__(
+        self, spec: RunSpec, batches: Batches, num_classes: int, team: Team = ALONE
+    ) -> None:
         training = spec.training
         self.spec = spec
         self.batches = batches
+        self.team = team
         self.device = torch.device(training.device)
-        backbone, classifier = build_models(spec, num_classes)
+        backbone, classifier = build_models(spec, num_classes, team.group)
+        if training.sync_batchnorm:
+            backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone, team.group)
         self.backbone = backbone.to(self.device).train()
+        self._embed: nn.Module = self.backbone
+        if team.group is not None:
+            # Otherwise gradients change places in the buckets that are summed, after the first step
+            # of each attempt, and a resumed training would round otherwise than another.
+            fixed = {"find_unused_parameters": True}
+            self._embed = DistributedDataParallel(
+                self.backbone, process_group=team.group, **fixed
+            )
+            # Otherwise what a network draws would be the same for each part of a batch.
+            torch.manual_seed(mixed_seed(spec.seed, team.rank))
         self.classifier = classifier.to(self.device).train()
-        self.touches = CenterTouches(num_classes, self.device)
+        self.touches = CenterTouches(len(self.classifier.centers), self.device)
         self.classifier.backend = self.touches.around(self.classifier.backend)
         self.last_angles = ClassAngles(num_classes, self.device)
         rates: dict[str, Any] = {
@@ -83,6 +121,7 @@ class Trainer:
         self.epoch = 0
         self.step = 0
         self.seconds = 0.0
+        self.figures: EpochFigures | None = None
         self.last_loss = self.epoch_loss = math.nan
         self.backend_name = classifier.backend_name
 
@@ -90,6 +129,16 @@ class Trainer:
     def is_finished(self) -> bool:
         """Whether the last epoch has ended."""
         return self.epoch >= self.spec.training.epochs
+
+    @property
+    def progress(self) -> float:
+        """Epochs so far, with the steps of an unfinished one as a fraction."""
+        return self.step / len(self.batches)
+
+    @property
+    def is_in_last_epoch(self) -> bool:
+        """Whether a step of the last epoch was taken; `last_angles` counts from there on."""
+        return self.step > (self.spec.training.epochs - 1) * len(self.batches)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -109,12 +158,12 @@ class Trainer:
         return rate
 
     def train_step(self, images: Tensor, label_N: Tensor) -> tuple[LossOutput, Tensor]:
-        """One optimiser step; returns the loss and the embeddings."""
+        """One optimiser step; returns the loss and the embeddings, of this process's rows."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         mixed = self.spec.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            embedding_ND = self.backbone(images)
+            embedding_ND = self._embed(images)
         # The logits stay in fp32: at scale 64 a bf16 logit is off by up to 0.25.
         output = self.classifier(embedding_ND.float(), label_N)
         output.loss.backward()
@@ -125,34 +174,44 @@ class Trainer:
         return output, embedding_ND.detach()
 
     def train_epoch(
-        self, metrics: MetricsFile, progress: Callable[[StepEvent], None] | None = None
+        self,
+        metrics: MetricsFile,
+        progress: Callable[[StepEvent], None] | None = None,
+        pause: Pause | None = None,
     ) -> EpochEvent:
-        """One pass over the data; writes its lines and returns the epoch's.
+        """One pass over the data, or the rest of one; writes its lines and returns the epoch's.
 
-        `progress` is called with the line of each logged step.
+        Args:
+            metrics: where the lines go.
+            progress: called with the line of each logged step.
+            pause: between two steps; what it saves has a finite loss.
         """
-        log = EpochFigures(self.device)
-        every = max(1, len(self.batches) // LOGS_PER_EPOCH)
-        for k, (images, label_N) in enumerate(self.batches.epoch(self.epoch)):
+        steps = len(self.batches)
+        log = self.figures = self.figures or EpochFigures(self.device)
+        every = max(1, steps // LOGS_PER_EPOCH)
+        first = self.step - self.epoch * steps
+        for k, (images, label_N) in enumerate(self.batches.epoch(self.epoch, first), first + 1):
             rate = self.set_learning_rate()
             output, embedding_ND = self.train_step(images, label_N)
             self.step += 1
+            output = self._of_all_rows(output)
             log.add(output)
-            if self.epoch + 1 == self.spec.training.epochs:
-                # There are no checkpoints within an epoch, so only the last one includes these.
-                self.last_angles.add(output.target_cosine_N, label_N)
-            is_logged = (k + 1) % every == 0 or k + 1 == len(self.batches)
+            if self.is_in_last_epoch:
+                self.last_angles.add(output.target_cosine_N, self._gather(label_N))
+            is_logged = k % every == 0 or k == steps
+            pauses = pause is not None and pause.due()
             # Reading a value synchronises with a GPU; on a CPU it is free.
-            if is_logged or self.device.type == "cpu":
+            if is_logged or pauses or self.device.type == "cpu":
                 loss = output.loss.item()
                 if not math.isfinite(loss):
                     raise TrainingFailedError(*self.diagnose(output, embedding_ND, rate))
                 self.last_loss = loss
             if is_logged:
+                embedding_ND, label_N = self._gather(embedding_ND), self._gather(label_N)
                 negative_angle = self.classifier.negative_angles(embedding_ND, label_N)
                 event = StepEvent(
                     step=self.step,
-                    epoch=self.step / len(self.batches),
+                    epoch=self.progress,
                     loss=self.last_loss,
                     learning_rate=rate,
                     **log.of_step(output, negative_angle),
@@ -161,6 +220,9 @@ class Trainer:
                 metrics.write(event)
                 if progress is not None:
                     progress(event)
+            if pause is not None and pauses and k < steps:
+                pause.pause()
+        self.figures = None
         self.epoch += 1
         figures = log.of_epoch()
         self.seconds += figures["seconds"]
@@ -170,6 +232,28 @@ class Trainer:
         metrics.write(summary)
         return summary
 
+    def all_touches(self) -> CenterTouches:
+        """The counts of all classes, of all processes together."""
+        shard = self.classifier.shard
+        each = -(-shard.num_classes // shard.size)
+        starts = [min(k * each, shard.num_classes) for k in range(shard.size + 1)]
+        sizes = [stop - start for start, stop in pairwise(starts)]
+        found = CenterTouches(shard.num_classes, self.device)
+        own = self.touches.state_dict()
+        found.load_state_dict({k: self.team.gather(v, sizes) for k, v in own.items()})
+        return found
+
+    def _gather(self, x_N: Tensor) -> Tensor:
+        return self.team.gather(x_N, self.batches.sizes)
+
+    def _of_all_rows(self, output: LossOutput) -> LossOutput:
+        """With the losses and cosines of the rows of all processes."""
+        if self.team.size == 1:
+            return output
+        own_N2 = torch.stack([output.row_loss_N.detach(), output.target_cosine_N], dim=1)
+        row_loss_N, cosine_N = self._gather(own_N2).unbind(1)
+        return replace(output, row_loss_N=row_loss_N, target_cosine_N=cosine_N)
+
     def diagnose(
         self, output: LossOutput, embedding_ND: Tensor, rate: float
     ) -> tuple[str, dict[str, Any]]:
@@ -178,10 +262,11 @@ class Trainer:
         def broken(tensors: Iterator[tuple[str, Tensor]]) -> list[str]:
             return [name for name, tensor in tensors if not tensor.isfinite().all()]
 
-        norm_N = embedding_ND.norm(dim=1)
+        norm_N = self._gather(embedding_ND.norm(dim=1))
+        not_finite = self.classifier.shard.sum((~self.classifier.centers.isfinite()).any(1).sum())
         diagnosis = {
             "step": self.step,
-            "epoch": self.step / len(self.batches),
+            "epoch": self.progress,
             "loss": str(output.loss.item()),
             "last_finite_loss": None if math.isnan(self.last_loss) else self.last_loss,
             "learning_rate": rate,
@@ -190,7 +275,7 @@ class Trainer:
             "embeddings_not_finite": int((~norm_N.isfinite()).sum()),
             "largest_embedding_norm": str(norm_N.nan_to_num(0.0).max().item()),
             "backbone_not_finite": broken(self.backbone.named_parameters())[:5],
-            "centers_not_finite": int((~self.classifier.centers.isfinite()).any(1).sum()),
+            "centers_not_finite": int(not_finite),
         }
         message = (
             f"the loss is {output.loss.item()} at step {self.step} (epoch "

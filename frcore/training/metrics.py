@@ -116,6 +116,29 @@ class EpochFigures:
             "negative_angle": negative,
         }
 
+    def state_dict(self) -> dict[str, Any]:
+        """The figures so far, for a checkpoint within the epoch."""
+        now = time.perf_counter()
+        return {
+            "histograms": {name: counts.tolist() for name, counts in self._histograms.items()},
+            "sums": {name: (float(total), count) for name, (total, count) in self._sums.items()},
+            "loss_sum": self._loss_sum,
+            "images": (self._images, self._images_logged),
+            "scale": self._scale,
+            "seconds": (now - self._started, now - self._logged_at),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with saved figures; the time between saving and loading does not count."""
+        now = time.perf_counter()
+        for name, counts in state["histograms"].items():
+            self._histograms[name][:] = counts
+        self._sums = dict(state["sums"])
+        self._loss_sum.copy_(state["loss_sum"])
+        self._images, self._images_logged = state["images"]
+        self._scale = state["scale"]
+        self._started, self._logged_at = (now - seconds for seconds in state["seconds"])
+
     def _take(self, name: str, radians: Tensor) -> float:
         """Add angles; returns their mean."""
         angles = torch.rad2deg(radians).cpu().numpy()

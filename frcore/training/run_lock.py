@@ -159,8 +159,8 @@ class RunLock:
     def _busy(self) -> BusyError:
         return BusyError(
             f"{self._holder()}; only one training may use a run's folder at a time: wait for it or "
-            "end it there and start again, which resumes after its last epoch. If "
-            f"{self.path} is deleted, that training stops by itself after its current epoch"
+            "end it there and start again, which resumes from its last checkpoint. If "
+            f"{self.path} is deleted, that training stops by itself before its next one"
         )
 
     def _beat(self) -> None:

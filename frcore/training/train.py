@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,20 +19,22 @@ from frcore.errors import UserError, check_classes, listed
 from frcore.files import refuse_overlap, sha256_of_json
 from frcore.machine.faults import RefusedError, refusal
 from frcore.machine.leases import lease_gpu
-from frcore.machine.lifetime import Stopped
+from frcore.machine.processes import rank
 from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
 from frcore.provenance.stages import run_code
 from frcore.records.base import Environment
+from frcore.records.diagnostics import DiagnosticsRecord
 from frcore.records.metrics import StartEvent, StepEvent
 from frcore.records.run import FailureRecord, ResultRecord, RunRecord, TrainingData
 from frcore.study.expansion import RunSpec
-from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
+from frcore.training.checkpoint import newest, remove, restore_from, save_model
 from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
+from frcore.training.processes import LostError, Team, joined
 from frcore.training.run_folder import (
     CHECKPOINT,
     FAILURE,
@@ -41,7 +44,7 @@ from frcore.training.run_folder import (
     refuse_other_run,
 )
 from frcore.training.run_lock import BusyError, RunLock
-from frcore.training.tensor_file import read_tensors
+from frcore.training.saving import Saving, reached
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is printed within an epoch; it is always printed at the end of one."""
@@ -50,7 +53,7 @@ SECONDS_BETWEEN_LINES = 10.0
 def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) -> dict[str, Any]:
     """Train `spec` on the prepared set `data` into the folder `out`; returns `result.json`.
 
-    An interrupted run resumes after its last epoch. An older result in `out` is kept until this
+    An interrupted run resumes from its last checkpoint. An older result in `out` is kept until this
     one is complete. See docs/formats.md for the files.
 
     Args:
@@ -64,25 +67,32 @@ def train(spec: RunSpec, data: Path, out: Path, *, place: Path | None = None) ->
             unavailable.
         TrainingFailedError: the loss became NaN or infinite; `failure.json` has the diagnosis.
         BusyError: another process trains into `out`.
+        Stopped: by a signal; a checkpoint was written after the step that it came in.
     """
     out = Path(out)
     refuse_overlap(out, [Path(data)])
+    if rank():
+        return _train_alone(spec, Path(data), out, None, place)
     refuse_other_run(out)
     out.mkdir(parents=True, exist_ok=True)
     with RunLock(out) as lock:
+        (out / FAILURE).unlink(missing_ok=True)
         return _train_alone(spec, Path(data), out, lock, place)
 
 
 def _train_alone(
-    spec: RunSpec, data: Path, out: Path, lock: RunLock, place: Path | None
+    spec: RunSpec, data: Path, out: Path, lock: RunLock | None, place: Path | None
 ) -> dict[str, Any]:
-    (out / FAILURE).unlink(missing_ok=True)
+    training = spec.training
     try:
-        training = spec.training
-        with _leased(training.device), reproducible(spec.seed, training.threads, training.device):
-            return _train(spec, Prepared.open(data, place=place), out, lock)
-    except BusyError:
-        raise  # the folder and its files now belong to another process
+        with (
+            _leased(training.device),
+            reproducible(spec.seed, training.threads, training.device),
+            joined(training) as team,
+        ):
+            return _train(spec, Prepared.open(data, place=place), out, lock, team)
+    except (BusyError, LostError):
+        raise  # the folder and its files may belong to another process
     except Exception as caught:
         error = refusal(caught, out) or caught
         failure = FailureRecord(
@@ -92,14 +102,17 @@ def _train_alone(
             diagnosis=error.diagnosis if isinstance(error, TrainingFailedError) else None,
         )
         with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
-            failure.write(out / FAILURE)
+            if lock is not None:
+                failure.write(out / FAILURE)
         if error is caught:
             raise
         raise error from caught
 
 
-def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[str, Any]:
-    console = Console(stderr=True)
+def _train(
+    spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock | None, team: Team
+) -> dict[str, Any]:
+    console = Console(stderr=True, quiet=not team.is_first)
     _check_data(spec, prepared)
     training = spec.training
     batches = Batches(
@@ -110,30 +123,35 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
         flip=training.flip,
         augment=training.augment,
         threads=training.loader_threads,
+        rank=team.rank,
+        ranks=team.size,
     )
-    trainer = Trainer(spec, batches, prepared.num_classes)
+    trainer = Trainer(spec, batches, prepared.num_classes, team)
     size = TrainingSize.of(prepared)
     if found := problems(training, trainer.classifier.sampler, size):
         raise UserError(listed([f"{part}: {problem}" for part, problem in found.items()]))
-    content = prepared.manifest.content_sha256
-    about = prepared.manifest
-    code = run_code(spec, about.kind, in_place=about.storage == "in_place")
-    key = sha256_of_json([spec.hash, content, code, versions()])
-    checkpoint = out / CHECKPOINT
-    state = read_checkpoint(checkpoint, key)
-    if state is not None:
-        restore(state, trainer)
-        console.print(f"{spec.id}: resuming after epoch {trainer.epoch} of {training.epochs}")
-    loggers = Loggers(spec, out)
-    folder = begin(out)
-    _run_record(spec, prepared).write(folder / "run.json")
+    about, key, checkpoint = prepared.manifest, _key(spec, prepared), out / CHECKPOINT
+    saved = newest(checkpoint, key)
+    is_new, lines = saved is None, saved[1]["metrics"] if saved else ""
+    if saved is not None:
+        restore_from(*saved, trainer)
+        console.print(f"{spec.id}: resuming after {reached(trainer, trainer.step)}")
+    saved = None  # release the file
+    team.agree(0)  # nobody writes before all have read
+    loggers = Loggers(spec, out, names=None if team.is_first else [])
+    folder = begin(out) if team.is_first else None
+    if folder is not None:
+        _run_record(spec, prepared).write(folder / "run.json")
     metrics = MetricsFile(
-        folder / "metrics.jsonl",
-        lines=state["metrics"] if state else "",
+        folder / "metrics.jsonl" if folder is not None else Path(os.devnull),
+        lines=lines,
         listener=lambda event: loggers.event(event, trainer.step),
     )
-    is_new, state = state is None, None  # release the file
-    with contextlib.closing(metrics), loggers, _note_on_resuming(trainer, checkpoint):
+    with (
+        contextlib.closing(metrics),
+        loggers,
+        Saving(checkpoint, trainer, metrics, key, lock) as saving,
+    ):
         if is_new:
             metrics.write(
                 StartEvent(
@@ -146,27 +164,46 @@ def _train(spec: RunSpec, prepared: Prepared, out: Path, lock: RunLock) -> dict[
             )
         progress = _progress_printer(trainer, console)
         while not trainer.is_finished:
-            trainer.train_epoch(metrics, progress)
-            lock.check()
-            save_checkpoint(checkpoint, trainer, metrics, key)
+            trainer.train_epoch(metrics, progress, saving)
+            saving.pause()
     try:
         prepared.refuse_changed()
     except UserError:
-        checkpoint.unlink(missing_ok=True)  # trained on images that no longer exist
+        if team.is_first:
+            remove(checkpoint)  # trained on images that no longer exist
         raise
-    result = _finish(trainer, prepared, folder)
+    found_in_run = _diagnosed(trainer, prepared)
+    if folder is None or lock is None:
+        return {}
+    result = _finish(trainer, prepared, found_in_run, folder)
     lock.check()
     publish(out)
     return result
 
 
-def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any]:
+def _key(spec: RunSpec, prepared: Prepared) -> str:
+    """What a checkpoint must belong to: all but the number of processes, which may change."""
+    about = prepared.manifest
+    code = run_code(spec, about.kind, in_place=about.storage == "in_place")
+    alone = {"processes": 1, "sync_batchnorm": False}
+    whole = spec.model_copy(update={"training": spec.training.model_copy(update=alone)})
+    return sha256_of_json([whole.hash, about.content_sha256, code, versions()])
+
+
+def _diagnosed(trainer: Trainer, prepared: Prepared) -> DiagnosticsRecord:
+    """The centres at the end; every process takes part."""
+    classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
+    found = diagnose_run(trainer.classifier, trainer.all_touches(), classes, angle_C)
+    found.id, found.spec_hash, found.steps = trainer.spec.id, trainer.spec.hash, trainer.step
+    return found
+
+
+def _finish(
+    trainer: Trainer, prepared: Prepared, found: DiagnosticsRecord, folder: Path
+) -> dict[str, Any]:
     """Write the final results; all of them follow from the last checkpoint."""
     spec = trainer.spec
     save_model(folder / "model.pt", spec, trainer.backbone)
-    classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
-    found = diagnose_run(trainer.classifier, trainer.touches, classes, angle_C)
-    found.id, found.spec_hash, found.steps = spec.id, spec.hash, trainer.step
     found.write(folder / "diagnostics.json")
     images = trainer.step * min(spec.training.batch_size, prepared.manifest.images)
     result = ResultRecord(
@@ -181,23 +218,6 @@ def _finish(trainer: Trainer, prepared: Prepared, folder: Path) -> dict[str, Any
         parameters=sum(p.numel() for p in trainer.backbone.parameters()),
     )
     return result.write(folder / RESULT)
-
-
-@contextlib.contextmanager
-def _note_on_resuming(trainer: Trainer, checkpoint: Path) -> Iterator[None]:
-    """Add a note on what is kept, if the training is stopped within the block."""
-    try:
-        yield
-    except Stopped as stop:
-        # Read from the file, as the stop may have come just before it was written.
-        kept = int(read_tensors(checkpoint)["epoch"]) if trainer.epoch else 0
-        stop.add_note(
-            f"epoch {kept} of {trainer.spec.training.epochs} is kept in {checkpoint}, and the same "
-            "command resumes from there"
-            if kept
-            else f"{trainer.spec.id} had not finished an epoch, so the same command starts over"
-        )
-        raise
 
 
 def _progress_printer(trainer: Trainer, console: Console) -> Callable[[StepEvent], None]:

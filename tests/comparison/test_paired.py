@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frcore.comparison.paired import family_level, paired_numbers
-from frcore.comparison.results import Number
+from frcore.comparison.paired import paired_numbers
 from frcore.errors import UserError
+from frcore.records.comparison import ComparedNumber
 from frcore.results.rows import collect
+from frcore.results.scores import Scores
+from frcore.results.summary import Summary, joint_level
 from tests.comparison.making import Drawn, spec_of
 from tests.reporting.tree import make_study
 
@@ -18,13 +20,14 @@ SKILLS = {"arcface": 0.5, "softmax": 0.5}
 APART = {"regression", "better"}
 
 
-def compared(root: Path, draw: int = 0, **settings: object) -> list[Number]:
+def compared(root: Path, draw: int = 0, **settings: object) -> list[ComparedNumber]:
     """arcface − softmax of one draw of people, seeds and scores."""
     skill = dict(settings.pop("skill", SKILLS))
     study = make_study(**{"samplers": ["full"], **settings.pop("study", {})})
     Drawn(study, root, skill=skill, draw=draw).judged()
     spec = spec_of(study, candidate="arcface", baseline="softmax", **settings)
-    return paired_numbers(spec, collect(spec.study, root), root)
+    rows = collect(spec.study, root)
+    return paired_numbers(spec, Summary(spec.study, rows, Scores(root, rows)))
 
 
 def right(root: Path, run: str) -> np.ndarray:
@@ -66,7 +69,7 @@ def test_the_mean_over_samplers_is_one_more_number(tmp_path):
     study = {"samplers": ["full", "partial_fc"]}
     three = compared(tmp_path, metrics=["pairs.accuracy"], study=study)
     assert [n.sampler for n in three] == ["full", "partial_fc", "mean over samplers"]
-    assert {n.level for n in three} == {family_level(3)}
+    assert {n.level for n in three} == {joint_level(3)}
     mean = three[2]
     for name in ("difference", "candidate", "baseline"):
         values = [getattr(number, name) for number in three]
@@ -82,7 +85,7 @@ def test_what_both_cannot_give_does_not_widen_the_others(tmp_path):
     numbers = compared(tmp_path)
     # Of three FARs the templates resolve two, one of them with two false accepts.
     assert [n.key for n in numbers] == ["pairs.accuracy", "templates.tar.0.1"]
-    assert {n.level for n in numbers} == {family_level(2)}
+    assert {n.level for n in numbers} == {joint_level(2)}
     one = compared(tmp_path, metrics=["templates.tar.0.1"])
     assert [(n.key, n.level) for n in one] == [("templates.tar.0.1", 0.95)]
     assert one[0].high - one[0].low < numbers[1].high - numbers[1].low

@@ -39,8 +39,8 @@ def keep(rows: Rows, folder: Path, drop: tuple[str, ...] = ()) -> Path:
 
 def numbers(rows: Rows, then: Rows, **settings: object):
     spec = spec_of(STUDY, against="kept", **settings)
-    columns = Summary(STUDY, rows, Scores(Path(), rows)).columns
-    return reference_numbers(spec, rows, then, columns)
+    now, kept = (Summary(STUDY, one, Scores(Path(), one)) for one in (rows, then))
+    return reference_numbers(spec, now, kept)
 
 
 def lowered(rows: Rows, head: str, points: float, **columns: object) -> Rows:

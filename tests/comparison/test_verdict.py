@@ -6,12 +6,13 @@ import doctest
 
 import pytest
 
-from frcore.comparison import paired, tables, verdict
+from frcore.comparison import tables, verdict
 from frcore.comparison.spec import Rule
 from frcore.comparison.verdict import Exit, judge, outcome
+from frcore.results import summary
 
 
-@pytest.mark.parametrize("module", [verdict, paired, tables])
+@pytest.mark.parametrize("module", [verdict, summary, tables])
 def test_examples(module):
     tested = doctest.testmod(module)
     assert tested.attempted

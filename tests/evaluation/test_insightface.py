@@ -140,8 +140,8 @@ def lfw_sides(shared_data):
     unit = stored.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     pairs = read_pairs(folder / "protocol" / "pairs.txt")
-    a = [row[f"{pair.a}_{pair.i:04d}"] for pair in pairs]
-    b = [row[f"{pair.b}_{pair.j:04d}"] for pair in pairs]
+    a = [row[f"{pair.a.identity}_{pair.a.number:04d}"] for pair in pairs]
+    b = [row[f"{pair.b.identity}_{pair.b.number:04d}"] for pair in pairs]
     return unit[a], unit[b], np.array([pair.same for pair in pairs])
 
 

@@ -258,3 +258,67 @@ def test_a_real_lease_leaves_one_board_to_cuda():
     done = subprocess.run([sys.executable, "-c", REAL], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(("GPU-", "MIG-"))
+
+
+# --- several processes of one launcher ------------------------------------------------------------
+
+WORKERS = """
+import os, subprocess, sys
+command, count = [sys.executable, "-c", sys.argv[1], *sys.argv[3:]], sys.argv[2]
+workers = [
+    subprocess.Popen(command, text=True, stdin=subprocess.PIPE,
+                     env=os.environ | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": count})
+    for rank in range(int(count))
+]
+sys.stdin.readline()
+for worker in workers:
+    worker.communicate("done")
+sys.exit(max(worker.returncode for worker in workers))
+"""
+
+
+def launch(folder: Path, count: int, boards: list[str]) -> subprocess.Popen[str]:
+    """A stand-in for torchrun: `count` processes, each holding a board until a line comes."""
+    kind = "exclusive"
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKERS, HOLDER, str(count), str(folder), ",".join(boards), kind],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    assert process.stdout is not None
+    return sorted(process.stdout.readline().split()[0] for _ in range(count))
+
+
+@pytest.mark.slow
+def test_processes_of_one_launcher_have_distinct_boards_and_others_wait(tmp_path):
+    first = launch(tmp_path, 2, ["GPU-a", "GPU-b"])
+    assert lines(first, 2) == ["GPU-a", "GPU-b"]
+    second = launch(tmp_path, 2, ["GPU-a", "GPU-b"])
+    assert not select.select([second.stdout], [], [], 1.0)[0]
+    first.communicate("done\n")
+    assert lines(second, 2) == ["GPU-a", "GPU-b"]
+    second.communicate("done\n")
+    assert first.returncode == second.returncode == 0
+    assert not list(tmp_path.glob("launcher-*"))
+
+
+@pytest.mark.slow
+def test_launchers_that_start_together_never_wait_for_one_another(tmp_path):
+    boards = ["GPU-a", "GPU-b", "GPU-c"]
+    both = [launch(tmp_path, 2, boards) for _ in range(4)]
+    for process in both:
+        process.stdin.write("done\n")
+        process.stdin.flush()
+    for process in both:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert len({line.split()[0] for line in out.splitlines()}) == 2
+
+
+@pytest.mark.slow
+def test_more_processes_than_boards_are_refused(tmp_path):
+    process = launch(tmp_path, 3, BOARDS)
+    _, err = process.communicate("done\n", timeout=60)
+    assert "3 processes on this machine but 2 GPU(s)" in err

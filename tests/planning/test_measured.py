@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from frcore.cli import app
-from frcore.planning import Workload, get_device, plan_step
+from frcore.planning import Device, Workload, get_device, plan_step
 from frcore.planning.measured import compare, efficiency, measured_rows
 
 H200 = get_device("h200")
@@ -67,6 +63,28 @@ def test_rows_of_a_study_say_format_and_precision(tmp_path, asked, precision):
     assert (row.workload.state, row.workload.precision) == ("split", precision)
 
 
+@pytest.mark.parametrize(
+    ("subject", "backend"),
+    [("dense", "dense"), ("naive", "dense"), ("insightface", "partial_fc_v2"), ("triton", "fused"),
+     ("streamed", "fused"), ("liger", "fused")],
+)  # fmt: skip
+def test_what_a_subject_is_planned_as(tmp_path, subject, backend):
+    write(tmp_path, {"subject": subject, "state": "split"})
+    (row,) = measured_rows(tmp_path, H200)
+    assert row.workload.backend == backend
+    assert row.workload.state == ("split" if backend == "fused" else "fp32")
+
+
+def test_rows_of_a_processor_are_found_by_its_name(tmp_path):
+    """benchmarks/bench_loss.py writes no column for a GPU."""
+    cpu = Device("cpu", ("A processor",), {"fp32": 1.0}, 1.0, 1.0, 1.0, "nothing")
+    row = {"gpu_name": None, "cpu": "A processor", "backend": "dense", "precision": None}
+    write(tmp_path, row | {"rss_extra_mib": 512.0}, name="cpu/bench_loss.csv")
+    (found,) = measured_rows(tmp_path, cpu)
+    assert (found.extra_gib, found.workload.precision) == (0.5, "fp32")
+    assert measured_rows(tmp_path, H200) == []
+
+
 def test_committed_reference_rows_are_read(repository):
     """Whatever is committed must not break the command."""
     for row in measured_rows(repository / "results/reference", H200):
@@ -89,53 +107,3 @@ def test_a_row_is_predicted_from_the_others_of_its_kind(tmp_path):
     assert (alone.others, alone.predicted_ms) == (0, alone.bound_ms)
     assert alone.error == pytest.approx(1 / 8 - 1)
     assert alone.efficiency == pytest.approx(1 / 8)
-
-
-def run(*arguments: str):
-    return CliRunner().invoke(app, ["plan", *arguments], env={"COLUMNS": "80"})
-
-
-def test_command_says_that_nothing_was_measured(tmp_path):
-    result = run(
-        "--identities", "30e6", "--gpus", "8", "--rate", "0.1", "--reference", str(tmp_path)
-    )
-    assert result.exit_code == 0, result.output
-    text = " ".join(result.output.split())
-    assert "No measured rows" in text
-    assert "30,000,000 identities on 8 × h200" in text
-    assert "the trainer keeps all classes on one GPU" in text
-    assert max(map(len, result.output.splitlines())) <= 80
-
-
-def test_command_shows_errors_of_prediction_against_every_row(tmp_path):
-    bound = plan_step(Workload(10**6, state="split"), H200).step_ms
-    write(tmp_path, {"step_ms": 2 * bound}, {"step_ms": 4 * bound, "head": "arcface"})
-    options = ("--identities", "1e6", "--state", "split", "--reference", str(tmp_path))
-    text = " ".join(run(*options).output.split())
-    assert "+100 %" in text
-    assert "-50 %" in text
-    assert "2 measured row(s) of triton, bf16: 14.2 ms" in text  # 5.31 ms / 0.375
-    assert "No measured rows" not in text
-    record = json.loads(run(*options, "--json").output)
-    assert record["fitted_ms"]["triton, bf16"]["total_ms"] == pytest.approx(bound / 0.375)
-    assert [row["error"] for row in record["measured"]] == pytest.approx([1.0, -0.5])
-
-
-def test_command_as_json(tmp_path):
-    options = ("--identities", "1e6", "--state", "fp32_shadow", "--json", "--reference")
-    record = json.loads(run(*options, str(tmp_path)).output)
-    assert record["step_ms"] == pytest.approx(5.31, rel=0.001)
-    assert record["is_lower_bound"] is True
-    assert record["measured"] == []
-    assert record["shape"]["precision"] == "bf16"
-    dense = json.loads(run("--identities", "1e6", "--backend", "dense", "--json").output)
-    assert dense["is_lower_bound"] is False
-    assert dense["shape"]["precision"] == "fp32"
-
-
-def test_heads_add_their_pass(tmp_path):
-    def ms(head):
-        output = run("--identities", "1e6", "--head", head, "--json", "--reference", str(tmp_path))
-        return json.loads(output.output)["step_ms"]
-
-    assert ms("adacos") == pytest.approx(1.25 * ms("curricularface"), rel=0.01)

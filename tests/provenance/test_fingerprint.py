@@ -15,6 +15,7 @@ import frcore
 from frcore.heads import HEADS
 from frcore.provenance import stages
 from frcore.provenance.fingerprint import APART, Code, code_fingerprint
+from frcore.provenance.remembered import Remembered
 from frcore.study.expansion import BenchmarkSpec, TrainDataSpec
 from tests.training.conftest import IMAGE, run_spec
 
@@ -550,3 +551,46 @@ def test_what_is_set_apart_exists_and_is_reached_by_nothing(place):
     assert not name or CODE.modules.attribute(module, name)
     reached = CODE.reached(EVERYTHING)
     assert not {key for key in reached if key[0] == module and key[1] in (name, name or key[1])}
+
+
+# --- kept for other processes ---------------------------------------------------------------------
+
+
+def kept(folder: Path) -> Code:
+    """A process that keeps its fingerprints in `folder`."""
+    code = Code()
+    code.remembered = Remembered(folder)
+    return code
+
+
+def test_a_kept_fingerprint_is_taken_while_nothing_has_changed(mine, tmp_path, monkeypatch):
+    first = kept(tmp_path).fingerprint(["mine.run:train"])
+    assert Code().fingerprint(["mine.run:train"]) == first
+    monkeypatch.setattr(Code, "_made", lambda *_: pytest.fail("it was computed again"))
+    assert kept(tmp_path).fingerprint(["mine.run:train"]) == first
+
+
+@pytest.mark.parametrize("name", ["plan.py", "catalogue.py", "numbers.py"])
+def test_a_changed_module_is_read_again(mine, tmp_path, name):
+    first = kept(tmp_path).fingerprint(["mine.run:train"])
+    path = mine / name
+    path.write_text(path.read_text().replace("2", "3") + "\nprint('new')\n")
+    again = kept(tmp_path).fingerprint(["mine.run:train"])
+    assert again == Code().fingerprint(["mine.run:train"]) != first
+
+
+def test_a_module_that_is_new_or_gone_is_noticed(mine, tmp_path):
+    (mine / "run2.py").write_text("from mine.extra import rate\n\n\ndef train():\n    rate()\n")
+    without = kept(tmp_path).fingerprint(["mine.run2:train"])
+    (mine / "extra.py").write_text("def rate():\n    return 1\n")
+    found = kept(tmp_path).fingerprint(["mine.run2:train"])
+    assert found == Code().fingerprint(["mine.run2:train"]) != without
+    (mine / "extra.py").unlink()
+    assert kept(tmp_path).fingerprint(["mine.run2:train"]) == without
+
+
+def test_a_damaged_memory_is_none(mine, tmp_path):
+    first = kept(tmp_path).fingerprint(["mine.run:train"])
+    for path in tmp_path.glob("*.json"):
+        path.write_text("{")
+    assert kept(tmp_path).fingerprint(["mine.run:train"]) == first

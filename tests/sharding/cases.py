@@ -100,7 +100,7 @@ def run(case, group=None):
     # Small steps: a scale that follows the training makes a long one chaotic.
     others = torch.optim.SGD([*backbone.parameters(), *classifier.head.parameters()], lr=0.01)
     generator = torch.Generator().manual_seed(1)
-    result, losses, rows, cosines = {}, [], [], []
+    losses, rows = [], []
     for step in range(case["steps"]):
         x_ND = torch.randn(ROWS, DIM, generator=generator, dtype=torch.float64).to(dtype)
         label_N = torch.randint(case["classes"], (ROWS,), generator=generator)
@@ -113,34 +113,30 @@ def run(case, group=None):
         output = classifier(embedding_ND, label_N[own])
         output.loss.backward()
         losses.append(output.loss.detach())
-        if step == 0:
-            result["slope"] = over_ranks(embedding_ND.grad / size, sizes, group)
-        rows.append(over_ranks(output.row_loss_N.detach(), sizes, group))
-        cosines.append(over_ranks(output.target_cosine_N, sizes, group))
+        rows.append((embedding_ND.grad / size, output.row_loss_N.detach(), output.target_cosine_N))
         if group is not None:  # as DistributedDataParallel does
             dist.all_reduce(backbone.weight.grad, group=group)
             backbone.weight.grad /= size
         for optimizer in (sgd, others):
             optimizer.step()
-    result |= {
+    ranks = [rows]
+    if group is not None:  # by another collective than the project's
+        ranks = [None] * size
+        dist.all_gather_object(ranks, rows, group=group)
+    slopes, row_losses, cosines = (
+        torch.cat([rank[step][n] for step in range(case["steps"]) for rank in ranks])
+        for n in range(3)
+    )
+    return {
         "loss": torch.stack(losses),
-        "row_loss": torch.cat(rows),
-        "cosine": torch.cat(cosines),
+        "slope": slopes,
+        "row_loss": row_losses,
+        "cosine": cosines,
         "backbone": backbone.weight.detach(),
         "centers": classifier.read_centers().clone(),
         **{f"head.{name}": value.detach() for name, value in classifier.head.named_parameters()},
         **{f"head.{name}": value for name, value in classifier.head.named_buffers()},
     }
-    return result
-
-
-def over_ranks(x_N, sizes, group):
-    """Rows of all ranks, by another collective than the project's."""
-    if group is None:
-        return x_N
-    parts = [None] * len(sizes)
-    dist.all_gather_object(parts, x_N, group=group)
-    return torch.cat(parts)
 
 
 def in_processes(cases, size, folder: Path, module="tests.sharding.cases"):
@@ -163,11 +159,21 @@ def in_processes(cases, size, folder: Path, module="tests.sharding.cases"):
     return torch.load(folder / "results.pt", weights_only=True)
 
 
+def group_of(case, rank, size):
+    """All ranks, or those of `case["ranks"]`; the others then train among themselves."""
+    ranks = case.get("ranks", list(range(size)))
+    rest = [n for n in range(size) if n not in ranks]
+    groups = [dist.new_group(members) for members in (ranks, rest) if members]
+    return groups[0 if rank in ranks else 1]
+
+
 def main(cases, store, rank, size, out):
     rank, size = int(rank), int(size)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    results = [run(case, dist.group.WORLD) for case in json.loads(Path(cases).read_text())]
+    results = [
+        run(case, group_of(case, rank, size)) for case in json.loads(Path(cases).read_text())
+    ]
     if rank == 0:
         torch.save(results, out)
     dist.destroy_process_group()

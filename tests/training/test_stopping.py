@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from frcore.machine.lifetime import signed
 from frcore.study.expansion import RunSpec
+from frcore.training.tensor_file import read_tensors
 from tests.training.conftest import run_spec
 
 FRCORE = [sys.executable, "-m", "frcore.cli"]
@@ -42,6 +44,7 @@ def training(spec: RunSpec, data: Path, out: Path) -> subprocess.Popen[str]:
     [
         (signal.SIGINT, 130, "by Ctrl-C (SIGINT)"),
         (signal.SIGTERM, 143, "by a scheduler or `kill` (SIGTERM)"),
+        (signal.SIGUSR1, 138, "by a scheduler before its time limit (SIGUSR1)"),
     ],
 )
 def test_a_training_that_is_stopped_says_what_is_kept(tiny_data, tmp_path, number, code, by):
@@ -53,19 +56,21 @@ def test_a_training_that_is_stopped_says_what_is_kept(tiny_data, tmp_path, numbe
     _, told = process.communicate(timeout=60)
     assert process.returncode == code
     *_, last = told.splitlines()
-    assert last.startswith(f"stopped: {by}; epoch ")
-    assert last.endswith(f"is kept in {checkpoint}, and the same command resumes from there")
+    found = re.fullmatch(
+        rf"stopped: {re.escape(by)}; step (\d+) \(epoch ([\d.]+) of 100000\) is kept in "
+        rf"{re.escape(str(checkpoint))}, and the same command resumes from there", last,
+    )  # fmt: skip
+    assert found is not None, last
     assert "Traceback" not in told
     assert not list((tmp_path / "run").rglob("failure.json"))
-    kept = int(last.split("epoch ")[1].split()[0])
-    assert kept >= 1
+    assert read_tensors(checkpoint)["step"] == int(found[1]) >= 6
 
     again = training(spec, tiny_data, tmp_path / "run")
     assert again.stderr is not None
     lines = [again.stderr.readline() for _ in range(2)]
     again.kill()
     again.communicate()
-    assert f"resuming after epoch {kept} of 100000" in lines[1]
+    assert f"resuming after epoch {found[2]} of 100000" in lines[1]
 
 
 @pytest.mark.slow

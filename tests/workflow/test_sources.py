@@ -99,7 +99,7 @@ def test_what_changes_is_done_again_and_nothing_else(tmp_path, monkeypatch):
     done = call(tmp_path, root, "--cores", "2")
     assert done.code != 0
     assert done.jobs == set()
-    assert "benchmarks.own: 1 images of the list are missing" in done.text
+    assert "benchmarks.own: images of the list are missing" in done.text
     assert "pairs.txt:9: T07/T07_0002 does not exist" in done.text
     assert "Traceback" not in done.text
 

@@ -24,6 +24,7 @@ rule evaluate_run:
         "logs/{study}/evaluate/{run}.log",
     benchmark:
         "logs/{study}/evaluate/{run}.tsv"
+    priority: 10
     conda:
         "../envs/frcore.yaml"
     threads: jobs.evaluation_threads
@@ -58,6 +59,7 @@ rule evaluate_model:
         "logs/{study}/evaluate/{model}/{benchmark}.log",
     benchmark:
         "logs/{study}/evaluate/{model}/{benchmark}.tsv"
+    priority: 10
     conda:
         "../envs/frcore.yaml"
     threads: jobs.evaluation_threads

@@ -13,6 +13,7 @@ rule prepare_data:
         "logs/{study}/prepare/{dataset}.log",
     benchmark:
         "logs/{study}/prepare/{dataset}.tsv"
+    priority: 20  # the longest way to the report; measurements are exclusive and come last
     conda:
         "../envs/frcore.yaml"
     threads: 1

@@ -54,7 +54,7 @@ rule report_study:
         frcore=lambda wildcards, output: jobs.frcore,
         spec=lambda wildcards, output: jobs.spec_file("study"),
         key=lambda wildcards: jobs.key("study"),
-        code=jobs.report_code(),
+        code=lambda wildcards: jobs.report_code(),
         versions=jobs.versions,
         root=subpath(output.page, parent=True),
     shell:

@@ -14,12 +14,13 @@ rule train_backbone:
         "logs/{study}/train/{run}.log",
     benchmark:
         "logs/{study}/train/{run}.tsv"
+    priority: 10
     conda:
         "../envs/frcore.yaml"
     threads: jobs.training_threads
     resources:
         gpu=jobs.gpus("training"),
-        mem_mb=jobs.training_mib(),
+        mem_mb=lambda wildcards, input: jobs.training_mib(input.data),
         runtime=1440,
     params:
         frcore=lambda wildcards, output: jobs.frcore,

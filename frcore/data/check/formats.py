@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pydantic
+import yaml
 
 from frcore.data.check.prepared import check_prepared
 from frcore.data.check.report import Report
@@ -19,7 +20,7 @@ from frcore.data.contents import Contents, EncodedFiles
 from frcore.data.folders.folder import ImageFolder
 from frcore.data.folders.image_list import read_list
 from frcore.data.ijb.layout import CROPS, PUBLISHED, meta_file
-from frcore.data.labels import of_texts
+from frcore.data.labels import WHOLE, of_texts
 from frcore.data.names import NamesOnDisk
 from frcore.data.pixels.picture_kinds import SUFFIXES, is_picture
 from frcore.data.prepared.folder import MANIFEST
@@ -35,11 +36,10 @@ from frcore.data.verification.lfw import (
     IMAGES,
     PROTOCOL,
     find_numbered,
-    listed,
     wanted_of,
     wanted_people,
 )
-from frcore.data.verification.lfw_lists import read_people
+from frcore.data.verification.lfw_lists import read_pairs, read_people
 from frcore.data.verification.pair_lists import READERS, find_images
 from frcore.data.verification.pairs import Pair
 from frcore.errors import UserError
@@ -47,9 +47,6 @@ from frcore.study.data import Benchmark, ParquetImages, TarImages, TrainData
 
 Section = dict[str, Any]
 
-_WORDS = ("kind", "format", "name", "labels")
-"""Settings whose values need no quotes."""
-_NUMBER = r"-?\d+(?:\.0*)?"
 _PAIRS = ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt")
 _PEOPLE = ("peopleDevTrain.txt", "people.txt", "peopleDevTest.txt")
 _SECTION: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(TrainData | Benchmark)
@@ -95,20 +92,18 @@ def _report(contents: Contents, report: Report) -> None:
     report.add(one_sided(pairs[["same"]]))
 
 
-def _study(section: Section, benchmark: str = "") -> str:
-    """The lines of a study: a training set, or a benchmark with that name."""
-    inside = ", ".join(
-        f"{key}: {value if key in _WORDS else json.dumps(value, ensure_ascii=False)}"
-        for key, value in section.items()
+def _study(**parts: Section) -> str:
+    """The lines of a study: `train`, and `benchmarks` by name."""
+    return yaml.safe_dump(
+        parts, default_flow_style=None, sort_keys=False, allow_unicode=True, width=sys.maxsize
     )
-    return f"benchmarks:\n  {benchmark}: {{{inside}}}\n" if benchmark else f"train: {{{inside}}}\n"
 
 
 def _labelled(section: Section, report: Report) -> None:
     """Check a training set with labels, which are taken as numbers if all can be."""
     contents = _read(section | {"labels": "name"})
     who = contents.index["identity"].drop_duplicates()
-    if who.str.rpartition("/")[2].str.fullmatch(_NUMBER).all():
+    if who.str.rpartition("/")[2].str.fullmatch(WHOLE).all():
         try:
             contents = _read(section)
         except UserError as error:
@@ -116,7 +111,7 @@ def _labelled(section: Section, report: Report) -> None:
             report.add([error])
     else:
         section = section | {"labels": "name"}
-    report.study = _study(section)
+    report.study = _study(train=section)
     _report(contents, report)
 
 
@@ -125,22 +120,22 @@ def _labelled(section: Section, report: Report) -> None:
 
 def _folder(path: Path, report: Report) -> None:
     section: Section = {"kind": "folder", "root": str(path)}
-    report.study = _study(section)
+    report.study = _study(train=section)
     _report(_read(section | {"storage": "in_place", "on_bad_image": "skip"}), report)
 
 
 def _lfw(path: Path, report: Report) -> None:
     folder, lists = ImageFolder(path / IMAGES), path / PROTOCOL
     _folder(path / IMAGES, report)
-    report.study = _study({"kind": "lfw", "root": str(path)})
-    report.study += _study({"kind": "lfw_pairs", "root": str(path), "view": 2}, "lfw")
+    pairs: Section = {"kind": "lfw_pairs", "root": str(path), "view": 2}
+    report.study = _study(train={"kind": "lfw", "root": str(path)}, benchmarks={"lfw": pairs})
     missing = [name for name in (*_PAIRS, _PEOPLE[0]) if not (lists / name).is_file()]
     report.notes += [f"{PROTOCOL}/{name} does not exist" for name in sorted(missing)]
     for one in (lists / name for name in (*_PAIRS, *_PEOPLE)):
         if one.is_file():
             try:
                 is_pairs = one.name in _PAIRS
-                wanted = wanted_of(listed(one)) if is_pairs else wanted_people(one, folder)
+                wanted = wanted_of(read_pairs(one)) if is_pairs else wanted_people(one, folder)
                 report.add(find_numbered(folder, wanted)[1])
             except UserError as error:
                 report.add([error])
@@ -173,15 +168,15 @@ def _pairs_or_people(path: Path, report: Report) -> None:
     elif len(head[1]) in (1, 2) and len(head[0]) == 1:
         report.what, people = "a list of people in LFW's format", read_people(path)
         report.counts |= {"people": len(people), "images": sum(one.images for one in people)}
-        report.study = _study({"kind": "lfw", "root": "...", "people": path.name})
+        report.study = _study(train={"kind": "lfw", "root": "...", "people": path.name})
         return
     else:
-        report.what, pairs = "pairs in LFW's format", listed(path)
+        report.what, pairs = "pairs in LFW's format", read_pairs(path)
         section = {"kind": "folder_pairs", "root": "...", "pairs": str(path)}
     genuine = sum(pair.same for pair in pairs)
     report.counts |= {"genuine pairs": genuine, "impostor pairs": len(pairs) - genuine,
                       "folds": len({pair.fold for pair in pairs})}  # fmt: skip
-    report.study = _study(section, "pairs")
+    report.study = _study(benchmarks={"pairs": section})
 
 
 def _list(path: Path, report: Report) -> None:
@@ -194,11 +189,11 @@ def _list(path: Path, report: Report) -> None:
         _labelled(section, report)
         return
     report.notes.append("its images are not next to it; they are looked for below `root`")
-    if not entries.labels.str.fullmatch(_NUMBER).all():
+    if not entries.labels.str.fullmatch(WHOLE).all():
         section["labels"] = "name"
-    report.study = _study(section)
+    report.study = _study(train=section)
     labels = of_texts(entries.labels, _SECTION.validate_python(section),
-                      lambda row: f"{path}:{entries.lines[row]}", "list")  # fmt: skip
+                      entries.where, "list")  # fmt: skip
     report.counts |= {"images": len(entries.paths), "identities": len(labels.identities)}
 
 
@@ -210,15 +205,13 @@ def _is_list(path: Path) -> bool:
 
 def _cfp(path: Path, report: Report) -> None:
     protocol = path if path.name == "Protocol" else path / "Protocol"
-    images, pairs = protocol.parent / "Data" / "Images", list[Pair]()
-    for form in ("cfp_ff", "cfp_fp"):
-        read = READERS[form](protocol)
-        report.counts[f"{form} pairs"] = len(read)
-        pairs += read
-        section = {"kind": "pair_list", "format": form, "images": "...", "pairs": str(protocol)}
-        report.study += _study(section, form).removeprefix("benchmarks:\n" if report.study else "")
+    forms, images = ("cfp_ff", "cfp_fp"), protocol.parent / "Data" / "Images"
+    pairs = {form: READERS[form](protocol) for form in forms}
+    report.counts |= {f"{form} pairs": len(pairs[form]) for form in forms}
+    section: Section = {"kind": "pair_list", "images": "...", "pairs": str(protocol)}
+    report.study = _study(benchmarks={form: section | {"format": form} for form in forms})
     if images.is_dir():
-        found, problems = find_images(images, pairs)
+        found, problems = find_images(images, [*itertools.chain(*pairs.values())])
         report.add(problems)
         report.images(EncodedFiles(images, list(found.values())))
 
@@ -229,7 +222,7 @@ def _cfp(path: Path, report: Report) -> None:
 def _bin(path: Path, report: Report) -> None:
     report.file_hash(path)
     section: Section = {"kind": "insightface_bin", "path": str(path)}
-    report.study = _study(section, path.stem)
+    report.study = _study(benchmarks={path.stem: section})
     contents = _read(section)
     _report(contents, report)
     kinds = contents.tables["pairs"].groupby("fold")["same"].nunique()
@@ -246,7 +239,7 @@ def _recordio(path: Path, report: Report) -> None:
             section["names"] = names.name
         except UserError as error:
             report.notes.append(f"{names.name} does not name the identities: {error}")
-    report.study = _study(section)
+    report.study = _study(train=section)
     contents = contents or _read(section)
     _report(contents, report)
     enough(contents, np.arange(len(contents.index)), 1, path)
@@ -302,7 +295,7 @@ def _ijb(path: Path, report: Report) -> None:
     if not (path / CROPS).is_dir():
         section["images"] = False
         report.notes.append(f"{CROPS}/ does not exist: only stored embeddings can be evaluated")
-    report.study = _study(section, name)
+    report.study = _study(benchmarks={name: section})
     contents = _read(section | {"repeated_pairs": "keep"})
     report.counts |= {
         "images": len(contents.index),

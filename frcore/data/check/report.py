@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from frcore.data.contents import EncodedImages
-from frcore.data.pixels.decoding import BadImageError, decode_rgb
-from frcore.data.progress import progress_bar
+from frcore.data.pixels.decoding import decode_rgb
+from frcore.data.pixels.images import each_image
 from frcore.files import sha256_of_file
 
 SHOWN = 10
 """Problems that are listed; the others are only counted."""
 
-_PART = 1024
+_SHA256 = 32
 
 
 @dataclass
@@ -63,52 +61,44 @@ class Report:
             who: the identity of each (N,); the same image under several identities is noted.
         """
         names, total = source.names.to_numpy(str), len(source)
-        digests, over_all = np.zeros(total, np.uint64), hashlib.sha256()
-        sizes: Counter[tuple[int, ...]] = Counter()
+        contents = np.zeros((total, _SHA256), np.uint8)
+        sizes = np.zeros((total, 2), np.int32)
 
-        def one(row: int) -> tuple[bytes, str, tuple[int, ...]]:
-            content = b""
-            try:
-                encoded = source.encoded(row)
-                content = hashlib.sha256(encoded).digest()
-                return content, "", decode_rgb(encoded).shape[1::-1]
-            except BadImageError as error:
-                return content, f"{self.path}: {names[row]}: {error}", ()
+        def work(row: int) -> None:
+            encoded = source.encoded(row)
+            contents[row] = np.frombuffer(hashlib.sha256(encoded).digest(), np.uint8)
+            sizes[row] = decode_rgb(encoded).shape[1::-1]
 
-        with progress_bar() as progress, ThreadPoolExecutor() as pool:
-            task = progress.add_task(f"images of {self.path.name}", total=total)
-            for start in range(0, total, _PART):
-                rows = range(start, min(start + _PART, total))
-                for row, (content, problem, size) in zip(rows, pool.map(one, rows), strict=True):
-                    self.add([problem] if problem else [])
-                    sizes[size] += 1
-                    digests[row] = int.from_bytes(content[:8], "little")
-                    over_all.update(str(names[row]).encode() + b"\0" + content)
-                progress.advance(task, len(rows))
-        self.sha256 = self.sha256 or over_all.hexdigest()
+        problems = each_image(work, total, f"images of {self.path.name}", None)
+        self.add(f"{self.path}: {names[row]}: {why}" for row, why in problems.items())
         self.counts["images"] = total
-        self._note_sizes(sizes)
+        if not self.sha256:
+            over_all = hashlib.sha256()
+            for name, content in zip(names, contents, strict=True):
+                over_all.update(name.encode() + b"\0" + content.tobytes())
+            self.sha256 = over_all.hexdigest()
+        if len(problems) < total:
+            self._note_sizes(np.delete(sizes, list(problems), axis=0))
         if who is not None:
-            self._note_shared(digests, who, names)
+            self._note_shared(contents, who, names)
 
-    def _note_sizes(self, sizes: Counter[tuple[int, ...]]) -> None:
-        del sizes[()]
-        if not sizes:
-            return
-        (width, height), count = sizes.most_common(1)[0]
-        others = sizes.total() - count
+    def _note_sizes(self, sizes: NDArray[np.int32]) -> None:
+        kinds, counts = np.unique(sizes, axis=0, return_counts=True)
+        width, height = kinds[counts.argmax()]
+        others = len(sizes) - counts.max()
         rest = f", {others:,} have other sizes" if others else ""
         self.notes.append(f"images are {width}×{height} pixels{rest}")
-        odd = sum(number for (width, height), number in sizes.items() if width != height)
+        odd = counts[kinds[:, 0] != kinds[:, 1]].sum()
         if odd:
             self.notes.append(
                 f"{odd:,} images are not square: a study needs `image: {{crop: ...}}`"
             )
 
     def _note_shared(
-        self, digests: NDArray[np.uint64], who: NDArray[np.str_], names: NDArray[np.str_]
+        self, contents: NDArray[np.uint8], who: NDArray[np.str_], names: NDArray[np.str_]
     ) -> None:
         """Note images shared by several identities, where at least one label is wrong."""
+        digests = contents[:, :8].copy().view(np.uint64)[:, 0]
         order = np.argsort(digests, kind="stable")
         same = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] > 0)
         differs = np.flatnonzero(same & (who[order][1:] != who[order][:-1]))

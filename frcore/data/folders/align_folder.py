@@ -15,7 +15,7 @@ from frcore.data.names import NamesOnDisk, normalised
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.images import each_image, read_image
 from frcore.data.pixels.picture_kinds import is_picture, without_suffix
-from frcore.data.refusal import refuse
+from frcore.data.refusal import folder_at, refuse
 from frcore.data.text_table import POINT_COLUMNS, Kind, TextTable, landmarks_of, unsafe_names
 from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
@@ -68,15 +68,15 @@ def align_folder(
     images, landmarks = Path(images), Path(landmarks)
     refuse_overlap(Path(out), (images, landmarks))
     refuse_other_folder(Path(out), ALIGNED)
-    if not images.is_dir():
-        raise UserError(f"{images} is not a folder; give the folder the paths are relative to")
+    folder_at(images, "give the one that the list's paths are relative to")
     if encoding not in _ENCODINGS:
         raise UserError(f"no encoding '{encoding}'; allowed: {', '.join(_ENCODINGS)}")
     if not 16 <= size <= 512:
         raise UserError(f"faces of {size} pixels; allowed are 16 to 512, usually 112")
     table = TextTable(landmarks, _COLUMNS, _REMEDY, separator=None)
     points = _checked_points(table)
-    names = _on_disk(images, table.texts("path").to_pylist())
+    on_disk = NamesOnDisk(images)
+    names = [on_disk.actual(name) for name in table.texts("path").to_pylist()]
     unlisted = sorted(set(_pictures(images)) - set(names))
     suffix, options = _ENCODINGS[encoding]
 
@@ -93,15 +93,6 @@ def align_folder(
                     for row, reason in reasons.items()]  # fmt: skip
         refuse("images cannot be aligned", problems, "Replace the images, or remove their lines")
     return len(names), unlisted
-
-
-def _on_disk(images: Path, names: list[str]) -> list[str]:
-    """The names as they are on disk, where the Unicode form differs from the list's."""
-    disk = NamesOnDisk(images)
-    return [
-        name if name.isascii() or (images / name).is_file() else disk.find(name) or name
-        for name in names
-    ]
 
 
 def _pictures(images: Path) -> Iterator[str]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from frcore.components.catalogue import at_place
 from frcore.data.prepared.tables import (
+    AGAIN,
     COLUMNS,
     OPTIONAL,
     TABLES,
@@ -30,7 +31,8 @@ from frcore.data.prepared.tables import (
     read_column,
     typed,
 )
-from frcore.errors import UserError, first_line
+from frcore.data.refusal import reading
+from frcore.errors import UserError
 from frcore.files import read_json
 from frcore.records.manifest import Manifest
 
@@ -215,10 +217,8 @@ def _tables(manifest: Manifest) -> tuple[str, ...]:
 def _row_count(path: Path, protocol: str) -> int:
     if not path.is_file():
         raise again(f"{path} is missing; a prepared data set with protocol '{protocol}' needs it")
-    try:
+    with reading(path, AGAIN, pyarrow.ArrowException):
         return int(pyarrow.parquet.read_metadata(path).num_rows)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise again(f"{path} cannot be read: {error}") from error
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -228,14 +228,12 @@ def _read_manifest(folder: Path) -> Manifest:
         raise UserError(
             f"{folder} {what}, so it is not a prepared data set; make one with `frcore prepare`"
         )
-    try:
+    with reading(path, AGAIN, ValueError):
         content = read_json(path)
         given = content.get("format") if isinstance(content, dict) else None
         if given != FORMAT:
             raise again(f"{path}: format {given!r}, but this version reads format {FORMAT}")
         return Manifest.model_validate(content)
-    except ValueError as error:
-        raise again(f"{path} cannot be read: {error}") from error
 
 
 def image_content(images: Images | InPlaceImages | None) -> Iterator[bytes | memoryview]:
@@ -264,7 +262,5 @@ def _open_images(
 
 
 def _mapped(path: Path) -> Images:
-    try:
+    with reading(path, AGAIN, ValueError, EOFError):
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise again(f"{path} cannot be read: {first_line(error)}") from error

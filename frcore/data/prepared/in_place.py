@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,6 +56,7 @@ class InPlaceImages:
         self.image = image
         self.landmarks = landmarks
         self.shape = (len(source), image.size, image.size, 3)
+        self._numbers = np.arange(len(source), dtype=np.int32)
         self.threads = threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -164,21 +166,12 @@ class InPlaceImages:
         if self.landmarks is not None:
             yield np.ascontiguousarray(self.landmarks, np.float32).data
 
-    def _rows(self, rows: int | slice | ArrayLike) -> NDArray[np.int64]:
+    def _rows(self, rows: Any) -> NDArray[np.int64]:
         """Row numbers from 0, as in numpy indexing: () for an int, else (B,)."""
-        if isinstance(rows, slice):
-            return np.arange(*rows.indices(len(self)))
-        chosen = np.asarray(rows)
-        if chosen.dtype == bool:
-            if chosen.shape != self.shape[:1]:
-                raise IndexError(f"a mask of shape {chosen.shape} for {len(self)} images")
-            chosen = np.flatnonzero(chosen)
-        if chosen.ndim > 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
-            raise IndexError(f"rows of images must be whole numbers in one dimension, got {rows!r}")
-        outside = (chosen < -len(self)) | (chosen >= len(self))
-        if np.any(outside):
-            raise IndexError(f"row {chosen[outside].flat[0]} of {len(self)} images")
-        return np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
+        chosen = np.asarray(self._numbers[rows], np.int64)
+        if chosen.ndim > 1:
+            raise IndexError(f"rows of images must have one dimension, got {rows!r}")
+        return chosen
 
     def _decode(self, rows: NDArray[np.int64], part: NDArray[np.int64],
                 into: NDArray[np.uint8], problems: dict[int, str]) -> None:  # fmt: skip

@@ -33,16 +33,15 @@ def write_source(folder: Path, images: InPlaceImages, origin: Origin | None = No
         origin: of the data. If it is known, the images may be moved; if it was signed by content,
             their modification times may change.
     """
-    settings, table = images.source.describe()
     about = {
         "kind": images.source.kind,
-        "settings": settings,
+        "settings": images.source.settings,
         "image": images.image.model_dump(mode="json"),
         "landmarks": images.landmarks is not None,
         "base": None if origin is None or origin.base is None else str(origin.base),
     }
     write_json(folder / SOURCE, about)
-    table.to_parquet(folder / TABLE, index=False)
+    images.source.table.to_parquet(folder / TABLE, index=False)
     by_content = origin is not None and origin.signature.by == "content"
     stamps = _stamps(images.source.files(), origin.data if origin and by_content else None)
     stamps.to_parquet(folder / STAMPS, index=False)

@@ -14,6 +14,7 @@ import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from frcore.data.refusal import reading
 from frcore.errors import UserError
 
 Images = NDArray[np.uint8]
@@ -53,9 +54,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 _CHUNK_BYTES = 32 * 2**20
 
 
+AGAIN = "run `frcore prepare` again"
+
+
 def again(problem: str) -> UserError:
     """The error for a prepared folder that is damaged or was written by another version."""
-    return UserError(f"{problem}; run `frcore prepare` again")
+    return UserError(f"{problem}; {AGAIN}")
 
 
 def content_sha256(
@@ -125,30 +129,20 @@ def typed(name: str, table: pd.DataFrame, *, narrow: bool = False) -> pd.DataFra
 
 
 def read_column(path: Path, name: str, kind: str) -> NDArray[Any]:
-    """One column of numbers of a Parquet file, batch by batch; int64 becomes int32 where it fits.
+    """One column of numbers of a Parquet file; int64 becomes int32 where it fits.
 
     Raises:
         UserError: the file cannot be read, or the column is absent, has gaps or is of another kind.
     """
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        dtype = np.dtype(np.int32) if kind == "int64" else np.dtype(kind)
-        values = np.empty(file.metadata.num_rows, dtype=dtype)
-        start = 0
-        for batch in file.iter_batches(batch_size=2**20, columns=[name]):
-            part = batch.column(name)
-            if part.null_count:
-                raise again(f"{path}: the column {name} has gaps")
-            found = part.to_numpy(zero_copy_only=False)
-            if found.dtype.kind.replace("u", "i") != dtype.kind:
-                raise again(f"{path}: the column {name} has type {found.dtype}, not {kind}")
-            if values.dtype == np.int32 and found.size and abs(found.astype(float)).max() >= 2**31:
-                values = values.astype(np.int64)
-            values[start : start + found.size] = found
-            start += found.size
-    except (OSError, KeyError, pyarrow.ArrowException) as error:
-        raise again(f"{path}: the column {name} cannot be read: {error}") from error
-    return values
+    with reading(f"{path}: the column {name}", AGAIN, KeyError, pyarrow.ArrowException):
+        column = pyarrow.parquet.ParquetFile(path).read(columns=[name]).column(name)
+    if column.null_count:
+        raise again(f"{path}: the column {name} has gaps")
+    values = np.asarray(column.to_numpy())
+    if values.dtype.kind.replace("u", "i") != np.dtype(kind).kind:
+        raise again(f"{path}: the column {name} has type {values.dtype}, not {kind}")
+    fits = kind != "int64" or (not values.size or -(2**31) < values.min() <= values.max() < 2**31)
+    return values.astype(np.int32 if kind == "int64" and fits else kind, copy=False)
 
 
 def one_sided(pairs: pd.DataFrame) -> list[str]:

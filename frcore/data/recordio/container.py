@@ -23,6 +23,7 @@ import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from frcore.data.refusal import reading
 from frcore.errors import UserError
 
 MAGIC = 0xCED7230A
@@ -51,17 +52,12 @@ class RecordFile:
 
     def __init__(self, path: str | Path, size: int | None = None):
         self.path = Path(path).resolve()
-        try:
-            with self.path.open("rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
-                content: Any = b""
-                if self.size:
-                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be read: {error.strerror or error}; give a .rec file, or a "
-                "folder with train.rec"
-            ) from error
+        remedy = "give a .rec file, or a folder with train.rec"
+        with reading(self.path, remedy), self.path.open("rb") as file:
+            self.size = os.fstat(file.fileno()).st_size
+            content: Any = b""
+            if self.size:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if size not in (None, self.size):
             raise UserError(f"{self.path} had {size} bytes and now has {self.size}; do not change "
                             "a file in use")  # fmt: skip
@@ -186,7 +182,7 @@ def read_tabs(path: Path, form: str, integers: Sequence[str] = ()) -> list[pyarr
     """
     types = dict.fromkeys(integers, pyarrow.int64())
     named = {"column_names": list(integers)} if integers else {"autogenerate_column_names": True}
-    try:
+    with reading(path, form, ValueError, pyarrow.ArrowException):
         table = pyarrow.csv.read_csv(
             path,
             pyarrow.csv.ReadOptions(**named),
@@ -195,6 +191,4 @@ def read_tabs(path: Path, form: str, integers: Sequence[str] = ()) -> list[pyarr
         )
         if not len(table):
             raise ValueError("it is empty")
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read: {error}; {form}") from error
     return table.columns

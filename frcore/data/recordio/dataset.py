@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from frcore.data.contents import EncodedImages
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.recordio.container import RecordError, RecordFile
 from frcore.data.recordio.layout import EXACT, find_images, split_header
-from frcore.data.refusal import refuse_rows
+from frcore.data.refusal import reading, refuse_rows
 from frcore.errors import UserError
 
 PROPERTY = "property"
@@ -30,19 +30,16 @@ class RecordIOImages(EncodedImages):
     """The encoded images of a `.rec` file.
 
     Args:
-        file: the file.
+        rec: the file.
         table: `offset` of each image's record, and its `key`, int64 (N,).
     """
 
     kind = "recordio"
 
-    def __init__(self, file: RecordFile, table: pd.DataFrame):
-        self.file = file
-        self.table = table
+    def __init__(self, rec: str | Path, table: pd.DataFrame):
+        self.file = RecordFile(rec)
+        super().__init__({"rec": str(self.file.path)}, table)
         self.offsets, self.keys = (table[name].to_numpy(np.int64) for name in ("offset", "key"))
-
-    def __len__(self) -> int:
-        return len(self.table)
 
     def encoded(self, row: int) -> memoryview:
         try:
@@ -59,13 +56,6 @@ class RecordIOImages(EncodedImages):
     def files(self) -> list[Path]:
         """Only the `.rec` file: the index is not read again."""
         return [self.file.path]
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        return {"rec": str(self.file.path)}, self.table
-
-    @classmethod
-    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        return cls(RecordFile(settings["rec"]), table)
 
 
 class RecordIODataset:
@@ -217,7 +207,7 @@ def _read(
         f"A label is a whole number from 0 to {EXACT - 1}: it is stored as float32, in which "
         "larger ones are not exact",
     )
-    images = RecordIOImages(file, found[["offset", "key"]])
+    images = RecordIOImages(path, found[["offset", "key"]])
     return images, labels.to_numpy(np.int64), empty, notes
 
 
@@ -230,13 +220,11 @@ def read_property(rec: Path) -> int | None:
     path = rec.parent / PROPERTY
     if not path.exists():
         return None
-    try:
+    remedy = (
+        "it is `identities,height,width`, for example 85742,112,112: correct it or move it away"
+    )
+    with reading(path, remedy, ValueError):
         number, _, _ = (int(field) for field in path.read_text(encoding="utf-8").split(","))
         if number < 1:
             raise ValueError(f"{number} identities")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}; it is `identities,height,width`, for example "
-            "85742,112,112: correct it or move it away"
-        ) from error
     return number

@@ -38,11 +38,6 @@ class RecordIOSource(Source):
             names = below(rec.parent, self.section.names)
             yield f"names {names.name}", names
 
-    def needed(self) -> list[tuple[str, Path]]:
-        root, names = Path(self.section.root), self.section.names
-        beside = root if root.is_dir() else root.parent
-        return [*super().needed(), *([] if names is None else [("names", below(beside, names))])]
-
     def read(self) -> Contents:
         spec = self.section
         # Gaps in the labels are intended if the number of identities is given, as in other formats.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -46,27 +46,15 @@ class ShardImages(EncodedImages):
     file_column: ClassVar[str]
     """The column of the table with the index of the file."""
 
-    def __init__(self, paths: list[Path], table: pd.DataFrame, **settings: str):
-        self.paths = paths
-        self.table = table.reset_index(drop=True)
-        self.settings = settings
+    def __init__(self, paths: Sequence[str | Path], table: pd.DataFrame, **settings: str):
+        super().__init__({"paths": [str(path) for path in paths], **settings}, table)
+        self.paths = [Path(path) for path in paths]
         self.file = table[self.file_column].to_numpy(np.int64)
         if len(table) and not (self.file.min() >= 0 and self.file.max() < len(paths)):
             raise ValueError(f"{self.file_column} {self.file.max()} of {len(paths)}")
 
-    def __len__(self) -> int:
-        return len(self.table)
-
     def files(self) -> list[Path]:
         return self.paths
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        return {"paths": [str(path) for path in self.paths], **self.settings}, self.table
-
-    @classmethod
-    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        others = {key: value for key, value in settings.items() if key != "paths"}
-        return cls([Path(path) for path in settings["paths"]], table, **others)
 
 
 def find_shards(root: str | Path, pattern: str, what: str) -> list[Path]:

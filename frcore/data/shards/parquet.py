@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,8 @@ class ColumnImages(ShardImages):
     kind = "parquet"
     file_column = "file"
 
-    def __init__(self, paths: list[Path], table: pd.DataFrame | None, image: str):
-        self.columns: list[Columns] = [open_columns(path, image) for path in paths]
+    def __init__(self, paths: Sequence[str | Path], table: pd.DataFrame | None, image: str):
+        self.columns: list[Columns] = [open_columns(Path(path), image) for path in paths]
         if table is None:
             counts = [len(columns) for columns in self.columns]
             file = np.repeat(np.arange(len(paths), dtype=np.int32), counts)

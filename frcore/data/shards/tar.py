@@ -10,6 +10,7 @@ import json
 import mmap
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -48,7 +49,7 @@ class MemberImages(ShardImages):
     kind = "tar"
     file_column = "shard"
 
-    def __init__(self, paths: list[Path], table: pd.DataFrame):
+    def __init__(self, paths: Sequence[str | Path], table: pd.DataFrame):
         super().__init__(paths, table)
         self._offset, self._size = (table[name].to_numpy(np.int64) for name in ("offset", "size"))
         # Views of images keep a map alive after it is dropped from the cache.

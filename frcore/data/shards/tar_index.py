@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from frcore.data.refusal import reading
 from frcore.errors import UserError
 
 BLOCK = 512
@@ -59,7 +60,7 @@ def members(path: Path) -> Iterator[Member]:
             name that leads out of it.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path, "check `root`"), path.open("rb") as file:
             if not file.seek(0, 2):
                 raise _BadTarError("the file is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -68,8 +69,6 @@ def members(path: Path) -> Iterator[Member]:
         raise UserError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: the name {error.object[:200]!r} is not UTF-8; {_COPY}") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; check `root`") from error
 
 
 def _walk(content: mmap.mmap) -> Iterator[Member]:

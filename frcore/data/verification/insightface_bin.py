@@ -13,10 +13,11 @@ indexed here (offset and length of each image) and images are read in place.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from frcore.data.contents import Contents, EncodedImages, index_of
 from frcore.data.pixels.decoding import BadImageError
+from frcore.data.refusal import reading
 from frcore.data.source import File, Source
 from frcore.data.verification.pickles import (
     Array,
@@ -58,27 +60,22 @@ class BinImages(EncodedImages):
 
     Args:
         path: of the file.
-        buffer: its memory map.
         table: `image` (its number in the file), `offset`, `length` and `codec` (see `Blob`).
     """
 
     kind = "insightface_bin"
 
-    def __init__(self, path: Path, buffer: Buffer, table: pd.DataFrame):
-        self.path = path.resolve()
-        self._buffer = buffer
-        self._table = table.astype(
-            {"image": "int64", "offset": "int64", "length": "int64", "codec": "str"}
-        )
-        self._offset, self._length = (self._table[name].to_numpy() for name in ("offset", "length"))
-        self._codec = self._table["codec"].to_numpy(object)
+    def __init__(self, path: str | Path, table: pd.DataFrame):
+        self.path = Path(path).resolve()
+        types = {"image": "int64", "offset": "int64", "length": "int64", "codec": "str"}
+        super().__init__({"path": str(self.path)}, table.astype(types))
+        self._buffer = _mapped(self.path)
+        self._offset, self._length = (self.table[name].to_numpy() for name in ("offset", "length"))
+        self._codec = self.table["codec"].to_numpy(object)
         within = (self._offset >= 0) & (self._length >= 0)
-        within &= self._offset + self._length <= len(buffer)
+        within &= self._offset + self._length <= len(self._buffer)
         if not within.all():
             raise UserError(f"{path} is shorter than its images; run `frcore prepare` again")
-
-    def __len__(self) -> int:
-        return len(self._table)
 
     def encoded(self, row: int) -> Buffer:
         blob = Blob(int(self._offset[row]), int(self._length[row]), self._codec[row])
@@ -89,18 +86,10 @@ class BinImages(EncodedImages):
 
     @property
     def names(self) -> pd.Series:
-        return self.path.name + "#" + self._table["image"].astype("str")
+        return self.path.name + "#" + self.table["image"].astype("str")
 
     def files(self) -> list[Path]:
         return [self.path]
-
-    def describe(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        return {"path": str(self.path)}, self._table
-
-    @classmethod
-    def opened(cls, settings: dict[str, Any], table: pd.DataFrame) -> Self:
-        path = Path(settings["path"])
-        return cls(path, _mapped(path), table)
 
 
 class VerificationBin:
@@ -143,7 +132,7 @@ class VerificationBin:
         """The 2P images."""
         table = pd.DataFrame(self._blobs, columns=["offset", "length", "codec"])
         table.insert(0, "image", np.arange(len(table)))
-        return BinImages(self.path, self._buffer, table)
+        return BinImages(self.path, table)
 
     @property
     def fold(self) -> NDArray[np.int64]:
@@ -244,15 +233,10 @@ def unnamed_people(count: int) -> str:
 
 def _mapped(path: Path) -> Buffer:
     """The file as a memory map."""
-    try:
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except ValueError as error:  # An empty file cannot be mapped.
-        raise UserError(f"{path} is empty; {LAYOUT}; check the download") from error
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}; `path` must be an InsightFace .bin file"
-        ) from error
+    with reading(path, "`path` must be an InsightFace .bin file"), path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise UserError(f"{path} is empty; {LAYOUT}; check the download")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _kind(value: Any) -> str:

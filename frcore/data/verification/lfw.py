@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from frcore.data.contents import Contents, CopiedFiles, index_by_name
 from frcore.data.folders.folder import ImageFolder
 from frcore.data.source import File, below
-from frcore.data.verification.lfw_lists import read_pairs, read_people
+from frcore.data.verification.lfw_lists import Numbered, read_pairs, read_people
 from frcore.data.verification.pairs import ListedSource, Pair, missing, pair_contents
 from frcore.errors import UserError
 from frcore.study.data import LFW_LISTS
@@ -25,13 +24,6 @@ VIEW_1_NOTE = (
     "View 1: the threshold comes from pairsDevTrain, whose people are those of peopleDevTrain; "
     "the test pairs are of other people"
 )
-
-
-class Numbered(NamedTuple):
-    """Image `number` of a person, counted from 1."""
-
-    identity: str
-    number: int
 
 
 class PeopleSource(ListedSource):
@@ -79,15 +71,12 @@ class FolderPairsSource(ListedSource):
 
     def read(self) -> Contents:
         folder = ImageFolder(self.folder())
-        pairs = [pair for split, path in self.paths().items() for pair in listed(path, split)]
+        pairs = [pair for split, path in self.paths().items() for pair in read_pairs(path, split)]
         files, problems = find_numbered(folder, wanted_of(pairs))
         sides = sorted(files)
         images = CopiedFiles(folder.root, [files[side] for side in sides])
         rows = {side: row for row, side in enumerate(sides)}
         return pair_contents(pairs, rows, images, problems)
-
-    def needed(self) -> list[tuple[str, Path]]:
-        return [*super().needed(), ("pairs", below(self.section.root, self.section.pairs))]
 
 
 class PairsSource(FolderPairsSource):
@@ -109,15 +98,6 @@ class PairsSource(FolderPairsSource):
     def needed(self) -> list[tuple[str, Path]]:
         root = self.section.root
         return [("root", Path(root)), *_needed(root, LFW_LISTS[self.section.view].values())]
-
-
-def listed(path: Path, split: str = "test") -> list[Pair]:
-    """The pairs of a list in LFW's format."""
-    return [
-        Pair(Numbered(one.a, one.i), Numbered(one.b, one.j), one.same, one.fold,
-             f"{path}:{one.line}", split)
-        for one in read_pairs(path)
-    ]  # fmt: skip
 
 
 def _root(given: str | Path) -> Path:

@@ -3,7 +3,7 @@
 People: a header with the number of people, then `name<TAB>images` per person; with folds, a header
 with their number and then one such block per fold. Pairs: a header `pairs` or `folds<TAB>pairs`,
 then per fold `pairs` genuine lines `name<TAB>i<TAB>j` and as many impostor lines
-`name<TAB>i<TAB>other<TAB>j`. Lines end in LF or CRLF; a byte-order mark is allowed.
+`name<TAB>i<TAB>other<TAB>j`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from frcore.data.names import normalised
+from frcore.data.text_table import TextTable
+from frcore.data.verification.pairs import Pair
 from frcore.errors import UserError
 
 
@@ -23,20 +25,11 @@ class Person(NamedTuple):
     line: int
 
 
-class Pair(NamedTuple):
-    """A line in a list of pairs: image `i` of `a` and image `j` of `b`, counted from 1."""
+class Numbered(NamedTuple):
+    """Image `number` of a person, counted from 1."""
 
-    a: str
-    i: int
-    b: str
-    j: int
-    fold: int
-    line: int
-
-    @property
-    def same(self) -> bool:
-        """Whether the pair is genuine."""
-        return self.a == self.b
+    identity: str
+    number: int
 
 
 class Lines:
@@ -44,23 +37,21 @@ class Lines:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            raise UserError(f"{path}:{line}: not UTF-8; save the list as UTF-8 text") from error
-        self.texts = [line.removesuffix("\r") for line in text.rstrip().split("\n")]
-        if not self.texts[0].strip():
-            raise UserError(f"{path}:1: the list is empty or has no header")
+        lines = TextTable(path, {"line": "name"}, "Correct these lines").texts("line")
+        self.texts: list[str] = lines.to_pylist()
+        while self.texts and not self.texts[-1].strip():
+            self.texts.pop()
+        if not self.texts:
+            raise UserError(f"{path}:1: the list is empty")
+
+    def where(self, line: int) -> str:
+        """File and line number, for messages."""
+        return f"{self.path}:{line}"
 
     def error(self, line: int, problem: str) -> UserError:
         """The error to raise about line number `line`."""
         given = self.texts[line - 1][:100] if line <= len(self.texts) else "end of file"
-        return UserError(f"{self.path}:{line}: {problem}, got {given!r}; correct this line")
+        return UserError(f"{self.where(line)}: {problem}, got {given!r}; correct this line")
 
     def fields(self, line: int, counts: tuple[int, ...], due: str) -> list[str]:
         """The fields of line number `line`, counted from 1.
@@ -127,8 +118,8 @@ def _person(lines: Lines, line: int) -> Person:
     return Person(lines.name(line, name), lines.number(line, images, "the number of images"), line)
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Read a list of pairs.
+def read_pairs(path: Path, split: str = "test") -> list[Pair]:
+    """Read a list of pairs, each of two `Numbered` images.
 
     Raises:
         UserError: a line is malformed or in the wrong block, or a pair is a duplicate.
@@ -137,31 +128,32 @@ def read_pairs(path: Path) -> list[Pair]:
     header = lines.fields(1, (1, 2), "the header must be `pairs`, or `folds` and `pairs`")
     folds = lines.number(1, header[0], "the number of folds") if len(header) == 2 else 1
     count = lines.number(1, header[-1], "the number of pairs")
-    pairs = []
-    for at in range(2 * folds * count):
-        fold, place = divmod(at, 2 * count)
-        pairs.append(_pair(lines, at + 2, fold, genuine=place < count))
+    pairs, keys = list[Pair](), list[tuple[object, int]]()
+    for line in range(2, 2 * folds * count + 2):
+        fold, place = divmod(line - 2, 2 * count)
+        a, b = _sides(lines, line, genuine=place < count)
+        pairs.append(Pair(a, b, place < count, fold, lines.where(line), split))
+        keys.append((frozenset((a, b)), line))
     lines.end(2 * folds * count + 2)
-    _refuse_repeats(
-        lines, [(tuple(sorted([(p.a, p.i), (p.b, p.j)])), p.line) for p in pairs], "the pair"
-    )
+    _refuse_repeats(lines, keys, "the pair")
     return pairs
 
 
-def _pair(lines: Lines, line: int, fold: int, *, genuine: bool) -> Pair:
+def _sides(lines: Lines, line: int, *, genuine: bool) -> tuple[Numbered, Numbered]:
     form = "name, i, j" if genuine else "name, i, other name, j"
     kind = "a genuine" if genuine else "an impostor"
     fields = lines.fields(line, (3 if genuine else 4,),
                           f"{kind} pair must be here, with the fields {form}")  # fmt: skip
-    a = lines.name(line, fields[0])
-    b = a if genuine else lines.name(line, fields[2])
-    i = lines.number(line, fields[1], "an image's number")
-    j = lines.number(line, fields[-1], "an image's number")
-    if genuine and i == j:
+    one, i, *other, j = fields
+    a, b = (
+        Numbered(lines.name(line, name), lines.number(line, number, "an image's number"))
+        for name, number in ((one, i), (*(other or [one]), j))
+    )
+    if a == b:
         raise lines.error(line, "a pair needs two different images")
-    if not genuine and a == b:
+    if not genuine and a.identity == b.identity:
         raise lines.error(line, "an impostor pair needs two different people")
-    return Pair(a, i, b, j, fold, line)
+    return a, b
 
 
 def _refuse_repeats(lines: Lines, keys: list[tuple[object, int]], what: str) -> None:

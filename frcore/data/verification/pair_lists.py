@@ -27,12 +27,12 @@ from typing import NamedTuple
 import numpy as np
 
 from frcore.data.contents import Contents, EncodedFiles
-from frcore.data.names import normalised
+from frcore.data.names import by_stem, normalised
 from frcore.data.pixels.picture_kinds import is_picture
+from frcore.data.refusal import folder_at
 from frcore.data.source import File
 from frcore.data.verification.lfw_lists import Lines
 from frcore.data.verification.pairs import ListedSource, Pair, pair_contents
-from frcore.errors import UserError
 
 FOLDS = 10
 
@@ -165,7 +165,7 @@ def _listed(lines: Lines, at: int, a: Side, b: Side, same: bool, fold: int) -> P
     if (a.identity == b.identity) != same:
         kind = "a genuine" if same else "an impostor"
         raise lines.error(at, f"{kind} pair shows {a.identity} and {b.identity}")
-    return Pair(a, b, same, fold, f"{lines.path}:{at}")
+    return Pair(a, b, same, fold, lines.where(at))
 
 
 READERS: Mapping[str, Callable[[Path], list[Pair]]] = {
@@ -192,7 +192,8 @@ def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[st
     for side in sorted(where, key=lambda side: side.path):
         parent, _, name = side.path.rpartition("/")
         if parent not in folders:
-            folders[parent] = _by_stem(root / parent)
+            folder = root / parent
+            folders[parent] = by_stem(sorted(os.listdir(folder)) if folder.is_dir() else ())  # noqa: PTH208
         names = folders[parent].get(normalised(Path(name).stem), [])
         files = [one for one in names if (root / parent / one).is_file()]
         stored = [one for one in files if one == name] or [
@@ -206,16 +207,6 @@ def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[st
         else:
             problems.append(f"{where[side]}: {root / side.path} does not exist")
     return found, problems
-
-
-def _by_stem(folder: Path) -> dict[str, list[str]]:
-    """The names of a folder's files by their composed names without suffix."""
-    stems: dict[str, list[str]] = {}
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():  # noqa: PTH208
-        # In a name without a suffix, anything after a dot looks like one.
-        for stem in {name, Path(name).stem}:
-            stems.setdefault(normalised(stem), []).append(name)
-    return stems
 
 
 class PairListSource(ListedSource):
@@ -232,9 +223,7 @@ class PairListSource(ListedSource):
             yield f"list {path.relative_to(listed).as_posix()}", path
 
     def read(self) -> Contents:
-        root = Path(self.section.images)
-        if not root.is_dir():
-            raise UserError(f"{root} is not a folder; `images` must hold the aligned images")
+        root = folder_at(self.section.images, "`images` must hold the aligned images")
         pairs = READERS[self.section.format](Path(self.section.pairs))
         found, problems = find_images(root, pairs)
         rows = {side: row for row, side in enumerate(found)}
@@ -243,6 +232,3 @@ class PairListSource(ListedSource):
         is_named = not self.section.format.startswith("cfp")
         contents.about = {"people": "named" if is_named else "numbered"}
         return contents
-
-    def needed(self) -> list[tuple[str, Path]]:
-        return [*super().needed(), ("pairs", Path(self.section.pairs))]

@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from frcore.errors import UserError
 from frcore.evaluation.false_accepts import why_no_interval
-from frcore.evaluation.intervals.estimates import Estimate
 from frcore.evaluation.intervals.influences import TarAt
-from frcore.evaluation.intervals.people import People, people_of_pairs
 from frcore.evaluation.intervals.uncertainty import intervals_of_pairs
-from frcore.evaluation.ranked import Ranked
-from frcore.results.scores import Arrays, same_protocol
+from frcore.results.scores import Trials
 from frcore.results.summary import Method, Summary
 
 GRID_POINTS = 60
@@ -50,46 +47,35 @@ def benchmark_curves(summary: Summary, benchmark: str) -> dict[Method, Curve]:
 
     Methods evaluated on other pairs than the first one are omitted.
     """
-    ranked: dict[str, Ranked] = {}
-    protocol: Arrays | None = None
-    runs: dict[Method, tuple[str, ...]] = {}
-    for method in summary.methods:
-        own = []
-        for run in _runs(summary, method, benchmark):
-            arrays = summary.scores.load(run, benchmark)
-            if arrays is None or not arrays["same"].any() or arrays["same"].all():
-                continue
-            protocol = protocol or arrays
-            if same_protocol(protocol, arrays):
-                ranked[run] = Ranked.of(arrays["scores"], arrays["same"])
-                own.append(run)
-        if own:
-            runs[method] = tuple(own)
-    if protocol is None:
+    # Models trained elsewhere have no seeds, so they share no spread over them with the runs.
+    return {
+        method: curve
+        for models in (False, True)
+        for method, curve in _curves(summary, benchmark, models).items()
+    }
+
+
+def _curves(summary: Summary, benchmark: str, models: bool) -> dict[Method, Curve]:
+    trials = summary.scores.trials(benchmark, models=models)
+    frame = summary.rows.usable("evaluation")
+    frame = frame[(frame["benchmark"] == benchmark) & frame["run"].isin(list(trials.ranked))]
+    runs = {method: sorted(map(str, frame[method.rows_in(frame)]["run"].unique()))
+            for method in summary.methods}  # fmt: skip
+    runs = {method: own for method, own in runs.items() if own}
+    same = next((arrays["same"] for arrays in trials.arrays.values()), np.empty(0, bool))
+    if not runs or same.all() or not same.any():
         return {}
-    far = far_grid(int((~protocol["same"]).sum()))
-    tar = {run: np.array([at.tar for at in one.tar_at_fars(list(far))])
-           for run, one in ranked.items()}  # fmt: skip
-    bands = _bands(ranked, runs, protocol, far)
+    far = far_grid(int((~same).sum()))
+    bands = _bands(trials, runs, far, int((~same).sum()))
     found = {}
-    for method, judged in runs.items():
-        mean = np.mean([tar[run] for run in judged], axis=0)
+    for method, own in runs.items():
+        of_runs = [[at.tar for at in trials.ranked[run].tar_at_fars(list(far))] for run in own]
+        mean = np.mean(of_runs, axis=0)
         below, above = bands.get(method, (None, None))
         low = None if below is None else np.maximum(mean - below, 0.0)
         high = None if above is None else np.minimum(mean + above, 1.0)
-        found[method] = Curve(far, mean, low, high, judged)
+        found[method] = Curve(far, mean, low, high, tuple(own))
     return found
-
-
-def _runs(summary: Summary, method: Method, benchmark: str) -> list[str]:
-    frame = summary.rows.usable("evaluation")
-    chosen = frame[
-        (frame["backbone"] == method.backbone)
-        & (frame["head"] == method.head)
-        & (frame["sampler"] == method.sampler)
-        & (frame["benchmark"] == benchmark)
-    ]
-    return sorted(map(str, chosen["run"].unique()))
 
 
 Band = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -97,51 +83,34 @@ Band = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _bands(
-    ranked: Mapping[str, Ranked],
-    runs: Mapping[Method, Sequence[str]],
-    protocol: Arrays,
-    far: NDArray[np.float64],
+    trials: Trials, runs: Mapping[Method, Sequence[str]], far: NDArray[np.float64], impostors: int
 ) -> dict[Method, Band]:
     """Empty if the benchmark has too few people; NaN at FARs that allow too few false accepts for
     an interval."""
-    impostors = int((~protocol["same"]).sum())
     enough = np.array([not why_no_interval(float(asked), impostors) for asked in far])
     if not enough.any():
         return {}
     fars = band_fars(far[enough])
+    ranked = {run: trials.ranked[run] for own in runs.values() for run in own}
     try:
-        people = people_of_pairs(*(protocol[name] for name in ("same", "identity_a", "identity_b")))
-        estimates = [_at_one_far(runs, ranked, people, float(asked)) for asked in fars]
+        at_fars = [
+            intervals_of_pairs(
+                ranked, trials.people, metrics=dict.fromkeys(ranked, TarAt(float(asked))),
+                groups=list(runs.values()),
+            )
+            for asked in fars
+        ]  # fmt: skip
     except UserError:
         return {}
-    at, wanted = np.log(fars), np.log(far)
     bands = {}
-    for method in runs:
-        found = [of_far[method] for of_far in estimates]
+    for method, own in runs.items():
+        means = [intervals.mean(own) for intervals in at_fars]
         below, above = (
-            np.where(enough, np.interp(wanted, at, reach), np.nan)
-            for reach in ([e.value - e.low for e in found], [e.high - e.value for e in found])
+            np.where(enough, np.interp(np.log(far), np.log(fars), reach), np.nan)
+            for reach in ([e.value - e.low for e in means], [e.high - e.value for e in means])
         )
         bands[method] = (below, above)
     return bands
-
-
-def _at_one_far(
-    runs: Mapping[Method, Sequence[str]], ranked: Mapping[str, Ranked], people: People, far: float
-) -> dict[Method, Estimate]:
-    """Each method's TAR with its interval."""
-    found: dict[Method, Estimate] = {}
-    for kind in (True, False):
-        # Models trained elsewhere have no seeds, so they share no spread over them with the runs.
-        groups = {method: own for method, own in runs.items() if method.is_model == kind}
-        scores = {run: ranked[run] for own in groups.values() for run in own}
-        if scores:
-            metrics = dict.fromkeys(scores, TarAt(far))
-            shared = intervals_of_pairs(
-                scores, people, metrics=metrics, groups=list(groups.values())
-            )
-            found |= {method: shared.mean(own) for method, own in groups.items()}
-    return found
 
 
 def band_fars(far: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from frcore.errors import UserError
-from frcore.planning import DEVICES, Device, Workload, plan_step
-from frcore.planning.measured import DENSE, loss_precision
-from frcore.planning.step import dense_memory, fused_memory
+from frcore.planning import DEVICES, Device, Workload, memory_of, plan_step
+from frcore.planning.measured import backend_of, loss_precision
 from frcore.results.rows import Rows
 from frcore.study.config import Study
 from frcore.study.parts import Component, Measurement
@@ -65,44 +63,42 @@ def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterat
     frame = frame.assign(backend=frame["backend"].fillna(stated)).fillna(dict.fromkeys(keys, ""))
     for values, part in frame.groupby(keys):
         told: dict[Hashable, Any] = {k: v for k, v in zip(keys, values, strict=True) if v}
-        line = _line(workload, told, part["identities"].astype(int), column)
-        if line is not None:
-            yield line
+        if (backend := told.get("backend")) is None:
+            continue
+        kind = backend_of(str(backend))
+        sizes = part["identities"].astype(int)
+        identities = np.geomspace(sizes.min() / 1.2, sizes.max() * 1.2, POINTS).round().astype(int)
+        planned = dataclasses.replace(
+            workload,
+            backend=kind,
+            state=workload.state if kind == "fused" else "fp32",
+            precision=loss_precision(told, backend),
+        )
+        steps = [dataclasses.replace(planned, identities=int(n)) for n in identities]
+        found, words = _values(column, steps, known_device(told.get("gpu_name")))
+        if found:
+            text = f"planned, backend {backend}: {words}"
+            yield PlannedLine(identities, np.asarray(found), text)
 
 
-def _line(
-    workload: Workload, told: Mapping[Hashable, Any], identities: pd.Series, column: str
-) -> PlannedLine | None:
-    backend = told.get("backend")
-    if backend is None:
-        return None
-    dense = backend in DENSE
-    workload = dataclasses.replace(
-        workload,
-        backend="dense" if dense else "fused",
-        state="fp32" if dense else workload.state,
-        precision=loss_precision(told, backend),
-    )
-    sizes = np.geomspace(identities.min() / 1.2, identities.max() * 1.2, POINTS).round().astype(int)
-    workloads = [dataclasses.replace(workload, identities=int(n)) for n in sizes]
-    if column == "images_per_second":
-        device = known_device(told.get("gpu_name"))
-        if device is None:
-            return None
-        values = [1e3 * one.batch / plan_step(one, device).step_ms for one in workloads]
+def _values(
+    column: str, steps: Sequence[Workload], device: Device | None
+) -> tuple[list[float], str]:
+    """What is planned for a measured column, in its unit and in words; empty without a model."""
+    dense = steps[0].backend != "fused"
+    if column == "images_per_second" and device is not None:
         words = f"an estimate for {device.name}" if dense else f"at most, on {device.name}"
-    elif column == "allocated_peak_mib":
-        values = [sum((dense_memory if dense else fused_memory)(one).values()) / MIB
-                  for one in workloads]  # fmt: skip
-        words = "centres, momentum and what a step adds"
-    elif column == "rss_extra_mib" and dense and not workload.queue:
+        return [1e3 * one.batch / plan_step(one, device).step_ms for one in steps], words
+    memories = map(memory_of, steps)
+    if column == "allocated_peak_mib":
+        values = [sum(memory.values()) / MIB for memory in memories]
+        return values, "centres, momentum and what a step adds"
+    if column == "rss_extra_mib" and dense and not steps[0].queue:
         # This reading excludes what exists before the first step.
         values = [(sum(memory.values()) - memory["centres and momentum"]) / MIB
-                  for memory in map(dense_memory, workloads)]  # fmt: skip
-        words = "what a step adds to centres and momentum"
-    else:
-        return None
-    return PlannedLine(sizes, np.asarray(values), f"planned, backend {backend}: {words}")
+                  for memory in memories]  # fmt: skip
+        return values, "what a step adds to centres and momentum"
+    return [], ""
 
 
 def known_device(gpu_name: str | None) -> Device | None:
@@ -123,10 +119,9 @@ def planned_workload(sampler: Component, measurement: Measurement) -> Workload |
     }
     if sampler.name not in changes:
         return None
-    state = {"split": "split"}.get(getattr(measurement, "center_format", "fp32"), "fp32")
     try:
         # The smallest allowed number of identities; each point of a line sets its own.
-        return Workload(2, batch=measurement.batch_size, dim=measurement.dim, state=state,
-                     **changes[sampler.name])  # fmt: skip
+        return Workload(2, batch=measurement.batch_size, dim=measurement.dim,
+                        state=measurement.center_format, **changes[sampler.name])  # fmt: skip
     except (TypeError, UserError):
         return None  # a rate of 0, or a size left to the sampler

@@ -49,7 +49,7 @@ def selection(summary: Summary, *, all_methods: bool = False) -> tuple[Summary, 
     note = f"Shown: {', '.join(left_out)}, the best of them; the tables list all."
     if all_methods:
         note = f"Shown: {', '.join(left_out)}; the tables list all."
-    shown = summary.of_part(study.model_copy(update=chosen))
+    shown = Summary(study.model_copy(update=chosen), summary.rows, summary.scores)
     return shown, note if left_out else ""
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 
 import yaml
+
+from frcore.files import write_text
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,15 @@ def _part(given: dict[str, str]) -> Part:
 SECTIONS = _sections()
 """In reading order; the page's other parts (the answer, the faces, how to reproduce it) surround
 them."""
+
+PARTS = tuple(part for section in SECTIONS for part in section.parts)
+
+
+def write_captions(folder: Path) -> None:
+    """Write the caption of each figure and table into `folder`, for `snakemake --report`."""
+    for part in PARTS:
+        name = part.name if part.kind == "figure" else f"table_{part.name}"
+        write_text(folder / f"{name}.rst", f"**{part.title}.** {part.caption}\n")
 
 
 def shown(absent: Set[tuple[str, str]]) -> list[Section]:

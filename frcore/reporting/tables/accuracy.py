@@ -24,9 +24,6 @@ VERDICTS = {
 }  # fmt: skip
 """Verdicts of `Summary.differences`, in words."""
 
-FOR_MACHINES = ("value", "low", "high", "se_test", "se_seed", "mark", "n", "seeds", "why")
-"""Columns of the CSV for each number."""
-
 
 def percent(value: float) -> str:
     """A proportion as a percentage with two decimals, without the percent sign.
@@ -123,8 +120,12 @@ def accuracy_record(summary: Summary, method: Method, columns: Sequence[Column])
     record: Row = {name: getattr(method, name) for name in ("backbone", "head", "sampler")}
     for column in columns:
         number = summary.cell(method, column)
-        own = {name: getattr(number, name) for name in FOR_MACHINES}
-        own |= {"mark": summary.marked(method, column), "seeds": " ".join(map(str, number.seeds))}
+        numbers = ("value", "low", "high", "se_test", "se_seed")
+        own = {
+            **{name: getattr(number, name) for name in numbers},
+            "mark": summary.marked(method, column), "n": number.n,
+            "seeds": " ".join(map(str, number.seeds)), "why": number.why,
+        }  # fmt: skip
         record |= {f"{column.key}.{name}": value for name, value in own.items()}
     return record
 

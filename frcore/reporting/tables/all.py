@@ -43,9 +43,11 @@ def _source(summary: Summary) -> list[str]:
     return [f"Study {study.name}, spec {digest}, commit {commits}, {seeds}."]
 
 
-def write_table(table: Table, root: str | Path) -> None:
-    """Write the table as CSV, Markdown and LaTeX under `tables/`."""
-    files = outputs.paths(root)
-    write_text(files[f"table_{table.name}_csv"], table.csv)
-    write_text(files[f"table_{table.name}_md"], to_markdown(table))
-    write_text(files[f"table_{table.name}_tex"], to_latex(table))
+def write_tables(summary: Summary, root: str | Path) -> dict[str, Table]:
+    """Write each table as CSV, Markdown and LaTeX under `tables/`; returns them by name."""
+    files, tables = outputs.paths(root), all_tables(summary)
+    for name, table in tables.items():
+        write_text(files[f"table_{name}_csv"], table.csv)
+        write_text(files[f"table_{name}_md"], to_markdown(table))
+        write_text(files[f"table_{name}_tex"], to_latex(table))
+    return tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 
 import pandas as pd
 
@@ -135,10 +136,10 @@ def missing_table(rows: Rows) -> Table:
         names = list(map(str, part["name"]))
         more = f" and {len(names) - FEW} more" if len(names) > FEW + 1 else ""
         shown = ", ".join(names[:FEW] if more else names) + more
-        items.append([Cell(str(text)) for text in (what, shown, status, reason)])
-    headings = [Heading(name, numeric=False) for name in titles]
+        items.append(dict(zip(titles, (what, shown, status, reason), strict=True)))
+    columns = [text_column(title, itemgetter(title)) for title in titles]
     notes = [] if records else ["Nothing is missing."]
-    return Table("missing", "What failed or is missing", headings, items, notes, data)
+    return Table.of("missing", "What failed or is missing", columns, items, notes, data)
 
 
 def _missing(frame: pd.DataFrame, what: str, keys: list[str]) -> list[Row]:

@@ -67,19 +67,6 @@ class Job:
     quiet: float | None = None
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """When the study is expected to finish.
-
-    Attributes:
-        seconds: from now; None if unknown.
-        why: why it is unknown.
-    """
-
-    seconds: float | None
-    why: str = ""
-
-
 def jobs(study: Study, root: Path, logs: Path, *, now: float | None = None) -> list[Job]:
     """Every job of `study`, in the order of the stages.
 
@@ -214,8 +201,8 @@ def _fraction(events: list[Line], record: object) -> float | None:
     return min(1.0, max(done, default=0.0) / float(epochs))
 
 
-def outlook(found: list[Job], parallel: int) -> Outlook:
-    """The expected end, from how long the finished jobs of each stage took.
+def outlook(found: list[Job], parallel: int) -> float | str:
+    """Seconds to the expected end, from how long finished jobs took; or why it is unknown.
 
     The remaining work of a stage is its unfinished jobs times the mean time of the finished ones,
     less what running jobs have done, with `parallel` jobs at once; measurements run alone.
@@ -228,8 +215,8 @@ def outlook(found: list[Job], parallel: int) -> Outlook:
             continue
         took = [job.seconds for job in own if job.status == "finished" and job.seconds is not None]
         if not took:
-            return Outlook(None, f"no job of stage {stage} has finished yet")
+            return f"no job of stage {stage} has finished yet"
         mean = sum(took) / len(took)
         work = sum(mean * (1 - (job.fraction or 0.0)) for job in open_jobs)
         left += work if stage == "measure" else work / max(1, parallel)
-    return Outlook(left)
+    return left

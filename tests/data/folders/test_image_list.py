@@ -117,13 +117,13 @@ def test_few_images_gaps_and_counts(tmp_path, people):
     [
         (["Ada/Ada_0001.jpg 0", "Ada/none.jpg 0", "Ada 1"],
          r"(?s)2 images .*list.txt:2: 'Ada/none.jpg' cannot be read: No such.*:3: 'Ada' is not a"),
-        (["a.jpg 0", "../secret.jpg 1"], r"list.txt:2: the path leads out of its folder, got"),
-        (["a.jpg 0", "x/../../secret.jpg 1"], "list.txt:2: the path leads out"),
-        (["/etc/hosts 0"], "list.txt:1: the path is absolute"),
-        (["C:\\a.jpg 0"], "list.txt:1: the path is absolute"),
-        (["..\\a.jpg 0"], "list.txt:1: the path leads out"),
-        (["a//b.jpg 0"], "an empty part"),
-        (["a/./b.jpg 0"], "an empty part or a '.'"),
+        (["a.jpg 0", "../secret.jpg 1"], r"list.txt:2: the path must lead below `root`, .* got"),
+        (["a.jpg 0", "x/../../secret.jpg 1"], "list.txt:2: the path must lead below"),
+        (["/etc/hosts 0"], "list.txt:1: the path must lead below"),
+        (["C:\\a.jpg 0"], "list.txt:1: the path must lead below"),
+        (["..\\a.jpg 0"], "list.txt:1: the path must lead below"),
+        (["a//b.jpg 0"], "without .* empty parts"),
+        (["a/./b.jpg 0"], "without .* '.' and empty parts"),
         (["Ada/Ada_0001.jpg"], "list.txt:1: a line must be a path and a label"),
         (["Ada/Ada_0001.jpg x"], "list.txt:1: 'x'.*\n.*labels: name"),
         (["Ada/Ada_0001.jpg 1.5"], "list.txt:1: '1.5'"),
@@ -141,7 +141,7 @@ def test_few_images_gaps_and_counts(tmp_path, people):
         (["Ada/Ada_0001.jpg;0"], "separated by a tab, a comma or a space"),
         (["0\tAda/Ada_0001.jpg\t0"], r"not aligned \(the first field is not 1\)"),
         (["Ada/Ada_0001.jpg 0", "", "Ada/Ada_0002.jpg 0", "./Ada/Ada_0001.jpg 1"],
-         r"list.txt:4: 'Ada/Ada_0001.jpg' is a duplicate of line 1"),
+         r"list.txt:4: the image is a duplicate of line 1, got './Ada/Ada_0001.jpg 1'"),
         (["", "  "], "is empty"),
         ([], "is empty"),
     ],
@@ -161,12 +161,12 @@ def test_lists_that_cannot_be_read(tmp_path, people):
     with pytest.raises(UserError, match="is not a folder"):
         prepared(tmp_path, root / "nowhere")
     (root / "list.txt").write_bytes(b"a.jpg 0\n\xff.jpg 1\n")
-    with pytest.raises(UserError, match=r"list.txt:2: not UTF-8"):
+    with pytest.raises(UserError, match=r"list.txt:2: the line is not UTF-8"):
         prepared(tmp_path, root)
-    with pytest.raises(UserError, match=r"Ada_0001.jpg:\d+: not"):
+    with pytest.raises(UserError, match=r"Ada_0001.jpg:\d+: the line is not UTF-8"):
         prepared(tmp_path, root, list=names[0])
     (root / "list.txt").write_bytes(b"a" * 2**17)
-    with pytest.raises(UserError, match=r"list.txt:1: not a line of text"):
+    with pytest.raises(UserError, match=r"list.txt:1: a line must be a path and a label"):
         prepared(tmp_path, root)
 
 
@@ -207,17 +207,12 @@ def test_damaged_images_are_refused_or_skipped(tmp_path, people):
         unchecked.images[[0, 1]]
 
 
-@pytest.mark.slow
-def test_a_long_list_is_read_in_blocks(tmp_path, monkeypatch):
+def test_a_long_list(tmp_path):
     lines = [f"{k // 7}/{k}.jpg {k // 7}" for k in range(5000)]
-    path = write(tmp_path / "list.txt", lines, end="\r\n", begin=b"\xef\xbb\xbf")
-    whole = read_list(path)
-    for size in (500, 4096):
-        monkeypatch.setattr("frcore.data.folders.image_list._BLOCK_BYTES", size)
-        parts = read_list(path)
-        assert parts.paths.tolist() == whole.paths.tolist() == [x.split()[0] for x in lines]
-        assert parts.labels.tolist() == [x.split()[1] for x in lines]
-        assert parts.lines.tolist() == list(range(1, 5001))
+    found = read_list(write(tmp_path / "list.txt", lines, end="\r\n", begin=b"\xef\xbb\xbf"))
+    assert found.paths.tolist() == [x.split()[0] for x in lines]
+    assert found.labels.tolist() == [x.split()[1] for x in lines]
+    assert found.where(4999) == f"{tmp_path}/list.txt:5000"
 
 
 def test_a_changed_image_is_noticed(tmp_path, people):

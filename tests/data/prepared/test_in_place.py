@@ -142,7 +142,7 @@ def test_fewer_images_of_a_source(files):
     chosen = source.take(np.array([4, 0]))
     assert chosen.names.tolist() == [files[1][4], files[1][0]]
     assert chosen.encoded(1) == source.encoded(0)
-    settings, table = chosen.describe()
+    settings, table = chosen.settings, chosen.table
     again = open_encoded("files", json.loads(json.dumps(settings)), table)
     assert again.encoded(0) == source.encoded(4)
 

@@ -131,7 +131,7 @@ def test_opened_again_and_in_another_order(people, table, tmp_path):
     paths = [tmp_path / "data" / name for name in WRITERS]
     source = ColumnImages(paths, None, "image")
     chosen = source.take(np.array([26, 3, 12]))
-    settings, rows = chosen.describe()
+    settings, rows = chosen.settings, chosen.table
     again = open_encoded("parquet", json.loads(json.dumps(settings)), rows)
     assert [bytes(again.encoded(k)) for k in range(3)] == [people[1][k] for k in (8, 3, 3)]
     assert again.names.tolist() == ["file.arrow/8", "train.parquet/3", "stream.arrow/3"]

@@ -187,7 +187,7 @@ def test_opened_again_and_more_shards_than_may_be_open(tmp_path, people, monkeyp
     found = prepared(tmp_path, identities=3)
     assert_same_images(found, people[0])
     source = found.images.source.take(np.array([8, 1, 8]))
-    settings, table = source.describe()
+    settings, table = source.settings, source.table
     again = open_encoded("tar", json.loads(json.dumps(settings)), table)
     views = [again.encoded(row) for row in range(3)]
     assert [bytes(view) for view in views] == [samples[k][2] for k in (8, 1, 8)]

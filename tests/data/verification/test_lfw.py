@@ -87,7 +87,7 @@ def test_a_reordered_list_changes_the_hash(tmp_path, root):
         ("1\nBea\t1\t9\nBea\t1\tDan\t1\n", r"pairsDevTest.txt:2: Bea/Bea_0009 does not exist"),
         (
             "1\nBae\t1\t2\nBea\t1\tDan\t1\n",
-            r"^1 images.*\n.*Test.txt:2: nobody is called 'Bae'; did you mean 'Bea'",
+            r"^images.*\n.*Test.txt:2: nobody is called 'Bae'; did you mean 'Bea'",
         ),
     ],
 )  # fmt: skip

@@ -12,8 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from frcore.planning import Workload, get_device, plan_step
-from frcore.planning.step import dense_memory
+from frcore.planning import Workload, get_device, memory_of, plan_step
 from frcore.reporting.figures.canvas import look
 from frcore.reporting.figures.identities import memory, throughput
 from frcore.reporting.figures.palette import Palette
@@ -89,7 +88,7 @@ def test_a_cpu_has_its_memory_planned_and_no_time(tmp_path):
     study, rows = measured(tmp_path, {"backend": "dense"})
     [(identities, values)] = drawn(memory(study, rows), 0, "planned")
     # What a step adds: the reading leaves out what exists before it.
-    added = dense_memory(Workload(int(identities[0]), batch=16, backend="dense"))["temporaries"]
+    added = memory_of(Workload(int(identities[0]), batch=16, backend="dense"))["temporaries"]
     assert values[0] == pytest.approx(added / 2**20)
     assert drawn(throughput(study, rows), 0, "planned") == []
     assert "planned" not in labels(throughput(study, rows))

@@ -7,8 +7,8 @@ import yaml
 from markupsafe import escape
 
 from frcore.reporting import outputs
-from frcore.reporting.page import captions
 from frcore.reporting.page.samples import samples
+from frcore.reporting.page.sections import PARTS
 from frcore.study.config import Study
 from tests.reporting.made import HOSTILE, Made
 
@@ -118,8 +118,7 @@ def test_downloads_inside_the_page_are_the_files(made: Made):
 def test_every_part_is_on_the_page_or_said_to_be_absent(made: Made):
     reader = Reader(made.page)
     there = {id for id in reader.attributes("id") if id.startswith(("figure-", "table-"))}
-    titles = {f"figure-{name}": title for name, (title, _) in captions.FIGURES.items()}
-    titles |= {f"table-{name}": title for name, (title, _) in captions.TABLES.items()}
+    titles = {f"{part.kind}-{part.name}": part.title for part in PARTS}
     told = made.page.partition("Not on this page")[2].partition("Protocol, environment")[0]
     assert set(titles) - there
     for id, title in titles.items():
