@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from frcore.reporting.tables.accuracy import unique
 from frcore.reporting.tables.cost import disturbances, machines, significant, time_cell
 from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_column
 from frcore.results.cost import MEMORY, conditions, memory_column
