@@ -133,7 +133,8 @@ def _outcome(receiver: Connection, child: BaseProcess, kills_before: int | None)
     """Of a child that has answered or ended."""
     with contextlib.suppress(EOFError):
         answer = json.loads(receiver.recv_bytes())
-        child.join()
+        # A process group whose other processes are gone may keep it from ending: it is killed.
+        child.join(LEAVE_SECONDS)
         return Outcome(**answer)
     child.join()
     return _cause_of_death(child.exitcode, kills_before)

@@ -53,7 +53,7 @@ def measure_row(spec: MeasurementSpec, identities: int, ranks: Ranks = ALONE) ->
 
 def _look_for_company(row: MeasuredRow) -> None:
     """Whether other processes use memory of a board that ran out of it."""
-    with opened_board(torch.device(str(row.device))) as (board, _):
+    with opened_board(torch.device(str(row.device), row.rank or 0)) as (board, _):
         if board is not None:
             row.other_processes = board.read().other_processes
             found = board_disturbances((), None, row.other_processes)
