@@ -349,7 +349,8 @@ def check_begun(part: nn.Module, call: str) -> None:
     """Refuse a module of a class that forgot to build its base."""
     if "_parameters" not in part.__dict__:
         raise UserError(
-            f"{type(part).__name__}.__init__ does not build its base class; let it begin with {call}"
+            f"{type(part).__name__}.__init__ does not build its base class; it must begin with "
+            f"{call}"
         )
 
 

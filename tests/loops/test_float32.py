@@ -41,9 +41,7 @@ def test_the_kernels_in_a_loop(loop, sampler):
 @pytest.mark.parametrize("loop", [*FEW[:-1], "watched", "copied after", "by assignment", "hooked"])
 def test_split_centres_in_a_loop(loop, sampler, backend):
     """Without momentum, which would be rounded at random."""
-    mine, plain = pair(
-        "cosface", sampler, backend, center_format="split", rates=WITHOUT_MOMENTUM
-    )
+    mine, plain = pair("cosface", sampler, backend, center_format="split", rates=WITHOUT_MOMENTUM)
     for trainer in (mine, plain):
         LOOPS[loop](trainer, batches(8, dtype=torch.float32))
     # A difference of 1e-7 may round a high half up instead of down.
@@ -112,5 +110,3 @@ def test_embeddings_of_autocast_are_taken_in(backend):
     assert output.loss.dtype == torch.float32
     output.loss.backward()
     assert all(p.grad.isfinite().all() for p in mine.backbone.parameters())
-
-

@@ -92,7 +92,11 @@ def test_a_second_step_without_zero_grad():
     mine.zero_grad()
     mine.loss(batch).backward()
     mine.step()
-    for use in (mine.centers.step, mine.classifier.centers.grad.sum, mine.classifier.centers.grad.clone):
+    for use in (
+        mine.centers.step,
+        mine.classifier.centers.grad.sum,
+        mine.classifier.centers.grad.clone,
+    ):
         with pytest.raises(UserError, match=r"already applied.*zero_grad\(\) after each step"):
             use()
     mine.classifier.zero_grad(set_to_none=False)
@@ -152,7 +156,9 @@ def test_a_conversion_after_the_optimiser_was_built(convert):
     classifier = make_classifier(dtype=torch.float32)
     CentersSGD(classifier, **RATES)
     parent = nn.Sequential(classifier)
-    with pytest.raises(UserError, match=r"converted from torch.float32 .* then build the optimiser"):
+    with pytest.raises(
+        UserError, match=r"converted from torch.float32 .* then build the optimiser"
+    ):
         parent.double() if convert == "parent" else getattr(classifier, convert)()
     classifier.float().to("cpu").train()
 
