@@ -27,6 +27,7 @@ CORE = [
     "frcore.components.description",
     "frcore.errors",
     "frcore.files",
+    "frcore.planning.command",
     "frcore.planning.devices",
     "frcore.planning.show",
     "frcore.planning.step",
