@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.nn.parallel import DistributedDataParallel
 
+from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
-from frcore.centers.gradient import GradientForm
+from frcore.centers.gradient_parts import GradientForm
 from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
 from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.loss import LossOutput, get_backend
-from frcore.loss.inputs import Precision, without_autocast
+from frcore.loss.inputs import Precision
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 from frcore.sharding.shard import Shard, Whole
@@ -115,6 +116,7 @@ class Classifier(nn.Module):
         check_head(self.head, num_classes)
         self.head.attach(seed=seed)
         self.sampler = _built(sampler, Sampler, build_sampler)
+        check_begun(self.sampler, "super().__init__()")
         self.sampler.attach(len(self.centers), dim, seed=seed, shard=self.shard.rank)
         if center_format == "split":
             _check_backend_for_split(backend)
@@ -155,11 +157,14 @@ class Classifier(nn.Module):
         Raises:
             UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
                 out of range; split centres without an optimiser that can move them; a whole
-                classifier under DistributedDataParallel; ranks that were not built alike.
+                classifier under DistributedDataParallel; ranks that were not built alike; a
+                training forward that is repeated by activation checkpointing.
         """
         check_embeddings(embedding_ND, self.centers.shape[1], at_least=1 if self.is_whole else 0)
         check_labels(label_N, len(embedding_ND), self.num_classes)
         _refuse_data_parallel(self)
+        if self.training:
+            _refuse_checkpointing()
         with_own_type = without_autocast(self._forward)
         return with_own_type(embedding_ND.to(self._check_format()), label_N.long())
 
@@ -171,6 +176,12 @@ class Classifier(nn.Module):
     def _check_format(self) -> torch.dtype:
         """What the loss is computed in."""
         if self.center_low_CD is None:
+            if self.centers.dtype not in (torch.float32, torch.float64):
+                raise UserError(
+                    f"class centres converted to {self.centers.dtype}, in which cosines are too "
+                    "coarse; allowed are torch.float32 and torch.float64: convert the backbone "
+                    "alone, or build the classifier with center_format='split'"
+                )
             return self.centers.dtype
         SplitRows(self.centers, self.center_low_CD)  # refuses what was converted
         if self.training and self.gradient_form == "tensor" and torch.is_grad_enabled():
@@ -334,12 +345,21 @@ def _built(part: Any, base: type[Part], build: Callable[..., Any], **context: An
     return built
 
 
+def check_begun(part: nn.Module, call: str) -> None:
+    """Refuse a module of a class that forgot to build its base."""
+    if "_parameters" not in part.__dict__:
+        raise UserError(
+            f"{type(part).__name__}.__init__ does not build its base class; let it begin with {call}"
+        )
+
+
 def check_head(head: Head, num_classes: int) -> None:
     """Refuse a head that was not built, or for another number of classes."""
-    if "_parameters" not in head.__dict__ or not hasattr(head, "num_classes"):
+    check_begun(head, "super().__init__(num_classes)")
+    if not hasattr(head, "num_classes"):
         raise UserError(
-            f"a head of class {type(head).__name__} whose __init__ does not call that of "
-            "frcore.heads.base.Head; let it begin with super().__init__(num_classes)"
+            f"a head of class {type(head).__name__} without num_classes; let its __init__ begin "
+            "with super().__init__(num_classes)"
         )
     if head.num_classes != num_classes:
         raise UserError(
@@ -354,6 +374,11 @@ def _refuse_data_parallel(classifier: Classifier) -> None:
     It averages gradients that are tensors; centres that are computed tile by tile, sampled per rank
     or split over ranks, and a head's state, would differ between ranks without a word.
     """
+    if getattr(classifier, "_is_replica", False):
+        raise UserError(
+            "a Classifier inside DataParallel, whose copies would lose the states of head and "
+            "sampler; wrap the backbone alone"
+        )
     # Set while DistributedDataParallel's forward runs, and absent in a version that renames it.
     wrapper = getattr(DistributedDataParallel, "_active_ddp_module", None)
     if wrapper is None or not classifier.centers.requires_grad:
@@ -363,6 +388,19 @@ def _refuse_data_parallel(classifier: Classifier) -> None:
             "a Classifier inside DistributedDataParallel; its centres and its head's state would "
             "differ between ranks: wrap the backbone alone, and build the classifier with group="
             "torch.distributed.group.WORLD, which splits the classes over the ranks"
+        )
+
+
+def _refuse_checkpointing() -> None:
+    """Refuse a training forward within a backward pass: it would not be the one it repeats.
+
+    The states of head and sampler have advanced, so that other columns may be drawn.
+    """
+    if torch._C._current_graph_task_id() != -1:
+        raise UserError(
+            "a Classifier in training mode inside a backward pass, as under activation "
+            "checkpointing; its sampler would draw other columns the second time: checkpoint the "
+            "backbone alone, and for less memory use backend='streamed', which stores no logits"
         )
 
 

@@ -277,6 +277,16 @@ def test_memory_of_a_training_counts_its_centres(tmp_path):
     assert found - images == pytest.approx(3 * 19531 + 2000, abs=10)
 
 
+def test_processes_of_a_training_are_counted(tmp_path):
+    one = load(tmp_path)
+    given = {**TINY["training"], "threads": 2, "loader_threads": 2, "processes": 4}
+    four = load(tmp_path, training=given)
+    assert (four.gpus("training"), four.training_threads) == (0, 4 * 3)
+    assert four.training_mib("nowhere") == 4 * one.training_mib("nowhere")
+    gpu = load(tmp_path, training={**given, "device": "cuda"})
+    assert (gpu.gpus("training"), gpu.gpus("evaluation")) == (4, 1)
+
+
 def test_the_manifest_counts_the_identities_that_a_study_does_not_name(tmp_path):
     folder = {"kind": "folder", "root": str(tmp_path)}
     resources = Resources(load(tmp_path).study.model_copy(update={"train": Folder(**folder)}))

@@ -19,7 +19,7 @@ from frcore.machine.board import MIB, Board
 from frcore.machine.faults import bytes_asked, is_out_of_memory
 from frcore.measurement import process
 from frcore.measurement.conditions import cool_down, warm_up
-from frcore.measurement.monitor import opened_board, time_steps, why_missing
+from frcore.measurement.monitor import opened_board, time_steps
 from frcore.measurement.row import median_of
 from frcore.planning import DEVICES, Workload, plan_step
 from frcore.planning.measured import backend_of
@@ -137,7 +137,7 @@ def _notes(case: Case, board: Board | None, reason: str | None) -> list[str]:
     """Why columns are empty, and how a kernel was tuned."""
     notes = [] if reason is None else [reason]
     if board is not None:
-        notes += why_missing(board)
+        notes += board.why_missing()
         if case.backend in ("triton", "auto") and tuning_mode() != "off":
             notes.append(f"FRCORE_TUNE: {tuning_mode()}")
     return notes

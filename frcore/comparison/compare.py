@@ -21,18 +21,13 @@ from frcore.records.base import Environment
 from frcore.records.comparison import ComparedCost, ComparedNumber, ComparisonRecord
 from frcore.reporting.tables.accuracy import unmarked, unresolved
 from frcore.reporting.tables.cost import missing_table
+from frcore.results.frames import provenance_of
 from frcore.results.reading import check_hash
 from frcore.results.reading import read as read_record
 from frcore.results.rows import Rows, collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study import expansion
-
-CONDITIONS = {
-    "commit": "commit of frcore", "platform": "platform", "cpu": "processor", "cores": "cores",
-    "device": "device", "gpu_name": "GPU", "gpu_driver": "driver",
-    "gpu_power_limit_watts": "power limit",
-}  # fmt: skip
 
 
 def compare(spec: ComparisonSpec, root: Path) -> ComparisonRecord:
@@ -129,17 +124,12 @@ def differing(candidate: pd.DataFrame, baseline: pd.DataFrame, sides: tuple[str,
         candidate, baseline: rows with provenance, such as those of training.
         sides: what to call them.
     """
-    columns = [str(name) for name in (*candidate, *baseline)]
-    versions = dict.fromkeys(name for name in columns if name.startswith("version_"))
-    lines = []
-    for name, title in (CONDITIONS | {n: n.removeprefix("version_") for n in versions}).items():
-        one, other = (
-            ", ".join(sorted({*map(str, frame[name].dropna())})) if name in frame else ""
-            for frame in (candidate, baseline)
-        )
-        if one != other:
-            lines.append(f"{title}: {one or '—'} ({sides[0]}), {other or '—'} ({sides[1]})")
-    return lines
+    one, other = provenance_of(candidate), provenance_of(baseline)
+    return [
+        f"{title}: {one.get(title, '—')} ({sides[0]}), {other.get(title, '—')} ({sides[1]})"
+        for title in one | other
+        if one.get(title) != other.get(title)
+    ]
 
 
 def other_data(candidate: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:

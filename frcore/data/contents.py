@@ -230,7 +230,9 @@ def index_of(
     )
 
 
-def index_by_name(names: pd.Series, who: Sequence[str]) -> pd.DataFrame:
+def index_by_name(
+    names: pd.Series, who: Sequence[str] | pd.Series, medium: Any = None
+) -> pd.DataFrame:
     """The index of N images that show `who` (N,), whose classes follow the sorted names."""
     codes, identities = pd.factorize(pd.Series(who, dtype="str"), sort=True)
-    return index_of(names, codes.astype(np.int64), pd.Series(identities))
+    return index_of(names, codes.astype(np.int64), pd.Series(identities), medium)

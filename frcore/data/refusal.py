@@ -42,6 +42,17 @@ def refuse(what: str, problems: Sequence[str], remedy: str, *, total: int | None
     raise UserError(f"{heading}:{shown}{rest}\n{remedy}")
 
 
+def folder_at(path: str | Path, what: str) -> Path:
+    """The folder `path`.
+
+    Raises:
+        UserError: it is not a folder; `what` says which one to give.
+    """
+    if not Path(path).is_dir():
+        raise UserError(f"{path} is not a folder; {what}")
+    return Path(path)
+
+
 @contextlib.contextmanager
 def reading(what: str | Path, remedy: str, *damaged: type[Exception]) -> Iterator[None]:
     """Raise a `UserError` for an `OSError`, or for what a reader raises for a damaged file.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pynvml
@@ -67,20 +67,17 @@ def disturbing(events: Iterable[str]) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Reading:
     """One sample of a board's counters. `None`: the board or the container has no such counter;
-    `missing` has the reason."""
+    `Board.missing` has the reason."""
 
-    memory_total_bytes: int | None
     memory_used_bytes: int | None
     process_memory_bytes: int | None
     other_processes: int | None
     power_watts: float | None
     power_limit_watts: float | None
-    energy_mj: int | None
     utilisation_percent: int | None
     sm_clock_mhz: int | None
     temperature_celsius: int | None
     clock_events: tuple[str, ...] | None
-    missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def throttle_reasons(self) -> tuple[str, ...] | None:
@@ -127,6 +124,10 @@ class Board:
             return None
         self.missing.pop(counter, None)
         return value
+
+    def why_missing(self) -> list[str]:
+        """Which counters the board lacks, and why."""
+        return [f"{counter}: {why}" for counter, why in sorted(self.missing.items())]
 
     @property
     def name(self) -> str | None:
@@ -177,15 +178,15 @@ class Board:
         memory = self._ask("memory", "nvmlDeviceGetMemoryInfo")
         return (None, None) if memory is None else (int(memory.total), int(memory.used))
 
-    def _processes(self, pid: int | None) -> tuple[int | None, int | None]:
-        """The device memory of `pid` (None: of this process), with its context and libraries, and
-        how many processes besides this one, which runs CUDA, compute on the board."""
+    def _processes(self) -> tuple[int | None, int | None]:
+        """The device memory of this process, which runs CUDA, with its context and libraries, and
+        how many processes besides it compute on the board."""
         running = self._ask("processes", "nvmlDeviceGetComputeRunningProcesses")
         if running is None:
             return None, None
         for counter in ("process_memory", "other_processes"):
             self.missing.pop(counter, None)
-        pid = os.getpid() if pid is None else pid
+        pid = os.getpid()
         own = [process.usedGpuMemory for process in running if process.pid == pid]
         if not own:
             self.missing["process_memory"] = (
@@ -211,11 +212,11 @@ class Board:
         status = self._ask("thermal_ns", "nvmlDeviceGetViolationStatus", policy, whole=True)
         return None if status is None else int(status.violationTime)
 
-    def read(self, pid: int | None = None) -> Reading:
-        """All counters now; `process_memory_bytes` is of `pid`, by default of this process."""
+    def read(self) -> Reading:
+        """All counters now; `process_memory_bytes` is of this process."""
         nvml, ask = self._nvml, self._ask
-        total, used = self.memory_bytes()
-        own, others = self._processes(pid)
+        _, used = self.memory_bytes()
+        own, others = self._processes()
         utilisation = ask("utilisation", "nvmlDeviceGetUtilizationRates", whole=True)
         power = ask("power", "nvmlDeviceGetPowerUsage", whole=True, zero=False)
         clock = ask("sm_clock", "nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM, zero=False)
@@ -223,18 +224,15 @@ class Board:
         celsius = ask("temperature", "nvmlDeviceGetTemperature", sensor, zero=False)
         events = ask("clock_events", "nvmlDeviceGetCurrentClocksEventReasons")
         return Reading(
-            memory_total_bytes=total,
             memory_used_bytes=used,
             process_memory_bytes=own,
             other_processes=others,
             power_watts=None if power is None else power / 1e3,
             power_limit_watts=self.power_limit_watts(),
-            energy_mj=self.energy_mj(),
             utilisation_percent=None if utilisation is None else int(utilisation.gpu),
             sm_clock_mhz=_int(clock),
             temperature_celsius=_int(celsius),
             clock_events=None if events is None else decode_clock_events(int(events)),
-            missing=dict(self.missing),
         )
 
 

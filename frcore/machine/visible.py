@@ -121,5 +121,4 @@ def describe_gpu(device: str, library: Any = pynvml) -> dict[str, Any]:
             "memory_mib": None if total is None else total // MIB,
             "mig": board.mig_enabled,
         }
-        missing = "; ".join(f"{key}: {why}" for key, why in sorted(board.missing.items()))
-        return found | {"note": missing or None}
+        return found | {"note": "; ".join(board.why_missing()) or None}

@@ -160,11 +160,6 @@ def board_memory(reading: Reading, board: Board, reserved_mib: float | None) -> 
     }
 
 
-def why_missing(board: Board) -> list[str]:
-    """Which counters the board lacks, and why."""
-    return [f"{key}: {why}" for key, why in sorted(board.missing.items())]
-
-
 def _known(name: str, looks: Sequence[Reading]) -> list[Any]:
     return [value for look in looks if (value := getattr(look, name)) is not None]
 

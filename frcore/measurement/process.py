@@ -21,11 +21,20 @@ TOLERANCE_BYTES = 4 * 1024 * 1024
 """The kernel's resident counters lag by some pages for each thread."""
 
 
+def _number(file: Path, key: str) -> int:
+    """The number after `key` in a file of the kernel's.
+
+    Raises:
+        OSError: it has none.
+    """
+    for line in file.read_text().splitlines():
+        if line.startswith((f"{key} ", f"{key}:")):
+            return int(line.split()[1])
+    raise OSError(f"{file} has no {key}")
+
+
 def _status_bytes(key: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"{STATUS} has no {key}")
+    return _number(STATUS, key) * 1024
 
 
 def rss_bytes() -> int:
@@ -108,9 +117,7 @@ def available_bytes() -> int:
         limit = int((group / "memory.max").read_text())  # "max", no limit, is a ValueError
         used = int((group / "memory.current").read_text())
         # Cached files are given back before anything is refused.
-        for line in (group / "memory.stat").read_text().splitlines():
-            if line.startswith("inactive_file "):
-                used -= int(line.split()[1])
+        used -= _number(group / "memory.stat", "inactive_file")
         free = min(free, max(0, limit - used))
     return free
 
@@ -142,7 +149,5 @@ def volunteer_for_the_oom_killer() -> None:
 def oom_kills() -> int | None:
     """How many processes the kernel has ended for memory since boot; None where that is unknown."""
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
+        return _number(Path("/proc/vmstat"), "oom_kill")
     return None

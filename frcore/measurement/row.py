@@ -15,7 +15,6 @@ from frcore.measurement.monitor import (
     board_disturbances,
     opened_board,
     time_steps,
-    why_missing,
 )
 from frcore.measurement.steps import TrainingStep
 from frcore.measurement.timing import time_on_cpu, time_on_cuda
@@ -85,7 +84,7 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int) -> None:
         if peak.method != "kernel":
             notes.append("rss_peak_mib was sampled every 2 ms: shorter peaks can be missed")
         if board is not None:
-            notes += why_missing(board)
+            notes += board.why_missing()
         row.notes = "; ".join(notes) or None
 
 

@@ -33,13 +33,11 @@ class Counted(NamedTuple):
 
 
 def _dense_moved(b: float, d: float, r: float) -> float:
-    return 94 * b + 116 * d if r == 1 else 94 * r * b + (12 + 180 * r) * d
+    return r * (94 * b + (116 if r == 1 else 164) * d)
 
 
 def _dense_peak(b: float, d: float, r: float) -> float:
-    if r == 1:
-        return max(21 * b + 4 * d, 12 * d)
-    return max((8 + 4 * r) * d, r * (21 * b + 8 * d), (4 + 12 * r) * d)
+    return max(21 * b + 4 * d, 12 * d) if r == 1 else r * max(21 * b + 8 * d, 16 * d)
 
 
 def _v2_moved(b: float, d: float, r: float) -> float:
@@ -62,7 +60,7 @@ def _v1_peak(b: float, d: float, r: float) -> float:
 
 COUNTED: dict[str, Counted] = {
     "dense": Counted("frcore's loss backend dense", _dense_moved, _dense_peak,
-                     lambda b, d, r: 94 * r * b + (56 + 88 * r) * d),
+                     lambda b, d, r: 94 * r * b + (92 + 72 * r) * d),
     "partial_fc_v2": Counted("InsightFace's PartialFC_V2 with torch's SGD", _v2_moved, _v2_peak),
     "partial_fc_v1": Counted("InsightFace's PartialFC of 2021, ArcFace", _v1_moved, _v1_peak),
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """Bytes that each rank sends in a collective operation, and the operations of a step.
 
-Bandwidth-optimal algorithms send, from each of G ranks, (G − 1)/G of what is gathered or
-scattered and twice that for an all-reduce; NCCL's own "bus bandwidth" is defined by these factors
-(NVIDIA/nccl-tests, doc/PERFORMANCE.md). Latencies are not included.
+Bandwidth-optimal algorithms send, from each of G ranks, (G − 1)/G of what is gathered, and twice
+that for an all-reduce, which is a reduce-scatter and an all-gather; NCCL's own "bus bandwidth" is
+defined by these factors (NVIDIA/nccl-tests, doc/PERFORMANCE.md). Latencies are not included.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ def all_gather(size: float, ranks: int) -> float:
     return (ranks - 1) / ranks * size
 
 
-reduce_scatter = all_gather
-"""As many: the same path backwards, with sums on the way."""
-
-
 def all_reduce(size: float, ranks: int) -> float:
-    """Bytes that a rank sends to sum `size` bytes over all: a reduce-scatter, an all-gather."""
+    """Bytes that a rank sends to sum `size` bytes over all."""
     return 2 * all_gather(size, ranks)
 
 
@@ -30,24 +26,27 @@ def exchanged(
 ) -> dict[str, float]:
     """Bytes that each rank sends in a step with classes divided over ranks, by operation.
 
-    The scheme is that of InsightFace's PartialFC (partial_fc_v2.py); numbers are fp32.
+    The operations are those of `frcore.sharding`, forward and backward, in fp32.
 
     Args:
         ranks: processes with a GPU each.
         rows: of the batches of all ranks.
         dim: of the embeddings.
-        queue: rows of BroadFace's queue, which every rank holds; their centres are on one.
-        statistic: whether a second maximum and sum are needed, to set a head's scale.
+        queue: rows of BroadFace's queue, which every rank holds; the centre of each is on one.
+        statistic: whether a second maximum and sum of the batch set a head's scale (AdaCos).
         backbone: parameters whose gradient DistributedDataParallel averages.
     """
     if ranks == 1:
         return {}
-    numbers = 3 + 2 * statistic
+    # Maximum, sum and target cosine; backward, slopes of the last two.
+    numbers = 5 * (rows + queue) + 2 * statistic * rows
+    # What the queue's rows have drifted by, and the centres of the rows that enter it.
+    centers = queue + rows if queue else 0
     found = {
         "all-gather embeddings, labels": all_gather(rows * (FLOAT * dim + 8), ranks),
-        "all-reduce maximum, sum, target": all_reduce((rows + queue) * numbers * FLOAT, ranks),
-        "reduce-scatter their gradient": reduce_scatter(rows * FLOAT * dim, ranks),
-        "all-reduce centres of the queue": all_reduce(queue * FLOAT * dim, ranks),
-        "all-reduce the backbone's gradient": all_reduce(backbone * FLOAT, ranks),
+        "all-reduce 5 numbers per row": all_reduce(FLOAT * numbers, ranks),
+        "all-reduce embeddings' gradient": all_reduce(rows * FLOAT * dim, ranks),
+        "all-reduce centres of the queue": all_reduce(centers * FLOAT * dim, ranks),
+        "all-reduce backbone's gradient": all_reduce(backbone * FLOAT, ranks),
     }
     return {name: size for name, size in found.items() if size}

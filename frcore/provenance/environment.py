@@ -35,20 +35,21 @@ def versions(*more: str) -> dict[str, str]:
 @functools.cache
 def commit() -> str | None:
     """The git commit of the source, with '+' when it has changes; None outside a checkout."""
-    git = ["git", "-C", str(PACKAGE), "--no-optional-locks"]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True,
-                              text=True, check=True, timeout=10).stdout.strip()  # fmt: skip
         # An installed copy may be inside an unrelated repository.
-        inside = subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"],
-                                capture_output=True, timeout=10)  # fmt: skip
-        dirty = subprocess.run([*git, "status", "--porcelain", "--", str(PACKAGE)],
-                               capture_output=True, text=True, check=True, timeout=10)  # fmt: skip
+        _git("ls-files", "--error-unmatch", "__init__.py")
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--", str(PACKAGE)) else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    if inside.returncode != 0:
-        return None
-    return head + ("+" if dirty.stdout.strip() else "")
+
+
+def _git(*arguments: str) -> str:
+    """What git prints about the package's folder."""
+    command = ["git", "-C", str(PACKAGE), "--no-optional-locks", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
 
 
 def cpu_model() -> str:

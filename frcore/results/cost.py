@@ -67,15 +67,14 @@ def conditions(row: pd.Series) -> tuple[str, str]:
     """
     attempts, steady = row.get("attempts"), row.get("steady")
     found = ["disturbed"] if is_disturbed(row) else []
-    found += ["not steady"] if steady is not None and pd.notna(steady) and not steady else []
-    many = attempts is not None and pd.notna(attempts) and attempts > 1
+    found += ["not steady"] if pd.notna(steady) and not steady else []
+    many = pd.notna(attempts) and attempts > 1
     return ", ".join(found), f"{attempts} attempts" if many else ""
 
 
 def is_disturbed(row: pd.Series) -> bool:
     """Whether the machine was disturbed while the row was measured."""
-    text = row.get("disturbed")
-    return text is not None and bool(pd.notna(text))
+    return bool(pd.notna(row.get("disturbed")))
 
 
 def comparable_identities(rows: Rows) -> int | None:

@@ -18,6 +18,13 @@ from frcore.text import csv_cell
 Row = dict[str, Any]
 """By column."""
 
+PROVENANCE = {
+    "commit": "Commit", "platform": "Platform", "cpu": "Processor", "cores": "Cores",
+    "device": "Device", "gpu_name": "GPU", "gpu_driver": "Driver",
+    "gpu_power_limit_watts": "Power limit [W]",
+}  # fmt: skip
+"""Column -> its name, for people."""
+
 RUN_COLUMNS = ("run", "backbone", "head", "sampler", "seed")
 
 
@@ -71,6 +78,20 @@ def _present(cell: object) -> bool:
 
 def _is_number(cell: object) -> bool:
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def provenance_of(rows: pd.DataFrame, **more: str) -> dict[str, str]:
+    """Where rows come from: the name of a condition -> its value, or several values.
+
+    Args:
+        rows: with columns of provenance.
+        more: column -> name of further conditions, before the versions.
+    """
+    versions = [str(name) for name in rows if str(name).startswith("version_")]
+    titles = PROVENANCE | more | {name: name.removeprefix("version_") for name in versions}
+    told = {title: ", ".join(sorted({*map(str, rows[name].dropna())}))
+            for name, title in titles.items() if name in rows}  # fmt: skip
+    return {title: text for title, text in told.items() if text}
 
 
 def csv_text(frame: pd.DataFrame) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -109,14 +108,12 @@ def read_study(study: Study, root: Path) -> StudyFiles:
         runs=runs,
         events={name: read_events(root / "runs" / name / "metrics.jsonl") for name in finished},
         diagnostics={
-            name: _of_run(run, partial(_read_diagnostics, root / "runs" / name, specs[name].hash))
+            name: _untrained(run) or _read_diagnostics(root / "runs" / name, specs[name].hash)
             for name, run in runs.items()
         },
         evaluations={
-            (name, benchmark): _of_run(
-                runs.get(name),
-                partial(_read_evaluation, study, root, name, benchmark, hashes[name]),
-            )
+            (name, benchmark): _untrained(runs.get(name))
+            or _read_evaluation(study, root, name, benchmark, hashes[name])
             for name, benchmark in judged
         },
         measurements={
@@ -223,11 +220,9 @@ def read_events(path: Path) -> list[Line]:
     return events
 
 
-def _of_run(run: Finding[Run] | None, then: Callable[[], Finding[Of]]) -> Finding[Of]:
-    """What `then` finds, if its run is usable; a model trained elsewhere has no run."""
-    if run and not run.usable:
-        return Finding(run.status, f"training: {run.reason}")
-    return then()
+def _untrained(run: Finding[Run] | None) -> Finding[Any] | None:
+    """Why nothing of a run can be used, if so; a model trained elsewhere has no run."""
+    return Finding(run.status, f"training: {run.reason}") if run and not run.usable else None
 
 
 def _read_diagnostics(folder: Path, spec_hash: str) -> Finding[DiagnosticsRecord]:

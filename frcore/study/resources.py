@@ -10,7 +10,6 @@ from typing import Literal
 from frcore.files import read_json
 from frcore.study import expansion
 from frcore.study.config import Study
-from frcore.study.parts import Training
 
 MIB = 2**20
 PROCESS_MIB = 1500
@@ -53,17 +52,21 @@ class Resources:
         if part == "evaluation":
             return int(expansion.evaluation(self.study).device == "cuda")
         settings = getattr(self.study, part)
-        if settings is None or settings.device == "cpu":
+        if settings is None or settings.device != "cuda":
             return 0
-        return settings.processes if isinstance(settings, Training) else 1
+        return self.processes if part == "training" else 1
+
+    @property
+    def processes(self) -> int:
+        """Of one training, each with a GPU of its own where it has one."""
+        return self.study.training.processes if self.study.training else 1
 
     @property
     def training_threads(self) -> int:
-        """CPU threads of a training; one that decodes beside it keeps no core busy by itself."""
+        """CPU threads of a training, of all its processes; one thread that decodes beside it keeps
+        no core busy by itself."""
         training = self.study.training
-        return (
-            training.processes * (training.threads + training.loader_threads - 1) if training else 1
-        )
+        return self.processes * (training.threads + training.loader_threads - 1) if training else 1
 
     @property
     def evaluation_threads(self) -> int:
@@ -89,9 +92,8 @@ class Resources:
         return max(self.data_mib(name) for name in self.study.benchmarks)
 
     def training_mib(self, manifest: Path | str) -> int:
-        """Host memory of one training: images, class centres, and 2 GB for backbone and batches.
-
-        Each process has images, backbone and batches of its own; they share the centres.
+        """Host memory of one training: class centres, which its processes share, and images,
+        backbone and batches (2 GB) of each.
 
         Args:
             manifest: of the prepared training set, which is asked where the study does not say how
@@ -110,8 +112,7 @@ class Resources:
         centers = center_mib(classes, dim, TRAINED_COPIES)
         if training.device == "cpu" and training.backend == "dense":
             centers += 6 * 4 * classes * training.batch_size // MIB
-        each = self.data_mib("train") + 2000
-        return training.processes * each + centers
+        return self.processes * (self.data_mib("train") + 2000) + centers
 
     def measurement_mib(self) -> int:
         """Host memory of one measurement: centres with gradient and momentum, and the logits.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import product
 
 import pytest
@@ -27,6 +28,7 @@ from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES
 
 pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+from frcore.loss.triton import kernels
 from frcore.loss.triton.problem import shift_is_safe
 from frcore.loss.triton.step import TritonCenterGradient
 
@@ -350,3 +352,33 @@ def test_the_filter_spares_the_own_column():
     )
     expected = torch.tensor(8.0).log().sub(10.0).exp().log1p().expand(3)
     assert_close(output.row_loss_N.cpu(), expected)
+
+
+def test_kernels_are_launched_on_the_device_of_the_centres(monkeypatch):
+    """Triton launches on the current device, which need not be the tensors' (`cuda:1`)."""
+    current: list[torch.Tensor] = []
+
+    @contextmanager
+    def device_of(tensor):
+        current.append(tensor)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    launched = []
+    for name in ("norm_kernel", "reduce_kernel", "center_kernel"):
+        kernel = getattr(kernels, name)
+
+        class Watched:
+            def __getitem__(self, grid, kernel=kernel, name=name):
+                launched.append((name, current[-1].data_ptr() if current else None))
+                return kernel[grid]
+
+        monkeypatch.setattr(kernels, name, Watched())
+    classifier = Classifier(40, 16, head="arcface", backend="triton").to(DEVICE)
+    optimizer = CentersSGD(classifier, lr=0.1)
+    x_ND = torch.randn(4, 16, device=DEVICE)
+    classifier(x_ND, torch.arange(4, device=DEVICE)).loss.backward()
+    optimizer.step()
+    assert {name for name, _ in launched} == {"norm_kernel", "reduce_kernel", "center_kernel"}
+    assert {place for _, place in launched} == {classifier.centers.data_ptr()}

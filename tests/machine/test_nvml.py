@@ -6,13 +6,12 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from frcore.machine.board import CLOCK_EVENTS, decode_clock_events
+from frcore.machine.board import CLOCK_EVENTS, Reading, decode_clock_events
 from frcore.machine.nvml import Nvml
 from frcore.machine.visible import describe_gpu
 from tests.measurement.simulated import GIB, SimulatedBoard, SimulatedNvml
 
 COUNTERS = {  # the board's attribute -> the reading's
-    "energy": "energy_mj",
     "power": "power_watts",
     "power_limit": "power_limit_watts",
     "utilisation": "utilisation_percent",
@@ -25,26 +24,26 @@ COUNTERS = {  # the board's attribute -> the reading's
 ME = SimpleNamespace(pid=os.getpid(), usedGpuMemory=2 * GIB)
 
 
-def first_reading(library: SimulatedNvml, pid: int | None = None):
+def first_reading(library: SimulatedNvml) -> tuple[Reading, dict[str, str]]:
+    """Of the first board, and what it lacks."""
     with Nvml(library) as nvml:
-        return nvml.boards()[0].read(pid)
+        board = nvml.boards()[0]
+        return board.read(), board.missing
 
 
 def test_a_reading_has_the_boards_values_in_the_units_of_their_names():
     other = SimpleNamespace(pid=1, usedGpuMemory=7 * GIB)
-    reading = first_reading(SimulatedNvml(SimulatedBoard(processes=[other, ME])))
+    reading, missing = first_reading(SimulatedNvml(SimulatedBoard(processes=[other, ME])))
     assert reading.power_watts == 350
     assert reading.power_limit_watts == 700
-    assert reading.energy_mj == 5_000_000
     assert reading.memory_used_bytes == 3 * GIB
-    assert reading.memory_total_bytes == 141 * GIB
     assert reading.process_memory_bytes == 2 * GIB
     assert reading.utilisation_percent == 97
     assert reading.sm_clock_mhz == 1980
     assert reading.temperature_celsius == 61
     assert reading.throttle_reasons == ()
     assert reading.other_processes == 1
-    assert reading.missing == {}
+    assert missing == {}
 
 
 @pytest.mark.parametrize(
@@ -52,32 +51,32 @@ def test_a_reading_has_the_boards_values_in_the_units_of_their_names():
 )
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_a_counter_that_is_not_there_is_none_and_said_so(counter, error):
-    reading = first_reading(SimulatedNvml(SimulatedBoard(**{counter: error})))
+    reading, missing = first_reading(SimulatedNvml(SimulatedBoard(**{counter: error})))
     assert getattr(reading, COUNTERS[counter]) is None
-    assert counter.replace("clock", "sm_clock", counter == "clock") in reading.missing
+    assert counter.replace("clock", "sm_clock", counter == "clock") in missing
     others = set(COUNTERS.values()) - {COUNTERS[counter]}
     assert all(getattr(reading, other) is not None for other in others)
 
 
 @pytest.mark.parametrize("counter", ["power", "power_limit", "clock", "temperature"])
 def test_a_zero_that_cannot_be_is_none_and_said_so(counter):
-    reading = first_reading(SimulatedNvml(SimulatedBoard(**{counter: 0})))
+    reading, missing = first_reading(SimulatedNvml(SimulatedBoard(**{counter: 0})))
     assert getattr(reading, COUNTERS[counter]) is None
-    assert "reads 0" in " ".join(reading.missing.values())
+    assert "reads 0" in " ".join(missing.values())
 
 
 def test_a_process_that_a_container_hides_is_none_not_zero():
     board = SimulatedBoard(processes=[SimpleNamespace(pid=999_999_999, usedGpuMemory=GIB)])
-    reading = first_reading(SimulatedNvml(board))
+    reading, missing = first_reading(SimulatedNvml(board))
     assert reading.process_memory_bytes is None
-    assert "container" in reading.missing["process_memory"]
+    assert "container" in missing["process_memory"]
 
 
 def test_a_driver_that_does_not_count_by_process_is_none_not_zero():
     mine = SimpleNamespace(pid=os.getpid(), usedGpuMemory=None)
-    reading = first_reading(SimulatedNvml(SimulatedBoard(processes=[mine])))
+    reading, missing = first_reading(SimulatedNvml(SimulatedBoard(processes=[mine])))
     assert reading.process_memory_bytes is None
-    assert "process_memory" in reading.missing
+    assert "process_memory" in missing
 
 
 @pytest.mark.parametrize(
@@ -87,27 +86,31 @@ def test_a_driver_that_does_not_count_by_process_is_none_not_zero():
 )  # fmt: skip
 def test_company_on_the_board(listed, others):
     """Whatever its number: in a container this process has another one than NVML lists."""
-    reading = first_reading(SimulatedNvml(SimulatedBoard(processes=listed)))
+    reading, missing = first_reading(SimulatedNvml(SimulatedBoard(processes=listed)))
     assert reading.other_processes == others
-    assert (others is None) == bool({"other_processes", "processes"} & set(reading.missing))
+    assert (others is None) == bool({"other_processes", "processes"} & set(missing))
 
 
-def test_time_under_heat_is_counted_for_whole_boards_only():
+@pytest.mark.parametrize(
+    ("counter", "name"), [("thermal_ns", "thermal_ns"), ("energy_mj", "energy")]
+)
+def test_heat_and_energy_are_counted_for_whole_boards_only(counter, name):
+    value = 5_000_000
     for board, expected in [
-        (SimulatedBoard(thermal_ns=5_000_000), 5_000_000),
-        (SimulatedBoard(thermal_ns=pynvml.NVMLError_NotSupported), None),
-        (SimulatedBoard(thermal_ns=5_000_000, is_mig=1), None),
+        (SimulatedBoard(**{name: value}), value),
+        (SimulatedBoard(**{name: pynvml.NVMLError_NotSupported}), None),
+        (SimulatedBoard(**{name: value, "is_mig": 1}), None),
     ]:
         with Nvml(SimulatedNvml(board)) as nvml:
             found = nvml.boards()[0]
-            assert found.thermal_ns() == expected
-            assert ("thermal_ns" in found.missing) == (expected is None)
+            assert getattr(found, counter)() == expected
+            assert (name in found.missing) == (expected is None)
 
 
 def test_a_mig_instance_has_no_power_or_energy_of_its_own():
-    reading = first_reading(SimulatedNvml(SimulatedBoard(uuid="MIG-1", is_mig=1)))
-    assert reading.energy_mj is reading.power_watts is reading.utilisation_percent is None
-    assert "MIG" in reading.missing["energy"]
+    reading, missing = first_reading(SimulatedNvml(SimulatedBoard(uuid="MIG-1", is_mig=1)))
+    assert reading.power_watts is reading.utilisation_percent is None
+    assert "MIG" in missing["power"]
     assert reading.memory_used_bytes == 3 * GIB  # of the instance
 
 
@@ -126,7 +129,7 @@ def test_clock_events_are_pynvmls_and_idle_is_no_throttling():
         stem = "".join(part.capitalize() for part in name.split("_"))
         assert getattr(pynvml, f"nvmlClocksEventReason{stem}") == bit
     board = SimulatedBoard(clock_events=0x1 | 0x4 | 0x80)
-    reading = first_reading(SimulatedNvml(board))
+    reading, _ = first_reading(SimulatedNvml(board))
     assert reading.clock_events == ("gpu_idle", "sw_power_cap", "hw_power_brake_slowdown")
     assert reading.throttle_reasons == ("sw_power_cap", "hw_power_brake_slowdown")
     assert decode_clock_events(1 << 20) == ("unknown_0x100000",)

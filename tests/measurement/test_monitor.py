@@ -19,7 +19,6 @@ from frcore.measurement.monitor import (
     board_memory,
     opened_board,
     time_steps,
-    why_missing,
 )
 from tests.measurement.simulated import GIB, SimulatedBoard, SimulatedNvml
 
@@ -140,7 +139,7 @@ def test_a_mig_instance_says_what_is_counted_for_the_whole_board():
     with Nvml(SimulatedNvml(SimulatedBoard(is_mig=1))) as nvml:
         board = nvml.boards()[0]
         columns = BoardWatch(board).columns()
-        notes = " ".join(why_missing(board))
+        notes = " ".join(board.why_missing())
     for name, counter in [("throttled_ms", "thermal_ns"), ("power_limit_watts", "power_limit"),
                           ("utilisation_percent", "utilisation")]:  # fmt: skip
         assert columns[name] is None
@@ -193,7 +192,7 @@ def test_real_company_on_a_real_board_is_seen():
         assert other.stdout.readline() == "there\n"
         with opened_board(step.device) as (board, _):
             columns = time_steps(step, 20, board, threads=1, energy_seconds=1.0)
-            notes = " ".join(why_missing(board))
+            notes = " ".join(board.why_missing())
     finally:
         other.communicate("\n")
     if columns["other_processes"] is None:
@@ -209,7 +208,7 @@ def test_a_real_board_under_real_steps():
     with opened_board(step.device) as (board, reason):
         assert reason is None
         columns = time_steps(step, 20, board, threads=1, energy_seconds=2.0)
-        notes = " ".join(why_missing(board))
+        notes = " ".join(board.why_missing())
     assert columns["energy_seconds"] >= 2
     # Each counter has a number that can be, or says why it has none.
     for name, counter, low, high in [

@@ -11,7 +11,7 @@ from frcore.measurement.timing import observe_window, time_columns, time_on_cpu
 
 
 def reading(**known) -> Reading:
-    names = (field.name for field in dataclasses.fields(Reading) if field.name != "missing")
+    names = (field.name for field in dataclasses.fields(Reading))
     return Reading(**{**dict.fromkeys(names), **known})
 
 

@@ -46,6 +46,8 @@ class Counting(TorchDispatchMode):
     def _note(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             storage = tensor.untyped_storage()
+            if storage.nbytes() and type(tensor) not in (Tensor, torch.nn.Parameter):
+                continue  # a tensor that only stands for others has a size, but no memory
             self.living.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
 
     def _now(self) -> int:

@@ -1,11 +1,15 @@
-"""Bytes sent, against a ring of ranks that is played step by step."""
+"""Bytes sent: against a ring of ranks that is played, and against a real sharded classifier."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
 
-from frcore.planning.network import all_gather, all_reduce, exchanged, reduce_scatter
+from frcore.classifier import Classifier
+from frcore.planning.network import all_gather, all_reduce, exchanged
+from frcore.samplers import build_sampler
 
 
 class Ring:
@@ -33,7 +37,7 @@ def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(ranks):
     ring.turn(0, add=True)
     own = [ring.chunks[rank, (rank + 1) % ranks] for rank in range(ranks)]
     np.testing.assert_allclose(own, np.roll(ring.total, -1, axis=0))
-    assert ring.sent == pytest.approx(reduce_scatter(size, ranks))
+    assert ring.sent == pytest.approx(all_gather(size, ranks))  # the same path
     ring.turn(1, add=False)
     np.testing.assert_allclose(ring.chunks, np.broadcast_to(ring.total, ring.chunks.shape))
     assert ring.sent == pytest.approx(all_reduce(size, ranks))
@@ -41,22 +45,53 @@ def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(ranks):
 
 
 def test_a_step_on_eight_ranks_by_hand():
-    """8 × 128 rows of 512 fp32 numbers: 2 MiB and 8 KiB of labels, of which 7/8 are sent."""
+    """8 × 128 rows of 512 fp32 numbers: 2 MiB, and 8 KiB of labels."""
     found = exchanged(8, 1024, 512, backbone=43_590_000)
     assert found == pytest.approx({
         "all-gather embeddings, labels": 7 / 8 * (2 * 2**20 + 8192),
-        "all-reduce maximum, sum, target": 7 / 4 * 3 * 4096,
-        "reduce-scatter their gradient": 7 / 8 * 2 * 2**20,
-        "all-reduce the backbone's gradient": 7 / 4 * 174.36e6,
+        "all-reduce 5 numbers per row": 7 / 4 * 5 * 4096,
+        "all-reduce embeddings' gradient": 7 / 4 * 2 * 2**20,
+        "all-reduce backbone's gradient": 7 / 4 * 174.36e6,
     })  # fmt: skip
-
-
-def test_queue_and_statistic_send_more():
-    plain = exchanged(2, 10, 4)
-    queue = exchanged(2, 10, 4, queue=5)
-    statistic = exchanged(2, 10, 4, statistic=True)
-    assert queue["all-reduce maximum, sum, target"] == 15 * 3 * 4
-    assert queue["all-reduce centres of the queue"] == 5 * 4 * 4
-    assert statistic["all-reduce maximum, sum, target"] == 10 * 5 * 4
-    assert plain["all-reduce maximum, sum, target"] == 10 * 3 * 4
     assert exchanged(1, 10, 4, queue=5, backbone=100) == {}
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Bytes given to the collectives of a group of one process: gathered, reduced."""
+    given = {"all_gather": 0, "all_reduce": 0}
+
+    def counting(name):
+        real = getattr(dist, name)
+
+        def collective(*arguments, **named):
+            tensor = arguments[name == "all_gather"]
+            given[name] += tensor.numel() * tensor.element_size()
+            return real(*arguments, **named)
+
+        return collective
+
+    for name in given:
+        monkeypatch.setattr(dist, name, counting(name))
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    yield given
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("head", "queue"), [("cosface", 0), ("adacos", 0), ("cosface", 20)])
+def test_what_a_sharded_classifier_gives_to_its_collectives(sent, head, queue):
+    """Of two ranks each sends half of what is gathered and all that is reduced."""
+    rows, dim = 7, 16
+    sampler = build_sampler("broadface", size=queue) if queue else build_sampler("full")
+    classifier = Classifier(
+        40, dim, head=head, sampler=sampler, backend="streamed", group=dist.group.WORLD
+    )
+    embeddings = torch.randn(rows, dim, requires_grad=True)
+    for _ in range(4):  # until the queue is full
+        sent.update(all_gather=0, all_reduce=0)
+        classifier(embeddings, torch.arange(rows)).loss.backward()
+    planned = exchanged(2, rows, dim, queue=queue, statistic=head == "adacos")
+    sizes = 8  # the batch's size is gathered too
+    assert sum(planned.values()) == pytest.approx((sent["all_gather"] - sizes) / 2
+                                                  + sent["all_reduce"])  # fmt: skip

@@ -553,6 +553,16 @@ def test_what_is_set_apart_exists_and_is_reached_by_nothing(place):
     assert not {key for key in reached if key[0] == module and key[1] in (name, name or key[1])}
 
 
+def test_the_runs_of_a_study_follow_the_same_definitions_once(mine, monkeypatch):
+    followed = []
+    reached = Code.reached
+    monkeypatch.setattr(Code, "reached", lambda *given: followed.append(1) or reached(*given))
+    code = Code()
+    places = ["mine.run:train", "mine.plan:rate"]
+    assert code.fingerprint(places) == code.fingerprint(reversed(places))
+    assert len(followed) == 1
+
+
 # --- kept for other processes ---------------------------------------------------------------------
 
 

@@ -92,10 +92,10 @@ def test_disturbed_points_are_ringed(complete: Made, disturbed: Rows, summary: S
         assert ringed_points(figure(complete.study, complete.rows)) == []
         found = ringed_points(figure(complete.study, disturbed))
         assert found == [(10_000, pytest.approx(row[column]))]
-    figure = accuracy_cost(complete.study, disturbed, summary)
+    figure = accuracy_cost(dataclasses.replace(summary, rows=disturbed))
     times = [x for x, _ in ringed_points(figure)]
     assert times == [pytest.approx(row["step_ms"])] * len(figure.axes)
-    assert ringed_points(accuracy_cost(complete.study, complete.rows, summary)) == []
+    assert ringed_points(accuracy_cost(summary)) == []
 
 
 def test_the_answer_says_how_many_times_are_disturbed(

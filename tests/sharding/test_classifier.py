@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from torch.testing import assert_close
 
@@ -94,3 +99,19 @@ def test_fifty_steps(size, tmp_path):
 @pytest.mark.parametrize("size", [2, 3])
 def test_every_head_and_sampler(size, tmp_path):
     compare(EVERY, size, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_docs(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "distributed.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "train.py").write_text(code, encoding="utf-8")
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, str(tmp_path / "train.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"step \d: loss [\d.]+", done.stdout)[2:]

@@ -32,6 +32,15 @@ def test_the_quick_study_is_planned_within_seconds(tmp_path):
     assert done.cpu_seconds < first.cpu_seconds, "the checked study was not remembered"
 
 
+@pytest.mark.grid
+def test_a_study_of_a_thousand_jobs_is_planned_in_seconds(tmp_path):
+    write_study(tmp_path, seeds=list(range(125)))
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "all", "--configfile", "study.yaml")
+    assert done.code == 0, done.text
+    assert "total              1009" in done.text
+    assert done.cpu_seconds < 20
+
+
 def test_both_snakefiles_plan_the_same(tmp_path):
     write_study(tmp_path)
     arguments = ("--dry-run", "--configfile", "study.yaml")

@@ -26,7 +26,7 @@ rule report_study:
                 f"results/{{study}}/figures/{name}.svg",
                 caption=f"../report/{name}.rst",
                 category="Figures",
-                labels={"figure": captions.FIGURES[name][0]},
+                labels={"figure": TITLES["figure", name]},
             )
             for name in FIGURES
         ],
@@ -35,7 +35,7 @@ rule report_study:
                 f"results/{{study}}/tables/{name}.csv",
                 caption=f"../report/table_{name}.rst",
                 category="Tables",
-                labels={"table": captions.TABLES[name][0]},
+                labels={"table": TITLES["table", name]},
             )
             for name in TABLES
         ],

@@ -15,7 +15,7 @@ from frcore.data.names import NamesOnDisk, normalised
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.images import each_image, read_image
 from frcore.data.pixels.picture_kinds import is_picture, without_suffix
-from frcore.data.refusal import refuse
+from frcore.data.refusal import folder_at, refuse
 from frcore.data.text_table import POINT_COLUMNS, Kind, TextTable, landmarks_of, unsafe_names
 from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory, refuse_other_folder, refuse_overlap
@@ -68,8 +68,7 @@ def align_folder(
     images, landmarks = Path(images), Path(landmarks)
     refuse_overlap(Path(out), (images, landmarks))
     refuse_other_folder(Path(out), ALIGNED)
-    if not images.is_dir():
-        raise UserError(f"{images} is not a folder; give the folder the paths are relative to")
+    folder_at(images, "give the one that the list's paths are relative to")
     if encoding not in _ENCODINGS:
         raise UserError(f"no encoding '{encoding}'; allowed: {', '.join(_ENCODINGS)}")
     if not 16 <= size <= 512:

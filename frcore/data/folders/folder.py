@@ -11,27 +11,14 @@ from typing import NamedTuple
 from frcore.data.contents import Contents, CopiedFiles, EncodedFiles, index_by_name
 from frcore.data.names import by_stem, normalised
 from frcore.data.pixels.picture_kinds import is_picture
-from frcore.data.refusal import refuse
+from frcore.data.refusal import folder_at, refuse
 from frcore.data.source import File, Source
 from frcore.errors import UserError
 
 SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
+_PEOPLE = "give one with a sub-folder of images per identity"
 _DEEPER = "pictures that lie in a folder inside that of their identity, where none is read"
-
-
-def folder_of_people(root: str | Path) -> Path:
-    """The folder `root`.
-
-    Raises:
-        UserError: it is not a folder.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(
-            f"{root} is not a folder; give one with a sub-folder of images per identity"
-        )
-    return root
 
 
 class Listing(NamedTuple):
@@ -53,7 +40,7 @@ class ImageFolder:
     """
 
     def __init__(self, root: str | Path):
-        self.root = folder_of_people(root)
+        self.root = folder_at(root, _PEOPLE)
         self._folders: dict[str, Path] = {}
         self._stems: dict[str, dict[str, list[str]]] = {}
         self.stray: list[str] = []
@@ -162,7 +149,7 @@ class FolderSource(Source):
 
     def files(self) -> Iterator[File]:
         """Every file of an identity, including sub-folders; of other files only the names."""
-        root = folder_of_people(self.section.root)
+        root = folder_at(self.section.root, _PEOPLE)
         waiting = [""]
         while waiting:
             below = waiting.pop()

@@ -26,7 +26,7 @@ from frcore.data.contents import Contents, EncodedFiles
 from frcore.data.labels import labelled, of_texts
 from frcore.data.names import NamesOnDisk
 from frcore.data.pixels.picture_kinds import SUFFIXES
-from frcore.data.refusal import refuse
+from frcore.data.refusal import folder_at, refuse
 from frcore.data.source import File, Source, below
 from frcore.data.text_table import Bools, TextTable, is_number, unsafe_names
 from frcore.errors import UserError
@@ -61,11 +61,8 @@ class ListSource(Source):
     """A training set from a list of images."""
 
     def read(self) -> Contents:
-        root, path = Path(self.section.root), below(self.section.root, self.section.list)
-        if not root.is_dir():
-            raise UserError(
-                f"{root} is not a folder; give the folder that the list's paths are relative to"
-            )
+        path = below(self.section.root, self.section.list)
+        root = folder_at(self.section.root, "give the one that the list's paths are relative to")
         entries = found_on_disk(root, read_list(path))
         labels = of_texts(entries.labels, self.section, entries.where, f"list/{path.stem}")
         return labelled(EncodedFiles(root, entries.paths), labels)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from frcore.data.contents import Contents, EncodedFiles
+from frcore.data.contents import Contents, EncodedFiles, index_by_name
 from frcore.data.ijb.layout import (
     IMAGE_COLUMNS,
     SYNTHETIC_MARK,
@@ -78,13 +78,7 @@ def _refuse_missing(source: EncodedFiles) -> None:
 def _tables(lists: IJBLists, people: People) -> dict[str, pd.DataFrame]:
     identity = pd.Series(people.of(lists.template)).astype("str")
     tables = {
-        "index": pd.DataFrame({
-            "name": lists.names.to_pandas().astype("str"),
-            "identity": identity,
-            "label": pd.factorize(identity, sort=True)[0].astype(np.int64),
-            "medium": lists.medium,
-            "true_identity": identity,
-        }),
+        "index": index_by_name(lists.names.to_pandas(), identity, lists.medium),
         "templates": pd.DataFrame({
             "template": lists.template,
             "image": np.arange(len(lists.template), dtype=np.int32),

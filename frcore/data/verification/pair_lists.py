@@ -29,10 +29,10 @@ import numpy as np
 from frcore.data.contents import Contents, EncodedFiles
 from frcore.data.names import by_stem, normalised
 from frcore.data.pixels.picture_kinds import is_picture
+from frcore.data.refusal import folder_at
 from frcore.data.source import File
 from frcore.data.verification.lfw_lists import Lines
 from frcore.data.verification.pairs import ListedSource, Pair, pair_contents
-from frcore.errors import UserError
 
 FOLDS = 10
 
@@ -223,9 +223,7 @@ class PairListSource(ListedSource):
             yield f"list {path.relative_to(listed).as_posix()}", path
 
     def read(self) -> Contents:
-        root = Path(self.section.images)
-        if not root.is_dir():
-            raise UserError(f"{root} is not a folder; `images` must hold the aligned images")
+        root = folder_at(self.section.images, "`images` must hold the aligned images")
         pairs = READERS[self.section.format](Path(self.section.pairs))
         found, problems = find_images(root, pairs)
         rows = {side: row for row, side in enumerate(found)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 import triton
@@ -20,6 +21,25 @@ REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
 """Most columns that tiles are timed on: a few waves of programs. Pass 2's are copied for it."""
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _on_its_device(launch: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """`launch` with the device of its tensors as the current one, which Triton launches on.
+
+    The first argument is a tensor of centres or a `Problem`. On a CPU nothing changes.
+    """
+
+    @wraps(launch)
+    def wrapped(problem: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        center_CD = problem if isinstance(problem, Tensor) else problem.center_CD
+        with torch.cuda.device_of(center_CD):
+            return launch(problem, *args, **kwargs)
+
+    return wrapped
+
+
 @cache
 def _processors(device: torch.device) -> int:
     """Programs that run at a time; a few without a GPU, so that tests cover several."""
@@ -28,6 +48,7 @@ def _processors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
+@_on_its_device
 def column_norms(center_CD: Tensor, active: Tensor | None) -> Tensor:
     """‖w‖ of each column in fp32, (A,)."""
     columns = len(center_CD) if active is None else len(active)
@@ -48,6 +69,7 @@ def column_norms(center_CD: Tensor, active: Tensor | None) -> Tensor:
     return norm_A
 
 
+@_on_its_device
 def reduce(problem: Problem, count: int, *, attend: bool, moment: bool) -> Reduced:
     """Pass 1: R of all rows, and ∂R/∂x̂ of the first `count`, which are the batch's.
 
@@ -186,6 +208,7 @@ def move_centers(problem: Problem, slopes: Slopes, move: Move) -> None:
     _pass_over_centers(problem, slopes, move)
 
 
+@_on_its_device
 def _pass_over_centers(problem: Problem, slopes: Slopes, into: Tensor | Move) -> None:
     if not problem.columns:
         return

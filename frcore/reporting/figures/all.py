@@ -44,21 +44,20 @@ def figure_jobs(
     Returns:
         By name.
     """
-    study, rows = summary.study, summary.rows
+    rows = summary.rows
     some, note = selection(summary)
     fewer, fewer_note = selection(summary, all_methods=True)
     notes = dict.fromkeys(outputs.FIGURES, note) | dict.fromkeys(EVERY_METHOD, fewer_note)
     few = some.study
     finished = expansion.runs(few)
-    events = rows.found.events
-    curves = {run: lines for run, lines in events.items() if run in finished}
+    curves = {run: lines for run, lines in rows.found.events.items() if run in finished}
     center_pairs = classes.center_pairs(few, rows)
     rates = {name: curves for name, curves in rates.items() if curves}
     draw: dict[str, Callable[[], Figure]] = {
-        "accuracy_cost": lambda: cost.accuracy_cost(study, rows, fewer),
-        "roc": lambda: plot_roc.roc(few, rates, some),
-        "det": lambda: plot_roc.det(few, rates, some),
-        "sampler_curves": lambda: samplers.sampler_curves(study, fewer),
+        "accuracy_cost": lambda: cost.accuracy_cost(fewer),
+        "roc": lambda: plot_roc.roc(rates, some),
+        "det": lambda: plot_roc.det(rates, some),
+        "sampler_curves": lambda: samplers.sampler_curves(fewer),
         "memory": lambda: identities.memory(few, rows),
         "throughput": lambda: identities.throughput(few, rows),
         "roofline": lambda: plot_roofline.roofline(few, rows),

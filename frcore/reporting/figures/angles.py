@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from frcore.reporting.figures.canvas import Message, of_two_kinds, small_multiples
 from frcore.reporting.figures.marks import areas, bare
-from frcore.reporting.figures.palette import MUTED, Palette
+from frcore.reporting.figures.palette import MUTED, Palette, present
 from frcore.reporting.figures.training import Curves
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -63,11 +63,11 @@ def read_histograms(study: Study, curves: Curves) -> dict[tuple[str, str], Histo
 
 
 def method_grid(
-    study: Study, present: Set[tuple[str, str]], xlabel: str, height: float
+    study: Study, methods: Set[tuple[str, str]], xlabel: str, height: float
 ) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """One panel per head (across) and sampler (down), in the study's order, on common axes."""
-    heads = [h.label for h in study.heads if any(head == h.label for head, _ in present)]
-    samplers = [s.label for s in study.samplers if any(name == s.label for _, name in present)]
+    heads = present(study.heads, (head for head, _ in methods))
+    samplers = present(study.samplers, (sampler for _, sampler in methods))
     return small_multiples(
         heads, samplers, limit=5, height=height, xlabel=xlabel, colours=Palette(study).heads,
         sharex=True, sharey=True,

@@ -17,7 +17,7 @@ from frcore.records.diagnostics import CosineHistogram
 from frcore.reporting.figures.angles import method_grid
 from frcore.reporting.figures.canvas import Message, hover, legend, of_two_kinds, small_multiples
 from frcore.reporting.figures.marks import areas, bare, plain_ticks, same_range
-from frcore.reporting.figures.palette import INK, Palette
+from frcore.reporting.figures.palette import INK, Palette, present
 from frcore.reporting.tables.centers import seed_means
 from frcore.results.rows import Rows
 from frcore.study import expansion
@@ -38,9 +38,7 @@ def long_tail(study: Study, rows: Rows) -> Figure:
     table = seed_means(frame, keys, columns).reset_index()
     if table.empty:
         return Message("Long tail: all training identities have equally many images.")
-    heads, samplers = ([one.label for one in components if one.label in set(table[kind])]
-                       for kind, components in (("head", study.heads),
-                                                ("sampler", study.samplers)))  # fmt: skip
+    heads, samplers = present(study.heads, table["head"]), present(study.samplers, table["sampler"])
     palette = Palette(study)
     quantities = {"angle to own\ncentre [°]": ANGLES[0], "passive updates\nper own image": TOUCHES}
     figure, grid = small_multiples(

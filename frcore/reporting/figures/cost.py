@@ -15,13 +15,11 @@ from matplotlib.transforms import Bbox
 
 from frcore.reporting.figures.canvas import Message, hover, legend, small_multiples
 from frcore.reporting.figures.marks import bars, plain_ticks, ring
-from frcore.reporting.figures.palette import INK, MUTED, Palette
+from frcore.reporting.figures.palette import INK, MUTED, Palette, present
 from frcore.reporting.tables.accuracy import interval_text, percent
 from frcore.reporting.tables.pareto import Standing, standings
 from frcore.results.cost import comparable_identities, is_disturbed
-from frcore.results.rows import Rows
 from frcore.results.summary import Column, Method, Summary
-from frcore.study.config import Study
 
 OPACITY: Mapping[Standing, float] = {"front": 1.0, "tied": 0.85, "behind": 0.3}
 WORDS: Mapping[Standing, str] = {
@@ -36,8 +34,9 @@ NAMED = 6
 """Methods labelled on a front; on a longer one, only its ends are labelled."""
 
 
-def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
+def accuracy_cost(summary: Summary) -> Figure:
     """Each benchmark's main number against the time of one step; both with intervals."""
+    study, rows = summary.study, summary.rows
     identities = comparable_identities(rows)
     if identities is None:
         return Message("Accuracy against cost: no step time was measured.")
@@ -64,8 +63,8 @@ def accuracy_cost(study: Study, rows: Rows, summary: Summary) -> Figure:
     legend(
         figure,
         palette,
-        [h.label for h in study.heads if h.label in {m.head for m in times}],
-        [s.label for s in study.samplers if s.label in {m.sampler for m in times}],
+        present(study.heads, (method.head for method in times)),
+        present(study.samplers, (method.sampler for method in times)),
         Line2D([], [], **FRONT, label="Pareto front"),
         Line2D([], [], color=INK, marker="o", ls="", alpha=OPACITY["behind"], label="behind it"),
     )

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from frcore.reporting.figures.canvas import Message, hover, legend, small_multiples
 from frcore.reporting.figures.marks import log_axes, ring
-from frcore.reporting.figures.palette import INK, MUTED, Palette
+from frcore.reporting.figures.palette import INK, MUTED, Palette, present
 from frcore.reporting.figures.planned import planned_lines
 from frcore.reporting.tables.published_figures import comparable_costs, cost_text
 from frcore.results.cost import MEMORY, memory_column, out_of_memory
@@ -84,8 +84,7 @@ def against_identities(
     """
     palette = Palette(study)
     frame = rows.measurement[rows.measurement["status"].isin(["ok", "oom"])]
-    samplers = [s.label for s in study.samplers if s.label in set(frame["sampler"])]
-    heads = [h.label for h in study.heads if h.label in set(frame["head"])]
+    heads, samplers = present(study.heads, frame["head"]), present(study.samplers, frame["sampler"])
     figure, grid = small_multiples(samplers, (label,), limit=4, height=2.5, xlabel="identities",
                                    sharex=True, sharey=True)  # fmt: skip
     extra: dict[str, Line2D] = {}

@@ -76,6 +76,12 @@ class Palette:
         return self.samplers[sampler][1]
 
 
+def present(components: Iterable[Component], labels: Iterable[str]) -> list[str]:
+    """The labels of components that are among `labels`, in the study's order."""
+    there = set(labels)
+    return [component.label for component in components if component.label in there]
+
+
 def _assign(
     components: Iterable[Component], fixed: Mapping[str, T], more: Iterable[T] = ()
 ) -> dict[str, T]:

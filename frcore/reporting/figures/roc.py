@@ -14,7 +14,6 @@ from frcore.reporting.figures.curves import Curve
 from frcore.reporting.figures.marks import plain_ticks
 from frcore.reporting.figures.palette import MUTED, Palette
 from frcore.results.summary import Method, Summary
-from frcore.study.config import Study
 
 Curves = Mapping[str, Mapping[Method, Curve]]
 """Benchmark -> method -> its curve."""
@@ -24,21 +23,22 @@ MOST_BANDS = 6
 """Most curves in a panel that all get a band; with more, bands would hide one another."""
 
 
-def roc(study: Study, curves: Curves, summary: Summary) -> Figure:
+def roc(curves: Curves, summary: Summary) -> Figure:
     """TAR against FAR."""
-    return _panels(study, curves, summary, "ROC", "FAR", "TAR", error=False)
+    return _panels(curves, summary, "ROC", "FAR", "TAR", error=False)
 
 
-def det(study: Study, curves: Curves, summary: Summary) -> Figure:
+def det(curves: Curves, summary: Summary) -> Figure:
     """FNMR against FMR, both logarithmic: shows what a ROC hides where TAR is near 1."""
-    return _panels(study, curves, summary, "DET", "FMR (FAR)", "FNMR (1 − TAR)", error=True)
+    return _panels(curves, summary, "DET", "FMR (FAR)", "FNMR (1 − TAR)", error=True)
 
 
 def _panels(
-    study: Study, curves: Curves, summary: Summary, name: str, across: str, up: str, *, error: bool
+    curves: Curves, summary: Summary, name: str, across: str, up: str, *, error: bool
 ) -> Figure:
     if not curves:
         return Message(f"{name}: no run has scores yet.")
+    study = summary.study
     tracks = list(dict.fromkeys(_track(method) for method in summary.methods))
     width = columns_for(len(tracks), 4)
     per_benchmark = -(-len(tracks) // width)

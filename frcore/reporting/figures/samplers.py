@@ -14,7 +14,6 @@ from frcore.reporting.figures.canvas import Message, hover, legend, panels
 from frcore.reporting.figures.marks import bars, short_number
 from frcore.reporting.figures.palette import Palette
 from frcore.results.summary import Column, Method, Summary
-from frcore.study.config import Study
 from frcore.study.parts import Component
 from frcore.study.section import dotted
 
@@ -69,8 +68,9 @@ def _full_name(sampler: Component) -> str:
     return f"{sampler.name} over {_full_name(inner)}"
 
 
-def sampler_curves(study: Study, summary: Summary) -> Figure:
+def sampler_curves(summary: Summary) -> Figure:
     """Each benchmark's main number against each parameter that varies between samplers."""
+    study = summary.study
     found, mains = sweeps(study.samplers), summary.main_columns()
     if not found:
         return Message(
@@ -83,7 +83,7 @@ def sampler_curves(study: Study, summary: Summary) -> Figure:
     figure, axes = panels(len(found), len(mains), sharey="col")
     for sweep, row in zip(found, axes, strict=True):
         for column, ax in zip(mains, row, strict=True):
-            _panel(ax, study, summary, sweep, column, palette)
+            _panel(ax, summary, sweep, column, palette)
             ax.set_xlabel(f"{sweep.parameter} of {sweep.name}")
             ax.set_ylabel(f"{column.text} [%]")
             if sweep is found[0]:
@@ -92,9 +92,8 @@ def sampler_curves(study: Study, summary: Summary) -> Figure:
     return figure
 
 
-def _panel(
-    ax: Axes, study: Study, summary: Summary, sweep: Sweep, column: Column, palette: Palette
-) -> None:
+def _panel(ax: Axes, summary: Summary, sweep: Sweep, column: Column, palette: Palette) -> None:
+    study = summary.study
     values = list(sweep.labels)
     full = next((s.label for s in study.samplers if s.name == "full"), None)
     neutral = NEUTRAL.get(sweep.parameter.rpartition(".")[2])

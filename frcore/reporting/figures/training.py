@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from frcore.reporting.figures.canvas import Message, put_legend, small_multiples
 from frcore.reporting.figures.marks import same_range
-from frcore.reporting.figures.palette import INK, MUTED, Palette
+from frcore.reporting.figures.palette import INK, MUTED, Palette, present
 from frcore.results.frames import Row
 from frcore.study import expansion
 from frcore.study.config import Study
@@ -32,7 +32,7 @@ def training(study: Study, curves: Curves) -> Figure:
     frame = _frame(study, curves, _logged, CURVES)
     if frame.empty:
         return Message("Training curves: no finished run has recorded any.")
-    palette, heads = Palette(study), _heads(study, frame)
+    palette, heads = Palette(study), present(study.heads, frame["head"])
     rows = ("scale s", "mean angle [°]")
     figure, grid = small_multiples(heads, rows, limit=5, height=1.9, xlabel="training step",
                                    colours=palette.heads, sharex=True, sharey="row")  # fmt: skip
@@ -59,7 +59,7 @@ def head_state(study: Study, curves: Curves) -> Figure:
         return Message("State of the heads: no finished run has a head with additional state.")
     names = frame[["head", "name"]].drop_duplicates()
     shown = {f"{head}: {name}": (head, name)
-             for head in _heads(study, frame)
+             for head in present(study.heads, frame["head"])
              for name in names[names["head"] == head]["name"]}  # fmt: skip
     palette = Palette(study)
     colours = {title: palette.heads[head] for title, (head, _) in shown.items()}
@@ -77,7 +77,7 @@ def center_angles(study: Study, curves: Curves) -> Figure:
     frame = _frame(study, curves, _centers, CENTERS)
     if frame.empty:
         return Message("Angles between class centres: no finished run has recorded any.")
-    palette, heads = Palette(study), _heads(study, frame)
+    palette, heads = Palette(study), present(study.heads, frame["head"])
     figure, grid = small_multiples(heads, ("mean angle [°]",), limit=4, height=2.2, xlabel="epoch",
                                    colours=palette.heads, sharex=True, sharey=True)  # fmt: skip
     for (head, _), ax in grid.items():
@@ -138,10 +138,6 @@ def _thinned(events: list[Row]) -> list[Row]:
     if len(events) <= MAX_STEPS:
         return events
     return [events[i] for i in np.unique(np.linspace(0, len(events) - 1, MAX_STEPS).astype(int))]
-
-
-def _heads(study: Study, frame: pd.DataFrame) -> list[str]:
-    return [head.label for head in study.heads if head.label in set(frame["head"])]
 
 
 def _curve(

@@ -23,6 +23,7 @@ from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import PARTS, SECTIONS, shown
 from frcore.reporting.tables.table import Table
+from frcore.results.frames import provenance_of
 from frcore.results.reading import Finding
 from frcore.results.summary import Summary
 from frcore.study import expansion
@@ -33,12 +34,6 @@ LAST = ("published", "missing")
 
 ALWAYS = ("overview", "accuracy", "missing")
 """Tables that are shown even when empty."""
-
-ENVIRONMENT = {
-    "commit": "Commit", "platform": "Platform", "cpu": "Processor", "cores": "Cores",
-    "device": "Device", "gpu_name": "GPU", "gpu_driver": "Driver",
-    "gpu_power_limit_watts": "Power limit [W]",
-}  # fmt: skip
 
 Facts = list[tuple[str, str]]
 """Name and text of each entry of a list on the page."""
@@ -64,6 +59,7 @@ def write_page(
     titles = {part.name: part.title for part in PARTS if part.kind == "figure"}
     study = summary.study
     rows = summary.rows.training if study.trains else summary.rows.evaluation
+    data = "Training data" if study.trains else "Benchmarks"
     context: dict[str, Any] = {
         "before": [section for section in sections if section.id not in LAST],
         "after": [section for section in sections if section.id in LAST],
@@ -74,7 +70,7 @@ def write_page(
         "figures": {name: inline(svg, name, titles[name]) for name, svg in svgs.items()},
         "samples": samples(study, root),
         "facts": _facts(study, summary.rows.found.data if summary.rows.found else {}),
-        "environment": _environment(rows, "Training data" if study.trains else "Benchmarks"),
+        "environment": list(provenance_of(rows, data_sha256=f"{data} sha256").items()),
         "commit": _commit(rows),
         "yaml": study_to_yaml(study),
         "style": asset("report.css"),
@@ -145,16 +141,6 @@ def _data_fact(found: Finding[Manifest], spec_hash: str) -> str:
     if manifest.spec_hash != spec_hash:
         text += "; stale: prepared for another version of the study"
     return text + "".join(f"; {warning}" for warning in manifest.warnings)
-
-
-def _environment(rows: pd.DataFrame, data: str) -> Facts:
-    """Versions and devices of the runs; several values where they differ."""
-    versions = [str(name) for name in rows if str(name).startswith("version_")]
-    titles = {**ENVIRONMENT, "data_sha256": f"{data} sha256",
-              **{name: name.removeprefix("version_") for name in versions}}  # fmt: skip
-    lines = [(title, ", ".join(dict.fromkeys(map(str, rows[name].dropna()))))
-             for name, title in titles.items() if name in rows]  # fmt: skip
-    return [(title, text) for title, text in lines if text]
 
 
 def _commit(rows: pd.DataFrame) -> str:

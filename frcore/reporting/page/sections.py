@@ -70,6 +70,7 @@ SECTIONS = _sections()
 them."""
 
 PARTS = tuple(part for section in SECTIONS for part in section.parts)
+TITLES = {part.key: part.title for part in PARTS}
 
 
 def write_captions(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from frcore.records.manifest import Manifest
 from frcore.reporting.tables.accuracy import interval_text, method_columns, percent
 from frcore.reporting.tables.published_figures import backbone_family, figures, official_benchmark
 from frcore.reporting.tables.table import Cell, Heading, Table, text_column
+from frcore.reporting.tables.table import Column as TableColumn
 from frcore.results.frames import Row
-from frcore.results.summary import Column, Method, Number, Summary
+from frcore.results.summary import Column, Method, Summary
 from frcore.study.config import Study
 
 SHOWN = 3
@@ -25,7 +27,6 @@ COLUMNS = (
     "published_train_data", "source", "conditions",
 )  # fmt: skip
 SYNTHETIC = "synthetic"
-Beside = tuple[Method, Column, Number, Row]
 
 
 def published_table(summary: Summary) -> Table:
@@ -39,18 +40,17 @@ def published_table(summary: Summary) -> Table:
     found = [list(_beside(summary, method, column, official[column.benchmark]))
              for column in summary.columns if column.subset == "all"
              for method in summary.methods]  # fmt: skip
-    records = [record for some in found for *_, record in some]
-    columns = [
-        *method_columns(summary.study, lambda item: item[0]),
-        text_column("benchmark", lambda item: _benchmark(item[1], item[3]["official"])),
-        (Heading("measured [%]"),
-         lambda item: Cell(percent(item[2].value), interval_text(item[2]))),
-        (Heading("published [%]"), lambda item: _value(item[3])),
-        text_column("where", lambda item: _where(item[3])),
-        text_column("backbone, training data there", lambda item: ", ".join(
+    records = [record for some in found for record in some]
+    columns: list[TableColumn[Row]] = [
+        *method_columns(summary.study, itemgetter("of")),
+        text_column("benchmark", itemgetter("title")),
+        (Heading("measured [%]"), itemgetter("cell")),
+        (Heading("published [%]"), _value),
+        text_column("where", _where),
+        text_column("backbone, training data there", lambda row: ", ".join(
             text if text not in ("-", "") else "not stated"
-            for text in (item[3]["published_backbone"], item[3]["published_train_data"]))),
-        text_column("conditions that differ", lambda item: item[3]["conditions"]),
+            for text in (row["published_backbone"], row["published_train_data"]))),
+        text_column("conditions that differ", itemgetter("conditions")),
     ]  # fmt: skip
     hidden = sum(len(some[SHOWN:]) for some in found)
     return Table.of(
@@ -72,18 +72,24 @@ def _official(name: str, data: Any, manifest: Manifest | None) -> str | None:
 
 def _beside(
     summary: Summary, method: Method, column: Column, official: str | None
-) -> Iterator[Beside]:
-    """The published figures for a measured number, the most similar conditions first."""
+) -> Iterator[Row]:
+    """The published figures for a measured number, the most similar conditions first.
+
+    Besides the columns of the CSV a row has the method (`of`) and its cells `title` and `cell`.
+    """
     number = summary.cell(method, column)
     if number.value is None:
         return
     found = (_own(summary.study, method, column) if method.is_model
              else _others(summary.study, method, column, official))  # fmt: skip
+    known = official in (None, column.benchmark)
     measured = {
         **vars(column), **vars(method), "official": official, "measured": number.value,
-        "low": number.low, "high": number.high,
+        "low": number.low, "high": number.high, "of": method,
+        "title": column.title if known else f"{column.title} ({official})",
+        "cell": Cell(percent(number.value), interval_text(number)),
     }  # fmt: skip
-    yield from ((method, column, number, measured | one) for one in found)
+    yield from (measured | one for one in found)
 
 
 def _others(study: Study, method: Method, column: Column, official: str | None) -> Iterator[Row]:
@@ -138,11 +144,6 @@ def _conditions(study: Study, backbone: str, column: Column, row: pd.Series) -> 
         "epochs, batch, margin and scale as each states",
     ]  # fmt: skip
     return "; ".join(filter(None, parts))
-
-
-def _benchmark(column: Column, official: str | None) -> str:
-    known = official in (None, column.benchmark)
-    return column.title if known else f"{column.title} ({official})"
 
 
 def _value(row: Row) -> Cell:

@@ -27,7 +27,7 @@ COLOURS = {
 }  # fmt: skip
 
 
-def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> bool:
+def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> None:
     """Show the study's progress, updated regularly until nothing is left to do.
 
     Args:
@@ -36,21 +36,17 @@ def watch(study: Study, root: Path, logs: Path, *, every: float, once: bool) -> 
         logs: its logs.
         every: seconds between updates.
         once: show it once and return.
-
-    Returns:
-        whether everything is finished.
     """
     console = Console()
     found = jobs(study, root, logs)
     if once or not console.is_terminal:
         console.print(picture(study, found))
-        return _finished(found)
+        return
     with Live(picture(study, found), console=console, auto_refresh=False) as live:
         while any(job.status in ("running", "silent", "waiting") for job in found):
             time.sleep(every)
             found = jobs(study, root, logs)
             live.update(picture(study, found), refresh=True)
-    return _finished(found)
 
 
 def interrupted(logs: Iterable[str]) -> bool:
@@ -83,10 +79,6 @@ def ending(study: Study, root: Path, logs: Path, page: Path | None) -> str:
         f"{visible(first.name)}: {_reason(first)}. Run Snakemake "
         f"again to continue. {worked}"
     )
-
-
-def _finished(found: list[Job]) -> bool:
-    return all(job.status == "finished" for job in found)
 
 
 def picture(study: Study, found: list[Job], *, now: datetime | None = None) -> RenderableType:
@@ -143,7 +135,7 @@ def _active(active: list[Job]) -> Table:
 
 
 def _end(found: list[Job], parallel: int, now: datetime) -> str:
-    if _finished(found):
+    if all(job.status == "finished" for job in found):
         return "Everything is finished."
     if all(job.status in ("finished", "stopped", "failed") for job in found):
         return "Nothing is running; start the study again to repeat what failed or was stopped."

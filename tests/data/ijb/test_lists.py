@@ -155,7 +155,7 @@ def test_a_line_without_an_end_is_not_read_whole(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "\n", "\n\n"])
 def test_an_empty_list(tmp_path, text):
-    with pytest.raises(UserError, match=":1: the (list|line) is empty"):
+    with pytest.raises(UserError, match=r":1: the (list|line) is empty"):
         read(tmp_path, pair=text)
 
 

@@ -32,9 +32,9 @@ def drawn(complete: Made, summary: Summary) -> dict[str, Figure]:
     pairs = classes.center_pairs(study, rows)
     with look():
         figures = {
-            "accuracy_cost": plot_cost.accuracy_cost(study, rows, summary),
-            "roc": plot_roc.roc(study, rates, summary),
-            "det": plot_roc.det(study, rates, summary),
+            "accuracy_cost": plot_cost.accuracy_cost(summary),
+            "roc": plot_roc.roc(rates, summary),
+            "det": plot_roc.det(rates, summary),
             "memory": identities.memory(study, rows),
             "throughput": identities.throughput(study, rows),
             "training": plot_training.training(study, curves),

@@ -78,8 +78,8 @@ def test_too_few_people_give_a_curve_without_a_band(complete: Made):
 def test_errors_are_one_less_the_rates_and_zero_is_not_drawn(summary: Summary):
     curves = {name: job() for name, job in curve_jobs(summary).items()}
     with look():
-        accepted = roc(summary.study, curves, summary).axes
-        rejected = det(summary.study, curves, summary).axes
+        accepted = roc(curves, summary).axes
+        rejected = det(curves, summary).axes
     for one, other in zip(accepted, rejected, strict=True):
         assert other.get_yscale() == other.get_xscale() == "log"
         for rates, errors in zip(one.lines, other.lines, strict=True):
@@ -98,6 +98,6 @@ def test_among_many_curves_only_the_highest_has_its_band(summary: Summary):
         own = {Method("tiny", f"h{i}", "full"): curve for i in range(count)}
         many = Summary(study, summary.rows, summary.scores)
         with look():
-            [panel] = roc(study, {"pairs": own}, many).axes
+            [panel] = roc({"pairs": own}, many).axes
         assert sum(isinstance(one, PolyCollection) for one in panel.collections) == bands
         assert len(panel.lines) == count

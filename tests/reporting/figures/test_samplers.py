@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, str]:
 @pytest.mark.slow
 def test_the_figure_holds_the_numbers_of_the_table(made: tuple[Summary, str]):
     summary, _ = made
-    figure = sampler_curves(summary.study, summary)
+    figure = sampler_curves(summary)
     panel = figure.axes[0]
     (main, *_) = summary.main_columns()
     middle = {round(y, 9) for bars in panel.containers for y in bars.lines[0].get_ydata()}
@@ -90,5 +90,5 @@ def test_a_point_says_whose_it_is(made: tuple[Summary, str]):
 def test_without_a_sweep_the_figure_says_so(tmp_path: Path):
     study = make_study()
     rows = collect(study, tmp_path)
-    figure = sampler_curves(study, Summary(study, rows, Scores(tmp_path, rows)))
+    figure = sampler_curves(Summary(study, rows, Scores(tmp_path, rows)))
     assert "no two samplers" in figure.texts[0].get_text()

@@ -145,9 +145,15 @@ def one_node(folder: Path, cpus: int = 4) -> Iterator[Cluster]:
         ends.callback(cluster.stop)
         subprocess.run(["slurmd"], check=True)
         ends.callback(cluster.stop, "slurmd")
-        ends.callback(_output, "scancel", "--user=root")
+        ends.callback(_end_jobs)
         _wait("an idle node", lambda: _output("sinfo", "-h", "-p", "main", "-o", "%T") == "idle\n")
         yield cluster
+
+
+def _end_jobs() -> None:
+    """A daemon that ends before its jobs would leave their processes behind."""
+    _output("scancel", "--user=root")
+    _wait("the end of all jobs", lambda: not _output("squeue", "--noheader"))
 
 
 @contextlib.contextmanager

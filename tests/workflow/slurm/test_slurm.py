@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
-MEDDLERS = '''\
+HEADS = '''\
 import time
 from pathlib import Path
 
@@ -29,119 +29,148 @@ from frcore.heads.arcface import ArcFace
 
 
 class Meddler(ArcFace):
-    """ArcFace; while `hold-<name>` exists it fails, or waits after the first checkpoint."""
+    """ArcFace that fails once where `fail-<name>` exists, and from its first checkpoint on waits
+    while `hold-<name>` does."""
 
     def target(self, cosine_N, batch):
         name = type(self).__name__.lower()
-        hold = Path(f"hold-{name}")
-        if name == "fails" and hold.exists():
-            hold.unlink()
+        fail, hold, waits = (Path(f"{what}-{name}") for what in ("fail", "hold", "waits"))
+        if fail.exists():
+            fail.unlink()
             raise RuntimeError("this head fails once")
-        checkpoint = Path(f"results/tiny/runs/tiny-{name}-full-s0/checkpoint.pt")
-        while hold.exists() and checkpoint.exists():
-            time.sleep(0.1)
+        run = Path(f"results/tiny/runs/tiny-{name}-full-s0")
+        if hold.exists() and list(run.glob("checkpoint*")):
+            waits.touch()
+            while hold.exists():
+                time.sleep(0.1)
         return super().target(cosine_N, batch)
 
 
-class Fails(Meddler): ...
-class Cancelled(Meddler): ...
-class TimedOut(Meddler): ...
-class Preempted(Meddler): ...
+class Unlucky(Meddler): ...
+class Slow(Meddler): ...
 '''
-NAMES = ("fails", "cancelled", "timedout", "preempted")
 OUTAGE_SECONDS = 15.0
-"""Longer than the 9 s that `squeue` tries to reach slurmctld for, and than a status interval."""
+"""Longer than the 9 s for which `squeue` tries to reach slurmctld."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    # Slurm's paths end in sockets, whose names have a limit.
-    with one_node(tmp_path_factory.mktemp("slurm"), cpus=8) as cluster:
+    with one_node(tmp_path_factory.mktemp("slurm"), cpus=4) as cluster:
         yield cluster
 
 
-def write_meddlers(folder: Path) -> None:
+class Study:
+    """A study in a folder, and Snakemake on Slurm at work on it."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        self.folder, self.cluster = folder, cluster
+        self.log = folder / "snakemake.log"
+        command = [
+            str(Path(sys.executable).parent / "snakemake"), f"--snakefile={REPOSITORY}/Snakefile",
+            f"--workflow-profile={REPOSITORY}/workflow/profiles/slurm", "--configfile=study.yaml",
+            "--slurm-init-seconds-before-status-checks=2", "--groups", "evaluate_run=evaluations",
+            "--group-components", "evaluations=2",
+        ]  # fmt: skip
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, text=True,
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def until(self, what: str, condition: Callable[[], object], seconds: float = 300) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"Snakemake ended before {what}: {self.told}"
+            assert time.monotonic() < end, f"not within {seconds} s: {what}: {self.told}"
+            time.sleep(0.2)
+
+    @property
+    def told(self) -> str:
+        return self.log.read_text()[-4000:]
+
+    def waiting(self, name: str) -> str:
+        """The id of the job that trains the run with this head, once it waits."""
+        waits = self.folder / f"waits-{name}"
+        self.until(f"{name} waits", waits.exists)
+        comment = f"rule_train_backbone_wildcards_tiny_tiny-{name}-full-s0"
+        job = self.cluster.jobs("running")[comment]
+        waits.unlink()
+        return job
+
+    def meets(self, job: str, command: str) -> str:
+        """The state of a job after a command that ends it."""
+        subprocess.run(command.format(job=job).split(), check=True)
+        running = ("RUNNING", "COMPLETING")
+        self.until(f"the end of {job}", lambda: self.cluster.states()[job] not in running)
+        return self.cluster.states()[job]
+
+
+def write_files(folder: Path) -> None:
+    folder.mkdir()
     heads = [
         {"name": f"meddlers:{name}", "label": name.lower(), "scale": 16, "margin": 0.1}
-        for name in ("Fails", "Cancelled", "TimedOut", "Preempted")
+        for name in ("Unlucky", "Slow")
     ]
     training = {**TINY["training"], "epochs": 2}
     write_study(folder, heads=heads, samplers=["full"], training=training, measurement=None)
-    (folder / "meddlers.py").write_text(MEDDLERS)
-
-
-def until(what: str, condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None, f"Snakemake ended before: {what}"
-        assert time.monotonic() < end, f"not within five minutes: {what}"
-        time.sleep(0.2)
+    (folder / "meddlers.py").write_text(HEADS)
 
 
 def test_a_study_that_meets_every_fault_has_the_tables_of_one_that_met_none(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    here, there = tmp_path / "local", tmp_path / "cluster"
-    for folder in (here, there):
-        folder.mkdir()
-        write_meddlers(folder)
-    for name in NAMES:
-        (there / f"hold-{name}").touch()
-    jobs = {name: f"rule_train_backbone_wildcards_tiny_tiny-{name}-full-s0" for name in NAMES}
+    here, there = tmp_path / "local", tmp_path / "slurm"
+    write_files(here)
+    write_files(there)
+    for name in ("fail-unlucky", "hold-unlucky", "hold-slow"):
+        (there / name).touch()
+    study = Study(there, cluster)
+    try:
+        first = study.waiting("slow")
+        assert study.meets(first, "scontrol update EndTime=now JobId={job}") == "TIMEOUT"
+        second = study.waiting("unlucky")  # the first one has failed
+        assert study.meets(second, "scancel {job}") == "CANCELLED"
+        (there / "hold-unlucky").unlink()
+        urgent = "sbatch --partition=urgent --exclusive --output=/dev/null --wrap=true"
+        third = study.waiting("slow")
+        assert third != first
+        study.meets(third, urgent)
+        (there / "hold-slow").unlink()
+        cluster.stop()
+        time.sleep(OUTAGE_SECONDS)
+        cluster.start()
+        assert study.process.wait(300) == 0, study.told
+    finally:
+        study.process.kill()
+    assert cluster.states()[third] == "COMPLETED", "a preempted job keeps its number"
+    ended = sorted(state for state in cluster.states().values() if state != "COMPLETED")
+    assert ended == ["CANCELLED", "FAILED", "TIMEOUT"], "and nothing else was done twice"
+    log = (there / "logs/tiny/train/tiny-slow-full-s0.log").read_text()
+    assert "resuming" in log
 
-    def waits(name: str) -> bool:
-        return (there / f"results/tiny/runs/tiny-{name}-full-s0/checkpoint.pt").exists()
-
-    log = there / "snakemake.log"
-    command = [
-        str(Path(sys.executable).parent / "snakemake"), f"--snakefile={REPOSITORY}/Snakefile",
-        f"--workflow-profile={REPOSITORY}/workflow/profiles/slurm", "--configfile=study.yaml",
-        "--slurm-init-seconds-before-status-checks=2",
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    with log.open("w") as output, subprocess.Popen(
-        command, cwd=there, env=environment, text=True, stdout=output, stderr=subprocess.STDOUT
-    ) as process:  # fmt: skip
-        try:
-            for name in NAMES[1:]:
-                until(f"{name} has a checkpoint", lambda name=name: waits(name), process)
-            first = cluster.jobs("running")
-            for name, end in (
-                ("cancelled", ["scancel"]),
-                ("timedout", ["scontrol", "update", "EndTime=now", "JobId={}"]),
-                (
-                    "preempted",
-                    [
-                        "sbatch",
-                        "--partition=urgent",
-                        "--exclusive",
-                        "--output=/dev/null",
-                        "--wrap=true",
-                    ],
-                ),
-            ):
-                given = [part.format(first[jobs[name]]) for part in end]
-                subprocess.run(given + ([first[jobs[name]]] if len(end) == 1 else []), check=True)
-                until(
-                    f"{name} has ended",
-                    lambda name=name: (
-                        cluster.states()[first[jobs[name]]] not in ("RUNNING", "COMPLETING")
-                    ),
-                    process,
-                )
-                (there / f"hold-{name}").unlink()
-            states = cluster.states()
-            assert states[first[jobs["cancelled"]]] == "CANCELLED"
-            assert states[first[jobs["timedout"]]] == "TIMEOUT"
-            cluster.stop()
-            time.sleep(OUTAGE_SECONDS)
-            cluster.start()
-            assert process.wait(600) == 0, log.read_text()[-4000:]
-        finally:
-            process.kill()
-    print(log.read_text())
     local = snakemake(here, "--cores", "2", "--configfile", "study.yaml")
     assert local.code == 0, local.text
-    for table in ("accuracy", "differences", "missing", "overview"):
-        mine, theirs = (folder / f"results/tiny/tables/{table}.csv" for folder in (there, here))
-        assert mine.read_bytes() == theirs.read_bytes(), table
+    tables = sorted(path.name for path in (here / "results/tiny/tables").glob("*.csv"))
+    assert "accuracy.csv" in tables
+    for name in tables:
+        mine, other = (folder / "results/tiny/tables" / name for folder in (there, here))
+        assert mine.read_bytes() == other.read_bytes(), name
+
+
+TWO_GPUS = """
+rule train_backbone:
+    output: "two"
+    resources: gpu=2, runtime=5, mem_mb=100
+    shell: "echo ${{CUDA_VISIBLE_DEVICES:-none}} >> starts; cp starts {output}"
+"""
+
+
+def test_a_job_with_two_gpus_starts_its_script_once(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "two_gpus.smk").write_text(TWO_GPUS)
+    profile = REPOSITORY / "workflow/profiles/slurm"
+    done = snakemake(
+        tmp_path, f"--workflow-profile={profile}", "--slurm-init-seconds-before-status-checks=2",
+        "two", snakefile="two_gpus.smk", source=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    assert (tmp_path / "two").read_text() == "0,1\n"
