@@ -52,7 +52,7 @@ def found(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_a_checkpoint_is_the_same_in_any_number_of_processes(case: str, found: dict[str, Any]):
     """Four processes save in the middle of an epoch; 3, 1, 2 and 4 read it and save it again."""
     bits = found[case]["bits"]
-    assert bits == dict.fromkeys(bits, [])
+    assert not [name for name, differing in bits.items() if differing]
     assert {"in 3", "in 1", "in 2", "in 4", "going on in as many", "lines"} <= set(bits)
 
 
