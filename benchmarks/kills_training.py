@@ -60,8 +60,12 @@ def spec_of(epochs: int, processes: int) -> RunSpec:
         sampler=Component.model_validate(SAMPLER),
         seed=0,
         training=Training(
-            epochs=epochs, batch_size=16, learning_rate=0.1, checkpoint_minutes=0,
-            processes=processes, timeout_minutes=2,
+            epochs=epochs,
+            batch_size=16,
+            learning_rate=0.1,
+            checkpoint_minutes=0,
+            processes=processes,
+            timeout_minutes=2,
         ),  # fmt: skip
     )
 
@@ -147,7 +151,11 @@ def main() -> None:
         raise SystemExit(f"{folder} is there already; give a folder that is not")
     folder.mkdir(parents=True)
     console, began, rng = Console(width=120), time.monotonic(), np.random.default_rng(given.seed)
-    spec, data, first = spec_of(given.epochs, given.processes), folder / "data", folder / "undisturbed"
+    spec, data, first = (
+        spec_of(given.epochs, given.processes),
+        folder / "data",
+        folder / "undisturbed",
+    )
     prepare(TrainDataSpec(image=IMAGE, data=FACES), data)
     if start(spec, data, first, folder / "undisturbed.log").wait() != 0:
         raise SystemExit(f"the training fails undisturbed; see {folder / 'undisturbed.log'}")

@@ -11,16 +11,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.nn.parallel import DistributedDataParallel
 
+from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
-from frcore.centers.gradient import GradientForm
+from frcore.centers.gradient_parts import GradientForm
 from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
 from frcore.heads import build_head
 from frcore.heads.base import Head
 from frcore.loss import LossOutput, get_backend
-from frcore.loss.inputs import Precision, without_autocast
+from frcore.loss.inputs import Precision
+from frcore.loss.refusals import (
+    check_active,
+    check_backend_for_split,
+    check_begun,
+    check_embeddings,
+    check_head,
+    check_labels,
+    refuse_checkpointing,
+    refuse_data_parallel,
+)
 from frcore.samplers import build_sampler
 from frcore.samplers.base import Sampler
 from frcore.sharding.shard import Shard, Whole
@@ -29,10 +39,6 @@ Part = TypeVar("Part", Head, Sampler)
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
 """How much of the matrix `negative_angles` samples: enough for a histogram, at no real cost."""
-
-SPLIT_BACKENDS = ("streamed", "triton")
-"""Backends that read the high halves of split centres and leave the gradient to the optimiser;
-"auto" picks among them."""
 
 
 class Classifier(nn.Module):
@@ -115,9 +121,10 @@ class Classifier(nn.Module):
         check_head(self.head, num_classes)
         self.head.attach(seed=seed)
         self.sampler = _built(sampler, Sampler, build_sampler)
+        check_begun(self.sampler, "super().__init__()")
         self.sampler.attach(len(self.centers), dim, seed=seed, shard=self.shard.rank)
         if center_format == "split":
-            _check_backend_for_split(backend)
+            check_backend_for_split(backend)
         self.backend = self._named = get_backend(backend)
         self._backend_name = backend
         self.precision = precision
@@ -155,11 +162,14 @@ class Classifier(nn.Module):
         Raises:
             UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
                 out of range; split centres without an optimiser that can move them; a whole
-                classifier under DistributedDataParallel; ranks that were not built alike.
+                classifier under DistributedDataParallel; ranks that were not built alike; a
+                training forward that is repeated by activation checkpointing.
         """
         check_embeddings(embedding_ND, self.centers.shape[1], at_least=1 if self.is_whole else 0)
         check_labels(label_N, len(embedding_ND), self.num_classes)
-        _refuse_data_parallel(self)
+        refuse_data_parallel(self, self.centers)
+        if self.training:
+            refuse_checkpointing()
         with_own_type = without_autocast(self._forward)
         return with_own_type(embedding_ND.to(self._check_format()), label_N.long())
 
@@ -171,6 +181,12 @@ class Classifier(nn.Module):
     def _check_format(self) -> torch.dtype:
         """What the loss is computed in."""
         if self.center_low_CD is None:
+            if self.centers.dtype not in (torch.float32, torch.float64):
+                raise UserError(
+                    f"class centres converted to {self.centers.dtype}, in which cosines are too "
+                    "coarse; allowed are torch.float32 and torch.float64: convert the backbone "
+                    "alone, or build the classifier with center_format='split'"
+                )
             return self.centers.dtype
         SplitRows(self.centers, self.center_low_CD)  # refuses what was converted
         if self.training and self.gradient_form == "tensor" and torch.is_grad_enabled():
@@ -334,47 +350,6 @@ def _built(part: Any, base: type[Part], build: Callable[..., Any], **context: An
     return built
 
 
-def check_head(head: Head, num_classes: int) -> None:
-    """Refuse a head that was not built, or for another number of classes."""
-    if "_parameters" not in head.__dict__ or not hasattr(head, "num_classes"):
-        raise UserError(
-            f"a head of class {type(head).__name__} whose __init__ does not call that of "
-            "frcore.heads.base.Head; let it begin with super().__init__(num_classes)"
-        )
-    if head.num_classes != num_classes:
-        raise UserError(
-            f"a head for {head.num_classes} classes in a classifier of {num_classes}; they must "
-            f"agree: build the head with num_classes={num_classes}"
-        )
-
-
-def _refuse_data_parallel(classifier: Classifier) -> None:
-    """Refuse DistributedDataParallel around the centres.
-
-    It averages gradients that are tensors; centres that are computed tile by tile, sampled per rank
-    or split over ranks, and a head's state, would differ between ranks without a word.
-    """
-    # Set while DistributedDataParallel's forward runs, and absent in a version that renames it.
-    wrapper = getattr(DistributedDataParallel, "_active_ddp_module", None)
-    if wrapper is None or not classifier.centers.requires_grad:
-        return
-    if any(parameter is classifier.centers for parameter in wrapper._module_parameters):
-        raise UserError(
-            "a Classifier inside DistributedDataParallel; its centres and its head's state would "
-            "differ between ranks: wrap the backbone alone, and build the classifier with group="
-            "torch.distributed.group.WORLD, which splits the classes over the ranks"
-        )
-
-
-def _check_backend_for_split(backend: str) -> None:
-    """Refuse a backend that does not read high halves, or does not defer the gradient."""
-    if backend not in (*SPLIT_BACKENDS, "auto"):
-        raise UserError(
-            f"backend '{backend}' with center_format 'split'; backends that read split centres "
-            f"are {', '.join(SPLIT_BACKENDS)}: use one of them or 'auto', or center_format 'fp32'"
-        )
-
-
 def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None:
     classifier.synchronize()
 
@@ -382,61 +357,3 @@ def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None
 def _after_loading(classifier: Classifier, incompatible_keys: Any) -> None:
     if classifier.deferred_updates is not None:
         classifier.deferred_updates.forget()  # what was loaded is up to date
-
-
-def check_embeddings(embedding_ND: Tensor, dim: int, *, at_least: int = 1) -> None:
-    """Refuse what is not a batch of floating-point embeddings of dimension `dim`."""
-    shape = tuple(embedding_ND.shape)
-    is_batch = len(shape) == 2 and shape[0] >= at_least and shape[1] == dim
-    if not is_batch or not embedding_ND.is_floating_point():
-        raise UserError(
-            f"embeddings of shape {shape} and type {embedding_ND.dtype}; needed is floating-point "
-            f"(N, {dim}) with N ≥ {at_least}: check the backbone's dimension, and drop empty batches"
-        )
-
-
-def check_active(active: Tensor, label_M: Tensor) -> None:
-    """Refuse active columns that are not sorted or leave out the class of a row.
-
-    The target's column is found by bisection: without this, a row would silently train another
-    class.
-    """
-    if len(active):
-        column_M = torch.searchsorted(active, label_M).clamp_max(len(active) - 1)
-        missing_M = active[column_M] != label_M
-    else:
-        missing_M = torch.ones_like(label_M, dtype=torch.bool)
-    if active.device.type != "cpu":
-        torch._assert_async(~missing_M.any())
-    elif missing_M.any():
-        row = int(missing_M.nonzero()[0])
-        raise UserError(
-            f"the sampler's columns leave out class {int(label_M[row])} of row {row}, or are not "
-            "sorted; `columns` must return sorted indices with every label it is given among them"
-        )
-
-
-def check_labels(label_N: Tensor, rows: int, num_classes: int) -> None:
-    """Refuse labels that would read outside the centres, before any kernel does.
-
-    On a GPU the range is checked by the device without a host sync; the data sets check it on the
-    CPU before training.
-    """
-    if label_N.dtype not in (torch.int64, torch.int32):
-        raise UserError(
-            f"labels of type {label_N.dtype}; allowed are torch.int64 and torch.int32: labels are "
-            "0-based class indices, convert them with .long()"
-        )
-    if label_N.shape != (rows,):
-        raise UserError(
-            f"labels of shape {tuple(label_N.shape)} for {rows} embeddings; needed is ({rows},)"
-        )
-    outside_N = (label_N < 0) | (label_N >= num_classes)
-    if label_N.device.type != "cpu":
-        torch._assert_async(~outside_N.any())
-    elif outside_N.any():
-        row = int(outside_N.nonzero()[0])
-        raise UserError(
-            f"label {int(label_N[row])} in row {row} of the batch; allowed are 0 to "
-            f"{num_classes - 1}: labels are 0-based, set num_classes or relabel"
-        )

@@ -9,14 +9,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
-from frcore.centers.gradient import (
-    CentersGradient,
-    GradientPart,
-    RowsGradient,
-    TileGradient,
-    added,
-)
+from frcore.centers.gradient import CentersGradient
+from frcore.centers.gradient_parts import GradientPart, RowsGradient, TileGradient, added
 from frcore.centers.sgd import Rates, move_rows
 from frcore.centers.storage import (
     PlainRows,
@@ -28,7 +24,6 @@ from frcore.centers.storage import (
 )
 from frcore.classifier import Classifier
 from frcore.errors import UserError
-from frcore.loss.inputs import without_autocast
 from frcore.samplers.base import Sampler
 
 CenterOptimizer = Literal["rowwise", "torch"]
@@ -83,13 +78,14 @@ class CentersSGD(Optimizer):
         super().__init__([classifier.centers], defaults)
         self._classifier = classifier
         (self.centers,) = self.param_groups[0]["params"]
+        self._seed = seed
+        classifier.synchronize()  # the updates that an optimiser before this one has left
         if momentum:
             # Allocated at once: a step that needs more memory than the one before is a trap. Of the
             # centres' type: bfloat16 for the high halves of split ones.
-            self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
-            if self._is_split:
-                self.state[self.centers].update(seed=seed, time=0)
-        self._attach()
+            self._begin_momentum()
+        else:
+            self._attach()
         classifier.gradient_form = "tiles" if fused else "rows"
 
     def _attach(self) -> None:
@@ -105,12 +101,22 @@ class CentersSGD(Optimizer):
                 else PlainRows(state["momentum"])
             )
         defers = self._classifier.sampler.update == "lazy"
-        self._classifier.deferred_updates = (
-            DeferredUpdates(self._values, self._velocities) if defers else None
-        )
+        self._updates = DeferredUpdates(self._values, self._velocities) if defers else None
+        self._classifier.deferred_updates = self._updates
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__.copy()  # torch's own leaves out the classifier, which a copy needs
+        # torch's own, which leaves out hooks and the `step` that a scheduler has bound to this very
+        # optimiser; and what is not torch's.
+        names = (
+            "_is_split",
+            "_seed",
+            "_classifier",
+            "centers",
+            "_values",
+            "_velocities",
+            "_updates",
+        )
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in names}}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refused after construction.
@@ -150,6 +156,7 @@ class CentersSGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._check_attached()
         gradient = self.centers.grad
         if gradient is None:
             return loss
@@ -165,7 +172,9 @@ class CentersSGD(Optimizer):
         else:
             parts = [RowsGradient(None, gradient)]
         for part in parts:
-            part.check_current(self.centers._version)
+            part.check_current(self.centers)
+        if self._rates.momentum and "momentum" not in self.state[self.centers]:
+            self._begin_momentum()  # it was 0 when this was built
         self._advance()
         active = self._move(parts)
         if active is not None and self._classifier.sampler.update == "dense":
@@ -177,6 +186,28 @@ class CentersSGD(Optimizer):
             gradient.use_up()
         torch.autograd.graph.increment_version(self.centers)
         return loss
+
+    def _check_attached(self) -> None:
+        """Refuse centres that are not those this was built for."""
+        classifier = self._classifier
+        low_CD = getattr(self._values, "low_CD", None)
+        if classifier.centers is not self.centers or classifier.center_low_CD is not low_CD:
+            raise UserError(
+                "class centres that were replaced by others after CentersSGD was built; it would "
+                "move the old ones: build it again, and load states without assign=True"
+            )
+        if classifier.deferred_updates is not self._updates:
+            raise UserError(
+                "a CentersSGD whose classifier has another one by now; with a sampler whose update "
+                "is 'lazy' only the latest knows which centres are behind: use that one"
+            )
+
+    def _begin_momentum(self) -> None:
+        self._classifier.synchronize()
+        self.state[self.centers]["momentum"] = torch.zeros_like(self.centers)
+        if self._is_split:
+            self.state[self.centers].update(seed=self._seed, time=0)
+        self._attach()
 
     @property
     def _rates(self) -> Rates:
@@ -202,6 +233,8 @@ class CentersSGD(Optimizer):
         return self._move_in_tiles(parts)
 
     def _move_in_tiles(self, parts: Sequence[GradientPart]) -> Tensor | None:
+        if parts[0].active is None:
+            self._classifier.synchronize()  # a training forward has caught up its columns only
         # A backend may have a kernel for the step of one batch.
         if len(parts) > 1 or not parts[0].apply_sgd(self._values, self._velocities, self._rates):
             for pieces in zip(*(part.tiles() for part in parts), strict=True):
@@ -256,6 +289,7 @@ class CentersSGD(Optimizer):
                 f"'{self._classifier.center_format}'; formats must agree: resume with the "
                 "center_format that was saved, or begin without the saved momentum"
             )
+        self._classifier.synchronize()
         own = self.state[self.centers].get("momentum")
         super().load_state_dict({**state_dict, "state": {}})
         if "momentum" in saved:

@@ -1,4 +1,4 @@
-"""The examples of the core's docstrings and of docs/extend.md run, and the tables are complete."""
+"""The examples of the core's docstrings and of docs pages run, and the tables are complete."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ CORE = [
     "frcore.components.description",
     "frcore.errors",
     "frcore.files",
+    "frcore.planning.command",
     "frcore.planning.devices",
     "frcore.planning.show",
     "frcore.planning.step",
@@ -77,6 +78,15 @@ def test_the_page_as_a_session(page):
     session = "\n".join(block for language, block in page if language == "pycon")
     test = doctest.DocTestParser().get_doctest(session, {}, "docs/extend.md", None, 0)
     assert len(test.examples) > 10
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert runner.run(test).failed == 0
+
+
+def test_the_page_of_loops_as_a_session(repository):
+    text = (repository / "docs" / "loops.md").read_text(encoding="utf-8")
+    session = "\n".join(re.findall(r"^```pycon\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(session, {}, "docs/loops.md", None, 0)
+    assert len(test.examples) > 15
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     assert runner.run(test).failed == 0
 

@@ -251,6 +251,16 @@ def test_gpus_follow_the_device(tmp_path, device, gpus):
     assert (workflow.gpus("training"), workflow.gpus("measurement")) == (gpus, gpus)
 
 
+def test_a_training_in_several_processes_takes_as_many_cores_and_gpus(tmp_path):
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 0.1}
+    one = load(tmp_path, training={**training, "threads": 2})
+    three = load(tmp_path, training={**training, "threads": 2, "processes": 3})
+    assert (one.training_threads, three.training_threads) == (2, 6)
+    assert three.training_mib("nowhere") > 2 * one.training_mib("nowhere")
+    on_gpus = load(tmp_path, training={**training, "processes": 3, "device": "cuda"})
+    assert (three.gpus("training"), on_gpus.gpus("training")) == (0, 3)
+
+
 def test_memory_grows_with_the_logits(tmp_path):
     small = load(tmp_path).measurement_mib()
     measurement = {**TINY["measurement"], "identities": [10**6], "batch_size": 512}

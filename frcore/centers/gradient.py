@@ -4,179 +4,41 @@
 the backward passes that it comes from, so that forwards may follow one another in any order;
 `zero_grad` of any module or optimiser forgets it, gradient scalers and clipping multiply it, and
 `CentersSGD` applies it tile by tile, so that no (C, D) tensor exists. Whatever else is asked of it,
-another optimiser's step for instance, is done with that tensor.
+another optimiser's step for instance, is done with that tensor (docs/loops.md, decision 0019).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, cast
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.overrides import enable_reentrant_dispatch
+from torch.utils._pytree import tree_leaves, tree_map
 
-from frcore.centers.sgd import Rates, move_rows
-from frcore.centers.storage import Index, Rows, tiles
+from frcore.centers.autocast import without_autocast
+from frcore.centers.gradient_parts import (
+    GradientPart,
+    RowsGradient,
+    WholeGradient,
+    added,
+    confined,
+    union,
+)
 from frcore.errors import UserError
-
-GradientForm = Literal["tensor", "rows", "tiles"]
-"""What a backward pass leaves in `centers.grad`: a tensor (C, D); or a `CentersGradient` with the
-gradient of the used rows, or with what computes it tile by tile."""
 
 aten = torch.ops.aten
 
 
-class TileGradient(ABC):
-    """The gradient of some rows of the table.
+@dataclass
+class _Held:
+    """What a gradient and its aliases (`detach`, `.data`) share."""
 
-    Attributes:
-        index: the rows.
-        shrink_T1: the gradient has the term −shrink · w, which `add_to` leaves out; 0 for none.
-    """
-
-    index: Index
-    shrink_T1: Tensor | float
-
-    @abstractmethod
-    def add_to(self, sum_TD: Tensor, *, beta: float) -> None:
-        """sum ← beta · sum + gradient, in place: all but the part along w."""
-
-    def dense(self, center_TD: Tensor) -> Tensor:
-        """The gradient (T, D) at the centres w."""
-        gradient_TD = torch.zeros_like(center_TD)
-        self.add_to(gradient_TD, beta=0.0)
-        return gradient_TD.sub_(self.shrink_T1 * center_TD)
-
-
-class GradientPart(ABC):
-    """What one backward pass adds to the centres' gradient."""
-
-    @property
-    @abstractmethod
-    def active(self) -> Tensor | None:
-        """The rows that it concerns, sorted; None for all."""
-
-    @abstractmethod
-    def tiles(self) -> Iterator[TileGradient]:
-        """The gradient tile by tile; the centres of a tile may be moved before the next."""
-
-    @abstractmethod
-    def read(self, index: Index) -> Tensor:
-        """The centres that it was computed with."""
-
-    @torch.no_grad()
-    def rows(self) -> Tensor:
-        """The gradient of its rows, (A, D)."""
-        gradients = [tile.dense(self.read(tile.index)) for tile in self.tiles()]
-        return torch.cat(gradients) if gradients else self.read(slice(0, 0))
-
-    def dense(self, count: int) -> Tensor:
-        """The gradient of a table of `count` rows."""
-        gradient_AD = self.rows()
-        if self.active is None:
-            return gradient_AD
-        whole_CD = gradient_AD.new_zeros(count, gradient_AD.shape[1])
-        whole_CD[self.active] = gradient_AD
-        return whole_CD
-
-    @abstractmethod
-    def scaled(self, factor: Tensor | float) -> Self:
-        """It times a number."""
-
-    @abstractmethod
-    def is_finite(self) -> Tensor:
-        """Whether it has neither NaN nor infinity, as a tensor of no dimension."""
-
-    lasts = False
-    """Whether it is the same once the centres have moved."""
-
-    def check_current(self, version: int) -> None:
-        """Refuse centres that are no longer those of the forward pass."""
-
-    def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
-        """Move the rows by one step of SGD in a kernel of its own, in place.
-
-        False, without doing anything, if there is no such kernel for these tables: the optimiser
-        then iterates over `tiles`.
-        """
-        return False
-
-
-@dataclass(frozen=True)
-class _RowsTile(TileGradient):
-    index: Index
-    gradient_TD: Tensor
-    shrink_T1: float = 0.0
-
-    def add_to(self, sum_TD: Tensor, *, beta: float) -> None:
-        sum_TD.mul_(beta).add_(self.gradient_TD)
-
-
-@dataclass(frozen=True)
-class RowsGradient(GradientPart):
-    """A gradient that is there.
-
-    Attributes:
-        index_A: its rows in the table, sorted; None for all.
-        gradient_AD: of these rows.
-    """
-
-    index_A: Tensor | None
-    gradient_AD: Tensor
-    lasts = True
-
-    @property
-    def active(self) -> Tensor | None:
-        return self.index_A
-
-    @torch.no_grad()
-    def tiles(self) -> Iterator[_RowsTile]:
-        for part in tiles(len(self.gradient_AD)):
-            index = part if self.active is None else self.active[part]
-            yield _RowsTile(index, self.gradient_AD[part])
-
-    def rows(self) -> Tensor:
-        return self.gradient_AD.clone()  # what asks for it may write to it
-
-    def read(self, index: Index) -> Tensor:
-        shape = self.gradient_AD[index] if isinstance(index, slice) else index
-        return self.gradient_AD.new_zeros(len(shape), self.gradient_AD.shape[1])
-
-    def scaled(self, factor: Tensor | float) -> Self:
-        return replace(self, gradient_AD=self.gradient_AD * factor)
-
-    def is_finite(self) -> Tensor:
-        return self.gradient_AD.isfinite().all()
-
-    def apply_sgd(self, values: Rows, velocities: Rows | None, rates: Rates) -> bool:
-        for tile in self.tiles():
-            move_rows(values, velocities, tile.index, tile.gradient_TD, rates)
-        return True
-
-
-def union(parts: Sequence[GradientPart]) -> Tensor | None:
-    """The rows of any of some parts, sorted; None for all."""
-    columns = [part.active for part in parts if part.active is not None]
-    return torch.cat(columns).unique() if len(columns) == len(parts) > 0 else None
-
-
-def added(parts: Sequence[GradientPart], count: int) -> GradientPart:
-    """The sum of parts, at least one, of a table of `count` rows."""
-    if len(parts) == 1:
-        return parts[0]
-    active = union(parts)
-    if active is None:
-        return RowsGradient(None, torch.stack([part.dense(count) for part in parts]).sum(0))
-    sum_AD: Tensor | None = None
-    for part in parts:
-        gradient_AD = part.rows()
-        if sum_AD is None:
-            sum_AD = gradient_AD.new_zeros(len(active), gradient_AD.shape[1])
-        sum_AD[torch.searchsorted(active, cast(Tensor, part.active))] += gradient_AD
-    return RowsGradient(active, cast(Tensor, sum_AD))
+    parts: list[GradientPart]
+    spent: bool = False
 
 
 class CentersGradient(torch.Tensor):
@@ -184,39 +46,72 @@ class CentersGradient(torch.Tensor):
 
     Args:
         parts: of the backward passes since the last `zero_grad`.
-        center_CD: the centres.
-
-    Attributes:
-        parts: those that have not been applied.
-        spent: whether `CentersSGD` has used them up; only `zero_grad` may follow.
+        like: the centres, or anything of their shape, type and device.
+        held: of the gradient that this one is an alias of.
     """
 
-    parts: list[GradientPart]
-    spent: bool
+    _held: _Held
 
-    def __new__(cls, parts: Sequence[GradientPart], center_CD: Tensor) -> CentersGradient:
-        made = Tensor._make_wrapper_subclass(
-            cls, center_CD.shape, dtype=center_CD.dtype, device=center_CD.device
-        )
-        made.parts, made.spent = list(parts), False
+    def __new__(
+        cls, parts: Sequence[GradientPart], like: Tensor, held: _Held | None = None
+    ) -> CentersGradient:
+        made = Tensor._make_wrapper_subclass(cls, like.shape, dtype=like.dtype, device=like.device)
+        made._held = held or _Held(list(parts))
         return made
 
-    def __init__(self, parts: Sequence[GradientPart], center_CD: Tensor) -> None: ...
+    def __init__(
+        self, parts: Sequence[GradientPart], like: Tensor, held: _Held | None = None
+    ) -> None: ...
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:
+    @property
+    def parts(self) -> list[GradientPart]:
+        """Those that have not been applied."""
+        return self._held.parts
+
+    @parts.setter
+    def parts(self, parts: list[GradientPart]) -> None:
+        self._held.parts = parts
+
+    @property
+    def spent(self) -> bool:
+        """Whether `CentersSGD` has used them up; only `zero_grad` may follow."""
+        return self._held.spent
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it is of high halves; it is computed in float32 all the same."""
+        return self.dtype == torch.bfloat16
+
+    @property
+    def is_viewed(self) -> bool:
+        """Whether it is a tensor that others may hold views of."""
+        return any(isinstance(part, WholeGradient) for part in self.parts)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
         return f"CentersGradient({len(self.parts)} parts, shape={tuple(self.shape)})"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CentersGradient:
+        copied: CentersGradient = memo.setdefault(id(self), _clone(self))
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.dense().__reduce_ex__(protocol)  # a file has the tensor, and no class of ours
+
+    def numpy(self, *, force: bool = False) -> Any:
+        return self.dense().numpy(force=force)
+
+    def tolist(self) -> Any:
+        return self.dense().tolist()
+
+    @without_autocast
     def dense(self) -> Tensor:
-        """The gradient as a tensor (C, D)."""
+        """The gradient as a tensor (C, D): the one that others have views of, if there is."""
         self.check_usable()
-        if self.dtype == torch.bfloat16:
-            raise UserError(
-                "the gradient of class centres in format 'split' used as a tensor; it would move "
-                "their high halves alone: only frcore.optimizer.CentersSGD moves both, so leave "
-                "the centres out of other optimisers, or use center_format='fp32'"
-            )
         if not self.parts:
-            return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+            dtype = torch.float32 if self.is_split else self.dtype
+            return torch.zeros(self.shape, dtype=dtype, device=self.device)
+        if len(self.parts) == 1 and isinstance(self.parts[0], WholeGradient):
+            return self.parts[0].gradient_AD
         return added(self.parts, len(self)).dense(len(self))
 
     def check_usable(self) -> None:
@@ -226,11 +121,13 @@ class CentersGradient(torch.Tensor):
                 "the gradient of class centres that CentersSGD has already applied; it is computed "
                 "from the centres as they were: call zero_grad() after each step"
             )
+        for part in self.parts:
+            part.check_current()
 
     def use_up(self) -> None:
         """Note that a step has applied it; what lasts can be applied again, as a tensor can."""
         if not all(part.lasts for part in self.parts):
-            self.parts, self.spent = [], True
+            self._held.parts, self._held.spent = [], True
 
     def scale(self, factor: Tensor | float) -> None:
         """Multiply it, in place."""
@@ -238,15 +135,21 @@ class CentersGradient(torch.Tensor):
         self.parts = [part.scaled(factor) for part in self.parts]
 
     def norm_of(self, order: float) -> Tensor:
-        """The norm of all entries as one vector, without a (C, D) tensor where that can be."""
+        """The norm of all entries as one vector, without a (C, D) tensor where that can be.
+
+        Args:
+            order: above 0.
+        """
         self.check_usable()
-        if not self.parts:
+        tiles = added(self.parts, len(self)) if self.parts else None
+        if tiles is None or not len(self):
             return torch.zeros((), dtype=self.dtype, device=self.device)
-        total = added(self.parts, len(self))
         norms = [
-            torch.linalg.vector_norm(tile.dense(total.read(tile.index)), order)
-            for tile in total.tiles()
+            torch.linalg.vector_norm(tile.dense(tiles.read(tile.index)), order)
+            for tile in tiles.tiles()
         ]
+        if not norms:
+            return torch.zeros((), dtype=self.dtype, device=self.device)
         return torch.linalg.vector_norm(torch.stack(norms), order)
 
     @classmethod
@@ -255,35 +158,83 @@ class CentersGradient(torch.Tensor):
     ) -> Any:
         handler = _HANDLERS.get(func)
         if handler is not None:
-            result = handler(*args, **(kwargs or {}))
+            with _computing():
+                result = handler(*args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
         return _with_tensors(func, args, kwargs or {})
 
 
+@contextmanager
+def _computing() -> Iterator[None]:
+    """Within, parts can be computed: a head's rule is differentiated, which torch has switched off
+    where it dispatches an operation, and not in a trainer's autocast."""
+    with (
+        enable_reentrant_dispatch(),
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
+
+
 def _with_tensors(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Any other operation: on (C, D) tensors, which become the gradient if it writes to them."""
-    whole: dict[int, tuple[CentersGradient, Tensor]] = {}
+    """Any other operation: on (C, D) tensors.
 
-    def tensor(x: Any) -> Any:
-        if not isinstance(x, CentersGradient):
-            return x
-        if id(x) not in whole:
-            whole[id(x)] = x, x.dense()
-        return whole[id(x)][1]
+    Where it writes to the gradient, or returns a view of it, that tensor becomes the gradient. What
+    is computed from it entry by entry is a gradient of the same rows, so that `clone`, a hook or
+    arithmetic by hand do not have a step move rows that rest.
+    """
+    gradients = {
+        id(x): x for x in tree_leaves((args, kwargs)) if isinstance(x, CentersGradient)
+    }.values()
+    written = _written(func, args, kwargs)
+    _refuse(func, gradients, written)
+    with _computing():
+        whole = {id(x): x.dense() for x in gradients}
+    tensors = tree_map(
+        lambda x: whole[id(x)] if isinstance(x, CentersGradient) else x, (args, kwargs)
+    )
+    result = func(*tensors[0], **tensors[1])
+    active = union([part for x in gradients for part in x.parts])
+    for x in gradients:
+        whole_CD = whole[id(x)]
+        if any(x is y for y in written):
+            x.parts = [WholeGradient(confined(active, whole_CD), whole_CD)]
+        elif _is_view(func):
+            x.parts = [WholeGradient(union(x.parts), whole_CD)]
+    first = next(iter(gradients))
 
-    result = func(*tree_map(tensor, args), **tree_map(tensor, kwargs))
-    if _writes(func):
-        written = {id(x) for x in tree_flatten(_written(func, args, kwargs))[0]}
-        for key, (gradient, whole_CD) in whole.items():
-            if key in written:
-                gradient.parts = _replaced(gradient.parts, whole_CD)
-    back = {id(whole_CD): gradient for gradient, whole_CD in whole.values()}
-    return tree_map(lambda x: back.get(id(x), x), result)
+    def gradient(y: Any) -> Any:
+        for x in gradients:
+            if y is whole[id(x)]:
+                return x
+        is_alike = (
+            isinstance(y, Tensor)
+            and not any(y is z for z in written)
+            and (y.shape, y.dtype) == (first.shape, whole[id(first)].dtype)
+        )
+        if not is_alike or _is_view(func) or (active is None and not first.is_split):
+            return y
+        return CentersGradient([WholeGradient(confined(active, y), y)], first)
+
+    return tree_map(gradient, result)
 
 
-def _writes(func: Any) -> bool:
-    return any(_is_written(argument) for argument in func._schema.arguments)
+def _refuse(func: Any, gradients: Any, written: list[Any]) -> None:
+    if func.namespace == "c10d":
+        raise UserError(
+            "the gradient of class centres in a collective operation; it is computed on its own "
+            "process: build the classifier with group=torch.distributed.group.WORLD, which splits "
+            "the classes over the ranks, or CentersSGD with fused=False and the sampler 'full'"
+        )
+    into_other = any(not isinstance(x, CentersGradient) for x in written)
+    if into_other and any(x.is_split for x in gradients):
+        raise UserError(
+            "the gradient of class centres in format 'split' written into a tensor; an optimiser "
+            "that does so would move their high halves alone: only frcore.optimizer.CentersSGD "
+            "moves both, so leave the centres out of other optimisers, or use center_format='fp32'"
+        )
 
 
 def _is_written(argument: Any) -> bool:
@@ -291,62 +242,127 @@ def _is_written(argument: Any) -> bool:
 
 
 def _written(func: Any, args: Any, kwargs: dict[str, Any]) -> list[Any]:
-    """The arguments that an operation writes to."""
-    schema = func._schema.arguments
-    return [
+    """The tensors that an operation writes to."""
+    given = [
         args[n] if n < len(args) else kwargs.get(argument.name)
-        for n, argument in enumerate(schema)
+        for n, argument in enumerate(func._schema.arguments)
         if _is_written(argument)
     ]
+    return [x for x in tree_leaves(given) if isinstance(x, Tensor)]
 
 
-def _replaced(parts: list[GradientPart], whole_CD: Tensor) -> list[GradientPart]:
-    """The parts of a gradient whose tensor was written to: still of the same rows."""
-    active = union(parts)
-    return [RowsGradient(active, whole_CD if active is None else whole_CD[active])]
+def _is_view(func: Any) -> bool:
+    """Whether an operation returns a view of its argument."""
+    return any(
+        value.alias_info is not None and not value.alias_info.is_write
+        for value in func._schema.returns
+    )
 
 
-def _copy(gradient: CentersGradient, **options: Any) -> Any:
-    if any(value not in (None, torch.preserve_format) for value in options.values()):
+def _alias(gradient: CentersGradient) -> CentersGradient:
+    return CentersGradient([], gradient, gradient._held)
+
+
+def _clone(gradient: CentersGradient, **options: Any) -> Any:
+    """A gradient of its own, which no later step of `CentersSGD` uses up."""
+    gradient.check_usable()
+    if not gradient.parts:
+        return CentersGradient([], gradient)
+    total = added(gradient.parts, len(gradient))
+    return CentersGradient([RowsGradient(total.active, total.rows())], gradient)
+
+
+def _empty(gradient: CentersGradient, size: Any = None, stride: Any = None, **options: Any) -> Any:
+    """What autograd copies a gradient into that is in use elsewhere too."""
+    if size is not None and tuple(size) != gradient.shape:
         return NotImplemented
-    copied = CentersGradient(gradient.parts, gradient)
-    copied.spent = gradient.spent
-    return copied
+    if any(
+        options.get(name) not in (None, getattr(gradient, name)) for name in ("dtype", "device")
+    ):
+        return NotImplemented
+    return CentersGradient([], gradient)
+
+
+def _copy_in_place(gradient: Any, source: Tensor, non_blocking: bool = False) -> Any:
+    if not isinstance(gradient, CentersGradient) or gradient.is_viewed:
+        return NotImplemented
+    if isinstance(source, CentersGradient):
+        gradient._held.parts, gradient._held.spent = _clone(source).parts, False
+        return gradient
+    if source.shape != gradient.shape:
+        return NotImplemented
+    gradient._held.parts, gradient._held.spent = [], False
+    return _add_in_place(gradient, source.to(gradient))
 
 
 def _add(one: Any, other: Any, *, alpha: float = 1) -> Any:
     both = isinstance(one, CentersGradient) and isinstance(other, CentersGradient)
-    if not both or alpha != 1:
+    if not both or one.is_viewed or other.is_viewed:
         return NotImplemented
     one.check_usable()
-    return CentersGradient([*one.parts, *other.parts], one)
+    return _add_in_place(CentersGradient(one.parts, one), other, alpha=alpha)
 
 
 def _add_in_place(one: Any, other: Any, *, alpha: float = 1) -> Any:
-    if not isinstance(one, CentersGradient) or alpha != 1:
+    is_gradient = isinstance(one, CentersGradient) and not one.is_viewed
+    if not is_gradient or not isinstance(other, Tensor) or other.shape != one.shape:
         return NotImplemented
     one.check_usable()
     if isinstance(other, CentersGradient):
-        one.parts.extend(other.parts)
+        other.check_usable()
+        more = [part if alpha == 1 else part.scaled(alpha) for part in other.parts]
     else:
-        one.parts.append(RowsGradient(None, other.clone()))
+        more = [RowsGradient(None, other * alpha)]
+    parts = one.parts + more
+    # What has been computed is summed, as torch does it; the rest takes little memory as it is.
+    one.parts = [added(parts, len(one))] if any(part.lasts for part in parts) else parts
     return one
 
 
 def _scale_in_place(gradient: Any, factor: Any, *, invert: bool = False) -> Any:
-    if not isinstance(gradient, CentersGradient) or (isinstance(factor, Tensor) and factor.dim()):
+    if not isinstance(gradient, CentersGradient) or gradient.is_viewed or not _is_number(factor):
         return NotImplemented
     gradient.scale(1 / factor if invert else factor)
     return gradient
+
+
+def _scale(one: Any, other: Any, *, invert: bool = False) -> Any:
+    gradient, factor = (one, other) if isinstance(one, CentersGradient) else (other, one)
+    if not _is_number(factor) or (invert and gradient is other) or gradient.is_viewed:
+        return NotImplemented
+    gradient.check_usable()
+    factor = 1 / factor if invert else factor
+    return CentersGradient([part.scaled(factor) for part in gradient.parts], gradient)
+
+
+def _is_number(x: Any) -> bool:
+    is_scalar = isinstance(x, Tensor) and not x.dim()
+    return isinstance(x, int | float) or (is_scalar and not x.is_complex())
 
 
 def _divide_in_place(gradient: Any, divisor: Any) -> Any:
     return _scale_in_place(gradient, divisor, invert=True)
 
 
+def _divide(gradient: Any, divisor: Any) -> Any:
+    return _scale(gradient, divisor, invert=True)
+
+
+def _negate(gradient: CentersGradient) -> Any:
+    return _scale(gradient, -1.0)
+
+
 def _zero(gradient: CentersGradient) -> CentersGradient:
-    gradient.parts, gradient.spent = [], False
+    for part in gradient.parts:
+        if isinstance(part, WholeGradient):
+            part.gradient_AD.zero_()
+    gradient._held.parts, gradient._held.spent = [], False
     return gradient
+
+
+def _zero_all(gradients: list[Tensor]) -> None:
+    for gradient in gradients:
+        gradient.zero_()
 
 
 def _norm(
@@ -356,7 +372,7 @@ def _norm(
     keepdim: bool = False,
     **options: Any,
 ) -> Any:
-    if dim is not None or keepdim or options.get("dtype") is not None:
+    if order <= 0 or dim is not None or keepdim or options.get("dtype") is not None:
         return NotImplemented
     return gradient.norm_of(order)
 
@@ -370,19 +386,28 @@ def _unscale(gradients: list[Tensor], found_inf: Tensor, inverse_scale: Tensor) 
         if isinstance(gradient, CentersGradient):
             for part in gradient.parts:
                 found_inf.copy_(torch.maximum(found_inf, (~part.is_finite()).to(found_inf)))
-            gradient.scale(inverse_scale)
+            gradient.mul_(inverse_scale)
 
 
 _HANDLERS: dict[Any, Callable[..., Any]] = {
-    aten.detach.default: _copy,
-    aten.clone.default: _copy,
+    aten.detach.default: _alias,
+    aten.alias.default: _alias,
+    aten.clone.default: _clone,
+    aten.new_empty_strided.default: _empty,
+    aten.empty_like.default: _empty,
+    aten.zeros_like.default: _empty,
+    aten.copy_.default: _copy_in_place,
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add_in_place,
+    aten.mul.Tensor: _scale,
     aten.mul_.Tensor: _scale_in_place,
     aten.mul_.Scalar: _scale_in_place,
+    aten.div.Tensor: _divide,
     aten.div_.Tensor: _divide_in_place,
     aten.div_.Scalar: _divide_in_place,
+    aten.neg.default: _negate,
     aten.zero_.default: _zero,
+    aten._foreach_zero_.default: _zero_all,
     aten.linalg_vector_norm.default: _norm,
     aten._amp_foreach_non_finite_check_and_unscale_.default: _unscale,
 }

@@ -20,7 +20,8 @@ class Rates(NamedTuple):
     @classmethod
     def of(cls, group: dict[str, Any]) -> Rates:
         """Those of an optimiser's group of parameters."""
-        return cls(group["lr"], group["momentum"], group["weight_decay"])
+        lr, momentum, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
+        return cls(float(lr), float(momentum), float(weight_decay))
 
 
 def move_rows(

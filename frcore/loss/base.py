@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from frcore.centers.gradient import GradientForm
+from frcore.centers.gradient_parts import GradientForm
 from frcore.heads.base import Head
 from frcore.loss.inputs import EntryFilter, ExtraRows, Precision
 from frcore.sharding.shard import Whole

@@ -9,11 +9,16 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from frcore.centers.gradient import GradientPart, TileGradient
+from frcore.centers.gradient_parts import GradientPart, TileGradient
 from frcore.centers.storage import Index
 from frcore.errors import UserError
 from frcore.loss.inputs import Precision
 from frcore.loss.tiles import Columns, Rule, Tile, add_product
+
+
+def version_of(center_CD: Tensor) -> int:
+    """torch's count of the writes to the centres; aliases count together."""
+    return 0 if center_CD.is_inference() else center_CD._version
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class CenterGradient(GradientPart):
         cosine_M: each row's entry in its own column.
         slope_M: derivative of the loss by it.
         weights: of the other columns; None if the loss does not depend on them.
-        version: torch's count of the writes to the centres, at the forward pass.
+        version: `version_of` the centres at the forward pass.
     """
 
     columns: Columns
@@ -88,11 +93,13 @@ class CenterGradient(GradientPart):
     def read(self, index: Index) -> Tensor:
         return self.columns.read(index)
 
-    def check_current(self, version: int) -> None:
-        if version != self.version:
+    def check_current(self, center_CD: Tensor | None = None) -> None:
+        read_CD = self.columns.center_CD
+        is_other = center_CD is not None and center_CD.data_ptr() != read_CD.data_ptr()
+        if is_other or version_of(read_CD) != self.version:
             raise UserError(
-                "class centres that were changed between a forward pass and the optimiser's step; "
-                "their gradient is computed from them as they were: change them after step() and "
+                "class centres that were changed between a forward pass and the use of their "
+                "gradient; it is computed from them as they were: change them after step() and "
                 "zero_grad(), or build CentersSGD with fused=False"
             )
 
@@ -103,6 +110,16 @@ class CenterGradient(GradientPart):
         return replace(self, slope_M=self.slope_M * factor, weights=weights)
 
     def is_finite(self) -> Tensor:
+        finite = self.factors_are_finite()
+        if self.rule.is_plain:
+            return finite
+        # A rule may have an infinite slope where its value is finite.
+        for tile in self.tiles():
+            finite = finite & tile.weight_TM.isfinite().all()
+        return finite
+
+    def factors_are_finite(self) -> Tensor:
+        """Whether rows and slopes are, of which a plain rule's gradient is made."""
         finite = self.slope_M.isfinite().all() & self.rule.row_MD.isfinite().all()
         return finite if self.weights is None else finite & self.weights.slope_M.isfinite().all()
 

@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frcore.centers.gradient import CentersGradient, GradientForm, RowsGradient
+from frcore.centers.autocast import without_autocast
+from frcore.centers.gradient import CentersGradient
+from frcore.centers.gradient_parts import GradientForm, RowsGradient
 from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
 from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.once import once
 from frcore.loss.rows import check_shape, join, loss_of_rows
+from frcore.sharding.collectives import apply
 from frcore.sharding.shard import Whole
 
 
@@ -61,7 +65,7 @@ def dense_loss(
         column_M = torch.searchsorted(active, column_M).where(column_M >= 0, -1)
         center_CD = _select(center_CD, active, gradient_form)
     direction_CD = unit_rows(center_CD) if head.normalizes_centers else center_CD
-    cosine_MC = unit_rows(embedding_MD) @ direction_CD.T
+    cosine_MC = apply(_Product, unit_rows(embedding_MD), direction_CD)
     columns_C = torch.arange(cosine_MC.shape[1], device=column_M.device)
     is_target_MC = columns_C == column_M[:, None]
     target_cosine_M = shard.sum(_own_entries(cosine_MC, column_M))
@@ -99,18 +103,40 @@ def _own_entries(cosine_MC: Tensor, column_M: Tensor) -> Tensor:
     return own_M.where(column_M >= 0, 0.0)
 
 
+class _Product(torch.autograd.Function):
+    """a · bᵀ; in the types of its tensors even where a backward pass runs inside autocast."""
+
+    @staticmethod
+    @without_autocast
+    def forward(ctx: Any, a_MD: Tensor, b_CD: Tensor) -> Tensor:
+        ctx.save_for_backward(a_MD, b_CD)
+        return a_MD @ b_CD.T
+
+    @staticmethod
+    def backward(ctx: Any, slope_MC: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a_MD, b_CD = ctx.saved_tensors
+        by_a, by_b = ctx.needs_input_grad
+        return (
+            apply(_Product, slope_MC, b_CD.T) if by_a else None,
+            apply(_Product, slope_MC.T, a_MD.T) if by_b else None,
+        )
+
+
 class _Select(torch.autograd.Function):
     """`center_CD[active]`, whose gradient is that of these rows alone."""
 
     @staticmethod
     def forward(ctx: Any, center_CD: Tensor, active: Tensor) -> Tensor:
-        ctx.center_CD, ctx.active = center_CD.detach(), active
+        ctx.active = active
+        # Saved so that torch refuses a backward pass after they were written to, as elsewhere.
+        ctx.save_for_backward(center_CD)
         return center_CD[active]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, gradient_AD: Tensor) -> tuple[Tensor, None]:
-        return CentersGradient([RowsGradient(ctx.active, gradient_AD)], ctx.center_CD), None
+        (center_CD,) = ctx.saved_tensors
+        return CentersGradient([RowsGradient(ctx.active, gradient_AD)], center_CD), None
 
 
 def _select(center_CD: Tensor, active: Tensor, gradient_form: GradientForm) -> Tensor:

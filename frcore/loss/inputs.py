@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -43,24 +41,6 @@ class EntryFilter:
 
     threshold: float
     mode: Literal["zero", "drop"]
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
-    """`function` in the types of its tensors, even where a trainer's autocast surrounds it.
-
-    Autocast would compute the cosines in 16 bits, where s cos θ is off by 0.25 at s = 64.
-    """
-
-    @wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            return function(*args, **kwargs)
-
-    return wrapped
 
 
 def inverse_norm(x_ND: Tensor) -> Tensor:

@@ -14,18 +14,22 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from frcore.centers.gradient import CentersGradient, GradientForm, GradientPart, RowsGradient
+from frcore.centers.autocast import without_autocast
+from frcore.centers.gradient import CentersGradient
+from frcore.centers.gradient_parts import GradientForm, GradientPart, RowsGradient
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
-from frcore.loss.deferred import CenterGradient, Weights
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows, without_autocast
+from frcore.loss.deferred import CenterGradient, Weights, version_of
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.once import once
 from frcore.loss.rows import join, loss_of_rows
-from frcore.loss.tiles import Columns, RowValues, Rule
+from frcore.loss.tiles import Columns, RowValues, Rule, is_plain
 from frcore.sharding.shard import Whole
 
 TILE = 2048
@@ -102,6 +106,7 @@ class Passes(ABC):
         self.columns, self.unit_MD, self.local_M, self.count = columns, unit_MD, local_M, count
         self.entry_filter, self.gradient_form = entry_filter, gradient_form
         self.column_M = columns.of(local_M)
+        self.version = version_of(columns.center_CD)
         self.weights: Weights | None = None
         """Of the other columns, once the backward pass has been at R."""
 
@@ -115,6 +120,10 @@ class Passes(ABC):
     ) -> None:
         """The head's rule for the other columns; `scale` is the head's value for `scale_M`."""
         rows = RowValues.of(target_M, scale_M, batch)
+        if torch.is_grad_enabled() and head.training and not is_plain(head):
+            # The backward pass applies the rule again, when another forward may have changed the
+            # head's state; its parameters are the same tensors, for their gradient's sake.
+            head = copy.deepcopy(head, {id(p): p for p in head.parameters()})
         precision = self.columns.precision
         self.rule = Rule(head, rows, self.unit_MD, self.column_M, self.entry_filter, precision)
 
@@ -139,9 +148,11 @@ class Passes(ABC):
         """Gradients of `parameters` through R: a pass of its own."""
         return []
 
-    def gradient(self, cosine_M: Tensor, slope_M: Tensor, version: int) -> CenterGradient:
+    def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
         """∂loss/∂centres from each row's own entry and the loss's slope by it."""
-        return CenterGradient(self.columns, self.rule, cosine_M, slope_M, self.weights, version)
+        return CenterGradient(
+            self.columns, self.rule, cosine_M, slope_M, self.weights, self.version
+        )
 
 
 class _OwnCosine(torch.autograd.Function):
@@ -159,7 +170,7 @@ class _OwnCosine(torch.autograd.Function):
         return cosine_M
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     @without_autocast
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """By x̂; the centres' gradient, that of the other columns included, in its form."""
@@ -168,15 +179,19 @@ class _OwnCosine(torch.autograd.Function):
         gradient_MD = slope_M[:, None] * own_MD if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return gradient_MD, None, None
-        part: GradientPart = passes.gradient(cosine_M, slope_M, center_CD._version)
+        factors = passes.gradient(cosine_M, slope_M)
+        passes.weights = None  # of this backward pass; there may be another
+        factors.check_current()  # also where saved tensors are copies, as under save_on_cpu
+        part: GradientPart = factors
         if passes.gradient_form == "tensor":
             return gradient_MD, part.dense(len(center_CD)), None
         if passes.gradient_form == "rows":
             part = RowsGradient(part.active, part.rows())
-        elif not passes.rule.is_plain:
-            # The head's parameters or state may move before the centres do: by their own optimiser,
-            # or by the next of several batches whose gradients add up.
-            passes.rule.head = copy.deepcopy(passes.rule.head)
+        elif passes.rule.parameters:
+            # The head's parameters may move before the centres do, by their own optimiser.
+            rule = copy.copy(passes.rule)
+            rule.head = copy.deepcopy(rule.head)
+            part = replace(factors, rule=rule)
         return gradient_MD, CentersGradient([part], center_CD), None
 
 
@@ -200,14 +215,14 @@ class _Reduction(torch.autograd.Function):
     ) -> Tensor:
         reduced_M, ctx.by_unit_ND, ctx.by_row = passes.reduce(ctx.needs_input_grad[:5])
         ctx.passes, ctx.parameters = passes, len(parameters)
-        ctx.save_for_backward(reduced_M)
+        ctx.save_for_backward(reduced_M, *parameters)  # they too must not have been written to
         return reduced_M
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     @without_autocast
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, ...]:
-        (reduced_M,) = ctx.saved_tensors
+        reduced_M, *_ = ctx.saved_tensors
         passes: Passes = ctx.passes
         # A row without any column has R = −∞ and no slope.
         slope_M = slope_M.where(reduced_M.isfinite(), 0.0)

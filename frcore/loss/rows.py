@@ -30,9 +30,19 @@ def join(
     # mean over N+Q rows, so what flows back into the batch's embeddings is multiplied by (N+Q)/N.
     embedding_ND = embedding_ND.view_as(embedding_ND)
     if embedding_ND.requires_grad:
-        embedding_ND.register_hook(lambda gradient_ND: gradient_ND * (total / count))
+        embedding_ND.register_hook(lambda gradient_ND: _weigh(gradient_ND, total / count))
     embedding_MD = torch.cat([embedding_ND, extra_rows.embedding_QD.detach()])
     return embedding_MD, torch.cat([label_N, extra_rows.label_Q])
+
+
+def _weigh(gradient_ND: Tensor, factor: float) -> Tensor:
+    if torch.is_grad_enabled():
+        raise UserError(
+            "a backward pass with create_graph=True and a queue; its rows have one weight towards "
+            "the encoder and another towards the centres, so that the loss is no function to be "
+            "differentiated twice: use a sampler without a queue"
+        )
+    return gradient_ND * factor
 
 
 def expand_scale(scale: Tensor | float, like_M: Tensor) -> Tensor:

@@ -136,6 +136,11 @@ class Tile:
     zeroed_MT: Tensor | None = None
 
 
+def is_plain(head: Head) -> bool:
+    """Whether a head leaves the other columns' cosines alone."""
+    return type(head).negative is Head.negative
+
+
 class Rule:
     """Filter and head applied to the entries of a tile, forward and backward.
 
@@ -162,7 +167,7 @@ class Rule:
         self.head, self.rows, self.column_M = head, rows, column_M
         self.precision = precision
         self.entry_filter = entry_filter
-        self.is_plain = type(head).negative is Head.negative
+        self.is_plain = is_plain(head)
         self.is_softmax = head.reduction == "logsumexp"
         self.factor_M = rows.scale_M.detach() if self.is_plain else torch.ones_like(unit_MD[:, 0])
         self.row_MD = unit_MD.detach() * self.factor_M[:, None]

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frcore.data.refusal import refuse
+from frcore.data.refusal import reading, refuse
 from frcore.data.text_table import TextTable
-from frcore.errors import UserError, first_line
+from frcore.errors import UserError
 from frcore.models.pixels import LONGEST
 from frcore.study.models import StoredEmbeddings
 
@@ -54,13 +54,8 @@ def _taken(stored: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.
 
 def _open(path: Path) -> NDArray[np.floating]:
     """The array in a memory map: only the requested rows are read."""
-    try:
+    with reading(path, "write it with numpy.save", ValueError, EOFError):
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} is not an array of numbers in numpy's format: {first_line(error)}; write it "
-            "with numpy.save"
-        ) from error
     if not isinstance(stored, np.ndarray):
         raise UserError(f"{path} is an archive of arrays (.npz); give one array, by numpy.save")
     if stored.dtype not in (np.float16, np.float32) or stored.ndim != 2:

@@ -86,7 +86,7 @@ class Plan:
     def is_lower_bound(self) -> bool:
         """Whether no step can be faster, if the device's rates are bounds.
 
-        Kernels that follow one another, and communication, can be hidden behind others: an estimate.
+        Otherwise it is an estimate: kernels in a row, or communication, may be hidden by others.
         """
         return self.workload.backend == "fused" and self.workload.gpus == 1
 
@@ -110,7 +110,7 @@ def plan_step(workload: Workload, device: Device) -> Plan:
     >>> from frcore.planning import get_device
     >>> plan = plan_step(Workload(identities=1_000_000, state="fp32_shadow"), get_device("h200"))
     >>> f"{plan.step_ms:.2f} ms, {plan.memory['centres and momentum'] / 1e9:.2f} GB"
-    '4.24 ms, 5.12 GB'
+    '4.25 ms, 5.12 GB'
     """
     if workload.precision not in device.tflops:
         raise unknown_name("precision", workload.precision, device.tflops,

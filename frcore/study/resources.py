@@ -92,8 +92,8 @@ class Resources:
         return max(self.data_mib(name) for name in self.study.benchmarks)
 
     def training_mib(self, manifest: Path | str) -> int:
-        """Host memory of one training: class centres, and images, backbone and batches (2 GB) of
-        each process.
+        """Host memory of one training: class centres, which its processes share, and images,
+        backbone and batches (2 GB) of each.
 
         Args:
             manifest: of the prepared training set, which is asked where the study does not say how

@@ -97,9 +97,8 @@ class Trainer:
         if team.group is not None:
             # Otherwise gradients change places in the buckets that are summed, after the first step
             # of each attempt, and a resumed training would round otherwise than another.
-            fixed = {"find_unused_parameters": True}
             self._embed = DistributedDataParallel(
-                self.backbone, process_group=team.group, **fixed
+                self.backbone, process_group=team.group, find_unused_parameters=True
             )
             # Otherwise what a network draws would be the same for each part of a batch.
             torch.manual_seed(mixed_seed(spec.seed, team.rank))

@@ -112,7 +112,8 @@ def test_compute_memory_and_network_are_apart(tmp_path):
 
 def test_several_values_give_a_line_each(tmp_path):
     options = ("--identities", "1M,50M", "--gpus", "1,8", "--rate", "1,0.1", "--state",
-               "fp32,split_no_momentum", "--batch", "128,1k", "--reference", str(tmp_path))  # fmt: skip
+               "fp32,split_no_momentum", "--batch", "128,1k",
+               "--reference", str(tmp_path))  # fmt: skip
     found = record(*options)
     assert len(found) == 32
     assert found[-1]["shape"]["identities"] == 50_000_000

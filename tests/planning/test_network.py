@@ -56,7 +56,7 @@ def test_a_step_on_eight_ranks_by_hand():
     assert exchanged(1, 10, 4, queue=5, backbone=100) == {}
 
 
-@pytest.fixture()
+@pytest.fixture
 def sent(monkeypatch):
     """Bytes given to the collectives of a group of one process: gathered, reduced."""
     given = {"all_gather": 0, "all_reduce": 0}

@@ -21,8 +21,8 @@ def test_the_rows_are_the_published_ones():
 def test_a_row_by_hand():
     """125,000 / 8 = 15,625 centres on each GPU, which sees 1,024 rows of 512 numbers.
 
-    Memory: 8·512 + 40·1,024 + 4·512 = 47,104 bytes for each, and 4 MiB of embeddings. Time: 6·1,024·512
-    FLOP at 15.7 TFLOP/s and 204·1,024 + 156·512 = 288,768 bytes at 900 GB/s for each.
+    Memory: 8·512 + 40·1,024 + 4·512 = 47,104 bytes for each, and 4 MiB of embeddings. Time:
+    6·1,024·512 FLOP at 15.7 TFLOP/s and 204·1,024 + 156·512 = 288,768 bytes at 900 GB/s for each.
     """
     row = PublishedStep(125_000, 1.0, 5306, 4824)
     assert row.planned_mib == pytest.approx(15_625 * 47_104 / 2**20 + 4)

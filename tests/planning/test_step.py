@@ -133,7 +133,7 @@ def test_sharding_divides_classes_and_gathers_rows():
 
 
 def test_what_every_rank_holds_besides_its_centres():
-    """A queue of 1,000 rows of 8 numbers and labels; a backbone of 100 parameters; 4 bytes a row."""
+    """A queue of 1,000 rows of 8 numbers, with labels; a backbone of 100 parameters."""
     shape = {"gpus": 2, "batch": 4, "dim": 8, "queue": 1000, "backbone": 100}
     memory = memory_of(Workload(10**4, rate=0.5, update="lazy", **shape))
     assert memory["queue"] == 1000 * (2 * 4 * 8 + 8)

@@ -23,5 +23,3 @@ class Plain(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         embedding_ND: Tensor = self.layers(images)
         return embedding_ND
-
-

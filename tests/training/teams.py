@@ -1,6 +1,6 @@
 """Trainings in 1, 2, 3 and 4 of four processes, run as
 
-    torchrun --standalone --nproc-per-node 4 -m tests.training.teams CASES DATA FOLDER
+torchrun --standalone --nproc-per-node 4 -m tests.training.teams CASES DATA FOLDER
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class Stage:
         trainer = self.trainer
         classifier = trainer.classifier
         momentum = trainer.centers_optimizer.state[classifier.centers]
-        name = "momentum_buffer" if trainer.spec.training.center_optimizer == "torch" else "momentum"
+        name = (
+            "momentum_buffer" if trainer.spec.training.center_optimizer == "torch" else "momentum"
+        )
         split = {"centers": classifier.centers.data, "momentum": momentum[name]}
         split |= {f"touches.{k}": v for k, v in trainer.touches.named_buffers()}
         if classifier.center_low_CD is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ import pandas as pd
 from frcore.data.contents import open_encoded
 from frcore.data.origin import Origin
 from frcore.data.prepared.in_place import InPlaceImages
-from frcore.data.prepared.tables import again
-from frcore.data.refusal import refuse
+from frcore.data.prepared.tables import AGAIN
+from frcore.data.refusal import reading, refuse
 from frcore.data.signatures import Hashes
-from frcore.errors import UserError, first_line
 from frcore.files import read_json, sha256_of_file, write_json
 from frcore.study.data import Image
 
@@ -62,18 +62,16 @@ def open_source(
     Raises:
         UserError: the folder is damaged, or a source file is gone or was changed.
     """
-    try:
+    with _reading(folder):
         about: dict[str, Any] = read_json(folder / SOURCE)
         table = pd.read_parquet(folder / TABLE)
         image = Image.model_validate(about["image"])
         landmarks = None
         if about["landmarks"]:
             landmarks = np.load(folder / LANDMARKS, mmap_mode="r", allow_pickle=False)
-        kind, settings = str(about["kind"]), dict(about["settings"])
         moved = _moved(about.get("base"), place)
-        settings = {key: moved(value) for key, value in settings.items()}
-    except _DAMAGED as error:
-        raise _damaged(folder, error) from error
+        kind = str(about["kind"])
+        settings = {key: moved(value) for key, value in about["settings"].items()}
     refuse_changed_source(folder, place)
     return InPlaceImages(
         open_encoded(kind, settings, table), image, landmarks=landmarks, threads=threads
@@ -86,20 +84,16 @@ def refuse_changed_source(folder: Path, place: Path | None = None) -> None:
     Raises:
         UserError: a file is gone or was changed, or the folder is damaged.
     """
-    try:
+    with _reading(folder):
         moved = _moved(read_json(folder / SOURCE).get("base"), place)
         problems = _changes(pd.read_parquet(folder / STAMPS), moved)
-    except _DAMAGED as error:
-        raise _damaged(folder, error) from error
     refuse(f"source files of {folder} have changed", problems,
            "Put them back, or run the study (or `frcore prepare`) again")  # fmt: skip
 
 
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)
-
-
-def _damaged(folder: Path, error: Exception) -> UserError:
-    return again(f"{folder / SOURCE} and its tables cannot be read: {first_line(error)}")
+def _reading(folder: Path) -> AbstractContextManager[None]:
+    damaged = (ValueError, KeyError, TypeError, AttributeError, EOFError)
+    return reading(f"{folder / SOURCE}, or a table that belongs to it,", AGAIN, *damaged)
 
 
 def _moved(base: str | None, place: Path | None) -> Callable[[Any], Any]:

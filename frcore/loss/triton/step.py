@@ -93,7 +93,7 @@ class TritonPasses(Passes):
         reduced = reduce(self.problem, self.count, attend=wanted[0], moment=wanted[2])
         return reduced.value_M, reduced.by_unit_ND, [None, reduced.by_scale_M, None, None]
 
-    def gradient(self, cosine_M: Tensor, slope_M: Tensor, version: int) -> CenterGradient:
+    def gradient(self, cosine_M: Tensor, slope_M: Tensor) -> CenterGradient:
         weights = self.weights
         if weights is None:  # the loss does not depend on the other columns
             nothing_M = torch.zeros_like(slope_M)
@@ -104,7 +104,14 @@ class TritonPasses(Passes):
             slope_M.contiguous(),
         )
         return TritonCenterGradient(
-            self.columns, self.rule, cosine_M, slope_M, self.weights, version, self.problem, slopes
+            self.columns,
+            self.rule,
+            cosine_M,
+            slope_M,
+            self.weights,
+            self.version,
+            self.problem,
+            slopes,
         )
 
 
@@ -120,8 +127,12 @@ class TritonCenterGradient(CenterGradient):
     problem: Problem
     slopes: Slopes
 
+    def is_finite(self) -> Tensor:
+        return self.factors_are_finite()  # a polynomial has finite slopes
+
     @torch.no_grad()
     def rows(self) -> Tensor:
+        self.check_current()
         problem = self.problem
         if problem.active is not None:
             problem = replace(problem, center_CD=problem.center_CD[problem.active], active=None)
@@ -129,6 +140,7 @@ class TritonCenterGradient(CenterGradient):
 
     @torch.no_grad()
     def dense(self, count: int) -> Tensor:
+        self.check_current()
         return center_gradient(self.problem, self.slopes)
 
     def scaled(self, factor: Tensor | float) -> Self:

@@ -92,8 +92,9 @@ def _measured(comparisons: Sequence[Comparison]) -> str:
         planned = (sum(memory.values()) - memory["centres and momentum"]) / 2**20
         extra, work = 1024 * (row.extra_gib or 0), row.workload
         # The workspace of the fused step is that of a GPU's kernels, which no CPU has.
-        counted = (f"{planned:,.1f}", _percent(planned / extra - 1)) if row.subject == "dense" else (
-            "-", "-")  # fmt: skip
+        counted = ("-", "-")
+        if row.subject == "dense" and extra:
+            counted = (f"{planned:,.1f}", _percent(planned / extra - 1))
         rows.append((
             row.source.relative_to(row.source.parents[1]).with_suffix("").as_posix(),
             f"{row.subject}, {row.head}", f"{work.identities:,}", str(work.batch), str(work.dim),
@@ -104,7 +105,7 @@ def _measured(comparisons: Sequence[Comparison]) -> str:
 
 
 def _percent(error: float) -> str:
-    return f"{100 * error:+.0f} %"
+    return f"{round(100 * error):+d} %"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

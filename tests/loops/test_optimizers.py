@@ -1,0 +1,69 @@
+"""Other optimisers on a classifier's parameters, instead of `CentersSGD` or beside it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from frcore.errors import UserError
+from frcore.optimizer import CentersSGD
+from tests.loops.loops import LOOPS
+from tests.loops.trainers import (
+    RATES,
+    assert_same,
+    batches,
+    make_classifier,
+    make_plain,
+    trainer,
+)
+
+OTHERS = {
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.1),
+    "adamw foreach": lambda p: torch.optim.AdamW(p, lr=0.05, foreach=True),
+    "sgd": lambda p: torch.optim.SGD(p, **RATES),
+    "sgd foreach": lambda p: torch.optim.SGD(p, **RATES, foreach=True),
+    "sgd without decay": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.5),
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=2),
+}
+FEW = ["f b f b", "scaled and clipped"]
+
+
+@pytest.mark.fast_cases(2)
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("sampler", ["full", "sparse", "dense"])
+@pytest.mark.parametrize("backend", ["dense", "streamed"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_optimiser_is_plain_torchs(name, backend, sampler, beside):
+    """It moves every row, whatever the sampler: that is what such an optimiser does."""
+    for loop in FEW[:1] if name == "lbfgs" else FEW:
+        made = make_classifier("curricularface", sampler, backend)
+        plain = make_plain(made, "curricularface", sampler)
+        if beside:
+            # AdamW decays the centres before it reads their gradient.
+            CentersSGD(made, fused=not name.startswith("adamw"), **RATES)
+        runs = [trainer(c, OTHERS[name]([c.centers])) for c in (made, plain)]
+        for run in runs:
+            LOOPS["closure" if name == "lbfgs" else loop](run, batches())
+        assert_same(*runs, tolerance=1e-7)
+
+
+def test_one_that_moves_before_it_reads_needs_a_gradient_that_is_there():
+    made = make_classifier("cosface", "full", "streamed")
+    CentersSGD(made, **RATES)
+    run = trainer(made, OTHERS["adamw"]([made.centers]))
+    with pytest.raises(UserError, match=r"changed between .* and the use .*fused=False"):
+        LOOPS["one by one"](run, batches(1))
+
+
+@pytest.mark.parametrize("name", ["sgd", "sgd without decay", "rmsprop"])
+def test_split_centres_are_left_to_their_own_optimiser(name):
+    made = make_classifier("cosface", "full", "streamed", center_format="split")
+    CentersSGD(made, **RATES)
+    run = trainer(made, OTHERS[name]([made.centers]))
+    before = made.read_centers().clone()
+    with pytest.raises(UserError, match=r"'split' written into a tensor.*CentersSGD moves both"):
+        for _ in range(2):
+            LOOPS["closure"](run, batches(2, dtype=torch.float32))
+    assert torch.equal(made.read_centers(), before)
