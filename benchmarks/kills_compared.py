@@ -58,6 +58,8 @@ def _reader(name: Path) -> Callable[[Path], str] | None:
         return None
     if stage == "tables" and name.stem in TIMED_TABLES:
         return None
+    if name.suffix == ".distcp" or name.name == ".metadata":
+        return None  # of several processes' checkpoint: times lie among its bytes
     if stage in ("rows", "tables"):
         return _table
     if stage == "measurement":

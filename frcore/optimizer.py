@@ -33,14 +33,14 @@ class CentersSGD(Optimizer):
     """SGD with momentum and weight decay on a classifier's centres, row by row.
 
     On the columns of the forwards whose gradients it applies, it is `torch.optim.SGD`. What happens
-    to the other rows is the sampler's `update`: with "sparse" they keep their values and their momentum, with "dense"
-    weight decay and momentum move them at every step as a plain SGD would, and with "lazy" they do
-    the same when they are next read (`frcore.centers.deferred_updates`). Whoever reads
-    `classifier.centers` directly under "lazy" calls `classifier.synchronize()` first.
+    to the other rows is the sampler's `update`: with "sparse" they keep their values and their
+    momentum, with "dense" weight decay and momentum move them at every step as a plain SGD would,
+    and with "lazy" they do the same when they are next read (`frcore.centers.deferred_updates`).
+    Whoever reads `classifier.centers` directly under "lazy" calls `classifier.synchronize()` first.
 
     A backend that streams leaves the centres' gradient to the optimiser, which computes and applies
-    it tile by tile: no (C, D) gradient ever exists, and `centers.grad` is a `CentersGradient`, which
-    is computed where it is asked for. A step uses it up: `zero_grad` comes between two steps.
+    it tile by tile: no (C, D) gradient ever exists, and `centers.grad` is a `CentersGradient`,
+    computed where it is asked for. A step uses it up: `zero_grad` comes between two steps.
 
     The momentum has the format that goes with the centres': float32 ("fp32"), or bfloat16 with
     stochastic rounding ("split"). The centres themselves move in float32 in either.
@@ -150,7 +150,8 @@ class CentersSGD(Optimizer):
 
         Raises:
             UserError: a gradient that was applied already; centres that were changed since the
-                forward pass; split centres with a gradient that is a tensor.
+                forward pass, or replaced since this was built; split centres with a gradient that
+                is a tensor; another `CentersSGD` that knows which rows are behind.
         """
         loss = None
         if closure is not None:

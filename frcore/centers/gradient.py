@@ -91,7 +91,7 @@ class CentersGradient(torch.Tensor):
         return f"CentersGradient({len(self.parts)} parts, shape={tuple(self.shape)})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CentersGradient:
-        copied: CentersGradient = memo.setdefault(id(self), _clone(self))
+        copied: CentersGradient = memo.setdefault(id(self), self.clone())
         return copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -83,7 +83,7 @@ class GradientPart(ABC):
     lasts = False
     """Whether it is the same once the centres have moved."""
 
-    def check_current(self, center_CD: Tensor | None = None) -> None:
+    def check_current(self, center_CD: Tensor | None = None) -> None:  # noqa: B027
         """Refuse to compute from centres that are no longer those of the forward pass.
 
         Args:

@@ -54,7 +54,7 @@ class Pause(Protocol):
 def build_models(
     spec: RunSpec, num_classes: int, group: ProcessGroup | None = None
 ) -> tuple[nn.Module, Classifier]:
-    """Backbone and classifier of a run, initialised from its seed; the classes split over a group."""
+    """Backbone and classifier of a run, from its seed; the classes are split over a group."""
     size = spec.image.size
     backbone = build_backbone(spec.backbone.name, image_size=size, **spec.backbone.parameters)
     head = build_head(spec.head.name, num_classes=num_classes, **spec.head.parameters)

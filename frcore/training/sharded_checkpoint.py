@@ -23,7 +23,6 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from frcore.errors import UserError
 from frcore.files import FolderKind, atomic_directory
 from frcore.training.processes import Team
 
@@ -70,8 +69,7 @@ def write(path: Path, split: dict[str, Tensor], own: Any, rows: Rows, team: Team
             writer = FileSystemWriter(temporary)
             dcp.save(parts, storage_writer=writer, process_group=team.group)
         except dcp.CheckpointException as error:
-            first = next(iter(error.failures.values()))[0]
-            raise UserError(f"the checkpoint {path} could not be written: {first}") from error
+            raise _cause(error) from error
 
 
 class SavedParts:
@@ -107,7 +105,16 @@ class SavedParts:
     def _read(self, targets: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # which is meant
-            dcp.load(targets, storage_reader=_Reader(self._path), no_dist=True)
+            try:
+                dcp.load(targets, storage_reader=_Reader(self._path), no_dist=True)
+            except dcp.CheckpointException as error:
+                raise _cause(error) from error
+
+
+def _cause(error: dcp.CheckpointException) -> BaseException:
+    """What went wrong in the first process in which something did."""
+    # The library's own is no Exception, and hides that a disk is full.
+    return next(iter(error.failures.values()))[0]
 
 
 _PREFIX = "process-"

@@ -15,7 +15,7 @@ from tests.loops.trainers import assert_same, batches, pair
     ("sampler", "backend"), [("full", "dense"), ("sparse", "dense"), ("lazy", "streamed")]
 )
 def test_a_compiled_step_is_plain_torchs(sampler, backend, what):
-    """The graph is captured and run as it is: without a C++ compiler, which the tests do not need."""
+    """The graph is captured and run as it is, which needs no C++ compiler."""
     torch._dynamo.reset()
     mine, plain = pair("curricularface", sampler, backend)
     if what == "step":

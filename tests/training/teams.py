@@ -62,7 +62,7 @@ class Stage:
         """Train up to `count` steps in all, over the ends of epochs."""
         goal, trainer = count, self.trainer
 
-        class Enough(Exception):
+        class EnoughError(Exception):
             pass
 
         class Stop:
@@ -70,12 +70,12 @@ class Stage:
                 return trainer.step >= goal
 
             def pause(self) -> None:
-                raise Enough
+                raise EnoughError
 
         while trainer.step < goal:
             try:
                 trainer.train_epoch(self.metrics, None, Stop())
-            except Enough:
+            except EnoughError:
                 return
 
     def save(self) -> None:

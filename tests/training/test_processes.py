@@ -52,7 +52,7 @@ def found(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_a_checkpoint_is_the_same_in_any_number_of_processes(case: str, found: dict[str, Any]):
     """Four processes save in the middle of an epoch; 3, 1, 2 and 4 read it and save it again."""
     bits = found[case]["bits"]
-    assert bits == dict.fromkeys(bits, [])
+    assert not [name for name, differing in bits.items() if differing]
     assert {"in 3", "in 1", "in 2", "in 4", "going on in as many", "lines"} <= set(bits)
 
 
@@ -121,7 +121,7 @@ def _modified(out: Path) -> int:
 @pytest.mark.grid
 def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: Path):
     """Two: one is killed, all are asked to stop, their parent is killed; then they finish."""
-    spec = spec_of("queue", epochs=30, processes=2, checkpoint_minutes=0)
+    spec = spec_of("queue", epochs=10, processes=2, checkpoint_minutes=0)
     whole = training(spec, tiny_data, tmp_path / "whole")
     assert whole.wait(timeout=300) == 0, whole.communicate()
     out = tmp_path / "cut"

@@ -24,11 +24,13 @@ def planning_regions(reference: Path) -> dict[str, str]:
     Args:
         reference: the folder results/reference of a checkout.
     """
-    return {
+    regions = {
         "GPUs": _devices(DEVICES.values()),
         "published": _published(predict(published_steps())),
-        "measured": _measured(_compared(reference)),
     }
+    # A copy of docs/ alone keeps the table that it has.
+    measured = {"measured": _measured(_compared(reference))} if reference.is_dir() else {}
+    return regions | measured
 
 
 def published_steps() -> list[PublishedStep]:

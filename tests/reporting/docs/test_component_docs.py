@@ -120,7 +120,8 @@ def test_every_note_is_of_a_head(repository):
 def test_the_samplers_keep_the_text_around_their_tables(docs):
     page = (docs / "samplers.md").read_text(encoding="utf-8")
     assert page.startswith("# Samplers\n")
-    assert page.index(BEGIN) < page.index("| `full` |") < page.index(END) < page.index("## `")
+    begin, end = (page.index(marker.format("")) for marker in (BEGIN, END))
+    assert begin < page.index("| `full` |") < end < page.index("## `")
     for name in SAMPLERS:
         assert f"| `{name}` |" in page
 
