@@ -1,4 +1,4 @@
-"""What a classifier refuses, with the way out: parts, batches and loops that would go wrong silently."""
+"""What a classifier refuses: parts, batches and loops that would go wrong without a word."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def check_begun(part: nn.Module, call: str) -> None:
     """Refuse a module of a class that forgot to build its base."""
     if "_parameters" not in part.__dict__:
         raise UserError(
-            f"{type(part).__name__}.__init__ does not build its base class; let it begin with {call}"
+            f"{type(part).__name__}.__init__ does not build its base class; let it begin with "
+            f"{call}"
         )
 
 
@@ -53,7 +54,8 @@ def check_embeddings(embedding_ND: Tensor, dim: int, *, at_least: int = 1) -> No
     if not is_batch or not embedding_ND.is_floating_point():
         raise UserError(
             f"embeddings of shape {shape} and type {embedding_ND.dtype}; needed is floating-point "
-            f"(N, {dim}) with N ≥ {at_least}: check the backbone's dimension, and drop empty batches"
+            f"(N, {dim}) with N ≥ {at_least}: check the backbone's dimension, and drop empty "
+            "batches"
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -65,7 +66,7 @@ def sampler_of(case, start):
 def sizes_of(step, size):
     """Rows of each rank: uneven, and at one step none on the last."""
     cuts = [0, *(ROWS * (n + 1) // size for n in range(size))]
-    sizes = [b - a for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    sizes = [b - a for a, b in pairwise(cuts)]
     if size > 1:
         moved = sizes[-1] if step == 2 else step % 2
         sizes[0], sizes[-1] = sizes[0] + moved, sizes[-1] - moved
