@@ -1,7 +1,7 @@
 """How class centres and their momentum are stored: as float32, or in half the bytes or less.
 
 Three kinds of table, all read and written in tiles of float32 rows (`read`, `write`). torch counts
-the writes to a tensor and refuses a backward pass that needs it as it was; a table writes uncounted,
+writes to a tensor and refuses a backward pass that needs it as it was. A table writes uncounted,
 because deferred updates do not disturb a graph, and whoever moves rows by a step counts that once.
 
 - `PlainRows`: what is stored is what is read.
