@@ -17,7 +17,7 @@ def cases():
     cells = list(product(LOOPS, SAMPLERS, ("dense", "streamed")))
     for number, (loop, sampler, backend) in enumerate(cells):
         turn = number + number // (2 * len(SAMPLERS))
-        head = HEADS[turn % len(HEADS)]
+        head = [*HEADS][turn % len(HEADS)]
         if (sampler, backend) == FAST[:2]:
             head = FAST[2]
         if head == "learned" and sampler.startswith("queue"):
