@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 from zlib import crc32
@@ -288,6 +288,36 @@ class Classifier(nn.Module):
         if not len(self.centers):
             return self.table.read(slice(0, 0)).new_zeros(len(local_K), self.centers.shape[1])
         return self.table.read(local_K.clamp_min(0)).where(local_K[:, None] >= 0, 0.0)
+
+    @torch.no_grad()
+    def load_centers(self, pieces: Iterable[Tensor]) -> None:
+        """Take over centres that come in pieces (K, D), in the order of the classes.
+
+        A rank keeps those of its classes, so that any number of pieces fits any number of ranks.
+        A momentum that an optimiser holds stays as it is.
+
+        Raises:
+            UserError: the pieces have another dimension, or not `num_classes` rows in all.
+        """
+        start, kept, mine = 0, self.shard, []
+        for piece_KD in pieces:
+            if piece_KD.dim() != 2 or piece_KD.shape[1] != self.centers.shape[1]:
+                raise UserError(
+                    f"class centres of shape {tuple(piece_KD.shape)} for a classifier of dimension "
+                    f"{self.centers.shape[1]}; needed are rows of that dimension"
+                )
+            first, last = max(start, kept.start), min(start + len(piece_KD), kept.stop)
+            mine.append(piece_KD[first - start : max(first, last) - start].clone())
+            start += len(piece_KD)
+        if start != self.num_classes:
+            raise UserError(
+                f"{start} class centres for a classifier of {self.num_classes} classes; they must "
+                "agree, since every centre belongs to a label"
+            )
+        self.synchronize()  # a row that is behind would be moved once more
+        whole_CD = torch.cat(mine).to(self.table.read(slice(0, 0)))
+        self.table.write(slice(0, len(self.centers)), whole_CD)
+        torch.autograd.graph.increment_version(self.centers)
 
     def _check_built_alike(self, shard: Shard, device: torch.device) -> None:
         """Refuse ranks whose classifiers differ; once."""
