@@ -1,8 +1,8 @@
-"""Class centres that insightface's trainer (`recognition/arcface_torch`) has saved, a file per rank.
+"""Class centres that insightface's trainer (`recognition/arcface_torch`) has saved, a file a rank.
 
 `checkpoint_gpu_<rank>.pt` has them under "state_dict_softmax_fc", the older
-`softmax_fc_gpu_<rank>.pt` is that dict itself. Its ranks hold ⌊C/G⌋ classes or one more each, in the
-order of the ranks, so that the files one after the other are the table, for any G.
+`softmax_fc_gpu_<rank>.pt` is that dict itself. A rank holds ⌊C/G⌋ classes or one more, in the order
+of the ranks, so that the files one after the other are the table, for any G.
 """
 
 from __future__ import annotations
