@@ -214,8 +214,9 @@ class _Reduction(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         # In inference mode nothing has a gradient, whatever a parameter that is an input says.
-        wanted = [needed and not torch.is_inference_mode_enabled() for needed in ctx.needs_input_grad]
-        reduced_M, ctx.by_unit_ND, ctx.by_row = passes.reduce(wanted[:5])
+        off = torch.is_inference_mode_enabled()
+        wanted = [needed and not off for needed in ctx.needs_input_grad[:5]]
+        reduced_M, ctx.by_unit_ND, ctx.by_row = passes.reduce(wanted)
         ctx.passes, ctx.parameters = passes, len(parameters)
         ctx.save_for_backward(reduced_M, *parameters)  # they too must not have been written to
         return reduced_M
