@@ -25,7 +25,7 @@ OTHERS = ["hooked", "copied between", "pickled", "single rows", "clipped sum", "
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["full", "lazy", "queue sparse"])
+@pytest.mark.parametrize("sampler", ["lazy"])
 @pytest.mark.parametrize("loop", [*FEW, *OTHERS])
 def test_the_kernels_in_a_loop(loop, sampler):
     pytest.importorskip("triton")
@@ -37,7 +37,7 @@ def test_the_kernels_in_a_loop(loop, sampler):
 
 @pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("backend", ["streamed", "triton"])
-@pytest.mark.parametrize("sampler", ["full", "sparse", "dense", "queue lazy"])
+@pytest.mark.parametrize("sampler", ["full", "queue lazy"])
 @pytest.mark.parametrize("loop", [*FEW[:-1], "watched", "copied after", "by assignment", "hooked"])
 def test_split_centres_in_a_loop(loop, sampler, backend):
     """Without momentum, which would be rounded at random."""

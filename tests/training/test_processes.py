@@ -118,6 +118,9 @@ def _modified(out: Path) -> int:
     return index.stat().st_mtime_ns if index.exists() else 0
 
 
+@pytest.mark.skipif(
+    "FRCORE_LONG" not in os.environ, reason="takes minutes on two cores: set FRCORE_LONG=1"
+)
 @pytest.mark.grid
 def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: Path):
     """Two: one is killed, all are asked to stop, their parent is killed; then they finish."""

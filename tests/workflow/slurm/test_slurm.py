@@ -117,8 +117,8 @@ def write_files(folder: Path) -> None:
 
 
 @pytest.mark.skipif(
-    "FRCORE_SLURM_FAULTS" not in os.environ,
-    reason="several minutes, most of them Slurm's own waits: set FRCORE_SLURM_FAULTS=1",
+    "FRCORE_LONG" not in os.environ,
+    reason="several minutes, most of them Slurm's own waits: set FRCORE_LONG=1",
 )
 def test_a_study_that_meets_every_fault_has_the_tables_of_one_that_met_none(
     cluster: Cluster, tmp_path: Path
