@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -17,7 +17,7 @@ from frcore.centers.deferred_updates import DeferredUpdates
 from frcore.centers.gradient_parts import GradientForm
 from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
-from frcore.heads import build_head
+from frcore.heads import HEADS
 from frcore.heads.base import Head
 from frcore.loss import LossOutput, get_backend
 from frcore.loss.inputs import Precision
@@ -31,11 +31,9 @@ from frcore.loss.refusals import (
     refuse_checkpointing,
     refuse_data_parallel,
 )
-from frcore.samplers import build_sampler
+from frcore.samplers import SAMPLERS
 from frcore.samplers.base import Sampler
 from frcore.sharding.shard import Shard, Whole
-
-Part = TypeVar("Part", Head, Sampler)
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 64, 4096
 """How much of the matrix `negative_angles` samples: enough for a histogram, at no real cost."""
@@ -117,10 +115,10 @@ class Classifier(nn.Module):
         self.centers = nn.Parameter(center_CD)
         self.register_buffer("center_low_CD", low_CD)
         self.center_low_CD: Tensor | None
-        self.head = _built(head, Head, build_head, num_classes=num_classes)
+        self.head = HEADS.take(head, num_classes=num_classes)
         check_head(self.head, num_classes)
         self.head.attach(seed=seed)
-        self.sampler = _built(sampler, Sampler, build_sampler)
+        self.sampler = SAMPLERS.take(sampler)
         check_begun(self.sampler, "super().__init__()")
         self.sampler.attach(len(self.centers), dim, seed=seed, shard=self.shard.rank)
         if center_format == "split":
@@ -170,8 +168,8 @@ class Classifier(nn.Module):
         refuse_data_parallel(self, self.centers)
         if self.training:
             refuse_checkpointing()
-        with_own_type = without_autocast(self._forward)
-        return with_own_type(embedding_ND.to(self._check_format()), label_N.long())
+        with without_autocast():
+            return self._forward(embedding_ND.to(self._check_format()), label_N.long())
 
     @property
     def is_whole(self) -> bool:
@@ -363,21 +361,6 @@ class Classifier(nn.Module):
         center_KD = F.normalize(self.read_centers(class_K))
         cosine_RK = F.normalize(row_ND.to(center_KD.dtype)) @ center_KD.T
         return cosine_RK[class_K != label_R[:, None]].clamp(-1, 1).arccos()
-
-
-def _built(part: Any, base: type[Part], build: Callable[..., Any], **context: Any) -> Part:
-    """A head or a sampler: itself, by its name, or by a mapping with `name` and parameters."""
-    if isinstance(part, base):
-        return part
-    if isinstance(part, str):
-        part = {"name": part}
-    if not isinstance(part, Mapping) or "name" not in part:
-        raise UserError(
-            f"{base.__name__.lower()} = {part!r}; allowed are a {base.__name__}, a name, or a "
-            "mapping with its name and parameters such as {'name': 'arcface', 'margin': 0.3}"
-        )
-    built: Part = build(**context, **part)
-    return built
 
 
 def _before_saving(classifier: Classifier, prefix: str, keep_vars: bool) -> None:

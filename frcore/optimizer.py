@@ -144,7 +144,7 @@ class CentersSGD(Optimizer):
         return total / len(self.centers)
 
     @torch.no_grad()
-    @without_autocast
+    @without_autocast()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move the centres by one step; returns what `closure` does.
 
@@ -222,12 +222,12 @@ class CentersSGD(Optimizer):
     def _move(self, parts: list[GradientPart]) -> Tensor | None:
         """Move the rows that have a gradient; gives them, None for all."""
         if not parts:  # set to zero, and no backward pass since
-            leaves_out = self._classifier.sampler.leaves_out
-            return (
-                torch.empty(0, dtype=torch.long, device=self._values.device)
-                if leaves_out
-                else (self._move_in_tiles([RowsGradient(None, torch.zeros_like(self.centers))]))
-            )
+            nothing = torch.empty(0, dtype=torch.long, device=self._values.device)
+            if self._classifier.sampler.leaves_out:
+                return nothing
+            self._classifier.synchronize()
+            self._move_the_rest(nothing)
+            return None
         together = all(part.active is None for part in parts) and len({*map(type, parts)}) == 1
         if len(parts) > 1 and not together:
             parts = [added(parts, len(self.centers))]

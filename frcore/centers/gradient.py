@@ -103,7 +103,7 @@ class CentersGradient(torch.Tensor):
     def tolist(self) -> Any:
         return self.dense().tolist()
 
-    @without_autocast
+    @without_autocast()
     def dense(self) -> Tensor:
         """The gradient as a tensor (C, D): the one that others have views of, if there is."""
         self.check_usable()
@@ -169,12 +169,7 @@ class CentersGradient(torch.Tensor):
 def _computing() -> Iterator[None]:
     """Within, parts can be computed: a head's rule is differentiated, which torch has switched off
     where it dispatches an operation, and not in a trainer's autocast."""
-    with (
-        enable_reentrant_dispatch(),
-        torch.no_grad(),
-        torch.autocast("cpu", enabled=False),
-        torch.autocast("cuda", enabled=False),
-    ):
+    with enable_reentrant_dispatch(), torch.no_grad(), without_autocast():
         yield
 
 

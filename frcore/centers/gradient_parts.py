@@ -173,9 +173,6 @@ class WholeGradient(RowsGradient):
     def read(self, index: Index) -> Tensor:
         return torch.zeros_like(self.gradient_AD[index])
 
-    def scaled(self, factor: Tensor | float) -> Self:
-        return replace(self, gradient_AD=self.gradient_AD * factor)
-
 
 def confined(active: Tensor | None, whole_CD: Tensor) -> Tensor | None:
     """The rows `active`, if the others of a table are all 0; else None, for all."""

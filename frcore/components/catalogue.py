@@ -154,6 +154,28 @@ class Catalogue(dict[str, str], Generic[T]):
             ) from error
         return component(**supplied, **checked)
 
+    def take(self, part: Any, *, place: str = "", **context: Any) -> T:
+        """A component that is one, or what its name or a mapping with name and parameters builds.
+
+        Args:
+            part: it.
+            place: what an error calls it; by default the kind.
+            context: what the harness supplies.
+
+        Raises:
+            UserError: it is none of these, or cannot be built.
+        """
+        if isinstance(part, self._import(self.kind, self.base)):
+            return typing.cast(T, part)
+        if isinstance(part, str):
+            part = {"name": part}
+        if not isinstance(part, Mapping) or "name" not in part:
+            raise UserError(
+                f"{place or self.kind} = {part!r} has no name; give a {self.kind}, its name, or a "
+                "mapping of name and parameters, such as {name: NAME, PARAMETER: VALUE}"
+            )
+        return self.build(**context, **part)
+
     def properties(self, name: str) -> dict[str, dict[str, Any]]:
         """JSON Schema of each parameter that a user may give to `name`."""
         # Here, so that building a component needs no parser of docstrings.

@@ -107,7 +107,7 @@ class _Product(torch.autograd.Function):
     """a · bᵀ; in the types of its tensors even where a backward pass runs inside autocast."""
 
     @staticmethod
-    @without_autocast
+    @without_autocast()
     def forward(ctx: Any, a_MD: Tensor, b_CD: Tensor) -> Tensor:
         ctx.save_for_backward(a_MD, b_CD)
         return a_MD @ b_CD.T

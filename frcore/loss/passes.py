@@ -171,7 +171,7 @@ class _OwnCosine(torch.autograd.Function):
 
     @staticmethod
     @once
-    @without_autocast
+    @without_autocast()
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """By x̂; the centres' gradient, that of the other columns included, in its form."""
         own_MD, cosine_M, center_CD = ctx.saved_tensors
@@ -223,7 +223,7 @@ class _Reduction(torch.autograd.Function):
 
     @staticmethod
     @once
-    @without_autocast
+    @without_autocast()
     def backward(ctx: Any, slope_M: Tensor) -> tuple[Tensor | None, ...]:
         reduced_M, *_ = ctx.saved_tensors
         passes: Passes = ctx.passes

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from frcore.errors import UserError
 from frcore.loss.inputs import EntryFilter, ExtraRows
-from frcore.samplers import build_sampler
+from frcore.samplers import SAMPLERS
 from frcore.samplers.base import Centers, RunSize, Sampler, Update
 
 
@@ -21,7 +21,9 @@ class SamplerOver(Sampler):
 
     def __init__(self, over: str | dict[str, Any] | Sampler) -> None:
         super().__init__()
-        self.over = _build(over)
+        if isinstance(over, Mapping):  # a study's label is not a parameter
+            over = {key: value for key, value in over.items() if key != "label"}
+        self.over = SAMPLERS.take(over, place="sampler over")
 
     @property
     def update(self) -> Update:  # type: ignore[override]
@@ -56,17 +58,3 @@ class SamplerOver(Sampler):
     def observe(self, embedding_ND: Tensor, label_N: Tensor, centers: Centers) -> None:
         """Let the inner sampler see the batch."""
         self.over.observe(embedding_ND, label_N, centers)
-
-
-def _build(over: str | dict[str, Any] | Sampler) -> Sampler:
-    if isinstance(over, Sampler):
-        return over
-    if isinstance(over, str):
-        return build_sampler(over)
-    if "name" not in over:
-        raise UserError(
-            f"sampler over = {over!r} has no name; write a sampler's name, or a mapping such as "
-            "{name: partial_fc, rate: 0.1}"
-        )
-    parameters = {key: value for key, value in over.items() if key != "label"}
-    return build_sampler(**parameters)

@@ -55,7 +55,7 @@ class Fed(GradientPart):
         return self.index_A
 
     def read(self, index):
-        raise NotImplementedError
+        raise AssertionError("a step reads no centres of a gradient that it moves by")
 
     scaled = is_finite = read
 

@@ -55,24 +55,19 @@ def one_backward_of_a_sum(trainer, batches):
         trainer.step()
 
 
-def a_forward_without_gradient_between(trainer, batches):
-    for first, second in two(batches):
-        trainer.zero_grad()
-        loss = trainer.loss(first)
-        with torch.no_grad():
-            trainer.loss(second)
-        loss.backward()
-        trainer.step()
+def a_forward_between(mode):
+    """A training forward without gradient, in `mode`, between another one and its backward pass."""
 
+    def loop(trainer, batches):
+        for first, second in two(batches):
+            trainer.zero_grad()
+            loss = trainer.loss(first)
+            with mode():
+                trainer.loss(second)
+            loss.backward()
+            trainer.step()
 
-def a_forward_in_inference_mode_between(trainer, batches):
-    for first, second in two(batches):
-        trainer.zero_grad()
-        loss = trainer.loss(first)
-        with torch.inference_mode():
-            trainer.loss(second)
-        loss.backward()
-        trainer.step()
+    return loop
 
 
 def an_evaluation_between(trainer, batches):
@@ -399,8 +394,8 @@ LOOPS = {
     "f f b b reversed": backwards_in_reverse,
     "f b f b": forward_backward_twice,
     "sum": one_backward_of_a_sum,
-    "no_grad between": a_forward_without_gradient_between,
-    "inference between": a_forward_in_inference_mode_between,
+    "no_grad between": a_forward_between(torch.no_grad),
+    "inference between": a_forward_between(torch.inference_mode),
     "eval between": an_evaluation_between,
     "eval with gradient": an_evaluation_with_gradient,
     "dropped, modules zero": dropped(zero_by_modules),
