@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from frcore.data.pixels.augment import augmented, draw
 from frcore.data.prepared.folder import Prepared
+from frcore.sharding.shard import part_of
 from frcore.study.expansion import HELD_IN_MEMORY
 from frcore.study.parts import Augment
 
@@ -95,10 +95,10 @@ class Batches:
             self._images = np.array(images) if isinstance(images, np.ndarray) else images[:]
         self.batch_size = min(batch_size, len(self._labels))
         self.steps_per_epoch = len(self._labels) // self.batch_size
-        cuts = [self.batch_size * k // ranks for k in range(ranks + 1)]
-        self.sizes = [stop - start for start, stop in pairwise(cuts)]
+        parts = [part_of(self.batch_size, k, ranks) for k in range(ranks)]
+        self.sizes = [part.stop - part.start for part in parts]
         """Rows of each process."""
-        self._own = slice(cuts[rank], cuts[rank + 1])
+        self._own = parts[rank]
 
     def __len__(self) -> int:
         """Steps per epoch."""

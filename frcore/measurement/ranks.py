@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
+from frcore.sharding.shard import part_of
+
 TIMEOUT = timedelta(minutes=30)
 """For a process that waits for another one: a step of ten million classes on a CPU takes minutes.
 Where one has ended, the parent ends the others long before."""
@@ -54,7 +56,7 @@ class Ranks:
 
     def own_rows(self, rows: int) -> slice:
         """This process's part of a batch of so many rows."""
-        return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
+        return part_of(rows, self.rank, self.size)
 
 
 ALONE = Ranks()

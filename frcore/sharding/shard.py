@@ -31,6 +31,11 @@ from frcore.sharding.collectives import (
 )
 
 
+def part_of(rows: int, rank: int, size: int) -> slice:
+    """A rank's rows of a batch that `size` ranks share, in their order and as evenly as can be."""
+    return slice(rank * rows // size, (rank + 1) * rows // size)
+
+
 class Whole:
     """All classes in one process: nothing is communicated.
 
