@@ -288,6 +288,8 @@ def initial_centers(
     count = kept.stop - kept.start
     center_CD = torch.empty(count, dim, dtype=torch.bfloat16 if is_split else torch.float32)
     low_CD = torch.empty(count, dim, dtype=torch.int16) if is_split else None
+    if center_CD.is_meta:
+        return center_CD, low_CD  # whoever gives them memory says what is in it
     table = PlainRows(center_CD) if low_CD is None else SplitRows(center_CD, low_CD)
     for start in range(0, max(num_classes - TILE, 0) + 1, TILE):
         # torch draws in blocks of 16 numbers and the last block overlaps the one before. So a tile

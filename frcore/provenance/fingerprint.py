@@ -25,6 +25,7 @@ counts anyway; this matters when two of them swap places."""
 
 APART = {
     "frcore.provenance.stages:run_code": "it is this fingerprint",
+    "frcore.provenance.fingerprint:remember_in": "it gives the fingerprint that was computed",
     "frcore.components.description": "it describes components to a person",
     "frcore.machine.leases:lease_gpu": "it decides which GPU a job has, and when",
     "frcore.provenance.environment:environment": "no result depends on it",

@@ -34,7 +34,7 @@ class Spec(Section):
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that change with any value of the spec but its paths and
-        those that are `Aside`."""
+        those that are `ASIDE`."""
         return sha256_of_json(without_places(self))[:12]
 
 

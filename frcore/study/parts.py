@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from frcore.study.data import Fraction
-from frcore.study.section import Aside, Label, Section
+from frcore.study.section import ASIDE, Label, Section, SectionWithAsides
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -87,7 +87,7 @@ class Augment(Section):
     colour: Fraction = Field(0.0, description="Brightness, contrast, saturation times 0.5 to 1.5.")
 
 
-class Training(Section):
+class Training(SectionWithAsides):
     """The training loop: SGD on the backbone and on the class centres."""
 
     epochs: int = Field(ge=1)
@@ -119,7 +119,7 @@ class Training(Section):
         1, ge=1, description="CPU threads that decode images which are read in place. They never "
         "change the result. docs/data.md gives the throughput of one thread."
     )  # fmt: skip
-    checkpoint_minutes: Annotated[float, Aside] = Field(
+    checkpoint_minutes: Annotated[float, ASIDE] = Field(
         15.0, ge=0, description="A training saves itself at the end of each epoch, within one "
         "after so many minutes (0: after every step), and when it is asked to stop. A kill loses "
         "what came after that. Never changes the result, and changing it repeats nothing."
@@ -133,7 +133,7 @@ class Training(Section):
         False, description="Batch norm over the batch of all processes, GPU only; absent: over "
         "each process's own part, and the first one's running statistics are the model's."
     )  # fmt: skip
-    timeout_minutes: Annotated[float, Aside] = Field(
+    timeout_minutes: Annotated[float, ASIDE] = Field(
         10.0, gt=0, description="With several processes: one that waits longer for another gives "
         "up, after the one that hangs has shown where."
     )  # fmt: skip

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, SerializationInfo
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from frcore.components.exact_numbers import ExactNumbers
 
@@ -45,15 +53,6 @@ Place = Annotated[str, PlainSerializer(_place, return_type=str)]
 Their content is described by `frcore.data.signatures.Signature`."""
 
 
-def _aside(value: Any, info: SerializationInfo) -> Any:
-    return None if info.context == _WITHOUT_PLACES else value
-
-
-Aside = PlainSerializer(_aside)
-"""Marks a setting that changes no result: like a place it is not part of a spec's meaning, and
-another value repeats nothing."""
-
-
 def duplicates(labels: Iterable[str]) -> list[str]:
     """The duplicates, compared without case: on some systems they are one file.
 
@@ -73,6 +72,29 @@ class Section(ExactNumbers):
     """A part of the study: unknown keys are refused, values cannot change once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ASIDE = "aside"
+"""Marks a setting of a `SectionWithAsides` that changes no result: like a place it is not part of a
+spec's meaning, and another value repeats nothing."""
+
+
+class SectionWithAsides(Section):
+    """A section with settings marked by `Annotated[..., ASIDE]`.
+
+    What a spec means has none of them, so that it is read with their defaults.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_asides(
+        self, whole: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = whole(self)
+        if info.context == _WITHOUT_PLACES:
+            for name, field in type(self).model_fields.items():
+                if ASIDE in field.metadata:
+                    del found[name]
+        return found
 
 
 def dotted(settings: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
@@ -101,7 +123,7 @@ def compact_json(spec: Section, *, places: bool = True) -> str:
 
     Args:
         spec: what is written.
-        places: False leaves out the paths and what is `Aside`, for what must not change with them.
+        places: False leaves out the paths and what is `ASIDE`, for what must not change with them.
     """
     # Snakemake writes a rule's parameters into a script of its report as they are, so that a study
     # with the text "</script>" could end it there. Such a letter occurs only in strings.

@@ -203,6 +203,14 @@ def test_both_formats_start_at_the_same_centres(rows, dim, tile, monkeypatch):
     assert torch.equal(join(*halves), expected)
 
 
+def test_centres_without_memory_are_not_drawn():
+    """A trillion classes would take hours: more than a benchmark of their memory waits for."""
+    with torch.device("meta"):
+        for center_format in ("fp32", "split"):
+            high, _ = initial_centers(10**12, 16, seed=0, std=1.0, center_format=center_format)
+            assert high.shape == (10**12, 16)
+
+
 def test_what_is_refused():
     with pytest.raises(UserError, match=r"center_format = 'bf16'.*allowed are 'fp32' and 'split'"):
         initial_centers(4, 2, seed=0, std=1.0, center_format="bf16")

@@ -260,7 +260,7 @@ def test_what_is_stopped_is_not_called_a_failure(tmp_path, number, whom):
     told = {
         signal.SIGINT: "Stopped on request; finished results are kept.",
         signal.SIGTERM: f"Nothing failed, but 1 job was stopped, first train {RUNS[0]}: by a "
-        "scheduler or `kill` (SIGTERM); epoch ",
+        "scheduler or `kill` (SIGTERM); step ",
         signal.SIGKILL: f"first train {RUNS[0]}: killed: its process ended",
     }
     assert told[number] in text

@@ -88,7 +88,9 @@ def test_a_cpu_has_its_memory_planned_and_no_time(tmp_path):
     study, rows = measured(tmp_path, {"backend": "dense"})
     [(identities, values)] = drawn(memory(study, rows), 0, "planned")
     # What a step adds: the reading leaves out what exists before it.
-    added = memory_of(Workload(int(identities[0]), batch=16, backend="dense"))["temporaries"]
+    planned = memory_of(Workload(int(identities[0]), batch=16, backend="dense"))
+    assert set(planned) == {"centres and momentum", "embeddings and gradient", "temporaries"}
+    added = planned["embeddings and gradient"] + planned["temporaries"]
     assert values[0] == pytest.approx(added / 2**20)
     assert drawn(throughput(study, rows), 0, "planned") == []
     assert "planned" not in labels(throughput(study, rows))
