@@ -15,6 +15,7 @@ from torch.distributed import ProcessGroup
 from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
 from frcore.centers.gradient_parts import GradientForm
+from frcore.centers.halves import Halves
 from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
 from frcore.errors import UserError, check_classes
 from frcore.heads import HEADS
@@ -115,6 +116,7 @@ class Classifier(nn.Module):
         self.centers = nn.Parameter(center_CD)
         self.register_buffer("center_low_CD", low_CD)
         self.center_low_CD: Tensor | None
+        self._halves = Halves()
         self.head = HEADS.take(head, num_classes=num_classes)
         check_head(self.head, num_classes)
         self.head.attach(seed=seed)
@@ -250,9 +252,28 @@ class Classifier(nn.Module):
 
         Args:
             index: rows of `centers`; None = all.
+
+        Raises:
+            UserError: one half of split centres was moved without the other.
         """
+        self.check_halves()
         if self.deferred_updates is not None:
             self.deferred_updates.catch_up(index)
+
+    def check_halves(self) -> None:
+        """Refuse split centres whose high halves somebody has moved without the low ones.
+
+        Raises:
+            UserError: as it says.
+        """
+        if self.center_low_CD is not None:
+            self._halves.check(self.centers, self.center_low_CD)
+
+    def count_write(self) -> None:
+        """Have torch count a write to the centres, which a table leaves uncounted."""
+        for half_CD in (self.centers, self.center_low_CD):
+            if half_CD is not None:
+                torch.autograd.graph.increment_version(half_CD)
 
     def read_centers(self, index: Tensor | None = None) -> Tensor:
         """The centres (K, D) of some classes, or all; detached and up to date.
@@ -315,7 +336,7 @@ class Classifier(nn.Module):
         self.synchronize()  # a row that is behind would be moved once more
         whole_CD = torch.cat(mine).to(self.table.read(slice(0, 0)))
         self.table.write(slice(0, len(self.centers)), whole_CD)
-        torch.autograd.graph.increment_version(self.centers)
+        self.count_write()
 
     def _check_built_alike(self, shard: Shard, device: torch.device) -> None:
         """Refuse ranks whose classifiers differ; once."""

@@ -151,7 +151,7 @@ class CentersSGD(Optimizer):
         Raises:
             UserError: a gradient that was applied already; centres that were changed since the
                 forward pass, or replaced since this was built; split centres with a gradient that
-                is a tensor; another `CentersSGD` that knows which rows are behind.
+                is a tensor, or one half of which was moved alone; another `CentersSGD` that knows which rows are behind.
         """
         loss = None
         if closure is not None:
@@ -185,12 +185,13 @@ class CentersSGD(Optimizer):
             self._classifier.deferred_updates.record(active, self._rates)
         if isinstance(gradient, CentersGradient):
             gradient.use_up()
-        torch.autograd.graph.increment_version(self.centers)
+        self._classifier.count_write()
         return loss
 
     def _check_attached(self) -> None:
-        """Refuse centres that are not those this was built for."""
+        """Refuse centres that are not those this was built for, or damaged."""
         classifier = self._classifier
+        classifier.check_halves()
         low_CD = getattr(self._values, "low_CD", None)
         if classifier.centers is not self.centers or classifier.center_low_CD is not low_CD:
             raise UserError(

@@ -1,7 +1,7 @@
 """Bytes that each rank sends in a collective operation, and the operations of a step.
 
-Bandwidth-optimal algorithms send, from each of G ranks, (G − 1)/G of what is gathered, and twice
-that for an all-reduce, which is a reduce-scatter and an all-gather; NCCL's own "bus bandwidth" is
+Bandwidth-optimal algorithms send, from each of G ranks, (G − 1)/G of what is gathered or
+reduce-scattered, and twice that for an all-reduce, which is one after the other; NCCL's own "bus bandwidth" is
 defined by these factors (NVIDIA/nccl-tests, doc/PERFORMANCE.md). Latencies are not included.
 """
 
@@ -16,9 +16,14 @@ def all_gather(size: float, ranks: int) -> float:
     return (ranks - 1) / ranks * size
 
 
+def reduce_scatter(size: float, ranks: int) -> float:
+    """Bytes that a rank sends so that each has its part of the sum of `size` bytes."""
+    return (ranks - 1) / ranks * size
+
+
 def all_reduce(size: float, ranks: int) -> float:
     """Bytes that a rank sends to sum `size` bytes over all."""
-    return 2 * all_gather(size, ranks)
+    return reduce_scatter(size, ranks) + all_gather(size, ranks)
 
 
 def exchanged(
@@ -45,7 +50,7 @@ def exchanged(
     found = {
         "all-gather embeddings, labels": all_gather(rows * (FLOAT * dim + 8), ranks),
         "all-reduce 5 numbers per row": all_reduce(FLOAT * numbers, ranks),
-        "all-reduce embeddings' gradient": all_reduce(rows * FLOAT * dim, ranks),
+        "reduce-scatter embeddings' gradient": reduce_scatter(rows * FLOAT * dim, ranks),
         "all-reduce centres of the queue": all_reduce(centers * FLOAT * dim, ranks),
         "all-reduce backbone's gradient": all_reduce(backbone * FLOAT, ranks),
     }

@@ -12,8 +12,8 @@ PAGE = "report.html"
 PAGE_MARK = '<meta name="generator" content="frcore">'
 
 FIGURES = (
-    "accuracy_cost", "roc", "det", "sampler_curves", "memory", "throughput", "roofline", "training",
-    "head_state", "angle_distributions", "angle_histograms", "center_angles",
+    "accuracy_cost", "roc", "det", "sampler_curves", "memory", "throughput", "roofline", "scaling",
+    "training", "head_state", "angle_distributions", "angle_histograms", "center_angles",
     "center_cosines", "long_tail",
 )  # fmt: skip
 """Each is `figures/<name>.svg`, and has `workflow/report/<name>.rst` as its caption."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import re
+
 import pytest
 import torch
 
@@ -66,3 +69,56 @@ def test_split_centres_are_left_to_their_own_optimiser(name):
     with pytest.raises(UserError, match=r"'split' written into a tensor.*CentersSGD moves both"):
         LOOPS["closure"](run, batches(2, dtype=torch.float32))
     assert torch.equal(made.read_centers(), before)
+
+
+STEALTHY = {
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3),
+    "lbfgs once": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=1),
+    "lbfgs with a line search": lambda p: torch.optim.LBFGS(p, line_search_fn="strong_wolfe"),
+    "muon": lambda p: torch.optim.Muon(p, lr=0.1),
+    "by hand": lambda p: ByHand(p, {}),
+}
+ONE_HALF = r"the high halves alone were written to.*load a checkpoint"
+
+
+class ByHand(torch.optim.Optimizer):
+    """Looks at the gradient's sign only."""
+
+    @torch.no_grad()
+    def step(self, closure):
+        with torch.enable_grad():
+            closure()
+        (center_CD,) = self.param_groups[0]["params"]
+        center_CD.sub_(torch.where(center_CD.grad.float() > 0, 0.1, -0.1).to(center_CD))
+
+
+@pytest.mark.fast_cases(2)
+@pytest.mark.parametrize("use", ["training", "reading", "saving", "CentersSGD"])
+@pytest.mark.parametrize("name", STEALTHY)
+def test_split_centres_of_which_another_has_moved_a_half(name, use):
+    """Such an optimiser writes nothing into the gradient: it is noticed when the centres are used."""
+    if name == "muon" and not hasattr(torch.optim, "Muon"):
+        pytest.skip("this torch has no Muon")
+    made = make_classifier("cosface", "full", "streamed", center_format="split")
+    mine = CentersSGD(made, **RATES)
+    (batch,) = batches(1, dtype=torch.float32)
+    right = trainer(made, mine)
+    LOOPS["one by one"](right, [batch])
+    saved = copy.deepcopy(made.state_dict())
+    uses = {
+        "training": lambda: made(batch[0], batch[1]),
+        "reading": made.read_centers,
+        "saving": made.state_dict,
+        "CentersSGD": mine.step,
+    }
+    try:
+        LOOPS["closure"](trainer(made, STEALTHY[name]([made.centers])), [batch])
+    except UserError as error:  # at its second evaluation
+        assert re.search(ONE_HALF, str(error))
+    for _ in range(2):
+        with pytest.raises(UserError, match=ONE_HALF):
+            uses[use]()
+    made.load_state_dict(saved)
+    LOOPS["one by one"](right, [batch])
+    copied = copy.deepcopy(made)  # its tensors have other counts
+    assert torch.equal(copied.read_centers(), made.read_centers())

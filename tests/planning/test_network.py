@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 
 from frcore.classifier import Classifier
-from frcore.planning.network import all_gather, all_reduce, exchanged
+from frcore.planning.network import all_gather, all_reduce, exchanged, reduce_scatter
 from frcore.samplers import build_sampler
+from frcore.sharding import collectives
 
 
 class Ring:
@@ -38,6 +39,7 @@ def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(ranks):
     own = [ring.chunks[rank, (rank + 1) % ranks] for rank in range(ranks)]
     np.testing.assert_allclose(own, np.roll(ring.total, -1, axis=0))
     assert ring.sent == pytest.approx(all_gather(size, ranks))  # the same path
+    assert ring.sent == pytest.approx(reduce_scatter(size, ranks))
     ring.turn(1, add=False)
     np.testing.assert_allclose(ring.chunks, np.broadcast_to(ring.total, ring.chunks.shape))
     assert ring.sent == pytest.approx(all_reduce(size, ranks))
@@ -50,7 +52,7 @@ def test_a_step_on_eight_ranks_by_hand():
     assert found == pytest.approx({
         "all-gather embeddings, labels": 7 / 8 * (2 * 2**20 + 8192),
         "all-reduce 5 numbers per row": 7 / 4 * 5 * 4096,
-        "all-reduce embeddings' gradient": 7 / 4 * 2 * 2**20,
+        "reduce-scatter embeddings' gradient": 7 / 8 * 2 * 2**20,
         "all-reduce backbone's gradient": 7 / 4 * 174.36e6,
     })  # fmt: skip
     assert exchanged(1, 10, 4, queue=5, backbone=100) == {}
@@ -58,21 +60,22 @@ def test_a_step_on_eight_ranks_by_hand():
 
 @pytest.fixture
 def sent(monkeypatch):
-    """Bytes given to the collectives of a group of one process: gathered, reduced."""
-    given = {"all_gather": 0, "all_reduce": 0}
+    """Bytes given to the collectives of a group of one process."""
+    given = {"all_gather": 0, "reduce_scatter": 0, "all_reduce": 0}
 
-    def counting(name):
-        real = getattr(dist, name)
+    def count(module, attribute, name, position):
+        real = getattr(module, attribute)
 
         def collective(*arguments, **named):
-            tensor = arguments[name == "all_gather"]
+            tensor = arguments[position]
             given[name] += tensor.numel() * tensor.element_size()
             return real(*arguments, **named)
 
-        return collective
+        monkeypatch.setattr(module, attribute, collective)
 
-    for name in given:
-        monkeypatch.setattr(dist, name, counting(name))
+    count(dist, "all_gather", "all_gather", 1)
+    count(collectives, "_reduce_scatter", "reduce_scatter", 1)
+    count(dist, "all_reduce", "all_reduce", 0)
     dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
     yield given
     dist.destroy_process_group()
@@ -81,7 +84,7 @@ def sent(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("head", "queue"), [("cosface", 0), ("adacos", 0), ("cosface", 20)])
 def test_what_a_sharded_classifier_gives_to_its_collectives(sent, head, queue):
-    """Of two ranks each sends half of what is gathered and all that is reduced."""
+    """Of two ranks each sends half of what is gathered or scattered and all that is reduced."""
     rows, dim = 7, 16
     sampler = build_sampler("broadface", size=queue) if queue else build_sampler("full")
     classifier = Classifier(
@@ -89,9 +92,9 @@ def test_what_a_sharded_classifier_gives_to_its_collectives(sent, head, queue):
     )
     embeddings = torch.randn(rows, dim, requires_grad=True)
     for _ in range(4):  # until the queue is full
-        sent.update(all_gather=0, all_reduce=0)
+        sent.update(dict.fromkeys(sent, 0))
         classifier(embeddings, torch.arange(rows)).loss.backward()
     planned = exchanged(2, rows, dim, queue=queue, statistic=head == "adacos")
     sizes = 8  # the batch's size is gathered too
-    assert sum(planned.values()) == pytest.approx((sent["all_gather"] - sizes) / 2
-                                                  + sent["all_reduce"])  # fmt: skip
+    halves = sent["all_gather"] - sizes + sent["reduce_scatter"]
+    assert sum(planned.values()) == pytest.approx(halves / 2 + sent["all_reduce"])

@@ -13,6 +13,7 @@ from frcore.reporting import outputs
 from frcore.reporting.figures import angles, classes, cost, identities, samplers
 from frcore.reporting.figures import roc as plot_roc
 from frcore.reporting.figures import roofline as plot_roofline
+from frcore.reporting.figures import scaling as plot_scaling
 from frcore.reporting.figures import training as plot_training
 from frcore.reporting.figures.canvas import Message, look, save
 from frcore.reporting.figures.curves import Curve, benchmark_curves
@@ -61,6 +62,7 @@ def figure_jobs(
         "memory": lambda: identities.memory(few, rows),
         "throughput": lambda: identities.throughput(few, rows),
         "roofline": lambda: plot_roofline.roofline(few, rows),
+        "scaling": lambda: plot_scaling.scaling(few, rows),
         "training": lambda: plot_training.training(few, curves),
         "head_state": lambda: plot_training.head_state(few, curves),
         "angle_distributions": lambda: angles.angle_distributions(few, curves),
