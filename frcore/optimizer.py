@@ -151,7 +151,8 @@ class CentersSGD(Optimizer):
         Raises:
             UserError: a gradient that was applied already; centres that were changed since the
                 forward pass, or replaced since this was built; split centres with a gradient that
-                is a tensor, or one half of which was moved alone; another `CentersSGD` that knows which rows are behind.
+                is a tensor, or one half of which was moved alone; another `CentersSGD` that knows
+                which rows are behind.
         """
         loss = None
         if closure is not None:

@@ -1,8 +1,9 @@
 """Bytes that each rank sends in a collective operation, and the operations of a step.
 
 Bandwidth-optimal algorithms send, from each of G ranks, (G − 1)/G of what is gathered or
-reduce-scattered, and twice that for an all-reduce, which is one after the other; NCCL's own "bus bandwidth" is
-defined by these factors (NVIDIA/nccl-tests, doc/PERFORMANCE.md). Latencies are not included.
+reduce-scattered, and twice that for an all-reduce, which is one after the other; NCCL's own "bus
+bandwidth" is defined by these factors (NVIDIA/nccl-tests, doc/PERFORMANCE.md). Latencies are not
+included.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import re
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -96,7 +96,7 @@ class ByHand(torch.optim.Optimizer):
 @pytest.mark.parametrize("use", ["training", "reading", "saving", "CentersSGD"])
 @pytest.mark.parametrize("name", STEALTHY)
 def test_split_centres_of_which_another_has_moved_a_half(name, use):
-    """Such an optimiser writes nothing into the gradient: it is noticed when the centres are used."""
+    """Such an optimiser is noticed when the centres are used, as by its second evaluation."""
     if name == "muon" and not hasattr(torch.optim, "Muon"):
         pytest.skip("this torch has no Muon")
     made = make_classifier("cosface", "full", "streamed", center_format="split")
@@ -111,10 +111,9 @@ def test_split_centres_of_which_another_has_moved_a_half(name, use):
         "saving": made.state_dict,
         "CentersSGD": mine.step,
     }
-    try:
+    evaluates_again = name in ("lbfgs", "lbfgs with a line search")
+    with pytest.raises(UserError, match=ONE_HALF) if evaluates_again else nullcontext():
         LOOPS["closure"](trainer(made, STEALTHY[name]([made.centers])), [batch])
-    except UserError as error:  # at its second evaluation
-        assert re.search(ONE_HALF, str(error))
     for _ in range(2):
         with pytest.raises(UserError, match=ONE_HALF):
             uses[use]()

@@ -23,7 +23,8 @@ def test_a_rank_gets_its_rows_of_the_sum(monkeypatch, rank, own):
     """Three ranks with the same numbers on the first two and none on the third."""
 
     def reduce_scatter(received, sent, op, group):
-        assert sent.is_contiguous() and len(sent) == 3 * len(received)
+        assert sent.is_contiguous()
+        assert len(sent) == 3 * len(received)
         received.copy_((2 * sent).chunk(3)[rank])
 
     monkeypatch.setattr(collectives, "_reduce_scatter", reduce_scatter)

@@ -86,8 +86,11 @@ def shares_of_processes(rows: Rows) -> Shares:
 def efficiency_number(row: pd.Series) -> Number:
     """Efficiency, and what it is at the 80th and at the 20th percentile of the step time."""
     value, step = float(row["efficiency"]), float(row["step_ms"])
-    low, high = (row[name] for name in ("step_ms_high", "step_ms_low"))
-    return Number(value, *(None if pd.isna(end) else value * step / end for end in (low, high)))
+    low, high = (
+        None if pd.isna(row[name]) else value * step / float(row[name])
+        for name in ("step_ms_high", "step_ms_low")
+    )
+    return Number(value, low, high)
 
 
 def network_number(row: pd.Series, shares: Shares) -> Number:

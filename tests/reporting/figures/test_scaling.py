@@ -72,7 +72,10 @@ def points(ax: Axes) -> tuple[list[float], list[float], list[list[float]]]:
 
 @pytest.mark.parametrize(
     ("how", "title", "efficiency"),
-    [("strong", "full, 1k identities", [100, 75, 50]), ("weak", "full, N × 1k identities", [100, 150, 200])],
+    [
+        ("strong", "full, 1k identities", [100, 75, 50]),
+        ("weak", "full, N × 1k identities", [100, 150, 200]),
+    ],
 )
 def test_the_points_by_hand(tmp_path, how, title, efficiency):
     figure = scaling(*made(tmp_path, how, heads=["arcface"], samplers=["full"]))
