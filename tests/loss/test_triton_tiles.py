@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+import triton
+
 from frcore.heads import build_head
 from frcore.loss import triton as backend
 from frcore.loss.triton import launch

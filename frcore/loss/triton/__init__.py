@@ -94,7 +94,7 @@ def check_usable(device: torch.device) -> None:
     """
     if not installed():
         raise UserError(
-            f"the loss backend 'triton' without triton >= {OLDEST} installed; allowed without it are "
+            f"the loss backend 'triton' without triton {OLDEST} or newer; allowed without it are "
             "'dense' and 'streamed': pip install 'frcore[gpu]', or choose one of those"
         )
     if device.type != "cuda" and not interpreted():
