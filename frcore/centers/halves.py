@@ -27,6 +27,8 @@ class Halves:
         Raises:
             UserError: the high halves have been written to and the low ones have not.
         """
+        if high_CD.is_inference():
+            return  # made in inference mode, where torch counts nothing and nobody trains
         now = (id(high_CD), id(low_CD), high_CD._version, low_CD._version)
         if self._seen is not None:
             *tensors, high, low = self._seen

@@ -116,7 +116,7 @@ def in_equal_parts(x_N: Tensor, sizes: list[int]) -> Tensor:
 def summed_rows(x_N: Tensor, sizes: list[int], rank: int, group: ProcessGroup) -> Tensor:
     """This rank's rows of the sum of `x_N` over the ranks; without gradient.
 
-    Half of what `summed` sends with NCCL. Some versions of gloo sum everything and take a part.
+    With NCCL half of what `summed` sends. gloo of torch 2.6 sums everything and keeps a part.
 
     Args:
         x_N: the rows of all ranks, in their order, as this rank has them.

@@ -28,7 +28,6 @@ OTHERS = ["hooked", "copied between", "pickled", "single rows", "clipped sum", "
 @pytest.mark.parametrize("sampler", ["lazy"])
 @pytest.mark.parametrize("loop", [*FEW, *OTHERS])
 def test_the_kernels_in_a_loop(loop, sampler):
-    pytest.importorskip("triton")
     mine, plain = pair("curricularface", sampler, "triton", dtype=torch.float32)
     for trainer in (mine, plain):
         LOOPS[loop](trainer, batches(6 if loop not in ("pickled",) else 8, dtype=torch.float32))
@@ -69,8 +68,6 @@ def run_in(autocast, trainer, *, backward, optimizer=None):
 @pytest.mark.parametrize("sampler", ["full", "sparse"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_step_inside_autocast_is_one_outside(backend, sampler, backward):
-    if backend == "triton":
-        pytest.importorskip("triton")
     inside, outside = (
         run_in(
             autocast,

@@ -121,3 +121,11 @@ def test_split_centres_of_which_another_has_moved_a_half(name, use):
     LOOPS["one by one"](right, [batch])
     copied = copy.deepcopy(made)  # its tensors have other counts
     assert torch.equal(copied.read_centers(), made.read_centers())
+
+
+def test_split_centres_made_in_inference_mode_can_be_read():
+    with torch.inference_mode():
+        made = make_classifier("cosface", "full", "streamed", center_format="split").eval()
+        found = made(*batches(1, dtype=torch.float32)[0]).loss
+    assert found.isfinite()
+    assert len(made.read_centers()) == len(made.centers)

@@ -32,8 +32,6 @@ BACKENDS = ["dense", "streamed", "triton"]
 
 
 def made(sampler, backend):
-    if backend == "triton":
-        pytest.importorskip("triton")
     dtype = torch.float32 if backend == "triton" else torch.float64
     mine, _ = pair("cosface", sampler, backend, dtype=dtype)
     return mine, batches(dtype=dtype)
@@ -259,7 +257,7 @@ SHAPES = {
 def test_a_heads_shapes(method, value, shape, backend):
     """A target of (N, 1) would broadcast to (N, N) and train on something else."""
     if backend == "triton":
-        pytest.importorskip("triton")
+        pytest.importorskip("triton", minversion="3.4")
     classifier = Classifier(CLASSES, DIM, head=headed(**{method: value}), backend=backend)
     message = rf"Broken.{method} returned a value of shape {re.escape(shape)}; needed is .*\(5"
     with pytest.raises(UserError, match=message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -99,6 +100,8 @@ class Trainer:
 def make_classifier(
     head="cosface", sampler="full", backend="dense", center_format="fp32", dtype=torch.float64
 ):
+    if backend == "triton":
+        pytest.importorskip("triton", minversion="3.4")
     classifier = Classifier(
         CLASSES,
         DIM,

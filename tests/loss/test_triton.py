@@ -27,7 +27,7 @@ from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 from tests.contract_cases import HEAD_CASES
 
-pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", minversion="3.4", reason="no triton: pip install 'frcore[gpu]'")
 from frcore.loss.triton import kernels
 from frcore.loss.triton.problem import shift_is_safe
 from frcore.loss.triton.step import TritonCenterGradient

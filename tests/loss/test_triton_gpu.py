@@ -9,7 +9,7 @@ from frcore.classifier import Classifier
 from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 
-pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", minversion="3.4", reason="no triton: pip install 'frcore[gpu]'")
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", minversion="3.4", reason="no triton: pip install 'frcore[gpu]'")
 from tests.loss.triton_resources import CASES, FIGURES, SHARED_LIMIT, find_ptxas
 
 

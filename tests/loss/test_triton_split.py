@@ -19,7 +19,9 @@ from frcore.loss.auto import pick
 from frcore.optimizer import CentersSGD
 from frcore.samplers import build_sampler
 
-triton = pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+triton = pytest.importorskip(
+    "triton", minversion="3.4", reason="no triton: pip install 'frcore[gpu]'"
+)
 import triton.language as tl  # noqa: E402
 
 from frcore.loss.triton import state  # noqa: E402

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", minversion="3.4", reason="no triton: pip install 'frcore[gpu]'")
 import triton
 
 from frcore.heads import build_head

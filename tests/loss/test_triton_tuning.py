@@ -10,7 +10,7 @@ import torch
 
 from frcore.errors import UserError
 
-pytest.importorskip("triton", reason="no triton: pip install 'frcore[gpu]'")
+pytest.importorskip("triton", minversion="3.4", reason="no triton: pip install 'frcore[gpu]'")
 from triton import knobs
 from triton.runtime.errors import OutOfResources
 
