@@ -103,7 +103,7 @@ def test_compute_memory_and_network_are_apart(tmp_path):
     options = ("--identities", "8M", "--gpus", "8", "--backbone", "43.59M")
     found = record(*options, "--device", "a100", "--reference", str(tmp_path))
     assert found["compute_ms"] == pytest.approx(8 * 4.194304e12 / 312e9)
-    sent = 7 / 8 * (8192 * (3 * 4 * 512 + 8 + 40) + 2 * 174.36e6)
+    sent = 7 / 8 * (8192 * (2 * 4 * 512 + 8 + 40) + 2 * 174.36e6)
     assert found["network_ms"] == pytest.approx(sent / 300e6)
     assert found["total_ms"] == pytest.approx(found["step_ms"] + found["network_ms"])
     assert found["memory_bytes"]["backbone"] == 16 * 43_590_000

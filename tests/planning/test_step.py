@@ -123,8 +123,8 @@ def test_sharding_divides_classes_and_gathers_rows():
     assert (whole.rows, whole.classes) == (8192, 10**6)
     plan = plan_step(whole, H200)
     assert plan.step_ms == pytest.approx(plan_step(Workload(10**6, batch=8192), H200).step_ms)
-    # Embeddings and labels; twice their gradient and 5 numbers for each row.
-    sent = 7 / 8 * 8192 * (4 * 512 + 8 + 2 * 4 * 512 + 2 * 5 * 4)
+    # Embeddings and labels, and their gradient; twice 5 numbers for each row.
+    sent = 7 / 8 * 8192 * (4 * 512 + 8 + 4 * 512 + 2 * 5 * 4)
     assert plan.split_ms[2] == pytest.approx(sent / 450e6)
     assert plan.total_ms == pytest.approx(plan.step_ms + sent / 450e6)
     assert not plan.is_lower_bound  # communication can be hidden
