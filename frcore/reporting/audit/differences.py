@@ -42,14 +42,14 @@ def differences(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     """
     ordered = frame.sort_values("value", ascending=False, kind="stable")
     ordered["errors"] = ((1 - ordered["value"] / 100) * ordered["trials"]).round()
-    ordered["place"] = range(len(ordered))
+    ordered["place"], ordered["slack"] = range(len(ordered)), _rounding(ordered)
     found = ordered.merge(ordered[[*GROUP, "method", "value", "errors", "place"]], on=GROUP,
                           suffixes=("", "_of_worse"))  # fmt: skip
     found = found[found["place"] < found["place_of_worse"]].reset_index(drop=True)
     found = found.rename(columns={"method": "better", "method_of_worse": "worse"})
     errors, others, trials = (found[name] for name in ("errors", "errors_of_worse", "trials"))
-    apart, slack = others - errors, _rounding(found)
-    discordant, least = independent(errors, others, trials), (apart - slack).clip(lower=0)
+    apart, discordant = others - errors, independent(errors, others, trials)
+    most, least = apart + found["slack"], (apart - found["slack"]).clip(lower=0)
     keys = zip(found["benchmark"], found["metric"], strict=True)
     effect = pd.Series([effects.get(key, 1.0) for key in keys], dtype=float)
     clusters = (trials / found["people"]).clip(lower=effect)
@@ -57,7 +57,7 @@ def differences(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
         difference=(found["value"] - found["value_of_worse"]).round(4),
         trials_apart=apart.astype(int),
         comparisons=found.groupby(GROUP)["place"].transform("size"),
-        p_at_best=mcnemar(apart + slack, apart + slack),
+        p_at_best=mcnemar(most, most),
         p_independent=mcnemar(least / effect, discordant / effect),
         p_people=mcnemar(least / clusters, discordant / clusters),
         verdict=OPEN,
@@ -67,8 +67,8 @@ def differences(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     return found.sort_values(["benchmark", "metric"], kind="stable")[COLUMNS]
 
 
-def _rounding(found: pd.DataFrame) -> pd.Series:
+def _rounding(frame: pd.DataFrame) -> pd.Series:
     """By how many trials a difference may be off, as the values of its group are rounded."""
-    digits = found["value"].map(lambda value: len(f"{value:.4f}".rstrip("0").partition(".")[2]))
-    unit = 0.1 ** digits.groupby([found[name] for name in GROUP]).transform("max")
-    return 2 * (unit / 200 * found["trials"] + 0.5).floordiv(1)
+    digits = frame["value"].map(lambda value: len(f"{value:.4f}".rstrip("0").partition(".")[2]))
+    unit = 0.1 ** digits.groupby([frame[name] for name in GROUP]).transform("max")
+    return 2 * (unit / 200 * frame["trials"] + 0.5).floordiv(1)

@@ -14,7 +14,8 @@ def test_the_page_is_in_step(repository):
     committed = (repository / "docs/literature.md").read_text(encoding="utf-8")
     fresh = literature_page(repository / "docs", repository / "results/reference")
     assert committed == fresh, "run `frcore docs`"
-    assert "361 of 591 differences are fewer than six of its 6,000 pairs" in " ".join(fresh.split())
+    # FRBench prints 99.77 to 99.82 for nine losses on one backbone: three pairs of 6,000 at most.
+    assert "MS1M (85,742 ids) | CurricularFace 99.82 | 8 of 8 others | 36 | 0 | 0 |" in fresh
 
 
 @pytest.mark.parametrize(
