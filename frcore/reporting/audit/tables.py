@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from operator import itemgetter
 
 import pandas as pd
@@ -101,14 +102,14 @@ def ranking_table(found: pd.DataFrame) -> Table:
     """One line for each ranking: the first, and who is not told apart from it."""
     rows = []
     for key, group in found.groupby(GROUP, sort=False):
-        first = group[group["better"] == group["better"].iloc[0]]
-        tied = list(first.loc[first["verdict"] != BEYOND, "worse"])
-        verdicts = group["verdict"].value_counts()
+        pairs = group.to_dict("records")
+        first = [pair for pair in pairs if pair["better"] == pairs[0]["better"]]
+        tied = [pair["worse"] for pair in first if pair["verdict"] != BEYOND]
+        counts = Counter(pair["verdict"] for pair in pairs)
         rows.append({
-            **dict(zip(GROUP, key, strict=True)), "first": first["better"].iloc[0],
-            "value": first["value"].iloc[0], "others": len(first), "not_told_apart": len(tied),
-            "names": "; ".join(map(str, tied)),
-            **{name: int(verdicts.get(name, 0)) for name in VERDICTS},
+            **dict(zip(GROUP, key, strict=True)), "first": pairs[0]["better"],
+            "value": pairs[0]["value"], "others": len(first), "not_told_apart": len(tied),
+            "names": "; ".join(tied), **{name: counts[name] for name in VERDICTS},
         })  # fmt: skip
     columns: list[Column[Row]] = [
         *_what(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from operator import itemgetter
 from pathlib import Path
@@ -98,6 +99,9 @@ def several_values(frame: pd.DataFrame, effects: Effects) -> Table:
 def _unusual_margin(row: pd.Series) -> str:
     """The margin that a method states, unless it is the head's default."""
     stated = re.search(r"\bm=([\d.]+)", row["method"])
-    margin = HEADS.describe(row["head"])[0]["parameters"].get("margin")
-    usual = margin is not None and stated is not None and float(stated[1]) == margin["default"]
-    return f" m={stated[1]}" if stated and not usual else ""
+    return f" m={stated[1]}" if stated and float(stated[1]) != _margin(row["head"]) else ""
+
+
+@functools.cache
+def _margin(head: str) -> object:
+    return HEADS.describe(head)[0]["parameters"].get("margin", {"default": None})["default"]
