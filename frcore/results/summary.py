@@ -149,6 +149,15 @@ class Summary:
         enough false accepts for an interval (if none does, at the highest FAR)."""
         return [ranked[0] for name in self.study.benchmarks if (ranked := self.hardest(name))]
 
+    def primary(self) -> list[Column]:
+        """The numbers that are judged unless others are named: of each benchmark its main one and
+        TAR at the lowest FAR that allows enough false accepts. No result has a say in it."""
+        chosen = []
+        for main in self.main_columns():
+            hardest = [c for c in self.hardest(main.benchmark) if c.metric == "tar"][:1]
+            chosen += [main, *(column for column in hardest if column != main)]
+        return chosen
+
     def hardest(self, benchmark: str) -> list[Column]:
         """A benchmark's columns over all pairs that have numbers, the main one first."""
         own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
