@@ -147,7 +147,9 @@ def errors_of(
         words = f"seeds, pooled over {spread.groups} groups, Student t"
         if not spread.may_be_pooled:
             spreads += filter(None, [seed_spread([now.values, then.values])])
-            words += f", or of these two where that is wider (spreads differ, p = {spread.equal:.1g})"
+            words += (
+                f", or of these two where that is wider (spreads differ, p = {spread.equal:.1g})"
+            )
         parts.append(words)
     if spread is None or not same_people:
         if now.se_test is None or then.se_test is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,9 +46,7 @@ class Errors(NamedTuple):
 
     def power(self, difference: float, level: float) -> float:
         """How often the interval lies above 0 if the true difference is this, above 0."""
-        middle = (np.arange(NODES) + 0.5) / NODES
-        freedom = max(self.freedom_seeds, 1)
-        half = self._half(level, stats.chi2.ppf(middle, freedom) / freedom)
+        half = self._half(level, _ratios(max(self.freedom_seeds, 1)))
         error = math.sqrt(self.people + self.seeds) or 1e-12
         return float(np.mean(special.ndtr((difference - half) / error)))
 
@@ -64,3 +63,9 @@ class Errors(NamedTuple):
         while self.power(high, level) < power:
             high *= 2
         return float(optimize.brentq(lambda d: self.power(d, level) - power, 0.0, high))
+
+
+@lru_cache(maxsize=256)
+def _ratios(freedom: int) -> np.ndarray:
+    """What an estimated variance may be of the true one, in equally frequent steps."""
+    return np.asarray(stats.chi2.ppf((np.arange(NODES) + 0.5) / NODES, freedom) / freedom)

@@ -22,7 +22,7 @@ from frcore.errors import UserError
 from frcore.evaluation.intervals.detectable import Errors
 from frcore.evaluation.intervals.noise import Noise
 from frcore.evaluation.intervals.people import Influence, People, Products, Values
-from frcore.evaluation.intervals.seeds import SeedSpread, seed_spread
+from frcore.evaluation.intervals.seeds import seed_spread
 from frcore.evaluation.verification import Interval, score_interval
 
 NO_ERROR = 1e-6

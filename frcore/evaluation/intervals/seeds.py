@@ -100,4 +100,4 @@ def _drawn(freedoms: tuple[int, ...]) -> Values:
 
 def _unequal(variances: Values, freedoms: NDArray[np.int_]) -> Values:
     mean = (variances @ freedoms / freedoms.sum())[..., np.newaxis]
-    return np.asarray((np.square(variances / mean - 1) @ freedoms))
+    return np.asarray(np.square(variances / mean - 1) @ freedoms)
