@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from frcore.evaluation.intervals.noise import Noise
 from frcore.evaluation.intervals.seeds import seed_spread
@@ -31,7 +32,7 @@ class Power:
         methods: how many are compared.
         people, trials: how many are in the test set; None if only rows are known.
         paired: whether the differences are over the same pairs; else the people's part is that of
-            two independent test sets, an upper bound.
+            two independent test sets, too much where both methods find the same pairs hard.
     """
 
     column: Column
@@ -101,7 +102,8 @@ def _of_rows(frame: pd.DataFrame, column: Column) -> Power | None:
     """From kept rows, which have no scores."""
     own = frame[column.rows_in(frame) & frame["value"].notna()]
     groups = [list(group) for _, group in own.groupby(METHOD)["value"]]
-    errors = own["se_test"].dropna() if "se_test" in own else own["value"][:0]
+    # Rows of earlier versions have a 95 % interval but no standard error.
+    errors = own["se_test"].fillna((own["high"] - own["low"]) / (2 * special.ndtri(0.975))).dropna()
     spread = seed_spread(groups)
     if len(groups) < 2 or errors.empty or spread is None:
         return None

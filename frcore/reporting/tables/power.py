@@ -132,7 +132,7 @@ def _notes(found: Sequence[Power]) -> list[str]:
         )
     if any(not one.paired for one in found):
         notes.append(
-            "Kept rows have no scores: the part of people is that of two independent test sets, "
-            "an upper bound, and has the pairs in it."
+            "Kept rows have no scores: people, with the pairs in it, are those of two independent "
+            "test sets, which is too much where both methods find the same pairs hard."
         )
     return notes
