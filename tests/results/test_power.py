@@ -76,7 +76,7 @@ def test_a_plan_needs_a_pilot(complete: Made, kept: Path, tmp_path: Path):
         powers_of(study, tmp_path, None, [], Design())
     with pytest.raises(UserError, match="neither --study nor --root"):
         powers_of(None, None, None, [], Design())
-    with pytest.raises(UserError, match="did you mean 'pairs.accuracy'"):
+    with pytest.raises(UserError, match=r"did you mean 'pairs\.accuracy'"):
         powers_of(None, kept, None, ["pairs.accurac"], Design())
     now = powers_of(None, kept, None, [], Design())
     plan = powers_of(study, tmp_path, kept, [], Design(people=10**6))
@@ -102,9 +102,8 @@ def test_methods_elsewhere_join_the_spread_once(complete: Made, summary: Summary
     twice = Scores(complete.root, complete.rows, frame)  # the study's own runs
     other = Scores(complete.root, complete.rows, further.assign(data_sha256="another"))
     runs = sorted(summary.scores.trials("pairs").ranked)
-    freedom = {
-        name: scores.difference(ACCURACY, runs[:2], runs[2:4], level=0.9).errors.freedom_seeds
-        for name, scores in (("own", summary.scores), ("more", more), ("twice", twice),
-                             ("other", other))  # fmt: skip
-    }
+    every = {"own": summary.scores, "more": more, "twice": twice, "other": other}
+    found = {name: scores.difference(ACCURACY, runs[:2], runs[2:4], level=0.9)
+             for name, scores in every.items()}  # fmt: skip
+    freedom = {name: one.errors.freedom_seeds for name, one in found.items()}
     assert freedom["more"] > freedom["own"] == freedom["twice"] == freedom["other"]

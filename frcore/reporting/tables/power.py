@@ -15,6 +15,9 @@ from frcore.results.summary import Summary
 PARTS = ("seeds", "people", "pairs")
 FOUND = f"{round(10 * POWER)} times in 10"
 
+NAMED = 2
+"""Benchmarks named in the sentence."""
+
 NONE_YET = (
     "No number has results of two methods with scores, so it is not known which difference would "
     "be found."
@@ -31,10 +34,10 @@ def power_table(found: Sequence[Power]) -> Table:
     """One row per number: parts of the variance, the difference that is found, what halves it."""
     columns: list[Column[Power]] = [
         text_column("number", lambda one: one.column.title),
-        (Heading("seeds"), lambda one: _seeds(one)),
+        (Heading("methods × seeds"), lambda one: f"{one.methods} × {one.noise.seeds}"),
         (Heading("people"), lambda one: _count(one.people)),
         (Heading("pairs"), lambda one: _count(one.trials)),
-        *((Heading(f"{name} [%]", "of the variance"), _share(name)) for name in PARTS),
+        *((Heading(name, "variance [%]"), _share(name)) for name in PARTS),
         (Heading("found [points]"), lambda one: points(one.detectable)),
         *((Heading(name, "halved by"), _halved(name)) for name in PARTS),
     ]  # fmt: skip
@@ -52,12 +55,11 @@ def sentence(found: Sequence[Power]) -> str:
     chosen = [firsts[name] for name in dict.fromkeys(one.column.benchmark for one in found)]
     if not chosen:
         return ""
-    told = [f"a loss of {points(one.detectable)} points in {one.column.title}" for one in chosen]
-    words = "; ".join(told)
-    seeds = "" if all(one.noise.training is not None for one in chosen) else (
-        ", as far as test people are concerned: what the seed does is unknown"
-    )  # fmt: skip
-    return f"{words[0].upper()}{words[1:]} would be found {FOUND}{seeds}."
+    told = [f"{points(one.detectable)} points in {one.column.title}" for one in chosen[:NAMED]]
+    more = f" ({len(chosen) - NAMED} more benchmarks in the table)" if len(chosen) > NAMED else ""
+    known = all(one.noise.training is not None for one in chosen)
+    seeds = "" if known else ", as far as test people are concerned: what seeds do is unknown"
+    return f"A loss of {', or of '.join(told)}, would be found {FOUND}{seeds}{more}."
 
 
 def points(value: float) -> str:
@@ -71,10 +73,6 @@ def points(value: float) -> str:
 
 def _count(value: int | None) -> str:
     return "not known" if value is None else f"{value:,}"
-
-
-def _seeds(one: Power) -> str:
-    return f"{one.methods} methods × {one.noise.seeds}"
 
 
 def _share(name: str) -> Callable[[Power], Cell]:

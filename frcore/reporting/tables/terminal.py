@@ -19,7 +19,7 @@ def drawn(table: Table, styles: Mapping[str, str]) -> rich.table.Table:
     """
     found = rich.table.Table(title=Text(table.title), title_justify="left")
     for heading in table.headings:
-        words = f"{heading.group}: {heading.text}" if heading.group else heading.text
+        words = f"{heading.group} {heading.text}" if heading.group else heading.text
         found.add_column(Text(words), justify="right" if heading.numeric else "left")
     for row in table.rows:
         found.add_row(
