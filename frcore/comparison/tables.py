@@ -64,11 +64,9 @@ def sentences(comparison: ComparisonRecord, spec: ComparisonSpec) -> list[str]:
         if number.detectable is not None:
             seen[number.title] = min(number.detectable, seen.get(number.title, 2.0))
     if seen:
-        told = ", or of ".join(
-            f"{points(value)} points in {title}" for title, value in seen.items()
-        )
+        parts = [f"{points(size)} points in {title}" for title, size in seen.items()]
         mean = " (mean over samplers)" if any(" " in n.sampler for n in numbers) else ""
-        lines.append(f"A loss of {told}, would be found {FOUND}{mean}.")
+        lines.append(f"A loss of {', or of '.join(parts)}, would be found {FOUND}{mean}.")
     ratios = [c.ratio for c in comparison.costs
               if c.ratio is not None and c.verdict != "not compared"]  # fmt: skip
     span = dict.fromkeys(f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))) if ratios else ()
