@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from frcore.commands import catalogue, comparison, results, stages
+from frcore.commands import catalogue, comparison, power, results, stages
 from frcore.components.catalogue import find_modules_here
 from frcore.errors import UserError
 from frcore.machine.faults import refusal
@@ -42,6 +42,7 @@ app.command()(stages.evaluate)
 app.command()(stages.measure)
 app.command()(stages.report)
 app.command()(comparison.compare)
+app.command()(power.power)
 app.command()(comparison.audit)
 app.command()(results.watch)
 app.command()(results.reference)

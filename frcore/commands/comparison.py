@@ -54,7 +54,12 @@ def compare(
         float | None, Option(help="Fail if a step takes more than this many times as long.")
     ] = None,
     metric: Annotated[
-        list[str] | None, Option(help="The metric that decides; repeatable; default: all.")
+        list[str] | None,
+        Option(help="The metric that decides, or `all`; repeatable; default: the main ones."),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        Option(help="Kept rows of further methods, to know the spread over seeds better."),
     ] = None,
     judge: Annotated[
         bool,
@@ -84,6 +89,7 @@ def compare(
             "candidate": _yaml("--candidate", candidate), "baseline": _yaml("--baseline", baseline),
             "against": against and str(against), "tolerance": tolerance, "strict": strict or None,
             "max_slowdown": max_slowdown, "metrics": metric or None,
+            "pool": pool and str(pool),
         }  # fmt: skip
         workflow = arguments.workflow(study, config)
         settings = {key: value for key, value in given.items() if value is not None}

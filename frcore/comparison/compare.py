@@ -11,7 +11,7 @@ import pandas as pd
 from frcore.comparison.cost import costs
 from frcore.comparison.output import write
 from frcore.comparison.paired import paired_numbers
-from frcore.comparison.reference import read_reference, reference_numbers, same_data
+from frcore.comparison.reference import reference_numbers, same_data
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import name_of, outcome
 from frcore.errors import UserError
@@ -22,6 +22,7 @@ from frcore.records.comparison import ComparedCost, ComparedNumber, ComparisonRe
 from frcore.reporting.tables.accuracy import unmarked, unresolved
 from frcore.reporting.tables.cost import missing_table
 from frcore.results.frames import provenance_of
+from frcore.results.kept import read_evaluation, read_reference
 from frcore.results.reading import check_hash
 from frcore.results.reading import read as read_record
 from frcore.results.rows import Rows, collect
@@ -54,10 +55,18 @@ def compare(spec: ComparisonSpec, root: Path) -> ComparisonRecord:
         )
     refuse_other_file(spec.file(root, "json"), '"spec_hash"', "a comparison")
     refuse_other_file(spec.file(root, "svg"), "frcore", "the figure of a comparison")
-    summary = Summary(spec.study, rows, Scores(root, rows))
+    summary = Summary(spec.study, rows, Scores(root, rows, _further(spec, root)))
     found = _paired(spec, summary) if spec.against is None else _kept(spec, summary)
     write(found, spec, root)
     return found
+
+
+def _further(spec: ComparisonSpec, root: Path) -> pd.DataFrame | None:
+    """The rows of other methods, whose spread over seeds joins that of the compared ones: of the
+    study's report, if there is one, and of the folder that the rule names."""
+    folders = [root] if (root / "rows" / "evaluation.csv").exists() else []
+    folders += [Path(spec.rule.pool)] if spec.rule.pool else []
+    return pd.concat(map(read_evaluation, folders)) if folders else None
 
 
 def read(spec: ComparisonSpec, root: Path) -> ComparisonRecord:

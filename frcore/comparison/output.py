@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import rich.table
 from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
@@ -19,6 +18,7 @@ from frcore.reporting.figures.inlined import dark_variables, inline
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.tables import escape
 from frcore.reporting.tables.table import Table, to_markdown
+from frcore.reporting.tables.terminal import drawn
 from frcore.study.parts import Component
 
 STYLES = {
@@ -109,7 +109,7 @@ def render(comparison: ComparisonRecord, spec: ComparisonSpec, console: Console)
     colour = {"passed": "green", "failed": "red", "incomplete": "yellow"}[comparison.outcome]
     console.print(Text(title(comparison, spec), style=f"bold {colour}"))
     for table in tables(comparison, spec):
-        console.print(_drawn(table))
+        console.print(drawn(table, STYLES))
         for note in table.notes if table.name == "comparison_cost" else ():
             console.print(Text(note, style="dim"))
     for line in sentences(comparison, spec):
@@ -118,15 +118,3 @@ def render(comparison: ComparisonRecord, spec: ComparisonSpec, console: Console)
         console.print(Text(f"{heading}:", style="bold"))
         for line in lines:
             console.print(Text(f"  {line}"))
-
-
-def _drawn(table: Table) -> rich.table.Table:
-    drawn = rich.table.Table(title=Text(table.title), title_justify="left")
-    for heading in table.headings:
-        drawn.add_column(Text(heading.text), justify="right" if heading.numeric else "left")
-    for row in table.rows:
-        drawn.add_row(
-            *(Text(f"{cell.text} {cell.detail}".strip(), style=STYLES.get(cell.text, ""))
-              for cell in row)
-        )  # fmt: skip
-    return drawn

@@ -1,7 +1,8 @@
 """A candidate against a baseline of the same study: same data, samplers, seeds and test pairs.
 
 The interval of a difference is the differences table's (`Summary.paired`): over the test people
-that both sides were judged on, and the spread over seeds pooled over both heads under all samplers.
+that both sides were judged on, and the spread over seeds pooled over both heads under all samplers
+and over the further methods whose rows are known, unless a test refuses that.
 """
 
 from __future__ import annotations
@@ -48,29 +49,36 @@ def paired_numbers(spec: ComparisonSpec, summary: Summary) -> list[ComparedNumbe
 
 
 def counting(
-    columns: list[Column], rule: Rule, why_unmarked: Callable[[Column], str]
-) -> list[Column]:
-    """The columns that count: those named by the rule, else all that have intervals.
+    columns: list[Column], rule: Rule, why_unmarked: Callable[[Column], str],
+    main: Sequence[Column],
+) -> list[Column]:  # fmt: skip
+    """The columns that count: those named by the rule, else the main ones that have intervals.
 
     Args:
         columns: of the study.
-        rule: may name some of them.
+        rule: may name some of them, or `all`.
         why_unmarked: why a column has no intervals; "" if it has them.
+        main: those that are judged unless others are named.
 
     Raises:
         UserError: the rule names one that does not exist.
     """
     # Subsets and InsightFace's rules would repeat the same numbers.
     own = {c.key: c for c in columns if c.subset == "all" and not c.metric.endswith("insightface")}
+    every = [column for column in own.values() if not why_unmarked(column)]
+    if not rule.metrics:
+        return [column for column in main if not why_unmarked(column)]
+    if rule.metrics == ("all",):
+        return every
     for key in rule.metrics:
         if key not in own:
             raise unknown_name("number", key, own, where="metrics")
-    return [own[key] for key in rule.metrics] or [c for c in own.values() if not why_unmarked(c)]
+    return [own[key] for key in rule.metrics]
 
 
 def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:
     """What to compare; numbers that neither head has cannot be resolved by the benchmark."""
-    for column in counting(summary.columns, spec.rule, summary.why_unmarked):
+    for column in counting(summary.columns, spec.rule, summary.why_unmarked, summary.primary()):
         for backbone in spec.study.backbones:
             for sampler in spec.study.samplers:
                 candidate, baseline = (
@@ -129,5 +137,6 @@ def _mean(summary: Summary, pairs: Sequence[Pair], level: float, rule: Rule) -> 
 
 
 def _judged(number: ComparedNumber, found: Estimate, rule: Rule) -> ComparedNumber:
+    number = number.but(detectable=found.detectable)
     return judged(number, rule, found.value, found.low, found.high, level=found.level,
                   method=found.method)  # fmt: skip

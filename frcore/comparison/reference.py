@@ -8,13 +8,13 @@ depends on the benchmark:
   people; the standard error is that of seeds only, without a contribution of test people.
 - Its content differs: the standard errors of test people on both sides are added.
 
-The spread over seeds is pooled over all methods of both sides, as in the report.
+The spread over seeds is pooled over all methods of both sides, as in the report, unless a test of
+equal spreads refuses that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,57 +22,16 @@ import pandas as pd
 from scipy import special
 
 from frcore.comparison.paired import counting
-from frcore.comparison.rules import REFERENCE_FILES
 from frcore.comparison.spec import ComparisonSpec
 from frcore.comparison.verdict import judged, number_of
-from frcore.errors import UserError
-from frcore.evaluation.intervals.estimates import SeedSpread, seed_spread
+from frcore.evaluation.intervals.detectable import Errors
+from frcore.evaluation.intervals.seeds import SeedSpread, seed_spread
 from frcore.records.comparison import ComparedNumber
 from frcore.results.column import Column, Method
-from frcore.results.frames import TYPES
-from frcore.results.rows import NUMBER_COLUMNS, Rows, without_unfounded_intervals
 from frcore.results.summary import Summary, joint_level
 
-METHOD = ["backbone", "head", "sampler"]
-NEEDED = {
-    "evaluation": (*METHOD, "seed", "benchmark", "status", "metric", "far", "subset", "value"),
-    "training": (*METHOD, "seed", "status", "spec_hash"),
-    "measurement": ("head", "sampler", "status", "identities", "step_ms"),
-}
-"""Columns that a study's rows must have; columns added later may be missing in older rows."""
-
-
-def read_reference(folder: Path) -> Rows:
-    """The rows that `frcore reference` kept in a folder, also those of earlier versions.
-
-    Raises:
-        UserError: a file is missing or was not written by a report.
-    """
-    frames = {Path(name).stem: _read(folder / name) for name in REFERENCE_FILES}
-    evaluation = frames["evaluation"]
-    for name in ("data_sha256", *NUMBER_COLUMNS):
-        if name not in evaluation:
-            evaluation[name] = None
-    frames["evaluation"] = without_unfounded_intervals(evaluation)
-    return Rows(frames["evaluation"], frames["training"], frames["measurement"], pd.DataFrame())
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path)
-        missing = [name for name in NEEDED[path.stem] if name not in frame]
-        wrong = f"has no column {', '.join(missing)}" if missing else ""
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        wrong = f"cannot be read: {error}"
-    if wrong:
-        raise UserError(
-            f"'{path}' {wrong}; give --against a folder that `frcore reference` wrote, such as "
-            "results/reference/cpu/quick"
-        )
-    numeric = {name for name, kind in TYPES.items() if kind in ("Int64", "float64")}
-    for name in numeric & {*map(str, frame)}:
-        frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    return frame
+MANY = 10**6
+"""Degrees of freedom of an error that is taken as known."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +69,9 @@ def reference_numbers(spec: ComparisonSpec, now: Summary, then: Summary) -> list
     def few(column: Column) -> str:
         return now.why_unmarked(column) or then.why_unmarked(column)
 
-    columns = counting(list(dict.fromkeys([*now.columns, *then.columns])), spec.rule, few)
+    every = list(dict.fromkeys([*now.columns, *then.columns]))
+    both = dict.fromkeys([*now.primary(), *then.primary()])
+    columns = counting(every, spec.rule, few, list(both))
     spreads = {column: _pooled(now, then, column) for column in columns}
     frames = now.rows.usable("evaluation"), then.rows.usable("evaluation")
     same = {column: same_data(*frames, column.benchmark) for column in columns}
@@ -126,12 +87,13 @@ def reference_numbers(spec: ComparisonSpec, now: Summary, then: Summary) -> list
             side = "now" if a.mean is None else "in the reference"
             numbers.append(number.but(why=f"no value {side}"))
             continue
-        found = half_width(a, b, spreads[column], level=level, same_people=same[column])
+        found = errors_of(a, b, spreads[column], level=level, same_people=same[column])
         if few(column) or found is None:
             why = few(column) or "one seed on each side, and rows without standard errors"
             numbers.append(number.but(why=why))
             continue
-        half, how = found
+        errors, how = found
+        half, number = errors.half_width(level), number.but(detectable=errors.detectable(level))
         difference = a.mean - b.mean
         ends = max(-1.0, difference - half), min(1.0, difference + half)
         numbers.append(judged(number, spec.rule, difference, *ends, level=level, method=how))
@@ -168,29 +130,36 @@ def same_data(candidate: pd.DataFrame, baseline: pd.DataFrame, benchmark: str) -
     return both.notna().all() and both.nunique() == 1
 
 
-def half_width(
+def errors_of(
     now: Side, then: Side, spread: SeedSpread | None, *, level: float, same_people: bool
-) -> tuple[float, str] | None:
-    """Half-width of the interval of a difference of two means, and its method; None if unknown.
+) -> tuple[Errors, str] | None:
+    """What the interval of a difference of two means is made of, and its method; None if unknown.
 
     Args:
         now, then: the two sides.
-        spread: over seeds; None if no method has two.
+        spread: over seeds, of all methods; None if no method has two.
         level: of the interval.
         same_people: whether both were evaluated on the same benchmark.
     """
-    upper = (1 + level) / 2
-    quantile, variance, parts = special.ndtri(upper), 0.0, []
+    spreads, parts, people = [], [], 0.0
     if spread is not None:
-        # A proportion of n cannot resolve less than 1/n, so the spread is at least that.
-        deviation = max(spread.deviation, 1 / max(now.trials, then.trials, 1))
-        variance += deviation**2 * (1 / len(now.values) + 1 / len(then.values))
-        quantile = special.stdtrit(spread.freedom, upper)
-        parts.append(f"seeds, pooled over {spread.groups} groups, Student t")
+        spreads = [spread]
+        words = f"seeds, pooled over {spread.groups} groups, Student t"
+        if not spread.may_be_pooled:
+            spreads += filter(None, [seed_spread([now.values, then.values])])
+            words += (
+                f", or of these two where that is wider (spreads differ, p = {spread.equal:.1g})"
+            )
+        parts.append(words)
     if spread is None or not same_people:
         if now.se_test is None or then.se_test is None:
             return None
-        variance += now.se_test**2 + then.se_test**2
+        people = now.se_test**2 + then.se_test**2
         parts.append("test people of both sides, treated as independent")
+    # A proportion of n cannot resolve less than 1/n, so the spread is at least that.
+    least, runs = 1 / max(now.trials, then.trials, 1), 1 / len(now.values) + 1 / len(then.values)
+    # One Student's t for both parts, as the spread over seeds is the less certain.
+    found = [Errors(0.0, people + max(one.deviation, least) ** 2 * runs, 1, one.freedom)
+             for one in spreads] or [Errors(people, 0.0, MANY, 1)]  # fmt: skip
     how = f"unpaired; standard errors of {' and of '.join(parts)}"
-    return float(quantile * np.sqrt(variance)), how
+    return max(found, key=lambda one: one.half_width(level)), how

@@ -47,10 +47,14 @@ class Compared:
 
     @property
     def references(self) -> list[Path]:
-        """The kept rows to compare with, if any."""
-        if self.spec is None or self.spec.against is None:
+        """The kept rows to compare with or to learn the spread from, if any."""
+        if self.spec is None:
             return []
-        return [Path(self.spec.against) / name for name in REFERENCE_FILES]
+        pool = self.spec.rule.pool
+        found = [Path(pool) / "evaluation.csv"] if pool else []
+        if self.spec.against is not None:
+            found += [Path(self.spec.against) / name for name in REFERENCE_FILES]
+        return found
 
     def code(self) -> str:
         """Fingerprint of the code that compares."""

@@ -40,7 +40,11 @@ class Rule(Section):
         None, gt=0, description="Fail if a step takes more than this many times the baseline's."
     )
     metrics: tuple[str, ...] = Field(
-        (), description="The numbers that count, such as pairs.accuracy; by default all."
+        (), description="The numbers that count, such as pairs.accuracy, or `all`; by default the "
+        "main ones: of each benchmark accuracy, and TAR at the lowest FAR that it can resolve."
+    )  # fmt: skip
+    pool: str | None = Field(
+        None, description="A folder of rows whose spread over seeds joins that of the study."
     )
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from frcore.reporting.figures.palette import GRID, INK, MUTED
 from frcore.reporting.page.answer import listed
 from frcore.reporting.tables.accuracy import percent
 from frcore.reporting.tables.cost import significant
+from frcore.reporting.tables.power import FOUND, points
 from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_column
 
 COLOURS = {"better": "#0072b2", "within tolerance": "#0072b2", "regression": "#d55e00",
@@ -58,6 +59,14 @@ def sentences(comparison: ComparisonRecord, spec: ComparisonSpec) -> list[str]:
         losses = ", ".join(f"{title} {percent(-low)}" for title, low in lows.items())
         lines.append(f"Largest losses compatible with the intervals, in points: {losses}; "
                      f"tolerance {spec.rule.tolerance:g}.")  # fmt: skip
+    seen: dict[str, float] = {}
+    for number in numbers:
+        if number.detectable is not None:
+            seen[number.title] = min(number.detectable, seen.get(number.title, 2.0))
+    if seen:
+        parts = [f"{points(size)} points in {title}" for title, size in seen.items()]
+        mean = " (mean over samplers)" if any(" " in n.sampler for n in numbers) else ""
+        lines.append(f"A loss of {', or of '.join(parts)}, would be found {FOUND}{mean}.")
     ratios = [c.ratio for c in comparison.costs
               if c.ratio is not None and c.verdict != "not compared"]  # fmt: skip
     span = dict.fromkeys(f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))) if ratios else ()

@@ -41,6 +41,8 @@ class ComparedNumber(Record):
     """upper end"""
     level: Number = None
     """level of this interval on its own"""
+    detectable: Number = None
+    """the true loss that such an interval finds nine times in ten"""
     method: str = ""
     """how the interval was computed"""
     verdict: Verdict = "not compared"
@@ -105,7 +107,7 @@ class ComparisonRecord(Record):
     against: Text = None
     """the folder of kept rows, or null"""
     rule: dict[str, Any] = Field(default_factory=dict)
-    """`tolerance` (points), `strict`, `max_slowdown`, `metrics`"""
+    """`tolerance` (points), `strict`, `max_slowdown`, `metrics`, `pool`"""
     runs: list[str] = Field(default_factory=list)
     """the compared runs, so that the study's report does not list them as strays"""
     measurements: list[str] = Field(default_factory=list)

@@ -19,8 +19,8 @@ FIGURES = (
 """Each is `figures/<name>.svg`, and has `workflow/report/<name>.rst` as its caption."""
 
 TABLES = (
-    "overview", "accuracy", "differences", "published", "cost", "scaling", "passive_updates",
-    "conflicts", "missing",
+    "overview", "accuracy", "differences", "power", "published", "cost", "scaling",
+    "passive_updates", "conflicts", "missing",
 )  # fmt: skip
 """Each is `tables/<name>.csv`, `.md` and `.tex`, and has `workflow/report/table_<name>.rst`."""
 

@@ -11,6 +11,9 @@ import pandas as pd
 NONE = "—"
 """Head and sampler of a model trained elsewhere; its label is used as run and backbone."""
 
+METHOD = ["backbone", "head", "sampler"]
+"""The columns of rows that name a method."""
+
 Mark = Literal["", "best", "tied"]
 
 

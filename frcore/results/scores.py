@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frcore.errors import UserError
-from frcore.evaluation.identification import searches_of
-from frcore.evaluation.intervals.estimates import Estimate, Intervals
+from frcore.evaluation.identification import Searches, searches_of
+from frcore.evaluation.intervals.estimates import Estimate, Intervals, Sample
 from frcore.evaluation.intervals.influences import (
     Accuracy,
     Metric,
@@ -26,11 +26,17 @@ from frcore.evaluation.intervals.influences import (
     TarAt,
     TpirAt,
 )
+from frcore.evaluation.intervals.noise import Noise
 from frcore.evaluation.intervals.people import People, people_of_pairs
-from frcore.evaluation.intervals.uncertainty import intervals_of_pairs, intervals_of_searches
+from frcore.evaluation.intervals.uncertainty import (
+    intervals_of_pairs,
+    intervals_of_searches,
+    trials_of_pairs,
+    trials_of_searches,
+)
 from frcore.evaluation.ranked import Ranked
 from frcore.machine.faults import raise_refusal
-from frcore.results.column import NONE, Column
+from frcore.results.column import METHOD, NONE, Column
 from frcore.results.rows import Rows
 
 Arrays = dict[str, NDArray[Any]]
@@ -90,10 +96,13 @@ class Scores:
     Args:
         root: `results/<study>`.
         rows: the study's rows; only runs whose evaluation is usable are read.
+        elsewhere: evaluation rows of further methods. Their spread over seeds joins that of the
+            study's, where backbone and benchmark are the same.
     """
 
     root: Path
     rows: Rows
+    elsewhere: pd.DataFrame | None = None
     _files: dict[tuple[str, str], Arrays | None] = field(default_factory=dict)
     _protocols: dict[str, Known] = field(default_factory=dict)
     _trials: dict[tuple[str, str, bool], Trials] = field(default_factory=dict)
@@ -118,6 +127,28 @@ class Scores:
         """A − B over the same pairs, runs paired in order; may be None, as in `interval`."""
         shared = self._shared(column, [*runs_a, *runs_b])
         return None if shared is None else shared.difference(runs_a, runs_b, level=level)
+
+    def noise(self, column: Column) -> tuple[Noise, int, Sample] | None:
+        """Where differences in a column get their variance from, of how many methods, and the test
+        set; may be None, as in `interval`.
+
+        It is for the methods of the study, or where it trains nothing, for its models.
+        """
+        models = all(run in self._models for run in self.rows.usable("evaluation")["run"])
+        shared = self._of(column, models).intervals
+        if shared is None:
+            return None
+        chosen = self._chosen(column, models)
+        with threadpool_limits(1):
+            if column.metric in ("rank", "tpir"):
+                searches, of_searches = self._searches(column, chosen)
+                alone = trials_of_searches(searches, metrics=of_searches)
+            else:
+                scores, metrics = self._pairs(column, chosen, models)
+                people = self.trials(column.benchmark, column.subset, models=models).people
+                alone = trials_of_pairs(scores, people, metrics=metrics)
+            noise = shared.noise(alone)
+        return None if noise is None else (noise, len(shared.groups), shared.sample)
 
     def why_not(self, column: Column, runs: Sequence[str]) -> str:
         """Why the scores of `runs` give no interval in a column."""
@@ -176,33 +207,58 @@ class Scores:
     def _of(self, column: Column, models: bool) -> Found:
         key = (column, models)
         if key not in self._found:
-            frame = self.rows.usable("evaluation")
-            frame = frame[frame["run"].isin(self._models) == models]
-            chosen = frame[column.rows_in(frame) & frame["value"].notna()]
             of_metric = self._of_searches if column.metric in ("rank", "tpir") else self._of_pairs
             try:
                 # The products are small: more threads would only wait for each other.
                 with threadpool_limits(1):
-                    self._found[key] = of_metric(column, chosen, models)
+                    self._found[key] = of_metric(column, self._chosen(column, models), models)
             except UserError as error:
                 self._found[key] = Found(None, str(error))
         return self._found[key]
 
+    def _chosen(self, column: Column, models: bool) -> pd.DataFrame:
+        """The rows with a value in a column."""
+        frame = self.rows.usable("evaluation")
+        frame = frame[frame["run"].isin(self._models) == models]
+        return frame[column.rows_in(frame) & frame["value"].notna()]
+
     def _of_pairs(self, column: Column, chosen: pd.DataFrame, models: bool) -> Found:
+        trials = self.trials(column.benchmark, column.subset, models=models)
+        scores, metrics = self._pairs(column, chosen, models)
+        if not scores:
+            return Found(None, trials.why or "no scores that reproduce the reported numbers")
+        shared = intervals_of_pairs(
+            scores, trials.people, metrics=metrics, groups=_groups(chosen, scores),
+            elsewhere=self._elsewhere(column, chosen),
+        )  # fmt: skip
+        return Found(shared, trials.why)
+
+    def _pairs(
+        self, column: Column, chosen: pd.DataFrame, models: bool
+    ) -> tuple[dict[str, Ranked | NDArray[Any]], dict[str, Metric]]:
+        """Run -> scores, and metric, that reproduce its value."""
         trials = self.trials(column.benchmark, column.subset, models=models)
         read = {run: metric_of(column, trials.arrays[run], trials.ranked[run], value)
                 for run, value in zip(chosen["run"], chosen["value"], strict=True)
                 if run in trials.ranked}  # fmt: skip
-        metrics = {run: found[0] for run, found in read.items() if found is not None}
-        scores = {run: found[1] for run, found in read.items() if found is not None}
-        if not scores:
-            return Found(None, trials.why or "no scores that reproduce the reported numbers")
-        groups = _groups(chosen, scores)
-        shared = intervals_of_pairs(scores, trials.people, metrics=metrics, groups=groups)
-        return Found(shared, trials.why)
+        found = {run: both for run, both in read.items() if both is not None}
+        scores = {run: both[1] for run, both in found.items()}
+        return scores, {run: both[0] for run, both in found.items()}
 
     def _of_searches(self, column: Column, chosen: pd.DataFrame, models: bool) -> Found:
         """The intervals of a 1:N metric."""
+        searches, metrics = self._searches(column, chosen)
+        if not searches:
+            return Found(None, "no searches that reproduce the reported numbers")
+        groups, elsewhere = _groups(chosen, searches), self._elsewhere(column, chosen)
+        return Found(
+            intervals_of_searches(searches, metrics=metrics, groups=groups, elsewhere=elsewhere)
+        )
+
+    def _searches(
+        self, column: Column, chosen: pd.DataFrame
+    ) -> tuple[dict[str, list[Searches]], dict[str, SearchMetric]]:
+        """Run -> searches of each gallery, and metric."""
         if column.rank is not None:
             metric: SearchMetric = RankShare(column.rank)
         else:
@@ -210,16 +266,25 @@ class Scores:
         loaded = {run: self.load(run, column.benchmark) for run in map(str, chosen["run"])}
         read = {run: searches_of(arrays, column.subset) for run, arrays in loaded.items() if arrays}
         searches = {run: found for run, found in read.items() if found is not None}
-        if not searches:
-            return Found(None, "no searches that reproduce the reported numbers")
-        metrics, groups = dict.fromkeys(searches, metric), _groups(chosen, searches)
-        return Found(intervals_of_searches(searches, metrics=metrics, groups=groups))
+        return searches, dict.fromkeys(searches, metric)
+
+    def _elsewhere(self, column: Column, chosen: pd.DataFrame) -> list[list[float]]:
+        """The values of further methods on the same benchmark, by method."""
+        frame = self.elsewhere
+        if frame is None or chosen["data_sha256"].isna().any():
+            return []
+        same = frame["data_sha256"].isin(chosen["data_sha256"].unique())
+        same &= frame["backbone"].isin(chosen["backbone"].unique())
+        # A run of the same name is the same draw, or its copy.
+        same &= ~frame["run"].isin(self.rows.evaluation["run"].unique())
+        found = frame[column.rows_in(frame) & same & frame["value"].notna()]
+        return [list(group) for _, group in found.groupby(METHOD)["value"]]
 
 
 def _groups(chosen: pd.DataFrame, runs: Mapping[str, Any]) -> list[list[str]]:
-    """The runs of each method, which differ only in the seed."""
-    methods = chosen[chosen["run"].isin(list(runs))].groupby(["backbone", "head", "sampler"])
-    return [list(group) for _, group in methods["run"]]
+    """The runs of each method, which differ only in the seed, in its order."""
+    methods = chosen[chosen["run"].isin(list(runs))].sort_values("seed", kind="stable")
+    return [list(group) for _, group in methods.groupby(METHOD)["run"]]
 
 
 def load_scores(path: Path, known: Known | None = None) -> Arrays | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, wraps
 from itertools import product
 from typing import Any, Literal, TypeVar, cast
@@ -21,16 +21,14 @@ import pandas as pd
 from frcore.evaluation.intervals.estimates import Estimate
 from frcore.machine import parallel
 from frcore.results.column import Column, Mark, Method
-from frcore.results.rows import Rows, why_few
+from frcore.results.columns import Columns
+from frcore.results.rows import Rows
 from frcore.results.scores import Scores
 from frcore.study.config import Study
 
 LEVEL = 0.95
 
 Verdict = Literal["best", "not told apart", "lower", "not compared"]
-
-
-READING_ORDER = ("accuracy", "tar", "tpir", "rank")
 
 
 def joint_level(count: int) -> float:
@@ -127,14 +125,13 @@ class Summary:
         return [Method(*(part.label for part in chosen)) for chosen in parts]
 
     @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self.rows.usable("evaluation"), list(self.study.benchmarks))
+
+    @property
     def columns(self) -> list[Column]:
         """Every benchmark metric of any run, in the study's order."""
-        usable = self.rows.usable("evaluation")
-        usable = usable[usable["metric"].notna() & usable["gallery"].isna()]
-        keys = usable[[part.name for part in fields(Column)]].drop_duplicates()
-        keys = keys.astype(object).where(keys.notna(), None)
-        found = [Column(*key) for key in keys.itertuples(index=False)]
-        return [one for name in self.study.benchmarks for one in found if one.benchmark == name]
+        return self._columns.every
 
     def compute(self, processes: int) -> None:
         """Compute all intervals now, several benchmarks in parallel; the rest is quick."""
@@ -145,31 +142,22 @@ class Summary:
             self.scores.take(found)
 
     def main_columns(self) -> list[Column]:
-        """Per benchmark the metric to read first: accuracy, or TAR at the lowest FAR that allows
-        enough false accepts for an interval (if none does, at the highest FAR)."""
-        return [ranked[0] for name in self.study.benchmarks if (ranked := self.hardest(name))]
+        """Each benchmark's number to read first (`Columns.main`)."""
+        return self._columns.main
 
+    def primary(self) -> list[Column]:
+        """The numbers that are judged unless others are named (`Columns.primary`)."""
+        return self._columns.primary
+
+    @_remembered
     def hardest(self, benchmark: str) -> list[Column]:
         """A benchmark's columns over all pairs that have numbers, the main one first."""
-        own = [c for c in self.columns if c.benchmark == benchmark and c.subset == "all"]
-
-        def place(column: Column) -> tuple[int, bool, float]:
-            first = [*READING_ORDER, column.metric].index(column.metric)
-            few, rate = bool(self.why_unmarked(column)), column.far or column.fpir or 0.0
-            return first, few, -rate if few else rate
-
-        return sorted(filter(self.has_numbers, own), key=place)
+        return self._columns.hardest(benchmark)
 
     @_remembered
     def why_unmarked(self, column: Column) -> str:
-        """Why a column's numbers have no interval, mark or verdict: its FAR allows too few false
-        accepts. Empty otherwise."""
-        reasons = self._few[column.rows_in(self.rows.usable("evaluation"))]
-        return next(filter(None, reasons), "")
-
-    @cached_property
-    def _few(self) -> pd.Series:
-        return why_few(self.rows.usable("evaluation"))
+        """Why a column's numbers have no interval, mark or verdict (`Columns.why_unmarked`)."""
+        return self._columns.why_unmarked(column)
 
     @cached_property
     def seeds_averaged(self) -> tuple[int, ...]:

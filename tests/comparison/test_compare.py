@@ -69,7 +69,8 @@ def test_a_regression_exits_with_3_and_is_written(tree, monkeypatch, capsys):
     assert record["outcome"] == "failed"
     assert any("pairs: accuracy" in line for line in record["failures"])
     assert record["rule"] == {
-        "tolerance": 0.0, "strict": False, "max_slowdown": None, "metrics": []
+        "tolerance": 0.0, "strict": False, "max_slowdown": None, "metrics": [],
+        "pool": None,
     }  # fmt: skip
     page = (folder / "arcface-vs-softmax.html").read_text()
     assert "//" not in page.replace("http://www.w3.org", "")

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from frcore.comparison.reference import Side, half_width, read_reference, reference_numbers
+from frcore.comparison.reference import Side, errors_of, reference_numbers
 from frcore.comparison.verdict import judge
 from frcore.errors import UserError
-from frcore.evaluation.intervals.estimates import seed_spread
+from frcore.evaluation.intervals.seeds import seed_spread
+from frcore.results.kept import read_reference
 from frcore.results.rows import Rows, collect, csv_text
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
@@ -128,7 +129,7 @@ def test_repetitions_of_equal_trainings_seldom_fail():
         values = 0.9 + 0.01 * generator.normal(size=(4, 3))
         spread = seed_spread([list(group) for group in values])
         now, then = (Side(tuple(group), 0.02, 2400) for group in values[:2])
-        half, _ = half_width(now, then, spread, level=0.95, same_people=True)
+        half = errors_of(now, then, spread, level=0.95, same_people=True)[0].half_width(0.95)
         difference = now.mean - then.mean
         outside += judge(difference - half, difference + half, 0) != "not told apart"
     assert 0.04 < outside / repetitions < 0.06
@@ -136,16 +137,16 @@ def test_repetitions_of_equal_trainings_seldom_fail():
 
 def test_one_seed_on_each_side_leaves_the_people_or_nothing():
     one, other = Side((0.9,), 0.03, 100), Side((0.8,), 0.04, 100)
-    half, how = half_width(one, other, None, level=0.95, same_people=True)
-    assert half == pytest.approx(1.96 * 0.05, rel=1e-3)
+    errors, how = errors_of(one, other, None, level=0.95, same_people=True)
+    assert errors.half_width(0.95) == pytest.approx(1.96 * 0.05, rel=1e-3)
     assert "seeds" not in how
-    assert half_width(one, replace(other, se_test=None), None, level=0.95, same_people=True) is None
+    assert errors_of(one, replace(other, se_test=None), None, level=0.95, same_people=True) is None
 
 
 def test_seeds_that_agree_by_chance_are_no_certainty():
     sides = Side((0.9, 0.9), 0.0, 200), Side((0.9, 0.9), 0.0, 200)
-    half, _ = half_width(*sides, seed_spread([[0.9, 0.9]] * 4), level=0.95, same_people=True)
-    assert half > 1 / 200
+    errors, _ = errors_of(*sides, seed_spread([[0.9, 0.9]] * 4), level=0.95, same_people=True)
+    assert errors.half_width(0.95) > 1 / 200
 
 
 @pytest.mark.fast_cases(2)

@@ -2,23 +2,35 @@
 
 All runs are evaluated on the same trials, so whatever makes a test set easy or hard for all of them
 cancels in a difference: its influence is the difference of theirs.
+
+A training has luck of its own with each test person. That part of the variance is in the spread of
+the seeds, which were all judged on these people, and also in the sum over people. It is counted
+once, with the seeds; the people's part of an interval is what all seeds have in common.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from frcore.errors import UserError
-from frcore.evaluation.intervals.people import Influence, People, Products
+from frcore.evaluation.intervals.detectable import Errors
+from frcore.evaluation.intervals.noise import Noise
+from frcore.evaluation.intervals.people import Influence, People, Products, Values
+from frcore.evaluation.intervals.seeds import seed_spread
 from frcore.evaluation.verification import Interval, score_interval
 
 NO_ERROR = 1e-6
 """A standard error below this is rounding: all trials have the same influence."""
+
+
+Variance = Callable[[Values], float]
+"""From the weights of the runs in a number (R,) to its variance over people."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +43,12 @@ class Estimate:
         level: e.g. 0.95.
         method: how the interval was computed, in words, for the notes under the table.
         per_seed: the metric, or the difference, of each seed (S,).
-        se_test: standard error due to the choice of test people.
-        se_seed: standard error due to the choice of seeds; None with one seed, where the interval
-            does not include it.
+        se_test: standard error due to the choice of test people, for these trainings.
+        se_seed: standard error due to the choice of seeds, on these test people; None with one
+            seed, where the interval does not include it. What is specific to a training and a
+            person is in both.
         people, pairs: how many are in the test set.
+        errors: what the interval is made of, each part once.
     """
 
     value: float
@@ -47,11 +61,17 @@ class Estimate:
     se_seed: float | None
     people: int
     pairs: int
+    errors: Errors
 
     @property
     def interval(self) -> Interval:
         """(low, high)."""
         return Interval(self.low, self.high)
+
+    @property
+    def detectable(self) -> float:
+        """The true difference that such an interval finds nine times in ten."""
+        return self.errors.detectable(self.level)
 
     def excludes(self, value: float = 0.0) -> bool:
         """Whether `value` lies outside the interval: for a difference and 0, "they differ"."""
@@ -67,45 +87,6 @@ class Sample(NamedTuple):
     trials: int
 
 
-@dataclass(frozen=True)
-class SeedSpread:
-    """The spread over seeds, pooled over all groups of runs.
-
-    Attributes:
-        deviation: standard deviation of a run about its group's mean.
-        freedom: degrees of freedom, Σ (seeds − 1) over groups.
-        groups: number of groups with two or more seeds.
-    """
-
-    deviation: float
-    freedom: int
-    groups: int
-
-
-def seed_spread(groups: Sequence[Sequence[float]]) -> SeedSpread | None:
-    """The pooled within-group standard deviation, as in an analysis of variance.
-
-    It assumes the same spread in all groups. An effect of a seed that is common to all groups
-    counts as noise, although it cancels in a difference; that errs on the wide side.
-
-    Args:
-        groups: values of the runs of each group; groups of one run carry no information and are
-            left out.
-
-    Returns:
-        None if no group has two runs.
-
-    >>> seed_spread([[1.0, 3.0], [5.0, 5.0], [9.0]])
-    SeedSpread(deviation=1.0, freedom=2, groups=2)
-    """
-    several = [np.asarray(group, dtype=np.float64) for group in groups if len(group) > 1]
-    if not several:
-        return None
-    freedom = sum(group.size - 1 for group in several)
-    squares = sum(float(np.square(group - group.mean()).sum()) for group in several)
-    return SeedSpread(float(np.sqrt(squares / freedom)), freedom, len(several))
-
-
 class Intervals:
     """The intervals of any mean or difference of runs that were evaluated on the same trials.
 
@@ -114,9 +95,9 @@ class Intervals:
         influences: run -> its influence; the metric may differ between runs.
         people: who is in the trials.
         groups: groups of runs that differ only in the seed. With them the spread over seeds is
-            estimated once from all groups (`SeedSpread`); without, each mean or difference relies
-            on its own few seeds, and two seeds say next to nothing (Student's t with one degree of
-            freedom).
+            estimated once from all groups (`SeedSpread`), unless they contradict an equal spread;
+            without, each mean or difference relies on its own few seeds.
+        elsewhere: values of further groups, which join the spread and nothing else.
     """
 
     def __init__(
@@ -125,12 +106,61 @@ class Intervals:
         influences: Mapping[str, Influence],
         people: People,
         groups: Sequence[Sequence[str]] = (),
+        elsewhere: Sequence[Sequence[float]] = (),
     ):
         self.values = dict(values)
-        self.seed_spread = seed_spread([[self.values[run] for run in group] for group in groups])
-        self._sample = Sample(people.count, people.carrying, people.overlap, people.same.size)
+        self.groups = [list(group) for group in groups]
+        own = [[self.values[run] for run in group] for group in groups]
+        self.seed_spread = seed_spread([*own, *elsewhere]) if own else None
+        self.sample = Sample(people.count, people.carrying, people.overlap, people.same.size)
         self._place = {run: place for place, run in enumerate(influences)}
         self._products = Products.of(list(influences.values()))
+        self._lucky = self._between_seeds(self._variance) if own else 0.0
+
+    def _variance(self, contrast_R: Values) -> float:
+        return self._products.variance(contrast_R, self.sample.overlap)
+
+    def _between_seeds(self, variance: Variance) -> float:
+        """The variance over people of one run about its group's mean, pooled over groups."""
+        parts = [self._contrasts([(1, group)]) for group in self.groups if len(group) > 1]
+        freedom = [len(part) - 1 for part in parts]
+        found = [_spread(variance, part) for part in parts]
+        return float(np.average(found, weights=freedom)) if parts else 0.0
+
+    def noise(self, alone: Mapping[str, Influence]) -> Noise | None:
+        """Where the difference of two groups gets its variance from, on average over all pairs.
+
+        Args:
+            alone: run -> its influence by trials that are taken for themselves (`People.alone`).
+
+        Returns:
+            None with fewer than two groups.
+        """
+        trials = Products.of([alone[run] for run in self._place]).of_trials
+        both = [(a, b) for a, b in combinations(self.groups, 2) if len(a) == len(b)]
+        if not both:
+            return None
+        lucky, lucky_trials = (2 * self._between_seeds(one) for one in (self._variance, trials))
+        contrasts = [self._contrasts([(1, a), (-1, b)]).mean(axis=0) for a, b in both]
+        seeds = np.array([len(a) for a, _ in both])
+        common = np.mean([self._variance(one) for one in contrasts] - lucky / seeds)
+        pairs = np.mean([trials(one) for one in contrasts] - lucky_trials / seeds)
+        spread, fewest = self.seed_spread, int(np.median(seeds))
+        pooled = spread is not None and spread.may_be_pooled
+        return Noise.of(
+            float(common), float(pairs), lucky, lucky_trials,
+            None if spread is None else 2 * spread.deviation**2, fewest,
+            spread.freedom if spread is not None and pooled else max(fewest - 1, 0),
+            len(self.groups) if pooled else 1, max(self.sample.carrying - 1, 1),
+        )  # fmt: skip
+
+    def _contrasts(self, sides: Sequence[tuple[int, Sequence[str]]]) -> Values:
+        """The weights of the runs in each seed's number (S, R)."""
+        contrasts = np.zeros((len(sides[0][1]), len(self._place)))
+        for sign, runs in sides:
+            for seed, run in enumerate(runs):
+                contrasts[seed, self._place[run]] += sign
+        return contrasts
 
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
         """The mean over `runs`, which differ only in the seed; see `interval_of_mean`."""
@@ -150,21 +180,22 @@ class Intervals:
     ) -> Estimate:
         if not 0 < level < 1:
             raise UserError(f"level {level}; it must be between 0 and 1, e.g. 0.95")
-        value, difference, sample = float(np.mean(per_seed)), len(sides) == 2, self._sample
-        contrast = np.zeros(len(self._place))
-        for sign, runs in sides:
-            for run in runs:
-                contrast[self._place[run]] += sign / len(runs)
-        se_test = float(np.sqrt(self._products.variance(contrast, sample.overlap)))
-        se_test = se_test if se_test > NO_ERROR else 0.0
+        value, difference, sample = float(np.mean(per_seed)), len(sides) == 2, self.sample
+        contrasts = self._contrasts(sides)
+        variance = self._variance(contrasts.mean(axis=0))
+        variance = variance if variance > NO_ERROR**2 else 0.0
         upper = (1 + level) / 2
-        low, high, method = _of_people(value, se_test, upper, sample, difference)
-        se_seed, freedom, how = self._seeds(per_seed, difference)
-        if se_seed is not None:
+        seeds = self._seeds(per_seed, contrasts, upper)
+        common = max(variance - seeds.lucky, 0.0)
+        (low, high), method = _of_people(value, variance, common, upper, sample, difference)
+        if difference:
+            # Where nothing differs there is no variance; what many people could hide stands for it.
+            common = ((high - value) / _student(sample, upper)) ** 2
+        if seeds.freedom:
             # Half widths of independent parts add in quadrature (Zou & Donner 2008, MOVER).
-            seeds = se_seed * float(special.stdtrit(freedom, upper))
-            low, high = value - np.hypot(value - low, seeds), value + np.hypot(high - value, seeds)
-            method += f"; {len(per_seed)} seeds, Student t{how}"
+            half = seeds.half_width(upper)
+            low, high = value - np.hypot(value - low, half), value + np.hypot(high - value, half)
+            method += f"; {len(per_seed)} seeds, Student t{seeds.how}"
         return Estimate(
             value=value,
             # Rounding at 0 and 1 must not push an end past the value itself.
@@ -173,45 +204,94 @@ class Intervals:
             level=level,
             method=method,
             per_seed=tuple(per_seed),
-            se_test=se_test,
-            se_seed=se_seed,
+            se_test=float(np.sqrt(variance)),
+            se_seed=float(np.sqrt(seeds.variance)) if seeds.freedom else None,
             people=sample.people,
             pairs=sample.trials,
+            errors=Errors(common, seeds.variance, max(sample.carrying - 1, 1), seeds.freedom),
         )
 
-    def _seeds(self, per_seed: Sequence[float], difference: bool) -> tuple[float | None, int, str]:
-        """Standard error due to the choice of seeds, its degrees of freedom, and a remark on it."""
+    def _seeds(self, per_seed: Sequence[float], contrasts_SR: Values, upper: float) -> _OfSeeds:
+        """What the spread over seeds makes of the mean: pooled, or if that is refused, the wider of
+        the pooled and its own, since two seeds may be equal by chance."""
         seeds, spread = len(per_seed), self.seed_spread
-        if spread is not None:
-            error = spread.deviation * float(np.sqrt((1 + difference) / seeds))
-            return error, spread.freedom, f" with the spread of {spread.groups} methods pooled"
         if seeds < 2:
-            return None, 0, ""
-        return float(np.std(per_seed, ddof=1) / np.sqrt(seeds)), seeds - 1, ""
+            own = _NO_SEEDS
+        else:
+            variances = float(np.var(per_seed, ddof=1)), _spread(self._variance, contrasts_SR)
+            own = _OfSeeds(variances[0] / seeds, seeds - 1, variances[1] / seeds, "")
+        if spread is None:
+            return own
+        runs = float(np.square(contrasts_SR).sum()) / seeds  # 2 of each seed in a difference
+        words = f" with the spread of {spread.groups} methods"
+        pooled = _OfSeeds(spread.deviation**2 * runs / seeds, spread.freedom,
+                          self._lucky * runs / seeds, f"{words} pooled")  # fmt: skip
+        if spread.may_be_pooled:
+            return pooled
+        words += f", or its own where that is wider: they differ (p = {spread.equal:.1g})"
+        return max(pooled, own, key=lambda one: one.half_width(upper))._replace(how=words)
+
+
+class _OfSeeds(NamedTuple):
+    """The variance of a mean over seeds by their spread, its degrees of freedom, the part of the
+    variance over people that is in it, and how it was estimated."""
+
+    variance: float
+    freedom: int
+    lucky: float
+    how: str
+
+    def half_width(self, upper: float) -> float:
+        """Of the interval of the mean for the choice of seeds alone."""
+        if not self.freedom:
+            return 0.0
+        return float(np.sqrt(self.variance) * special.stdtrit(self.freedom, upper))
+
+
+_NO_SEEDS = _OfSeeds(0.0, 0, 0.0, "")
+"""One seed, and no others to learn from: the interval leaves seeds out."""
+
+
+def _spread(variance: Variance, contrasts_SR: Values) -> float:
+    """The variance over people of one of S numbers about their mean."""
+    about = contrasts_SR - contrasts_SR.mean(axis=0)
+    return sum(map(variance, about)) / (len(about) - 1)
+
+
+def _student(sample: Sample, upper: float) -> float:
+    """With few people their spread is uncertain too: Student's quantile, not the normal one."""
+    return float(special.stdtrit(max(sample.carrying - 1, 1), upper))
 
 
 def _of_people(
-    value: float, se: float, upper: float, sample: Sample, difference: bool
-) -> tuple[float, float, str]:
+    value: float, variance: float, common: float, upper: float, sample: Sample, difference: bool
+) -> tuple[Interval, str]:
     """The interval for the choice of people alone, and how it was computed.
 
     For a share it is Wilson's, with the number of trials its standard error corresponds to,
     p (1 − p)/se²: asymmetric near 0 or 1, and within them. Where nothing failed there is no
     standard error: the people with genuine trials are then the trials, and a difference gets the
     largest error rate that this many people could hide.
+
+    Args:
+        value: the number.
+        variance: over people; 0 where all trials have the same influence.
+        common: as much of it as is not in the spread over seeds.
+        upper: the upper end's quantile.
+        sample: how many people.
+        difference: of two methods, not a share.
     """
     people = f"clustered by {sample.people} people"
     normal = float(special.ndtri(upper))
-    certain = se == 0 or (not difference and value in (0.0, 1.0))
-    # With few people their spread is uncertain too: Student's quantile, not the normal one.
-    half = se * float(special.stdtrit(max(sample.carrying - 1, 1), upper))
+    certain = variance == 0 or (not difference and value in (0.0, 1.0))
+    half = float(np.sqrt(common)) * _student(sample, upper)
     if certain:
         never = 1 - score_interval(1.0, normal**2 / sample.carrying).low
         if difference:
-            return value - never, value + never, f"Wilson over {sample.carrying} people"
+            ends = Interval(value - never, value + never)
+            return ends, f"Wilson over {sample.carrying} people"
         ends = score_interval(value, normal**2 / sample.carrying)
-        return ends.low, ends.high, f"Wilson over {sample.carrying} people (none differs)"
+        return ends, f"Wilson over {sample.carrying} people (none differs)"
     if difference:
-        return value - half, value + half, f"normal, {people}"
-    ends = score_interval(value, half**2 / (value * (1 - value)))
-    return ends.low, ends.high, f"Wilson, {people}"
+        return Interval(value - half, value + half), f"normal, {people}"
+    return score_interval(value, half**2 / (value * (1 - value))), f"Wilson, {people}"

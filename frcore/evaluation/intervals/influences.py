@@ -107,9 +107,10 @@ class TarAt:
         """The influence of genuine pairs at the threshold, and of impostor pairs through it."""
         impostors = ranked.impostors
         allowed = min(allowed_false_accepts(self.far, impostors), impostors - 1)
-        far = people.impostor(ranked.impostors_above(allowed))
-        error = Products.of([far]).variance(np.ones(1), people.overlap) ** 0.5
-        reach = NEARBY * error * impostors
+        accepted = ranked.impostors_above(allowed)
+        far, together = people.impostor(accepted), people.together or people
+        both = Products.of([far if together is people else together.impostor(accepted)])
+        reach = NEARBY * both.variance(np.ones(1), together.overlap) ** 0.5 * impostors
         low = max(min(int(allowed - reach), allowed - 1), 0)
         high = min(int(np.ceil(allowed + reach)), impostors - 1)
         rise = ranked.genuine_above(high).size - ranked.genuine_above(low).size

@@ -93,6 +93,7 @@ class People:
         count: number of people.
         dyad: code of the two people of an impostor pair, 0 … dyads − 1; 0 for genuine pairs (P,).
         dyads: number of dyads; 0 for searches.
+        together: the people as they are, where each trial is taken for itself (`alone`).
     """
 
     same: BoolArray
@@ -100,6 +101,20 @@ class People:
     count: int
     dyad: Codes
     dyads: int
+    together: People | None = None
+
+    def alone(self) -> People:
+        """The same trials, as if none had a person in common with another.
+
+        Genuine pairs and searches become people of their own, impostor pairs dyads. What the
+        variance over these people and dyads lacks of that over `self` is due to shared people.
+        """
+        kind = self.same if self.dyads else np.ones_like(self.same)
+        own, dyad = (np.zeros(self.same.size, np.int32) for _ in range(2))
+        own[kind] = np.arange(1, 1 + np.count_nonzero(kind))
+        others = int(np.count_nonzero(~kind))
+        dyad[~kind] = np.arange(others)
+        return People(self.same, (own,), int(own.max(initial=0)) + 1, dyad, others, self)
 
     @cached_property
     def carrying(self) -> int:
@@ -180,6 +195,10 @@ class Products(NamedTuple):
         norm = np.array([[one @ other for other in bases.values()] for one in bases.values()])
         dyads = (events @ events.T).toarray() - cross - cross.T + shares @ norm @ shares.T
         return cls(people @ people.T, dyads)
+
+    def of_trials(self, contrast: Values) -> float:
+        """The variance of Σ contrast · metric if the influences are of trials `alone`, (R,)."""
+        return float(contrast @ (self.people + self.dyads) @ contrast)
 
     def variance(self, contrast: Values, overlap: float) -> float:
         """The variance of Σ contrast · metric, (R,)."""

@@ -46,6 +46,8 @@ __all__ = [
     "intervals_of_pairs",
     "intervals_of_searches",
     "paired_difference",
+    "trials_of_pairs",
+    "trials_of_searches",
 ]
 
 
@@ -71,7 +73,7 @@ def interval_of_mean(
     corresponds to, and with Student's quantile for the number of people with genuine pairs. With
     S ≥ 2 seeds its half widths are combined with those of the mean over seeds, Student's t with
     S − 1 degrees of freedom times s/√S, s the standard deviation over seeds. Variance specific to
-    a seed and a test pair is counted in both, which errs on the wide side.
+    a seed and a test person is in s, and left out of the part over people.
 
     Where all decisions are correct, the trials are the people with genuine pairs.
 
@@ -158,6 +160,7 @@ def intervals_of_pairs(
     *,
     metrics: Mapping[str, Metric],
     groups: Sequence[Sequence[str]] = (),
+    elsewhere: Sequence[Sequence[float]] = (),
     refuse_few: bool = True,
 ) -> Intervals:
     """The intervals of many runs on the same pairs: of each run, of means, and of differences.
@@ -166,7 +169,7 @@ def intervals_of_pairs(
         scores: run -> scores (P,), every run on the same pairs.
         people: of these pairs, from `people_of_pairs`.
         metrics: run -> metric; the same object for all, or one per run (with its own threshold).
-        groups: as in `Intervals`.
+        groups, elsewhere: as in `Intervals`.
         refuse_few: refuse thresholds that allow too few false accepts for an interval. False only
             to show how good their intervals would be (`benchmarks.coverage`).
 
@@ -182,7 +185,7 @@ def intervals_of_pairs(
         if refuse_few and (why := why_no_interval(far, impostors)):
             raise UserError(why)
     influences = {run: metrics[run].influence(one, people) for run, one in ranked.items()}
-    return Intervals(values, influences, people, groups)
+    return Intervals(values, influences, people, groups, elsewhere)
 
 
 def few_false_positives(galleries: Sequence[Searches], metric: SearchMetric) -> str:
@@ -198,6 +201,7 @@ def intervals_of_searches(
     *,
     metrics: Mapping[str, SearchMetric],
     groups: Sequence[Sequence[str]] = (),
+    elsewhere: Sequence[Sequence[float]] = (),
 ) -> Intervals:
     """The same for 1:N search, each metric a mean over galleries.
 
@@ -208,7 +212,7 @@ def intervals_of_searches(
     Args:
         searches: run -> the searches of each gallery; the same probes, in the same order, in all.
         metrics: run -> `RankShare(k)` or `TpirAt(fpir)`.
-        groups: as in `Intervals`.
+        groups, elsewhere: as in `Intervals`.
 
     Raises:
         UserError: runs whose searches have different people, too few people, a metric that is
@@ -227,7 +231,31 @@ def intervals_of_searches(
         values[run] = float(np.mean([metric.value(one) for one in galleries]))
         parts = [metric.influence(*both) for both in zip(galleries, people, strict=True)]
         influences[run] = Influence.of_people(np.mean([part.people for part in parts], axis=0))
-    return Intervals(values, influences, every, groups)
+    return Intervals(values, influences, every, groups, elsewhere)
+
+
+def trials_of_pairs(
+    scores: Mapping[str, ArrayLike | Ranked], people: People, *, metrics: Mapping[str, Metric]
+) -> dict[str, Influence]:
+    """The influences of pairs taken for themselves, for `Intervals.noise`."""
+    alone = people.alone()
+    ranked = {run: Ranked.of(one, people.same) for run, one in scores.items()}
+    return {run: metrics[run].influence(one, alone) for run, one in ranked.items()}
+
+
+def trials_of_searches(
+    searches: Mapping[str, Sequence[Searches]], *, metrics: Mapping[str, SearchMetric]
+) -> dict[str, Influence]:
+    """The same of searches."""
+    first = next(iter(searches.values()))
+    _, *people = people_of_searches([one.mated for one in first], [one.person for one in first])
+    alone = [one.alone() for one in people]
+    found = {}
+    for run, galleries in searches.items():
+        parts = [metrics[run].influence(*both) for both in zip(galleries, alone, strict=True)]
+        own = np.concatenate([part.people for part in parts]) / len(parts)
+        found[run] = Influence.of_people(own)
+    return found
 
 
 def _same_searches(one: Sequence[Searches], other: Sequence[Searches]) -> bool:

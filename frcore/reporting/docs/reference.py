@@ -24,6 +24,7 @@ KEPT = (
 KEPT_IF_THERE = (
     "tables/overview.md",
     "tables/differences.md",
+    "tables/power.md",
     "tables/published.md",
     "tables/conflicts.md",
     "tables/passive_updates.md",

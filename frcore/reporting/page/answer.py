@@ -9,6 +9,7 @@ import pandas as pd
 
 from frcore.reporting.tables.accuracy import interval_text, percent
 from frcore.reporting.tables.cost import significant
+from frcore.reporting.tables.power import sentence, study_powers
 from frcore.results.cost import MEMORY, comparable_identities, memory_column
 from frcore.results.summary import Column, Number, Summary
 from frcore.study import expansion
@@ -47,9 +48,10 @@ def answer(summary: Summary) -> Answer:
         details = tuple(line for line in details if line != first)
     else:
         first = "No benchmark has enough impostor pairs for a ranking."
+    found = sentence(study_powers(summary))
     if not summary.study.trains:
-        return Answer((first, _basis_of_models(summary)), details)
-    return Answer((first, _cost(summary), _basis(summary)), details)
+        return Answer((first, f"{_basis_of_models(summary)} {found}".strip()), details)
+    return Answer((first, _cost(summary), f"{_basis(summary)} {found}".strip()), details)
 
 
 def listed(names: Sequence[str]) -> str:

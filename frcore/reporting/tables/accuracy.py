@@ -167,8 +167,8 @@ def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
     elif seeds:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
-            "seeds. The spread over seeds is pooled over all methods of a column and assumed "
-            "equal for all of them."
+            "seeds. The spread over seeds is pooled over all methods of a column, unless a test "
+            "shows that it differs between them."
         )
     if summary.study.models and summary.trained:
         names = ", ".join(model.label for model in summary.study.models)

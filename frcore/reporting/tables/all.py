@@ -12,6 +12,7 @@ from frcore.reporting.tables.centers import conflicts_table, passive_table
 from frcore.reporting.tables.cost import cost_table, missing_table
 from frcore.reporting.tables.latex import to_latex
 from frcore.reporting.tables.overview import overview_table
+from frcore.reporting.tables.power import power_table, study_powers
 from frcore.reporting.tables.published import published_table
 from frcore.reporting.tables.scaling import scaling_table
 from frcore.reporting.tables.table import Table, to_markdown
@@ -24,6 +25,7 @@ def all_tables(summary: Summary) -> dict[str, Table]:
         overview_table(summary),
         accuracy_table(summary),
         differences_table(summary),
+        power_table(study_powers(summary)),
         published_table(summary),
         cost_table(summary.study, summary.rows),
         scaling_table(summary.study, summary.rows),

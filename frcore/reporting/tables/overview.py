@@ -59,12 +59,8 @@ def overview_table(summary: Summary) -> Table:
 
 def overview_columns(summary: Summary) -> list[Column]:
     """Each benchmark's main number; with few benchmarks also its hardest TAR."""
-    chosen = []
-    for main in summary.main_columns():
-        hardest = [c for c in summary.hardest(main.benchmark) if c.metric == "tar"][:1]
-        few = len(summary.study.benchmarks) <= FEW
-        chosen += [main, *(column for column in hardest if few and column != main)]
-    return chosen
+    few = len(summary.study.benchmarks) <= FEW
+    return summary.primary() if few else summary.main_columns()
 
 
 def _headline(columns: Sequence[Column]) -> list[str]:
