@@ -33,8 +33,9 @@ from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError
+from frcore.training.lost import LostError
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
-from frcore.training.processes import LostError, Team, joined
+from frcore.training.processes import Team, joined
 from frcore.training.run_folder import (
     CHECKPOINT,
     FAILURE,
