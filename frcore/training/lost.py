@@ -91,13 +91,20 @@ class Notes:
         with contextlib.suppress(dist.DistError):  # the store may be gone with another process
             self._store.compare_set("failed", "", note)
 
+    def failure(self) -> OtherFailedError | None:
+        """What the first process that failed has told, if any."""
+        with contextlib.suppress(dist.DistError):  # as above
+            if self._store.check(["failed"]):
+                return OtherFailedError(*json.loads(self._store.get("failed")))
+        return None
+
     def explained(self, error: Exception) -> UserError:
         """What is behind an error of a collective: another process failed, hangs, or is gone."""
         found = "another process of this training ended, as its own message says"
         with contextlib.suppress(dist.DistError):  # as above
             self._store.set(f"waited/{self.rank}", "")
-            if self._store.check(["failed"]):
-                return OtherFailedError(*json.loads(self._store.get("failed")))
+            if failure := self.failure():
+                return failure
             if _is_timeout(error):
                 found = f"{self._silent()} for {self._limit}, and has shown above where, if it can"
         return LostError(f"{found}; {_RESUMES}. Here: {error}")

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from frcore.errors import UserError
+from frcore.machine.lifetime import Grace, Stopped
 from frcore.machine.processes import started_with
 from frcore.sharding.collectives import gathered
 from frcore.study.parts import Training
@@ -129,17 +130,33 @@ def joined(training: Training) -> Iterator[Team]:
     assert group is not None
     alarm = Alarm(notes.name, limit.total_seconds())
     try:
-        host = group if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
-        yield Ranks(group, host, alarm)
-    except Exception as error:
-        # The group stays as it is: taking it down would wait for those that are lost.
-        if isinstance(error, UserError) or not is_of_another(error):
-            notes.failed(error)
-            raise
-        raise notes.explained(error) from error
+        with _explained(notes):
+            host = group if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
+            yield Ranks(group, host, alarm)
     finally:
         alarm.stop()
     dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _explained(notes: Notes) -> Iterator[None]:
+    """Tell the others what is raised in the block, or learn from them what is behind it.
+
+    The group stays as it is: taking it down would wait for those that are lost.
+    """
+    try:
+        try:
+            yield
+        except Exception as error:
+            with Grace():  # time to say it, before who started the processes ends them
+                if isinstance(error, UserError) or not is_of_another(error):
+                    notes.failed(error)
+                    raise
+                raise notes.explained(error) from error
+    except Stopped as stop:
+        if failure := notes.failure():
+            raise failure from stop
+        raise
 
 
 def launch(processes: int, arguments: Sequence[str]) -> None:
