@@ -129,7 +129,7 @@ def _modified(out: Path) -> int:
 @pytest.mark.grid
 def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: Path):
     """Two: one is killed, all are asked to stop, their parent is killed; then they finish."""
-    spec = spec_of("queue", epochs=10, processes=2, checkpoint_minutes=0)
+    spec = spec_of("queue", epochs=6, processes=2, checkpoint_minutes=0)
     whole = training(spec, tiny_data, tmp_path / "whole")
     assert whole.wait(timeout=300) == 0, whole.communicate()
     out = tmp_path / "cut"
