@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -31,6 +32,9 @@ SHUTDOWN_SECONDS = 600
 
 HANDLED = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"
 """Signals to the process that started the others, which it passes on to them."""
+
+_trainings = itertools.count()
+"""One after another in these processes: each has notes of its own."""
 
 
 class Team:
@@ -123,14 +127,15 @@ def joined(training: Training) -> Iterator[Team]:
     limit = timedelta(minutes=training.timeout_minutes)
     backend = "nccl" if training.device == "cuda" else "gloo"
     store, rank, size = next(dist.rendezvous("env://", timeout=limit))
-    notes = Notes(dist.PrefixStore("frcore", store), rank, size, training.timeout_minutes)
+    store = dist.PrefixStore(f"training {next(_trainings)}", store)
+    notes = Notes(dist.PrefixStore("notes", store), rank, size, training.timeout_minutes)
     notes.wait_for_all()
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
-    group = dist.group.WORLD
-    assert group is not None
     alarm = Alarm(notes.name, limit.total_seconds())
     try:
         with _explained(notes):
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
+            group = dist.group.WORLD
+            assert group is not None
             host = group if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
             yield Ranks(group, host, alarm)
     finally:
