@@ -139,7 +139,7 @@ def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: P
     ranks = psutil.Process(started.pid).children()
     assert len(ranks) == 2
     ranks[1].kill()
-    _, told = started.communicate(timeout=120)
+    _, told = started.communicate(timeout=400)
     assert started.returncode in (75, 137), told
     assert "the same command resumes from" in told
     assert not (out / "failure.json").exists(), "a lost process is no failure of the training"
@@ -147,7 +147,7 @@ def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: P
     started = training(spec, tiny_data, out)
     wait_for_a_checkpoint(started, out)
     started.send_signal(signal.SIGTERM)
-    _, told = started.communicate(timeout=120)
+    _, told = started.communicate(timeout=400)
     assert started.returncode == 143, told
     assert told.count("stopped: ") == 1, "one process says it for all"
     assert f"is kept in {out / 'checkpoint'}, and the same command resumes from there" in told
@@ -178,7 +178,7 @@ def test_a_process_that_hangs_is_named_and_the_training_goes_on(
     if fault == "is stopped":
         wait_for_a_checkpoint(started, out)
         psutil.Process(started.pid).children()[1].suspend()
-    _, told = started.communicate(timeout=240)
+    _, told = started.communicate(timeout=400)
     assert started.returncode == LostError.exit_code, told
     assert "process 1 of 2 (counted from 0) hangs: it did nothing for 0.25 minutes" in told
     assert "process 0 of 2 (counted from 0) has finished no step for 12 s; it is here:" in told
@@ -205,7 +205,7 @@ def test_an_error_of_one_process_ends_them_all(
 ):
     """At once: the others would wait for ten minutes."""
     started = training(faulty(timeout_minutes=10), tiny_data, tmp_path / "run", fault)
-    _, told = started.communicate(timeout=120)
+    _, told = started.communicate(timeout=400)
     assert started.returncode == code, told
     assert f"process 1 of 2 (counted from 0) failed: {message}" in told
     failure = json.loads((tmp_path / "run/failure.json").read_text())
@@ -217,7 +217,7 @@ def test_an_error_of_one_process_ends_them_all(
 def test_processes_whose_folder_is_taken_end(tiny_data: Path, tmp_path: Path):
     with RunLock(tmp_path):
         started = training(faulty(timeout_minutes=10), tiny_data, tmp_path)
-        _, told = started.communicate(timeout=120)
+        _, told = started.communicate(timeout=400)
     assert started.returncode == BusyError.exit_code, told
     assert told.count("error: ") == 1
 
