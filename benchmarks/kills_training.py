@@ -2,7 +2,7 @@
 
     python -m benchmarks.kills_training FOLDER --kills 100 --seed 0 [--processes 2]
 
-The training runs undisturbed in FOLDER/undisturbed. Then it runs in fresh folders, and at a random
+The training runs undisturbed in FOLDER/first. Then it runs in fresh folders, and at a random
 moment a signal goes out: SIGKILL, SIGTERM or SIGUSR1; of several processes to one or to all. What
 is left is started again until it is done, and everything in its folder that is no time must be what
 it is undisturbed: metrics, weights, centres, momentum, states of head and sampler. Every moment
@@ -20,16 +20,20 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 
 from benchmarks.kills_compared import files_of, results_of
 from frcore.data.prepare import prepare
+from frcore.errors import UserError
 from frcore.machine.lifetime import stopped_by_signals
+from frcore.provenance.fingerprint import remember_in
 from frcore.study.data import Image, SyntheticFaces
 from frcore.study.expansion import RunSpec, TrainDataSpec
 from frcore.study.parts import Component, Training
@@ -40,12 +44,18 @@ from frcore.training.tensor_file import read_tensors
 from frcore.training.train import train
 
 CONTEXT = multiprocessing.get_context("forkserver")
+PRELOADED = ["frcore.training.train", "benchmarks.kills_compared", "torch._dynamo"]
+"""Importing takes longer than the training: a server does it once for all processes."""
 
 SIGNALS = {signal.SIGKILL: 0.6, signal.SIGTERM: 0.2, signal.SIGUSR1: 0.2}
 IMAGE = Image(size=16, alignment="synthetic")
 FACES = SyntheticFaces(kind="synthetic", identities=20, images=8)
 STEPS_AHEAD = 10
-"""A kill comes after at most so many further steps; half of them come before the first."""
+"""A kill comes after fewer further steps than these; half of them come about as long as a start
+takes, so mostly before the first step."""
+
+GRACE_SECONDS = 30
+"""What the others get when one process has failed, from `torchrun` and from here."""
 
 SAMPLER = {
     "name": "broadface",
@@ -81,8 +91,13 @@ def _rank(spec: RunSpec, data: Path, out: Path, log: Path, rank: int, port: int)
         os.environ.update({name: str(value) for name, value in (place | of).items()})
     with log.open("a") as file:
         os.dup2(file.fileno(), 2)
+    remember_in(out.parent / "code")
     with stopped_by_signals():
-        train(spec, data, out)
+        try:
+            train(spec, data, out)
+        except UserError as error:  # as the command line says it
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(error.exit_code) from None
 
 
 class Running:
@@ -93,7 +108,6 @@ class Running:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         count, log = spec.training.processes, out.with_suffix(".log")
-        # Importing takes longer than the training: the server has done it once for all.
         self.ranks = [
             CONTEXT.Process(target=_rank, args=(spec, data, out, log, rank, port))
             for rank in range(count)
@@ -107,16 +121,41 @@ class Running:
         return any(rank.is_alive() for rank in self.ranks)
 
     def wait(self) -> list[int]:
-        """The exit codes, once all have ended."""
+        """The exit codes, once all have ended; where one fails the others are ended."""
+        while self.lives and not any(rank.exitcode for rank in self.ranks):
+            time.sleep(0.01)
+        if self.lives:
+            self.send(signal.SIGTERM, -1)
+        deadline = time.monotonic() + GRACE_SECONDS
         for rank in self.ranks:
-            rank.join()
+            rank.join(max(0.0, deadline - time.monotonic()))
+            if rank.is_alive():
+                rank.kill()
+                rank.join()
         return [int(rank.exitcode or 0) for rank in self.ranks]
+
+    def wait_for_steps(self, out: Path, count: int) -> None:
+        """Until that many checkpoints, one of each step, have been written, or it has ended."""
+        seen = _written(out)
+        while count and self.lives:
+            if (now := _written(out)) != seen:
+                seen, count = now, count - 1
+            time.sleep(0.005)
 
     def send(self, number: int, whom: int) -> None:
         """Send a signal to one of the processes; −1: to all."""
         for rank in self.ranks if whom < 0 else [self.ranks[whom]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rank.pid or 0, number)
+
+
+def _written(out: Path) -> int:
+    """When the checkpoint in a run's folder was, in nanoseconds; 0 without one."""
+    path = out / CHECKPOINT
+    for written in (path, sharded(path) / ".metadata"):
+        with contextlib.suppress(OSError):
+            return written.stat().st_mtime_ns
+    return 0
 
 
 def step_in(out: Path) -> int:
@@ -130,18 +169,33 @@ def step_in(out: Path) -> int:
         return 0
 
 
+class Usual(NamedTuple):
+    """How long things take undisturbed, in seconds: to the first checkpoint, and each step."""
+
+    start: float
+    step: float
+
+
+def undisturbed(spec: RunSpec, data: Path, out: Path) -> Usual:
+    """Train, and measure."""
+    began = time.monotonic()
+    running = Running(spec, data, out)
+    running.wait_for_steps(out, 1)
+    first = time.monotonic()
+    if any(running.wait()):
+        raise SystemExit(f"the training fails undisturbed; see {out.with_suffix('.log')}")
+    return Usual(first - began, (time.monotonic() - first) / step_in(out))
+
+
 def kill_once(
-    rng: np.random.Generator, spec: RunSpec, data: Path, out: Path, usual: float
+    rng: np.random.Generator, spec: RunSpec, data: Path, out: Path, usual: Usual
 ) -> dict[str, object] | None:
     """Start, and send a signal at a random moment; None if the training ended before that."""
     before = step_in(out)
     running = Running(spec, data, out)
-    # Half by the clock, which is mostly before the first step; half some steps later.
-    goal = before + int(rng.integers(1, STEPS_AHEAD)) if rng.random() < 0.5 else 0
-    wait = float(rng.uniform(0, 0.01 if goal else usual))
-    while goal and running.lives and step_in(out) < goal:
-        time.sleep(0.01)
-    time.sleep(wait)
+    ahead = int(rng.integers(1, STEPS_AHEAD)) if rng.random() < 0.5 else 0
+    running.wait_for_steps(out, ahead)
+    time.sleep(float(rng.uniform(0, usual.step if ahead else 1.2 * usual.start)))
     number = signal.Signals(int(rng.choice(list(SIGNALS), p=list(SIGNALS.values()))))
     whom = int(rng.integers(-1, len(running.ranks))) if len(running.ranks) > 1 else -1
     running.send(number, whom)
@@ -153,7 +207,7 @@ def kill_once(
 
 
 def killed(
-    rng: np.random.Generator, spec: RunSpec, data: Path, out: Path, usual: float, most: int
+    rng: np.random.Generator, spec: RunSpec, data: Path, out: Path, usual: Usual, most: int
 ) -> list[dict[str, object]]:
     """One training to its end with at most `most` kills; gives the kills."""
     kills: list[dict[str, object]] = []
@@ -187,17 +241,13 @@ def main() -> None:
     if folder.exists():
         raise SystemExit(f"{folder} is there already; give a folder that is not")
     folder.mkdir(parents=True)
-    CONTEXT.set_forkserver_preload(["frcore.training.train", "benchmarks.kills_compared"])
+    CONTEXT.set_forkserver_preload(PRELOADED)
     console, began, rng = Console(width=120), time.monotonic(), np.random.default_rng(given.seed)
-    spec, data, first = (
-        spec_of(given.epochs, given.processes),
-        folder / "data",
-        folder / "undisturbed",
-    )
+    spec, data, first = spec_of(given.epochs, given.processes), folder / "data", folder / "first"
     prepare(TrainDataSpec(image=IMAGE, data=FACES), data)
-    if any(Running(spec, data, first).wait()):
-        raise SystemExit(f"the training fails undisturbed; see {folder / 'undisturbed.log'}")
-    usual, broken, number = (time.monotonic() - began) / 2, 0, 0
+    undisturbed(spec, data, folder / "warming")  # starts the server, and reads the code
+    usual, broken, number = undisturbed(spec, data, first), 0, 0
+    console.print(f"undisturbed: {usual.start:.1f} s to the first step, {usual.step:.2f} s a step")
     kills: list[dict[str, object]] = []
     while len(kills) < given.kills:
         number += 1

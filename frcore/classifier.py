@@ -163,15 +163,26 @@ class Classifier(nn.Module):
             UserError: embeddings or labels of a wrong type or shape, or labels that, on a CPU, are
                 out of range; split centres without an optimiser that can move them; a whole
                 classifier under DistributedDataParallel; ranks that were not built alike; a
-                training forward that is repeated by activation checkpointing.
+                training forward that is repeated by activation checkpointing; with a group, on all
+                ranks if any of these is so on one.
         """
+        try:
+            dtype = self._check(embedding_ND, label_N)
+        except Exception:
+            self.shard.announce(-1, self.centers.device)
+            raise
+        self.shard.announce(len(embedding_ND), self.centers.device)
+        with without_autocast():
+            return self._forward(embedding_ND.to(dtype), label_N.long())
+
+    def _check(self, embedding_ND: Tensor, label_N: Tensor) -> torch.dtype:
+        """Refuse what cannot be computed; gives what the loss is computed in."""
         check_embeddings(embedding_ND, self.centers.shape[1], at_least=1 if self.is_whole else 0)
         check_labels(label_N, len(embedding_ND), self.num_classes)
         refuse_data_parallel(self, self.centers)
         if self.training:
             refuse_checkpointing()
-        with without_autocast():
-            return self._forward(embedding_ND.to(self._check_format()), label_N.long())
+        return self._check_format()
 
     @property
     def is_whole(self) -> bool:

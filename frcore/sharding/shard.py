@@ -54,6 +54,17 @@ class Whole:
         self.rank, self.size = 0, 1
         self.start, self.stop = 0, num_classes
 
+    def announce(self, rows: int, device: torch.device) -> None:
+        """Tell all ranks how many rows this one has, before `gather`; −1 if it refuses them.
+
+        Args:
+            rows: of this rank.
+            device: of the centres.
+
+        Raises:
+            UserError: another rank refuses its rows, or none has any.
+        """
+
     def gather(self, embedding_ND: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and labels of all ranks, in their order."""
         return embedding_ND, label_N
@@ -117,14 +128,21 @@ class Shard(Whole):
     def __deepcopy__(self, memo: dict[int, Any]) -> Shard:
         return Shard(self.group, self.num_classes)  # a process group has no copy
 
-    def gather(self, embedding_ND: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+    def announce(self, rows: int, device: torch.device) -> None:
         # Sizes go from host to host where the group can: reading them back from a GPU would make
         # the host wait for it at every step.
-        device = self._host or embedding_ND.device
-        size = torch.tensor([len(label_N)], device=device)
+        size = torch.tensor([rows], device=self._host or device)
         self._sizes = gathered(size, [1] * self.size, self.group).tolist()
+        refusing = [rank for rank, rows_there in enumerate(self._sizes) if rows_there < 0]
+        if refusing and rows >= 0:
+            raise UserError(
+                f"rank {refusing[0]} of {self.size} refuses its part of the batch, as its own "
+                "message says; the other ranks, of which this is one, would have waited for it"
+            )
         if not any(self._sizes):
             raise UserError("a batch without a row on any rank; drop empty batches")
+
+    def gather(self, embedding_ND: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
         # DistributedDataParallel divides by the number of ranks what it sums over them.
         embedding_ND = apply(
             GatherRows, embedding_ND, self._sizes, self.rank, float(self.size), self.group

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
+import itertools
 import os
 import signal
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -17,9 +18,14 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from frcore.errors import UserError
+from frcore.machine.lifetime import Grace, Stopped
 from frcore.machine.processes import started_with
 from frcore.sharding.collectives import gathered
 from frcore.study.parts import Training
+from frcore.training.lost import Alarm, LostError, Notes, is_of_another
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 SHUTDOWN_SECONDS = 600
 """How long processes that were asked to stop may take to finish their step and to save."""
@@ -27,12 +33,8 @@ SHUTDOWN_SECONDS = 600
 HANDLED = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"
 """Signals to the process that started the others, which it passes on to them."""
 
-
-class LostError(UserError):
-    """Another process of the training ended or hangs; `frcore` exits with `exit_code`."""
-
-    exit_code = 75
-    """EX_TEMPFAIL of sysexits.h: the same command may succeed later."""
+_trainings = itertools.count()
+"""One after another in these processes: each has notes of its own."""
 
 
 class Team:
@@ -75,13 +77,13 @@ class Ranks(Team):
         group: of all of them.
         host: of all of them, between the hosts' memories: what they agree on at every step waits
             for no GPU.
-        seconds: after which a process that waits for another one gives up.
+        alarm: which a process that moves puts off.
     """
 
-    def __init__(self, group: ProcessGroup, host: ProcessGroup, seconds: float) -> None:
+    def __init__(self, group: ProcessGroup, host: ProcessGroup, alarm: Alarm | None = None) -> None:
         self.group: ProcessGroup = group
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
-        self._host, self._seconds = host, seconds
+        self._host, self._alarm = host, alarm
 
     def agree(self, *numbers: int) -> list[int]:
         largest = torch.tensor(numbers, dtype=torch.int64)
@@ -97,8 +99,8 @@ class Ranks(Team):
         return said[0]
 
     def moving(self) -> None:
-        # Shortly before the others give up, the one that they wait for shows where it is.
-        faulthandler.dump_traceback_later(0.9 * self._seconds, file=sys.stderr)
+        if self._alarm is not None:
+            self._alarm.put_off()
 
 
 ALONE = Team()
@@ -124,31 +126,42 @@ def joined(training: Training) -> Iterator[Team]:
         return
     limit = timedelta(minutes=training.timeout_minutes)
     backend = "nccl" if training.device == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=limit)
-    group = dist.group.WORLD
-    assert group is not None
+    store, rank, size = next(dist.rendezvous("env://", timeout=limit))
+    store = dist.PrefixStore(f"training {next(_trainings)}", store)
+    notes = Notes(dist.PrefixStore("notes", store), rank, size, training.timeout_minutes)
+    notes.wait_for_all()
+    alarm = Alarm(notes.name, limit.total_seconds())
     try:
-        host = group if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
-        yield Ranks(group, host, limit.total_seconds())
-    except RuntimeError as error:
-        # The group stays as it is: taking it down would wait for those that are lost.
-        if isinstance(error, UserError) or not _of_another_process(error):
-            raise
-        raise LostError(
-            "another process of this training ended, or did nothing for "
-            f"{training.timeout_minutes:g} minutes (training.timeout_minutes), as its own message "
-            f"says; the same command resumes from the last checkpoint. Here: {error}"
-        ) from error
+        with _explained(notes):
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
+            group = dist.group.WORLD
+            assert group is not None
+            host = group if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
+            yield Ranks(group, host, alarm)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        alarm.stop()
     dist.destroy_process_group()
 
 
-def _of_another_process(error: RuntimeError) -> bool:
-    text = str(error)
-    return isinstance(error, dist.DistError) or any(
-        sign in text for sign in ("gloo", "NCCL", "Connection closed", "Connection reset")
-    )
+@contextlib.contextmanager
+def _explained(notes: Notes) -> Iterator[None]:
+    """Tell the others what is raised in the block, or learn from them what is behind it.
+
+    The group stays as it is: taking it down would wait for those that are lost.
+    """
+    try:
+        try:
+            yield
+        except Exception as error:
+            with Grace():  # time to say it, before who started the processes ends them
+                if isinstance(error, UserError) or not is_of_another(error):
+                    notes.failed(error)
+                    raise
+                raise notes.explained(error) from error
+    except Stopped as stop:
+        if failure := notes.failure():
+            raise failure from stop
+        raise
 
 
 def launch(processes: int, arguments: Sequence[str]) -> None:
@@ -157,8 +170,8 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
     Requests to stop are passed on, and waited for. Where a process fails the others are ended.
 
     Raises:
-        SystemExit: not all of them succeeded; with the exit code of the first that did not, which
-            has said why.
+        SystemExit: not all of them succeeded; with the exit code of the one that the others ended
+            for, which has said why.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -177,7 +190,7 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
     except SignalException as stop:
         raise SystemExit(128 + stop.sigval) from None
     except ChildFailedError as failed:
-        rank, failure = failed.get_first_failure()
+        rank, failure = _culprit(failed.failures)
         if failure.exitcode >= 0:
             raise SystemExit(failure.exitcode) from None
         number = signal.Signals(-failure.exitcode)
@@ -187,3 +200,17 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
             "resumes from the last checkpoint", file=sys.stderr, flush=True,
         )  # fmt: skip
         raise SystemExit(128 + number) from None
+
+
+def _culprit(failures: dict[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
+    """Rank and failure of the process for which the others ended.
+
+    Several may be found ended at once. Those that torch then ends itself come later, by up to half
+    a minute, or have obeyed SIGTERM.
+    """
+    first = min(failure.timestamp for failure in failures.values())
+    followed = (LostError.exit_code, 128 + signal.SIGTERM, -signal.SIGTERM)
+    return min(
+        failures.items(),
+        key=lambda item: (item[1].timestamp > first + 1, item[1].exitcode in followed),
+    )

@@ -19,6 +19,7 @@ from frcore.errors import UserError, check_classes, listed
 from frcore.files import refuse_overlap, sha256_of_json
 from frcore.machine.faults import RefusedError, refusal
 from frcore.machine.leases import lease_gpu
+from frcore.machine.lifetime import Grace
 from frcore.machine.processes import rank
 from frcore.machine.reproducible import reproducible
 from frcore.provenance.environment import environment, versions
@@ -33,8 +34,9 @@ from frcore.training.diagnostics import TrainingClasses, diagnose_run
 from frcore.training.fit import TrainingSize, problems
 from frcore.training.loggers import Loggers
 from frcore.training.loop import Trainer, TrainingFailedError
+from frcore.training.lost import LostError
 from frcore.training.metrics import ANGLE_EDGES_DEGREES, MetricsFile
-from frcore.training.processes import LostError, Team, joined
+from frcore.training.processes import Team, joined
 from frcore.training.run_folder import (
     CHECKPOINT,
     FAILURE,
@@ -95,18 +97,24 @@ def _train_alone(
         raise  # the folder and its files may belong to another process
     except Exception as caught:
         error = refusal(caught, out) or caught
-        failure = FailureRecord(
-            id=spec.id,
-            spec_hash=spec.hash,
-            error=str(error) or type(error).__name__,
-            diagnosis=error.diagnosis if isinstance(error, TrainingFailedError) else None,
-        )
-        with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
+        # A request to stop changes nothing any more: who started several processes ends them all.
+        with Grace():
             if lock is not None:
-                failure.write(out / FAILURE)
-        if error is caught:
-            raise
-        raise error from caught
+                _keep_failure(spec, error, out)
+            if error is caught:
+                raise
+            raise error from caught
+
+
+def _keep_failure(spec: RunSpec, error: Exception, out: Path) -> None:
+    failure = FailureRecord(
+        id=spec.id,
+        spec_hash=spec.hash,
+        error=str(error) or type(error).__name__,
+        diagnosis=error.diagnosis if isinstance(error, TrainingFailedError) else None,
+    )
+    with contextlib.suppress(OSError, RefusedError):  # the disk may be full: `error` says so
+        failure.write(out / FAILURE)
 
 
 def _train(

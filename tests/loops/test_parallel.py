@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from frcore.classifier import Classifier
 from frcore.errors import UserError
 from frcore.optimizer import CentersSGD
 from tests.loops.trainers import RATES, batches, make_classifier
@@ -48,7 +49,22 @@ def rank(store, number, size):
     both.classifier.centers.requires_grad_(False)
     DistributedDataParallel(both)(x, labels).backward()
     assert both.backbone.weight.grad.isfinite().all()
+    told_when_one_rank_is_refused(number)
     dist.destroy_process_group()
+
+
+def told_when_one_rank_is_refused(number):
+    """At the first forward and later: nobody is left waiting, and the next batch works."""
+    x, good = batches(1)[0]
+    bad = good if number == 0 else torch.full_like(good, 99)
+    told = r"rank 1 of 2 refuses" if number == 0 else r"label 99 in row 0 of the batch"
+    classifier = Classifier(20, x.shape[1], head="cosface", group=dist.group.WORLD).double()
+    for _ in range(2):
+        with pytest.raises(UserError, match=told):
+            classifier(x, bad)
+        assert classifier(x, good).loss.isfinite()
+    with pytest.raises(UserError, match=r"rank 1 of 2 refuses|labels of type torch.float64"):
+        classifier(x, good.double() if number else good)
 
 
 def test_two_ranks_are_refused(tmp_path):

@@ -140,7 +140,7 @@ def teams() -> dict[int, Team | None]:
     found: dict[int, Team | None] = {}
     for size in (4, 3, 2):
         group = dist.new_group(list(range(size)))
-        found[size] = Ranks(group, group, 60) if dist.get_rank() < size else None
+        found[size] = Ranks(group, group) if dist.get_rank() < size else None
     found[1] = ALONE if dist.get_rank() == 0 else None
     return found
 

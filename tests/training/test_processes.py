@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,13 +21,19 @@ from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.study.expansion import RunSpec
-from frcore.study.parts import Augment, Training
+from frcore.study.parts import Augment, Component, Training
 from frcore.training.checkpoint import newest
+from frcore.training.lost import LostError
+from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.train import train
 from tests.training.conftest import run_spec
+from tests.training.faulty_backbone import FAULT
 from tests.training.teams import CASES, spec_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+long = pytest.mark.skipif(
+    "FRCORE_LONG" not in os.environ, reason="takes minutes on two cores: set FRCORE_LONG=1"
+)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
@@ -97,11 +104,11 @@ def test_one_process_alone_does_not_do_the_work_of_two(tiny_data: Path, tmp_path
         train(run_spec(processes=2), tiny_data, tmp_path)
 
 
-def training(spec: RunSpec, data: Path, out: Path) -> subprocess.Popen[str]:
+def training(spec: RunSpec, data: Path, out: Path, fault: str = "") -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "frcore", "train", "--spec", spec.model_dump_json()]
     return subprocess.Popen(
-        [*command, "--data", str(data), "--out", str(out)], env=environment(), cwd=REPOSITORY,
-        stderr=subprocess.PIPE, text=True,
+        [*command, "--data", str(data), "--out", str(out)],
+        env={**environment(), FAULT: fault}, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -118,13 +125,11 @@ def _modified(out: Path) -> int:
     return index.stat().st_mtime_ns if index.exists() else 0
 
 
-@pytest.mark.skipif(
-    "FRCORE_LONG" not in os.environ, reason="takes minutes on two cores: set FRCORE_LONG=1"
-)
+@long
 @pytest.mark.grid
 def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: Path):
     """Two: one is killed, all are asked to stop, their parent is killed; then they finish."""
-    spec = spec_of("queue", epochs=10, processes=2, checkpoint_minutes=0)
+    spec = spec_of("queue", epochs=6, processes=2, checkpoint_minutes=0)
     whole = training(spec, tiny_data, tmp_path / "whole")
     assert whole.wait(timeout=300) == 0, whole.communicate()
     out = tmp_path / "cut"
@@ -134,7 +139,7 @@ def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: P
     ranks = psutil.Process(started.pid).children()
     assert len(ranks) == 2
     ranks[1].kill()
-    _, told = started.communicate(timeout=120)
+    _, told = started.communicate(timeout=400)
     assert started.returncode in (75, 137), told
     assert "the same command resumes from" in told
     assert not (out / "failure.json").exists(), "a lost process is no failure of the training"
@@ -142,7 +147,7 @@ def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: P
     started = training(spec, tiny_data, out)
     wait_for_a_checkpoint(started, out)
     started.send_signal(signal.SIGTERM)
-    _, told = started.communicate(timeout=120)
+    _, told = started.communicate(timeout=400)
     assert started.returncode == 143, told
     assert told.count("stopped: ") == 1, "one process says it for all"
     assert f"is kept in {out / 'checkpoint'}, and the same command resumes from there" in told
@@ -158,3 +163,67 @@ def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: P
     assert training(spec, tiny_data, out).wait(timeout=300) == 0
     assert results_of(out) == results_of(tmp_path / "whole")
     assert newest(out / "checkpoint.pt", "another key") is None
+
+
+@long
+@pytest.mark.grid
+@pytest.mark.parametrize("fault", ["hangs", "is stopped"])
+def test_a_process_that_hangs_is_named_and_the_training_goes_on(
+    fault: str, tiny_data: Path, tmp_path: Path
+):
+    spec = faulty(timeout_minutes=0.25)
+    assert training(spec, tiny_data, tmp_path / "whole").wait(timeout=300) == 0
+    out = tmp_path / "cut"
+    started = training(spec, tiny_data, out, fault)
+    if fault == "is stopped":
+        wait_for_a_checkpoint(started, out)
+        psutil.Process(started.pid).children()[1].suspend()
+    _, told = started.communicate(timeout=400)
+    assert started.returncode == LostError.exit_code, told
+    assert "process 1 of 2 (counted from 0) hangs: it did nothing for 0.25 minutes" in told
+    assert "process 0 of 2 (counted from 0) has finished no step for 12 s; it is here:" in told
+    if fault == "hangs":
+        told = told.partition("process 1 of 2 (counted from 0) has finished no step")[2]
+        assert re.search(r'faulty_backbone.py", line \d+ in wait_for_nothing', told)
+    assert not (out / "failure.json").exists()
+    assert newest(out / "checkpoint.pt", "another key") is None
+    assert training(spec, tiny_data, out).wait(timeout=300) == 0
+    assert results_of(out) == results_of(tmp_path / "whole")
+
+
+@long
+@pytest.mark.grid
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        ("is refused", 2, "a network without ideas"),
+        ("is wrong", 1, "ZeroDivisionError: somewhere"),
+    ],
+)
+def test_an_error_of_one_process_ends_them_all(
+    fault: str, code: int, message: str, tiny_data: Path, tmp_path: Path
+):
+    """At once: the others would wait for ten minutes."""
+    started = training(faulty(timeout_minutes=10), tiny_data, tmp_path / "run", fault)
+    _, told = started.communicate(timeout=400)
+    assert started.returncode == code, told
+    assert f"process 1 of 2 (counted from 0) failed: {message}" in told
+    failure = json.loads((tmp_path / "run/failure.json").read_text())
+    assert failure["error"] == f"process 1 of 2 (counted from 0) failed: {message}"
+
+
+@long
+@pytest.mark.grid
+def test_processes_whose_folder_is_taken_end(tiny_data: Path, tmp_path: Path):
+    with RunLock(tmp_path):
+        started = training(faulty(timeout_minutes=10), tiny_data, tmp_path)
+        _, told = started.communicate(timeout=400)
+    assert started.returncode == BusyError.exit_code, told
+    assert told.count("error: ") == 1
+
+
+def faulty(**more: Any) -> RunSpec:
+    """A training in two processes, of which the second may fail or hang."""
+    spec = spec_of("queue", epochs=4, processes=2, checkpoint_minutes=0, **more)
+    named = {"name": "tests.training.faulty_backbone:Faulty", "label": "faulty"}
+    return spec.model_copy(update={"backbone": Component.model_validate(named)})
