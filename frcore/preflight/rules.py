@@ -80,10 +80,11 @@ def _vectors(study: Study, asked: _Asked) -> None:
                    for place, data in study.data.items()}  # fmt: skip
     if not any(are_vectors.values()):
         return
-    for place in (place for place, is_vector in are_vectors.items() if not is_vector):
-        asked.say(place, f"kind '{study.data[place].kind}' has pictures, but other data of the study "
-                  "are vectors, of which a network learns nothing about pictures; use only kinds "
-                  "synthetic_identities and synthetic_identity_pairs, or none of them")  # fmt: skip
+    for place, data in study.data.items():
+        if not are_vectors[place]:
+            asked.say(place, f"kind '{data.kind}' has pictures, but other data of the study are "
+                      "vectors, which teach a network nothing about pictures; use only kinds "
+                      "synthetic_identities and synthetic_identity_pairs, or none of them")  # fmt: skip
     why = "given, but the data are vectors, which have no mirror image and no crop"
     if study.training is not None and study.training.flip:
         asked.say("training.flip", f"true {why}; set it to false")

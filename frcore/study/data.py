@@ -172,8 +172,14 @@ class LFWPeople(Section):
 
 
 TrainData = Annotated[
-    SyntheticFaces | SyntheticIdentities | Folder | ImageList | RecordIO | ParquetImages
-    | TarImages | LFWPeople,
+    SyntheticFaces
+    | SyntheticIdentities
+    | Folder
+    | ImageList
+    | RecordIO
+    | ParquetImages
+    | TarImages
+    | LFWPeople,
     Field(discriminator="kind"),
 ]
 
@@ -181,6 +187,7 @@ TrainData = Annotated[
 class SyntheticVerification(Section):
     """LFW-style verification on synthetic identities that are never trained on."""
 
+    kind: str
     identities: int = Field(ge=20)
     images: int = Field(ge=2)
     pairs: int = Field(ge=20, description="Genuine pairs; there are as many impostor pairs.")
@@ -286,7 +293,13 @@ class IJB(Official):
 
 
 Benchmark = Annotated[
-    SyntheticPairs | SyntheticIdentityPairs | SyntheticTemplates | LFWPairs | FolderPairs
-    | InsightFaceBin | PairList | IJB,
+    SyntheticPairs
+    | SyntheticIdentityPairs
+    | SyntheticTemplates
+    | LFWPairs
+    | FolderPairs
+    | InsightFaceBin
+    | PairList
+    | IJB,
     Field(discriminator="kind"),
 ]

@@ -40,6 +40,11 @@ def _disturbed(spec: SyntheticTraining, counts: NDArray[np.int64]) -> tuple[int,
 
 
 def check_labels(spec: SyntheticTraining) -> None:
+    """Refuse more conflicts or flips than the identities and their images allow.
+
+    Raises:
+        UserError: with the largest possible share.
+    """
     counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
     able, images = int((counts >= 2).sum()), int(counts.sum())
     split, flips = _disturbed(spec, counts)

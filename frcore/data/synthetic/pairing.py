@@ -62,6 +62,11 @@ def draw_impostor(
 
 
 def check_pairs(spec: SyntheticVerification) -> None:
+    """Refuse more pairs than there are, or folds without one.
+
+    Raises:
+        UserError: with the largest possible number.
+    """
     most, smallest = -(-spec.pairs // spec.folds), spec.identities // spec.folds
     possible = min(possible_genuine(smallest, spec.images),
                    possible_impostor(smallest, spec.images))  # fmt: skip

@@ -26,14 +26,14 @@ CODE = 32
 NUISANCE = 16
 """Factors of a sample that have nothing to do with its identity."""
 
-DEVIATION, NUISANCES = 96, 128
+DEVIATION, NUISANCES = 96, 512
 """Spread of a person's samples around their code, and of the nuisances, at difficulty 1, in 256ths
 of the spread of codes."""
 
 _ONE = 256
 _TO_FACTOR, _TO_WEIGHT = 10, 13
 """Bits that are dropped of a sum of 18: factors have a standard deviation of 37, weights of 4.6."""
-_SLOPE = 8
+_SLOPE = 20
 """Projections per grey level: a fold is 2 · 255 · 8 wide, three standard deviations."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ROWS = 2048
@@ -79,7 +79,9 @@ class Samples:
         """What each sample tells of its identity (N, CODE), which no network can know better."""
         return self._factors(identity, number)[0]
 
-    def quality(self, identity: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.float32]:
+    def quality(
+        self, identity: NDArray[np.int64], number: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         """The quality of each sample (N,): 1 is best, and 0 says nothing of the identity."""
         return self._quality(self._sample_words(identity, number)[:, -1])
 
@@ -115,7 +117,7 @@ def _key(*key: int | str) -> np.uint64:
 
 @lru_cache
 def _map(outputs: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights (CODE + NUISANCE, outputs) and shifts (outputs,) of the map, the same for all sets."""
+    """Weights (CODE + NUISANCE, outputs) and shifts (outputs,), the same for all data sets."""
     words = _words(_key("map"), np.arange(outputs, dtype=np.uint64), CODE + NUISANCE + 1)
     weights = _normal(words[:, :-1], _TO_WEIGHT).T.copy()
     shift = (words[:, -1] % np.uint64(2 * 255 * _SLOPE)).astype(np.float32)
