@@ -31,7 +31,7 @@ KINDS = {
     "parquet": "frcore.data.shards.parquet:ColumnImages",
     "tar": "frcore.data.shards.tar:MemberImages",
     "synthetic_identities": "frcore.data.synthetic.identities:VectorImages",
-    "synthetic_identity_pairs": "frcore.data.synthetic.identities:VectorImages",
+    "synthetic_identity_pairs": "frcore.data.synthetic.identities:TestVectors",
 }
 """Kind of encoded images -> the location of its class."""
 

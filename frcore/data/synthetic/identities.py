@@ -59,6 +59,12 @@ class VectorImages(GeneratedImages):
         return cls(settings, table)
 
 
+class TestVectors(VectorImages):
+    """Those of a benchmark; readers are looked up by the kind of data."""
+
+    kind = "synthetic_identity_pairs"
+
+
 class Identities(Source):
     """A training set of vectors."""
 
@@ -79,19 +85,23 @@ class IdentityPairs(Source):
     def read(self) -> Contents:
         spec: SyntheticIdentityPairs = self.section
         check_pairs(spec)
-        images = _images(spec, spec.kind, np.full(spec.identities, spec.images))
+        counts = np.full(spec.identities, spec.images)
+        images = _images(spec, spec.kind, counts, TestVectors)
         index = _index(images, images.table["identity"].to_numpy())
         tables = {"pairs": verification_pairs(spec)}
         return Contents("pairs", images, index, tables, decode=False)
 
 
 def _images(
-    spec: SyntheticIdentities | SyntheticIdentityPairs, split: str, counts: NDArray[np.int64]
+    spec: SyntheticIdentities | SyntheticIdentityPairs,
+    split: str,
+    counts: NDArray[np.int64],
+    reader: type[VectorImages] = VectorImages,
 ) -> VectorImages:
     settings = {"seed": spec.seed, "split": split, "difficulty": spec.difficulty,
                 "quality_spread": spec.quality_spread}  # fmt: skip
     who = np.repeat(np.arange(len(counts)), counts)
-    return VectorImages(settings, pd.DataFrame({"identity": who, "number": numbers(counts)}))
+    return reader(settings, pd.DataFrame({"identity": who, "number": numbers(counts)}))
 
 
 def _people(settings: dict[str, Any], identity: NDArray[np.int64]) -> pd.Series:

@@ -26,14 +26,14 @@ CODE = 32
 NUISANCE = 16
 """Factors of a sample that have nothing to do with its identity."""
 
-DEVIATION, NUISANCES = 96, 512
+DEVIATION, NUISANCES = 96, 384
 """Spread of a person's samples around their code, and of the nuisances, at difficulty 1, in 256ths
 of the spread of codes."""
 
 _ONE = 256
 _TO_FACTOR, _TO_WEIGHT = 10, 13
 """Bits that are dropped of a sum of 18: factors have a standard deviation of 37, weights of 4.6."""
-_SLOPE = 20
+_SLOPE = 32
 """Projections per grey level: a fold is 2 · 255 · 8 wide, three standard deviations."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ROWS = 2048

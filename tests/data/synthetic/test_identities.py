@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from frcore.data import loader
 from frcore.data.check.check import check
 from frcore.data.prepared.folder import Prepared
 from frcore.data.synthetic import samples as module
 from frcore.data.synthetic.labels import images_per_identity
 from frcore.data.synthetic.samples import CODE, NUISANCE, Samples, _map
 from frcore.errors import UserError
+from frcore.evaluation.evaluate import evaluate
 from frcore.study.data import Image
+from frcore.study.expansion import EvaluationSpec, RunSpec
+from frcore.study.parts import Evaluation
+from frcore.training import train as training
 from tests.data.making import benchmark, train
 
 VECTORS = Image(size=6, alignment="none")
@@ -143,7 +148,7 @@ def test_quality_is_uniform_over_its_spread() -> None:
 def test_an_oracle_does_better_than_a_linear_probe_and_that_than_the_bytes() -> None:
     learnt = SAMPLES.draw(*people(1000, 8)).reshape(1000, 8, -1).astype(float) - 127.5
     test = Samples(0, "test", 1.0, 0.5, 6)
-    gallery, probe = (test.draw(np.arange(400), np.full(400, at)).reshape(400, -1) - 127.5
+    gallery, probe = (test.draw(np.arange(1000), np.full(1000, at)).reshape(1000, -1) - 127.5
                       for at in (0, 1))  # fmt: skip
     # Fisher's: whiten by the covariance within people.
     within = (learnt - learnt.mean(axis=1, keepdims=True)).reshape(8000, -1)
@@ -151,8 +156,8 @@ def test_an_oracle_does_better_than_a_linear_probe_and_that_than_the_bytes() -> 
     centre = learnt.mean(axis=(0, 1))
     raw = rank_1(gallery, probe)
     linear = rank_1((gallery - centre) @ white, (probe - centre) @ white)
-    oracle = rank_1(*(test.latent(np.arange(400), np.full(400, at)) for at in (0, 1)))
-    assert 1 / 400 < raw < linear - 0.1
+    oracle = rank_1(*(test.latent(np.arange(1000), np.full(1000, at)) for at in (0, 1)))
+    assert 1 / 1000 < raw < linear - 0.1
     assert linear < oracle - 0.05
     assert oracle < 1
 
@@ -223,3 +228,44 @@ def test_impossible_labels_are_refused(
     with pytest.raises(UserError, match=message):
         train(tmp_path / "out", VECTORS, **{**TRAIN, **change})
     assert not (tmp_path / "out").exists()
+
+
+# --- the stages ----------------------------------------------------------------------------------
+
+
+def run_spec() -> RunSpec:
+    settings = {"epochs": 4, "batch_size": 64, "learning_rate": 0.1, "flip": False}
+    return RunSpec.model_validate(
+        {"image": VECTORS.model_dump(), "backbone": {"name": "mlp", "dim": 32, "width": 64},
+         "head": {"name": "cosface", "scale": 16, "margin": 0.1}, "sampler": "full", "seed": 0,
+         "training": settings}
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_network_learns_people_it_has_not_seen(tmp_path: Path) -> None:
+    easy = {"difficulty": 0.3, "quality_spread": 0.2}
+    train(tmp_path / "data", VECTORS, **{**TRAIN, "identities": 200}, **easy)
+    test = {**PAIRS, "identities": 200, "pairs": 400, "folds": 10, **easy}
+    benchmark(tmp_path / "pairs", VECTORS, **test)
+    training.train(run_spec(), tmp_path / "data", tmp_path / "run")
+    spec = EvaluationSpec(evaluation=Evaluation(flip="none"), device="cpu", threads=1)
+    found = evaluate(spec, tmp_path / "run", tmp_path / "pairs", tmp_path / "data",
+                     tmp_path / "pairs.json")  # fmt: skip
+    accuracy = next(row["value"] for row in found["rows"] if row["metric"] == "accuracy")
+    assert 0.8 < accuracy < 1
+
+
+@pytest.mark.slow
+def test_vectors_made_ahead_train_the_same_as_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = train(tmp_path / "data", VECTORS, **{**TRAIN, "identities": 60})
+    read = {}
+    for held in (2**30, 0):
+        monkeypatch.setattr(loader, "HELD_IN_MEMORY", held)
+        batches = loader.Batches(data, 32, seed=0, flip=False, threads=2)
+        read[held] = [(images.numpy(), labels.tolist()) for images, labels in batches.epoch(1)]
+    for (a, labels_a), (b, labels_b) in zip(*read.values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert labels_a == labels_b
