@@ -28,7 +28,7 @@ TRAIN: dict[str, Any] = {"kind": "synthetic_identities", "identities": 20, "imag
 PAIRS: dict[str, Any] = {"kind": "synthetic_identity_pairs", "identities": 40, "images": 3,
                          "pairs": 40, "folds": 4}  # fmt: skip
 SAMPLES = Samples(0, "train", 1.0, 0.5, 6)
-GOLDEN = "?"
+GOLDEN = "9862a71e2ad98fc02d48cd2f4cf5aa2483a7e0505548e92450f3777acb3ca702"
 
 
 def people(count: int, each: int) -> tuple[np.ndarray, np.ndarray]:
