@@ -6,7 +6,9 @@ import torch
 from frcore.backbones.mlp import MLP
 
 
-@pytest.mark.parametrize(("depth", "hidden"), [(0, 0), (1, 48 * 7 + 7 * 5), (2, 48 * 7 + 49 + 7 * 5)])
+@pytest.mark.parametrize(
+    ("depth", "hidden"), [(0, 0), (1, 48 * 7 + 7 * 5), (2, 48 * 7 + 49 + 7 * 5)]
+)
 def test_parameters_follow_from_the_layers(depth: int, hidden: int) -> None:
     backbone = MLP(4, dim=5, width=7, depth=depth)
     norms = 2 * 7 * depth + 2 * 5

@@ -173,7 +173,9 @@ def test_a_prepared_set_holds_no_pixels_and_reads_as_images(tmp_path: Path) -> N
     data = train(tmp_path / "a", VECTORS, **{**TRAIN, "identities": 500})
     assert data.images.shape == (2500, 6, 6, 3)
     assert disk(tmp_path / "a") < 2500 * 108 / 3
-    np.testing.assert_array_equal(data.images[[7, 2]], SAMPLES.draw(np.array([1, 0]), np.array([2, 2])))
+    np.testing.assert_array_equal(
+        data.images[[7, 2]], SAMPLES.draw(np.array([1, 0]), np.array([2, 2]))
+    )
     assert data.index["name"].is_unique
     assert (data.index["identity"] == data.index["true_identity"]).all()
     (report,) = check(tmp_path / "a")
