@@ -10,8 +10,9 @@ import pytest
 
 from tests.small_disk import small_disk  # noqa: F401
 
-if not Path("/dev/nvidia0").exists():
-    # Triton's kernels run in its interpreter. It reads this when it is imported, by whomever.
+if not (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()):
+    # No GPU, nor one of Windows under WSL: Triton's kernels run in its interpreter. It reads this
+    # when it is imported, by whomever.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -57,10 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests for a GPU skip with the reason where torch sees none."""
+    """Tests for a GPU skip with the reason where torch sees none, and never pass without it."""
     if item.get_closest_marker("gpu") is None:
         return
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("torch sees no NVIDIA GPU")
+    if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
+        pytest.fail("TRITON_INTERPRET is set: the kernels would run on the CPU; unset it")

@@ -84,7 +84,7 @@ def _vectors(study: Study, asked: _Asked) -> None:
         if not are_vectors[place]:
             asked.say(place, f"kind '{data.kind}' has pictures, but other data of the study are "
                       "vectors, which teach a network nothing about pictures; use only kinds "
-                      "synthetic_identities and synthetic_identity_pairs, or none of them")  # fmt: skip
+                      "synthetic_identities and synthetic_identity_pairs, or none")  # fmt: skip
     why = "given, but the data are vectors, which have no mirror image and no crop"
     if study.training is not None and study.training.flip:
         asked.say("training.flip", f"true {why}; set it to false")

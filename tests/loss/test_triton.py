@@ -325,6 +325,14 @@ def test_without_triton_or_a_gpu_the_user_is_told(monkeypatch):
     assert not backend.supports(head)
 
 
+def test_a_triton_without_what_the_kernels_need_counts_as_none(monkeypatch, repository):
+    for found, usable in (("3.3.1", False), ("3.4.0", True), ("3.10.0", True)):
+        monkeypatch.setattr(backend, "version", lambda name, found=found: found)
+        assert backend.installed.__wrapped__() is usable
+    pyproject = (repository / "pyproject.toml").read_text()
+    assert pyproject.count("triton>=") == pyproject.count(f'"triton>={backend.OLDEST};') == 2
+
+
 @pytest.mark.slow
 def test_importing_the_core_does_not_import_triton():
     code = "import sys, frcore.classifier; sys.exit('triton' in sys.modules)"

@@ -147,7 +147,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "vectors judged on pictures": (
         VECTORS | training(flip=False) | {"benchmarks": TINY["benchmarks"]},
-        ("benchmarks.pairs: kind 'synthetic_pairs' has pictures", "or none of them"),
+        ("benchmarks.pairs: kind 'synthetic_pairs' has pictures", "or none"),
     ),
     "more pairs of vectors than there are": (
         VECTORS | training(flip=False)

@@ -28,8 +28,8 @@ class InPlaceImages:
     """A replacement for `images.npy`: `len`, `.shape`, and rows as uint8 (B, size, size, 3), RGB.
 
     Each image is decoded, and then aligned by its landmarks if there are any, else cropped and
-    resized by `fit`; generated ones are only computed. The pixels depend only on the row, not on the number of threads or on what
-    else is read with it.
+    resized by `fit`; generated ones are only computed. The pixels depend only on the row, not on
+    the number of threads or on what else is read with it.
 
     Args:
         source: the encoded images.

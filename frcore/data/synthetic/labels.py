@@ -1,4 +1,4 @@
-"""Labels of a synthetic training set: how many samples each person has, and what is wrong with them.
+"""Labels of a synthetic training set: how many samples each person has, and what is wrong.
 
 The same rules for faces and for vectors; the truth is known in both.
 """

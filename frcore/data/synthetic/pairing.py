@@ -1,4 +1,4 @@
-"""Sampling pairs without replacement from all possible ones, and the pairs of a verification set."""
+"""Sampling pairs without replacement from all possible ones; the pairs of a benchmark."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor
 
 from frcore.errors import UserError
@@ -22,6 +24,9 @@ from frcore.loss.inputs import Precision
 from frcore.loss.passes import loss_in_passes
 from frcore.loss.streamed import streamed_loss
 from frcore.loss.triton.tiles import CONSUMER, KIB, WIDEST, interpreted, shared_memory
+
+OLDEST = "3.4"
+"""The first triton that the kernels are compiled with; pyproject.toml asks for it too."""
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +94,8 @@ def check_usable(device: torch.device) -> None:
     """
     if not installed():
         raise UserError(
-            "the loss backend 'triton' without triton installed; allowed without it are 'dense' "
-            "and 'streamed': pip install 'frcore[gpu]', or choose one of those"
+            f"the loss backend 'triton' without triton {OLDEST} or newer; allowed without it are "
+            "'dense' and 'streamed': pip install 'frcore[gpu]', or choose one of those"
         )
     if device.type != "cuda" and not interpreted():
         raise UserError(
@@ -101,8 +106,13 @@ def check_usable(device: torch.device) -> None:
 
 @cache
 def installed() -> bool:
-    """Whether triton can be imported."""
-    return importlib.util.find_spec("triton") is not None
+    """Whether triton can be imported, and is `OLDEST` or newer."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    try:
+        return Version(version("triton")) >= Version(OLDEST)
+    except PackageNotFoundError:
+        return True  # under another name, such as the pytorch-triton of torch's nightly builds
 
 
 @cache

@@ -166,10 +166,10 @@ def shared_memory(device: torch.device) -> int:
     """Bytes of shared memory that one program may have on a GPU; as on Hopper without one."""
     if device.type != "cuda":
         return HOPPER
-    from triton.compiler import max_shared_mem
+    from triton.runtime import driver
 
     index = torch.cuda.current_device() if device.index is None else device.index
-    return int(max_shared_mem(index))
+    return int(driver.active.utils.get_device_properties(index)["max_shared_mem"])
 
 
 def interpreted() -> bool:

@@ -106,8 +106,8 @@ def test_a_sample_does_not_depend_on_the_others() -> None:
 
 def test_splits_and_seeds_have_other_people() -> None:
     who = people(50, 1)
-    sets = [Samples(seed, split, 0.0, 0.0, 6).draw(*who).reshape(50, -1)
-            for seed, split in ((0, "train"), (1, "train"), (0, "synthetic_identity_pairs"))]  # fmt: skip
+    keys = ((0, "train"), (1, "train"), (0, "synthetic_identity_pairs"))
+    sets = [Samples(*key, 0.0, 0.0, 6).draw(*who).reshape(50, -1) for key in keys]
     assert len({row.tobytes() for drawn in sets for row in drawn}) == 150
 
 
