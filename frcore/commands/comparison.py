@@ -1,12 +1,13 @@
-"""Is a head better than another one, or than it used to be?"""
+"""Is a head better than another one, or than it used to be; and can a benchmark tell?"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from rich.console import Console
-from typer import Exit, Option
+from typer import Argument, Exit, Option
 
 from frcore.commands.options import (
     ConfigOption,
@@ -101,6 +102,51 @@ def compare(
         console = Console()
         render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
     raise Exit(0 if no_fail else found.exit_code)
+
+
+def audit(
+    table: Annotated[
+        Path,
+        Argument(
+            help="A CSV file with the columns method, benchmark, value (percent); and where they "
+            "apply metric, table, backbone, train_data, trials, people."
+        ),
+    ],
+    out: Annotated[
+        Path | None, Option(help="Also write it: FILE.md, or FILE.csv with every difference.")
+    ] = None,
+    reference: Annotated[Path, Option(help="Folder of rows that tell design effects.")] = Path(
+        "results/reference"
+    ),
+) -> None:
+    """Which differences of a results table its benchmarks can resolve; docs/literature.md explains.
+
+    Prints Markdown. Rows are compared that agree in table, backbone, train_data, benchmark, metric.
+
+    Example: frcore audit my_table.csv --out audit.csv
+    """
+    from frcore.files import refuse_other_file, write_text
+    from frcore.reporting.audit.benchmarks import design_effects
+    from frcore.reporting.audit.differences import COLUMNS, differences
+    from frcore.reporting.audit.own import read_table
+    from frcore.reporting.audit.tables import to_page
+    from frcore.results.frames import csv_text
+
+    if out is not None and out.suffix not in (".md", ".csv"):
+        raise UserError(f"--out {out}: give a name that ends in .md or .csv")
+    rows, effects = read_table(table), design_effects(reference)
+    found = differences(rows, effects)
+    if found.empty:
+        raise UserError(
+            f"{table}: no two rows agree in table, backbone, train_data, benchmark and metric, so "
+            "there is nothing to compare"
+        )
+    page = to_page(rows, found, effects)
+    if out is not None:
+        first = ",".join(COLUMNS) if out.suffix == ".csv" else page.partition("\n")[0]
+        refuse_other_file(out, first, "an audit")
+        write_text(out, csv_text(found) if out.suffix == ".csv" else page)
+    sys.stdout.write(page)
 
 
 def _yaml(option: str, value: str | None) -> Any:

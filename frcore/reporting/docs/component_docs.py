@@ -1,4 +1,4 @@
-"""docs/heads.md, its figure and the tables of other pages, written from the code.
+"""docs/heads.md, its figure, docs/literature.md and the tables of other pages, from the code.
 
 A component is described once, in its class; the pages' prose is in `docs/templates/`. A head's
 text is its docstring, or the note `docs/templates/heads/<name>.md`.
@@ -17,6 +17,7 @@ from frcore.files import write_text
 from frcore.heads import HEADS
 from frcore.heads.adacos_fixed import fixed_scale
 from frcore.records.document import with_tables
+from frcore.reporting.docs.literature import literature
 from frcore.reporting.docs.planning_docs import planning_regions
 from frcore.reporting.figures.canvas import look, save
 from frcore.reporting.figures.head_curves import NORM, NUM_CLASSES
@@ -41,11 +42,14 @@ def write_docs(folder: Path) -> None:
     samplers, planning = folder / "samplers.md", folder / "planning.md"
     text = with_region(samplers.read_text(encoding="utf-8"), samplers_region(folder))
     plans = planning.read_text(encoding="utf-8")
-    for name, region in planning_regions(folder.parent / "results/reference").items():
+    reference = folder.parent / "results/reference"
+    for name, region in planning_regions(reference).items():
         plans = with_region(plans, region, name)
     formats = folder / "formats.md"
     write_text(formats, with_tables(formats.read_text(encoding="utf-8")))
     write_text(folder / "heads.md", heads_page(folder))
+    if reference.is_dir():  # a copy of docs/ alone keeps the page that it has
+        write_text(folder / "literature.md", literature_page(folder, reference))
     write_text(samplers, text)
     write_text(planning, plans)
     with look():
@@ -59,6 +63,11 @@ def heads_page(folder: Path) -> str:
         adacos_scales={name: (c, fixed_scale(c)) for name, c in TRAINING_SETS.items()},
         num_classes=NUM_CLASSES, norm=NORM, reference_scale=REFERENCE_SCALE,
     )  # fmt: skip
+
+
+def literature_page(folder: Path, reference: Path) -> str:
+    """The text of docs/literature.md."""
+    return _environment(folder).get_template("literature.md.j2").render(literature(reference))
 
 
 def samplers_region(folder: Path) -> str:

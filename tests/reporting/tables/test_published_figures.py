@@ -57,7 +57,7 @@ def lfw(tmp_path_factory) -> Table:
 
 def test_the_figures_are_numbers_with_a_source():
     frame = published()
-    assert len(frame) == 1138
+    assert len(frame) == 1984
     assert frame["value"].notna().all()
     assert (frame["source"].str.len() > 5).all()
     percent = frame[frame["unit"].str.startswith("%")]

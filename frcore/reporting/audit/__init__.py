@@ -1,0 +1,1 @@
+"""Which differences of a table its benchmarks can resolve: `frcore audit`, docs/literature.md."""
