@@ -28,7 +28,8 @@ from rich.console import Console
 from scipy import stats
 from scipy.interpolate import CubicSpline, RegularGridInterpolator
 
-from frcore.data.synthetic.sets import _template_pairs, _verification_pairs
+from frcore.data.synthetic.pairing import verification_pairs
+from frcore.data.synthetic.sets import _template_pairs
 from frcore.evaluation.false_accepts import MIN_FALSE_ACCEPTS
 from frcore.evaluation.intervals.estimates import Estimate
 from frcore.evaluation.intervals.influences import Accuracy, Metric, TarAt
@@ -121,12 +122,12 @@ def designs() -> list[Design]:
         kind="synthetic_templates", identities=40, images=1, impostor_pairs=2000
     )
     return [
-        Design("pairs", "as in the quick study", _verification_pairs(quick), 7, 0.9),
+        Design("pairs", "as in the quick study", verification_pairs(quick), 7, 0.9),
         Design("templates", "as in the quick study", _template_pairs(every_two), 2, 0.8),
         Design(
             "sparse",
             "as LFW: few pairs a person",
-            _verification_pairs(sparse),
+            verification_pairs(sparse),
             3,
             0.9,
             (1, 3, 10, 30, 120),

@@ -13,6 +13,7 @@ BACKBONES: Catalogue[nn.Module] = Catalogue(
     "backbone",
     {
         "tiny": "frcore.backbones.tiny:Tiny",
+        "mlp": "frcore.backbones.mlp:MLP",
         "mobilefacenet": "frcore.backbones.mobilefacenet:MobileFaceNet",
         "iresnet18": "frcore.backbones.iresnet:IResNet18",
         "iresnet34": "frcore.backbones.iresnet:IResNet34",

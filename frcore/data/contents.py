@@ -30,6 +30,8 @@ KINDS = {
     "recordio": "frcore.data.recordio.dataset:RecordIOImages",
     "parquet": "frcore.data.shards.parquet:ColumnImages",
     "tar": "frcore.data.shards.tar:MemberImages",
+    "synthetic_identities": "frcore.data.synthetic.identities:VectorImages",
+    "synthetic_identity_pairs": "frcore.data.synthetic.identities:TestVectors",
 }
 """Kind of encoded images -> the location of its class."""
 
@@ -82,6 +84,17 @@ class EncodedImages(ABC):
     def take(self, rows: NDArray[np.int64]) -> Self:
         """A reader of the images `rows` only, in that order."""
         return type(self).opened(self.settings, self.table.iloc[rows])
+
+
+class GeneratedImages(EncodedImages):
+    """Images that are computed from settings and table, many at a time, instead of decoded."""
+
+    @abstractmethod
+    def generated(self, rows: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+        """The images `rows`, uint8 (B, size, size, 3). Safe to call from threads."""
+
+    def encoded(self, row: int) -> Encoded:
+        raise TypeError(f"{type(self).__name__} has no encoded images: read them with `generated`")
 
 
 class EncodedFiles(EncodedImages):

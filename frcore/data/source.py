@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "synthetic": "frcore.data.synthetic.sets:Faces",
+    "synthetic_identities": "frcore.data.synthetic.identities:Identities",
     "folder": "frcore.data.folders.folder:FolderSource",
     "list": "frcore.data.folders.image_list:ListSource",
     "parquet": "frcore.data.shards.parquet:ParquetSource",
@@ -27,6 +28,7 @@ SOURCES = {
     "recordio": "frcore.data.recordio.training:RecordIOSource",
     "lfw": "frcore.data.verification.lfw:PeopleSource",
     "synthetic_pairs": "frcore.data.synthetic.sets:Pairs",
+    "synthetic_identity_pairs": "frcore.data.synthetic.identities:IdentityPairs",
     "synthetic_templates": "frcore.data.synthetic.sets:Templates",
     "lfw_pairs": "frcore.data.verification.lfw:PairsSource",
     "folder_pairs": "frcore.data.verification.lfw:FolderPairsSource",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.errors import UserError
 from frcore.study.config import Study
-from frcore.study.data import SyntheticFaces
+from frcore.study.data import SyntheticIdentities, SyntheticIdentityPairs, SyntheticTraining
 from frcore.study.models import StoredEmbeddings, TorchScriptModel
 from frcore.study.parts import Component, Measurement, Training
 
@@ -58,7 +58,7 @@ class _Asked:
 def study_problems(study: Study) -> list[str]:
     """What is wrong with a study whose components are known and typed; each with its key."""
     asked = _Asked()
-    for rule in (_data, _images, _heads, _samplers, _backbones):
+    for rule in (_data, _vectors, _images, _heads, _samplers, _backbones):
         rule(study, asked)
     for place, part in (("training", study.training), ("measurement", study.measurement)):
         if part is not None:
@@ -72,6 +72,26 @@ def _data(study: Study, asked: _Asked) -> None:
             from frcore.data.synthetic.sets import check_synthetic
 
             asked.ask(place, check_synthetic, data)
+
+
+def _vectors(study: Study, asked: _Asked) -> None:
+    """Settings of pictures, in a study of vectors."""
+    are_vectors = {place: isinstance(data, SyntheticIdentities | SyntheticIdentityPairs)
+                   for place, data in study.data.items()}  # fmt: skip
+    if not any(are_vectors.values()):
+        return
+    for place, data in study.data.items():
+        if not are_vectors[place]:
+            asked.say(place, f"kind '{data.kind}' has pictures, but other data of the study are "
+                      "vectors, which teach a network nothing about pictures; use only kinds "
+                      "synthetic_identities and synthetic_identity_pairs, or none")  # fmt: skip
+    why = "given, but the data are vectors, which have no mirror image and no crop"
+    if study.training is not None and study.training.flip:
+        asked.say("training.flip", f"true {why}; set it to false")
+    if study.training is not None and study.training.augment is not None:
+        asked.say("training.augment", f"{why}; leave it out")
+    if study.evaluation.flip != "none":
+        asked.say("evaluation.flip", f"'{study.evaluation.flip}' {why}; set it to none")
 
 
 def _images(study: Study, asked: _Asked) -> None:
@@ -105,9 +125,9 @@ def _sizes(study: Study) -> list[int]:
 
 def _training_size(study: Study) -> TrainingSize | None:
     """Of the training set, where it need not be prepared to know."""
-    if not isinstance(study.train, SyntheticFaces):
+    if not isinstance(study.train, SyntheticTraining):
         return None
-    from frcore.data.synthetic.sets import training_counts
+    from frcore.data.synthetic.labels import training_counts
     from frcore.training.fit import TrainingSize
 
     return TrainingSize(*training_counts(study.train))

@@ -17,9 +17,9 @@ OfficialName = Literal[
 
 
 class Image(Section):
-    """The network's input: aligned RGB faces, square."""
+    """The network's input: aligned RGB faces, square; or vectors of 3 · size² bytes."""
 
-    size: int = Field(ge=16, le=512, description="Side of the network's input in pixels.")
+    size: int = Field(ge=4, le=512, description="Side of the network's input in pixels.")
     crop: int | None = Field(
         None, ge=8, description="Side of the centre crop taken from each source image before it is "
         "resized to `size`; the whole image when absent."
@@ -29,15 +29,13 @@ class Image(Section):
     )
 
 
-class SyntheticFaces(Section):
-    """Procedural faces; any number of identities. See `frcore.data.synthetic.sets`."""
+class SyntheticTraining(Section):
+    """Synthetic identities: how many, how hard, and what is wrong with their labels."""
 
-    kind: Literal["synthetic"]
     identities: int = Field(ge=2)
     images: int = Field(ge=1, description="Images per identity (the mean under a long tail).")
     seed: int = Field(0, ge=0)
     difficulty: float = Field(1.0, ge=0, le=2, description="Strength of the nuisances; 0 = none.")
-    video: Fraction = Field(0.0, description="Fraction of images that are video-like frames.")
     long_tail: float = Field(
         0.0, ge=0, le=2, description="Zipf exponent of images per identity; 0 = equal counts."
     )
@@ -45,6 +43,26 @@ class SyntheticFaces(Section):
     conflicts: Fraction = Field(
         0.0, description="Fraction of identities whose images are split over two labels."
     )
+
+
+class SyntheticFaces(SyntheticTraining):
+    """Procedural faces; any number of identities. See `frcore.data.synthetic.sets`."""
+
+    kind: Literal["synthetic"]
+    video: Fraction = Field(0.0, description="Fraction of images that are video-like frames.")
+
+
+QualitySpread = Annotated[Fraction, Field(
+    description="The quality of a sample is uniform between 1 - this and 1; at 0 it says nothing "
+    "of its identity."
+)]  # fmt: skip
+
+
+class SyntheticIdentities(SyntheticTraining):
+    """Vectors instead of pictures, for up to millions of identities: see docs/identities.md."""
+
+    kind: Literal["synthetic_identities"]
+    quality_spread: QualitySpread = 0.5
 
 
 Check = Literal["decode", "none"]
@@ -154,21 +172,41 @@ class LFWPeople(Section):
 
 
 TrainData = Annotated[
-    SyntheticFaces | Folder | ImageList | RecordIO | ParquetImages | TarImages | LFWPeople,
+    SyntheticFaces
+    | SyntheticIdentities
+    | Folder
+    | ImageList
+    | RecordIO
+    | ParquetImages
+    | TarImages
+    | LFWPeople,
     Field(discriminator="kind"),
 ]
 
 
-class SyntheticPairs(Section):
+class SyntheticVerification(Section):
     """LFW-style verification on synthetic identities that are never trained on."""
 
-    kind: Literal["synthetic_pairs"]
+    kind: str
     identities: int = Field(ge=20)
     images: int = Field(ge=2)
     pairs: int = Field(ge=20, description="Genuine pairs; there are as many impostor pairs.")
     folds: int = Field(10, ge=2)
     seed: int = Field(0, ge=0)
     difficulty: float = Field(1.0, ge=0, le=2)
+
+
+class SyntheticPairs(SyntheticVerification):
+    """LFW-style verification on procedural faces."""
+
+    kind: Literal["synthetic_pairs"]
+
+
+class SyntheticIdentityPairs(SyntheticVerification):
+    """LFW-style verification on vectors, the benchmark of `synthetic_identities`."""
+
+    kind: Literal["synthetic_identity_pairs"]
+    quality_spread: QualitySpread = 0.5
 
 
 class SyntheticTemplates(Section):
@@ -255,6 +293,13 @@ class IJB(Official):
 
 
 Benchmark = Annotated[
-    SyntheticPairs | SyntheticTemplates | LFWPairs | FolderPairs | InsightFaceBin | PairList | IJB,
+    SyntheticPairs
+    | SyntheticIdentityPairs
+    | SyntheticTemplates
+    | LFWPairs
+    | FolderPairs
+    | InsightFaceBin
+    | PairList
+    | IJB,
     Field(discriminator="kind"),
 ]

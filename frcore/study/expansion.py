@@ -21,11 +21,14 @@ HELD_IN_MEMORY = 2 * 2**30
 
 
 def stays_in_place(data: TrainData | Benchmark) -> bool:
-    """Whether the images of a section are read in place, without copying."""
+    """Whether the images of a section are read in place, or generated, without copying."""
     return data.kind in _IN_PLACE or getattr(data, "storage", "copied") == "in_place"
 
 
-_IN_PLACE = frozenset(("recordio", "list", "parquet", "tar", "insightface_bin", "pair_list", "ijb"))
+_IN_PLACE = frozenset(
+    ("recordio", "list", "parquet", "tar", "insightface_bin", "pair_list", "ijb",
+     "synthetic_identities", "synthetic_identity_pairs")
+)  # fmt: skip
 
 
 class Spec(Section):

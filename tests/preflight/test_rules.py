@@ -18,6 +18,12 @@ from tests.tiny_study import TINY, write_study
 
 ONNX = {"label": "m", "kind": "onnx", "file": "m.pt", "colour": "RGB", "mean": 127.5, "std": 128}
 TORCHSCRIPT = {**ONNX, "kind": "torchscript", "size": 112}
+VECTORS: dict[str, Any] = {
+    "image": {"size": 6, "alignment": "none"},
+    "train": {"kind": "synthetic_identities", "identities": 20, "images": 6},
+    "benchmarks": {"pairs": {**TINY["benchmarks"]["pairs"], "kind": "synthetic_identity_pairs"}},
+    "backbones": ["mlp"],
+}
 IJB = {"kind": "ijb", "root": "ijbc", "name": "ijbc", "images": False}
 
 
@@ -129,6 +135,24 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "batch normalisation of one image": (
         measured(batch_size=1, backbone={"name": "tiny", "width": 4}),
         ("measurement.batch_size: 1 given, but the batch normalisation of tiny needs two",),
+    ),
+    "mirrored vectors": (
+        VECTORS | {"evaluation": {"flip": "sum"}},
+        ("training.flip: true given", "no mirror image", "set it to false",
+         "evaluation.flip: 'sum' given", "set it to none"),
+    ),
+    "augmented vectors": (
+        VECTORS | training(flip=False, augment={"crop": 0.2}),
+        ("training.augment: given, but the data are vectors", "leave it out"),
+    ),
+    "vectors judged on pictures": (
+        VECTORS | training(flip=False) | {"benchmarks": TINY["benchmarks"]},
+        ("benchmarks.pairs: kind 'synthetic_pairs' has pictures", "or none"),
+    ),
+    "more pairs of vectors than there are": (
+        VECTORS | training(flip=False)
+        | {"benchmarks": {"b": {**VECTORS["benchmarks"]["pairs"], "pairs": 100, "folds": 10}}},
+        ("benchmarks.b: pairs = 100 needs 10 genuine",),
     ),
     "a precision that dense does not have": (
         training(backend="dense", loss_precision="bf16"),

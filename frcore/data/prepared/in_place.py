@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frcore.data.contents import EncodedImages
+from frcore.data.contents import EncodedImages, GeneratedImages
 from frcore.data.pixels.align import align_face
 from frcore.data.pixels.decoding import BadImageError, decode_rgb
 from frcore.data.pixels.images import each_image, fit
@@ -20,14 +20,16 @@ from frcore.machine.parallel import available_cores
 from frcore.study.data import Image
 
 _PARTS_PER_THREAD = 4
+_GENERATED = 65536
+"""Images generated at a time for the hash of all."""
 
 
 class InPlaceImages:
     """A replacement for `images.npy`: `len`, `.shape`, and rows as uint8 (B, size, size, 3), RGB.
 
     Each image is decoded, and then aligned by its landmarks if there are any, else cropped and
-    resized by `fit`. The pixels depend only on the row, not on the number of threads or on what
-    else is read with it.
+    resized by `fit`; generated ones are only computed. The pixels depend only on the row, not on
+    the number of threads or on what else is read with it.
 
     Args:
         source: the encoded images.
@@ -147,6 +149,11 @@ class InPlaceImages:
             into: where to put the pixels (N, size, size, 3), if given.
         """
 
+        if isinstance(self.source, GeneratedImages):
+            if into is not None:
+                into[:] = self[:]
+            return {}
+
         def work(row: int) -> None:
             image = self._one(row)
             if into is not None:
@@ -155,7 +162,13 @@ class InPlaceImages:
         return each_image(work, len(self), "reading images", self.threads)
 
     def content(self) -> Iterator[bytes | memoryview]:
-        """The bytes that determine every pixel, for a hash: encoded images and cropping."""
+        """The bytes that determine every pixel, for a hash: encoded images and cropping, or pixels
+        that are generated."""
+        if isinstance(self.source, GeneratedImages):
+            yield f"generated {self.shape}".encode()
+            for start in range(0, len(self), _GENERATED):
+                yield self[start : start + _GENERATED].data
+            return
         cut = "landmarks" if self.landmarks is not None else f"crop {self.image.crop}"
         yield f"encoded {len(self)} size {self.image.size} {cut}".encode()
         for row in range(len(self)):
@@ -175,6 +188,9 @@ class InPlaceImages:
 
     def _decode(self, rows: NDArray[np.int64], part: NDArray[np.int64],
                 into: NDArray[np.uint8], problems: dict[int, str]) -> None:  # fmt: skip
+        if isinstance(self.source, GeneratedImages):
+            into[part] = self.source.generated(rows[part], self.image.size)
+            return
         for at in part:
             try:
                 into[at] = self._one(int(rows[at]))

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from frcore.data.contents import Contents
+from frcore.data.contents import Contents, GeneratedImages
 from frcore.data.origin import ORIGIN, Origin
 from frcore.data.pixels.decoding import BadImageError
 from frcore.data.prepared.folder import IMAGES, MANIFEST, image_content
@@ -140,7 +140,8 @@ def _about_image(contents: Contents, image: Image) -> list[str]:
     if alignment not in (None, image.alignment):
         said.append(f"image.alignment is '{image.alignment}', but these faces are aligned by their "
                     f"landmarks ({alignment})")  # fmt: skip
-    if image.crop is not None and (alignment or contents.draw):
+    is_made = contents.draw is not None or isinstance(contents.images, GeneratedImages)
+    if image.crop is not None and (alignment or is_made):
         said.append("image.crop does not apply to faces that are rendered or aligned here; "
                     "ignored")  # fmt: skip
     return said

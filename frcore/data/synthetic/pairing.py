@@ -1,9 +1,14 @@
-"""Sampling pairs without replacement from all possible ones."""
+"""Sampling pairs without replacement from all possible ones; the pairs of a benchmark."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from frcore.data.synthetic.faces.streams import stream
+from frcore.errors import UserError
+from frcore.study.data import SyntheticVerification
 
 Index = NDArray[np.int64]
 
@@ -54,6 +59,44 @@ def draw_impostor(
     people, items = np.divmod(chosen, members * members)
     first, second = unrank_pair(people, groups)
     return first * members + items // members, second * members + items % members
+
+
+def check_pairs(spec: SyntheticVerification) -> None:
+    """Refuse more pairs than there are, or folds without one.
+
+    Raises:
+        UserError: with the largest possible number.
+    """
+    most, smallest = -(-spec.pairs // spec.folds), spec.identities // spec.folds
+    possible = min(possible_genuine(smallest, spec.images),
+                   possible_impostor(smallest, spec.images))  # fmt: skip
+    if most > possible:
+        raise UserError(
+            f"pairs = {spec.pairs} needs {most} genuine and as many impostor pairs in each of "
+            f"{spec.folds} folds, but {smallest} identities with {spec.images} images have only "
+            f"{possible}; at most pairs = {possible * spec.folds} is possible, or raise "
+            "identities or images"
+        )
+    if spec.pairs < spec.folds:
+        raise UserError(
+            f"pairs = {spec.pairs} in {spec.folds} folds leaves folds without a pair; raise pairs "
+            f"to at least {spec.folds}, or lower folds"
+        )
+
+
+def verification_pairs(spec: SyntheticVerification) -> pd.DataFrame:
+    """As in LFW: as many genuine as impostor pairs in each fold, and no person in two folds."""
+    people = np.array_split(np.arange(spec.identities), spec.folds)
+    shares = [len(part) for part in np.array_split(np.arange(spec.pairs), spec.folds)]
+    tables = []
+    for fold, (members, wanted) in enumerate(zip(people, shares, strict=True)):
+        rng = stream("pairs", spec.seed, spec.kind, fold)
+        start = int(members[0]) * spec.images
+        for same, draw in ((True, draw_genuine), (False, draw_impostor)):
+            a, b = draw(rng, len(members), spec.images, wanted)
+            tables.append(pd.DataFrame({"a": start + a, "b": start + b, "same": same,
+                                        "fold": fold, "split": "test"}))  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
 
 
 def _draw(rng: np.random.Generator, possible: int, wanted: int) -> Index:

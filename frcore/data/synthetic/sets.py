@@ -17,10 +17,22 @@ from frcore.data.contents import Contents
 from frcore.data.source import Source
 from frcore.data.synthetic import pairing
 from frcore.data.synthetic.faces.streams import stream
+from frcore.data.synthetic.labels import (
+    check_labels,
+    disturbed_labels,
+    images_per_identity,
+    numbers,
+)
 from frcore.data.synthetic.rendering import Shots, render_all
 from frcore.errors import UserError
 from frcore.records.manifest import Protocol
-from frcore.study.data import SyntheticFaces, SyntheticPairs, SyntheticTemplates
+from frcore.study.data import (
+    SyntheticFaces,
+    SyntheticPairs,
+    SyntheticTemplates,
+    SyntheticTraining,
+    SyntheticVerification,
+)
 
 VIDEO_FRAMES = 4
 """Frames per video in a training set; in templates videos may be longer."""
@@ -36,11 +48,10 @@ class Faces(Source):
         spec: SyntheticFaces = self.section
         check_synthetic(spec)
         counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-        who = np.repeat(np.arange(spec.identities), counts)
-        number = np.concatenate([np.arange(count) for count in counts])
+        who, number = np.repeat(np.arange(spec.identities), counts), numbers(counts)
         shots = _training_shots(spec, who, number)
         true = _names("train", spec.seed, spec.identities)
-        labels, names = _disturbed_labels(spec, who, counts, true)
+        labels, names = disturbed_labels(spec, who, counts, true)
         return _drawn("train", shots, _index(shots, labels, names[labels], true[who]))
 
 
@@ -56,7 +67,7 @@ class Pairs(Source):
                       np.zeros(len(who), bool))  # fmt: skip
         names = _names(spec.kind, spec.seed, spec.identities)
         index = _index(shots, who, names[who], names[who])
-        return _drawn("pairs", shots, index, pairs=_verification_pairs(spec))
+        return _drawn("pairs", shots, index, pairs=pairing.verification_pairs(spec))
 
 
 class Templates(Source):
@@ -84,16 +95,16 @@ def _drawn(
     return Contents(protocol, None, index, tables, draw=draw)
 
 
-def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) -> None:
+def check_synthetic(spec: SyntheticTraining | SyntheticVerification | SyntheticTemplates) -> None:
     """Refuse what cannot be generated; a study checks this before any job.
 
     Raises:
         UserError: more conflicts, flips or pairs than the people and their images allow.
     """
-    if isinstance(spec, SyntheticFaces):
-        _check_labels(spec)
-    elif isinstance(spec, SyntheticPairs):
-        _check_pairs(spec)
+    if isinstance(spec, SyntheticTraining):
+        check_labels(spec)
+    elif isinstance(spec, SyntheticVerification):
+        pairing.check_pairs(spec)
     else:
         possible = pairing.possible_impostor(spec.identities, spec.templates)
         if spec.impostor_pairs > possible:
@@ -102,69 +113,6 @@ def check_synthetic(spec: SyntheticFaces | SyntheticPairs | SyntheticTemplates) 
                 f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
                 "raise identities or templates"
             )
-
-
-def training_counts(spec: SyntheticFaces) -> tuple[int, int, int]:
-    """Labels, images, and the most images a label can have, if it gets all flips."""
-    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    split, flips = _disturbed(spec, counts)
-    return spec.identities + split, int(counts.sum()), int(counts.max()) + flips
-
-
-def _disturbed(spec: SyntheticFaces, counts: NDArray[np.int64]) -> tuple[int, int]:
-    """How many identities have two labels, and how many images have another identity's label."""
-    return round(spec.conflicts * spec.identities), round(spec.label_flips * int(counts.sum()))
-
-
-def _check_labels(spec: SyntheticFaces) -> None:
-    counts = images_per_identity(spec.identities, spec.images, spec.long_tail)
-    able, images = int((counts >= 2).sum()), int(counts.sum())
-    split, flips = _disturbed(spec, counts)
-    if split > able:
-        raise UserError(
-            f"conflicts = {spec.conflicts} would split {split} identities over two labels, but "
-            f"only {able} have two images; use at most {able / spec.identities:.3g} or raise "
-            "images"
-        )
-    movable = images - spec.identities - split
-    if flips > movable:
-        raise UserError(
-            f"label_flips = {spec.label_flips} would move {flips} of {images} images, but each "
-            f"of the {images - movable} labels keeps one; use at most {movable / images:.3g} or "
-            "raise images"
-        )
-
-
-def _check_pairs(spec: SyntheticPairs) -> None:
-    most, smallest = -(-spec.pairs // spec.folds), spec.identities // spec.folds
-    possible = min(pairing.possible_genuine(smallest, spec.images),
-                   pairing.possible_impostor(smallest, spec.images))  # fmt: skip
-    if most > possible:
-        raise UserError(
-            f"pairs = {spec.pairs} needs {most} genuine and as many impostor pairs in each of "
-            f"{spec.folds} folds, but {smallest} identities with {spec.images} images have only "
-            f"{possible}; at most pairs = {possible * spec.folds} is possible, or raise "
-            "identities or images"
-        )
-    if spec.pairs < spec.folds:
-        raise UserError(
-            f"pairs = {spec.pairs} in {spec.folds} folds leaves folds without a pair; raise pairs "
-            f"to at least {spec.folds}, or lower folds"
-        )
-
-
-def images_per_identity(identities: int, mean: int, exponent: float) -> NDArray[np.int64]:
-    """Images of each identity (identities,), most first: Zipf's law with `exponent`, at least one.
-
-    They sum to identities · mean exactly. In addition to one image each, image counts follow
-    (i + 1) ** -exponent, rounded by largest remainder.
-    """
-    weights = np.arange(1, identities + 1, dtype=np.float64) ** -exponent
-    share = weights / weights.sum() * identities * (mean - 1)
-    counts = np.floor(share).astype(np.int64)
-    missing = identities * (mean - 1) - int(counts.sum())
-    counts[np.argsort(counts - share, kind="stable")[:missing]] += 1
-    return counts + 1
 
 
 def _training_shots(
@@ -178,52 +126,6 @@ def _training_shots(
     ], bool)  # fmt: skip
     medium = np.where(video, block * VIDEO_FRAMES, number)
     return Shots(spec.seed, "train", spec.difficulty, who, medium, number, video)
-
-
-def _disturbed_labels(
-    spec: SyntheticFaces,
-    who: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    true: NDArray[np.object_],
-) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Labels (N,) after conflicts, then flips, and the name of each label.
-
-    A conflict gives every second image of an identity a separate label. A flip gives an image the
-    label of another identity; the first image of each label stays, so that no label is empty.
-    """
-    labels, names = who.copy(), list(true)
-    rng = stream("labels", spec.seed, "train")
-    split, flips = _disturbed(spec, counts)
-    able = np.flatnonzero(counts >= 2)
-    for person in np.sort(rng.choice(able, split, replace=False)):
-        labels[np.flatnonzero(who == person)[1::2]] = len(names)
-        names.append(f"{true[person]}+conflict")
-    origin = np.concatenate([np.arange(spec.identities), np.full(split, -1)])
-    origin[labels] = who
-
-    _, first = np.unique(labels, return_index=True)
-    movable = np.setdiff1d(np.arange(len(who)), first)
-    for at in np.sort(rng.choice(movable, flips, replace=False)):
-        label = labels[at]
-        while origin[label] == who[at]:
-            label = rng.integers(len(names))
-        labels[at] = label
-    return labels, np.array(names, object)
-
-
-def _verification_pairs(spec: SyntheticPairs) -> pd.DataFrame:
-    """As in LFW: as many genuine as impostor pairs in each fold, and no person in two folds."""
-    people = np.array_split(np.arange(spec.identities), spec.folds)
-    shares = [len(part) for part in np.array_split(np.arange(spec.pairs), spec.folds)]
-    tables = []
-    for fold, (members, wanted) in enumerate(zip(people, shares, strict=True)):
-        rng = stream("pairs", spec.seed, spec.kind, fold)
-        start = int(members[0]) * spec.images
-        for same, draw in ((True, pairing.draw_genuine), (False, pairing.draw_impostor)):
-            a, b = draw(rng, len(members), spec.images, wanted)
-            tables.append(pd.DataFrame({"a": start + a, "b": start + b, "same": same,
-                                        "fold": fold, "split": "test"}))  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
 
 
 def _template_pairs(spec: SyntheticTemplates) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from frcore.reporting.tables.table import Column as TableColumn
 from frcore.results.frames import Row
 from frcore.results.summary import Column, Method, Summary
 from frcore.study.config import Study
+from frcore.study.data import SyntheticTraining
 
 SHOWN = 3
 """Published figures shown per measured number; the CSV has all."""
@@ -132,7 +133,7 @@ def _conditions(study: Study, backbone: str, column: Column, row: pd.Series) -> 
     data: Any = study.train
     place = getattr(data, "root", None) or getattr(data, "path", None)
     trained_on = f"{data.kind} {Path(place).name}" if place else str(data.kind)
-    if data.kind == "synthetic":
+    if isinstance(data, SyntheticTraining):
         trained_on = f"{data.identities:,} synthetic identities"
     other = backbone_family(backbone) != backbone_family(row["backbone"])
     parts = [

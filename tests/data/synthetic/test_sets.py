@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frcore.data.synthetic.sets import images_per_identity
+from frcore.data.synthetic.labels import images_per_identity
 from frcore.errors import UserError
 from tests.data.making import SYNTHETIC, benchmark, train
 
