@@ -1,7 +1,8 @@
 # make tables     from nothing to the tables of the default study
 # make test-fast  the fast tests, below a minute
 # make test       from nothing to the tests of every part, some minutes
-# make test-all   all tests that need no GPU, with the grid of heads, samplers and backends
+# make test-all   all tests that need no GPU, with the grid of heads, samplers and backends; with
+#                 FRCORE_LONG=1 those too that take minutes each, or are the rest of a large grid
 # make head NAME=my_face   the stubs of a new head: its file, catalogue line and tests
 # make generated  write what is made from the code: docs, the schema of a study, figures
 # make clean      remove caches; results stay (make clean-results says how to delete a study's)

@@ -58,7 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests for a GPU skip with the reason where torch sees none, and never pass without it."""
+    """Long tests run on demand. Tests for a GPU skip with the reason where torch sees none, and
+    never pass without it."""
+    if item.get_closest_marker("long") and not os.environ.get("FRCORE_LONG"):
+        pytest.skip("takes a minute or more on two cores: set FRCORE_LONG=1")
     if item.get_closest_marker("gpu") is None:
         return
     import torch

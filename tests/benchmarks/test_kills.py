@@ -89,6 +89,7 @@ def test_nor_weights_scores_and_names(finished, again):
 
 
 @pytest.mark.workflow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_study_that_is_killed_has_the_results_of_one_that_is_not(tmp_path):
     for _, killer, wrong in passes(tmp_path, kills=6, seed=0, cores=2):

@@ -154,6 +154,7 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_session_goes_on_where_it_was(tmp_path, repository):
     """The whole path: every case of the tiny grid that a CPU can run."""
     arguments = command("--out", str(tmp_path))

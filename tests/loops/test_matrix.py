@@ -13,7 +13,10 @@ FAST = ("sparse", "streamed", "curricularface")
 
 
 def cases():
-    """Each cell with one head, in turn: a loop meets every head under some sampler and backend."""
+    """Each cell with one head, in turn: a loop meets every head under some sampler and backend.
+
+    Every other sampler of a loop, with its backends in turn, is always tried; the rest are long.
+    """
     cells = list(product(LOOPS, SAMPLERS, ("dense", "streamed")))
     for number, (loop, sampler, backend) in enumerate(cells):
         turn = number + number // (2 * len(SAMPLERS))
@@ -22,7 +25,10 @@ def cases():
             head = FAST[2]
         if head == "learned" and sampler.startswith("queue"):
             head = FAST[2]  # the reference has no two weights for a head's parameters
+        row, (column, side) = number // (2 * len(SAMPLERS)), divmod(number % (2 * len(SAMPLERS)), 2)
+        is_always = (row + column) % 2 == 0 and (row + column // 2) % 2 == side
         marks = [] if (sampler, backend, head) == FAST else [pytest.mark.slow]
+        marks += [] if is_always or not marks else [pytest.mark.long]
         yield pytest.param(loop, sampler, backend, head, marks=marks)
 
 

@@ -35,7 +35,9 @@ FEW = ["f b f b", "scaled and clipped"]
 
 @pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("beside", [True, False])
-@pytest.mark.parametrize("sampler", ["full", "sparse", "dense"])
+@pytest.mark.parametrize(
+    "sampler", ["full", pytest.param("sparse", marks=pytest.mark.long), "dense"]
+)
 @pytest.mark.parametrize("backend", ["dense", "streamed"])
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_optimiser_is_plain_torchs(name, backend, sampler, beside):

@@ -34,8 +34,12 @@ def limit_of(name):
     return SHARED_LIMIT[arch]
 
 
+ALWAYS = ("arcface-full", "arcface-split")
 TIMELY = [
-    pytest.param(case.name, marks=pytest.mark.slow if case.hard else pytest.mark.grid)
+    pytest.param(
+        case.name,
+        marks=pytest.mark.slow if case.name in ALWAYS else [pytest.mark.grid, pytest.mark.long],
+    )
     for case in CASES
     if case.is_timely
 ]
@@ -58,6 +62,7 @@ def test_no_kernel_takes_more_than_it_did(case, repository, tmp_path):
 
 
 @pytest.mark.grid
+@pytest.mark.long
 @pytest.mark.skipif(find_ptxas() is None, reason="this triton has no ptxas")
 @pytest.mark.parametrize("case", ["arcface-full", "arcface-128", "arcface-tf32"])
 def test_tiles_that_tuning_may_choose_fit(case, repository, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -14,9 +13,6 @@ from torch.testing import assert_close
 from frcore.heads import HEADS
 from tests.sharding.cases import PLAIN, in_processes, run
 
-long = pytest.mark.skipif(
-    "FRCORE_LONG" not in os.environ, reason="takes minutes on two cores: set FRCORE_LONG=1"
-)
 LONG, SHORT = 50, 5
 SAMPLERS = ["full", "columns", "broadface over columns", "filter over columns"]
 
@@ -95,13 +91,15 @@ def test_the_fused_kernels_in_two_processes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [3, *(pytest.param(size, marks=long) for size in (1, 2, 4))])
+@pytest.mark.parametrize(
+    "size", [3, *(pytest.param(size, marks=pytest.mark.long) for size in (1, 2, 4))]
+)
 def test_fifty_steps(size, tmp_path):
     """Uneven batches, and one without rows on the last rank; also without classes on it."""
     compare([{**case, "steps": LONG} for case in [*FEW, *UNEVEN]], size, tmp_path)
 
 
-@long
+@pytest.mark.long
 @pytest.mark.grid
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_every_head_and_sampler(size, tmp_path):

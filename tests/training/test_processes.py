@@ -31,9 +31,6 @@ from tests.training.faulty_backbone import FAULT
 from tests.training.teams import CASES, spec_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-long = pytest.mark.skipif(
-    "FRCORE_LONG" not in os.environ, reason="takes minutes on two cores: set FRCORE_LONG=1"
-)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
@@ -125,7 +122,7 @@ def _modified(out: Path) -> int:
     return index.stat().st_mtime_ns if index.exists() else 0
 
 
-@long
+@pytest.mark.long
 @pytest.mark.grid
 def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: Path):
     """Two: one is killed, all are asked to stop, their parent is killed; then they finish."""
@@ -165,7 +162,7 @@ def test_processes_that_are_killed_or_stopped_go_on(tiny_data: Path, tmp_path: P
     assert newest(out / "checkpoint.pt", "another key") is None
 
 
-@long
+@pytest.mark.long
 @pytest.mark.grid
 @pytest.mark.parametrize("fault", ["hangs", "is stopped"])
 def test_a_process_that_hangs_is_named_and_the_training_goes_on(
@@ -191,7 +188,7 @@ def test_a_process_that_hangs_is_named_and_the_training_goes_on(
     assert results_of(out) == results_of(tmp_path / "whole")
 
 
-@long
+@pytest.mark.long
 @pytest.mark.grid
 @pytest.mark.parametrize(
     ("fault", "code", "message"),
@@ -212,7 +209,7 @@ def test_an_error_of_one_process_ends_them_all(
     assert failure["error"] == f"process 1 of 2 (counted from 0) failed: {message}"
 
 
-@long
+@pytest.mark.long
 @pytest.mark.grid
 def test_processes_whose_folder_is_taken_end(tiny_data: Path, tmp_path: Path):
     with RunLock(tmp_path):

@@ -116,10 +116,7 @@ def write_files(folder: Path) -> None:
     (folder / "meddlers.py").write_text(HEADS)
 
 
-@pytest.mark.skipif(
-    "FRCORE_LONG" not in os.environ,
-    reason="several minutes, most of them Slurm's own waits: set FRCORE_LONG=1",
-)
+@pytest.mark.long
 def test_a_study_that_meets_every_fault_has_the_tables_of_one_that_met_none(
     cluster: Cluster, tmp_path: Path
 ) -> None:
