@@ -102,6 +102,7 @@ def test_every_stage_tells_of_a_full_disk_and_goes_on(undisturbed, small_disk):
         assert results_of(small_disk.work / root) == results_of(undisturbed / root), stage
 
 
+@pytest.mark.long
 def test_preparing_says_how_much_is_needed_before_it_begins(small_disk):
     study = {**CHANGES, "train": {"kind": "synthetic", "identities": 20, "images": 100}}
     write_study(small_disk.work, **study)

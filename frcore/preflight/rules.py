@@ -69,7 +69,7 @@ def study_problems(study: Study) -> list[str]:
 def _data(study: Study, asked: _Asked) -> None:
     for place, data in study.data.items():
         if data.kind.startswith("synthetic"):
-            from frcore.data.synthetic.sets import check_synthetic
+            from frcore.data.synthetic.checks import check_synthetic
 
             asked.ask(place, check_synthetic, data)
 

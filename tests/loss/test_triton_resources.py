@@ -34,7 +34,7 @@ def limit_of(name):
     return SHARED_LIMIT[arch]
 
 
-ALWAYS = ("arcface-full", "arcface-split")
+ALWAYS = ("arcface-full",)
 TIMELY = [
     pytest.param(
         case.name,

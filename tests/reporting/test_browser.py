@@ -218,7 +218,7 @@ def test_the_keyboard_reaches_the_answer_and_the_tables(show: Any, complete: Mad
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("which", ["complete", "broken"])
+@pytest.mark.parametrize("which", ["complete", pytest.param("broken", marks=pytest.mark.long)])
 def test_everyone_can_read_it(
     which: str, size: dict[str, int], scheme: str, show: Any, request: pytest.FixtureRequest
 ):

@@ -72,6 +72,7 @@ def test_split_runs_resume_exactly_and_a_study_names_the_format(tiny_data: Path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("center_format", ["fp32", "split"])
+@pytest.mark.long
 def test_memory_of_a_process_that_saves_and_restores(
     center_format: str, tiny_data: Path, tmp_path: Path
 ):

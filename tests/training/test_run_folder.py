@@ -128,6 +128,7 @@ def _dies_at(n: int, spec: str, data: Path, out: Path, code: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_kill_after_the_last_epoch_repeats_the_end_alone(
     old: Path, whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

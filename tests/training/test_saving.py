@@ -126,6 +126,7 @@ def test_a_loss_that_is_not_finite_is_not_saved(tiny_data: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_handful_of_kills_at_random_moments(tiny_data: Path, tmp_path: Path):
     """`kill -9` and SIGTERM; benchmarks/kills_training.py does it a hundred times."""
     head, sampler, _ = KINDS["queue"]

@@ -44,7 +44,12 @@ def training(spec: RunSpec, data: Path, out: Path) -> subprocess.Popen[str]:
     [
         (signal.SIGINT, 130, "by Ctrl-C (SIGINT)"),
         (signal.SIGTERM, 143, "by a scheduler or `kill` (SIGTERM)"),
-        (signal.SIGUSR1, 138, "by a scheduler before its time limit (SIGUSR1)"),
+        pytest.param(
+            signal.SIGUSR1,
+            138,
+            "by a scheduler before its time limit (SIGUSR1)",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_training_that_is_stopped_says_what_is_kept(tiny_data, tmp_path, number, code, by):

@@ -153,6 +153,7 @@ def test_another_margin_repeats_that_head_alone(place):
 
 
 @pytest.mark.grid
+@pytest.mark.long
 def test_another_seed_trains_the_new_runs_only(place):
     new = [run.replace("s0", "s1") for run in RUNS]
     trained = {f"train_backbone {run}" for run in new}
@@ -235,7 +236,8 @@ def test_one_broken_head_leaves_the_others_and_a_report(place):
     ("number", "whom"),
     [pytest.param(signal.SIGINT, "all", id="Ctrl-C"),
      pytest.param(signal.SIGTERM, "job", id="scancel", marks=pytest.mark.grid),
-     pytest.param(signal.SIGKILL, "job", id="kill -9", marks=pytest.mark.grid)],
+     pytest.param(signal.SIGKILL, "job", id="kill -9",
+                  marks=[pytest.mark.grid, pytest.mark.long])],
 )  # fmt: skip
 def test_what_is_stopped_is_not_called_a_failure(tmp_path, number, whom):
     copy_source(REPOSITORY, tmp_path / "source")
@@ -283,6 +285,7 @@ AGAINST_ARCFACE = ("compare", "--config", "baseline=arcface")
 
 
 @pytest.mark.grid
+@pytest.mark.long
 def test_a_comparison_trains_the_candidate_alone(place):
     (place.folder / "my_heads.py").write_text(MINE)
     mine = "candidate={name: my_heads:Mine, scale: 16, margin: 0.1}"
@@ -325,6 +328,7 @@ def test_a_comparison_that_fails_is_written_and_fails_again_until_it_passes(plac
 
 
 @pytest.mark.grid
+@pytest.mark.long
 def test_a_changed_candidate_is_trained_again(place):
     (place.folder / "my_heads.py").write_text(MINE)
     given = (*AGAINST_ARCFACE, "candidate=my_heads:Mine", "samplers=[full]", "measurement=")

@@ -44,6 +44,7 @@ def test_a_study_of_a_thousand_jobs_is_planned_in_seconds(tmp_path):
     assert done.cpu_seconds < 20
 
 
+@pytest.mark.long
 def test_both_snakefiles_plan_the_same(tmp_path):
     write_study(tmp_path)
     arguments = ("--dry-run", "--configfile", "study.yaml")
@@ -100,6 +101,7 @@ def test_values_of_the_command_line_are_read_as_the_user_wrote_them(tmp_path, pa
     assert "Traceback" not in done.text
 
 
+@pytest.mark.long
 def test_a_mark_of_utf_8_does_no_harm(tmp_path):
     path = write_study(tmp_path)
     path.write_bytes(path.read_bytes().decode().encode("utf-8-sig"))

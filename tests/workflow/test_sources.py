@@ -46,6 +46,7 @@ def flip(path: Path, at: int = -1) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.long
 def test_what_changes_is_done_again_and_nothing_else(tmp_path, monkeypatch):
     # Somebody else's `frcore` comes first on PATH.
     other = tmp_path / "bin/frcore"

@@ -16,22 +16,19 @@ from numpy.typing import NDArray
 from frcore.data.contents import Contents
 from frcore.data.source import Source
 from frcore.data.synthetic import pairing
+from frcore.data.synthetic.checks import check_synthetic
 from frcore.data.synthetic.faces.streams import stream
 from frcore.data.synthetic.labels import (
-    check_labels,
     disturbed_labels,
     images_per_identity,
     numbers,
 )
 from frcore.data.synthetic.rendering import Shots, render_all
-from frcore.errors import UserError
 from frcore.records.manifest import Protocol
 from frcore.study.data import (
     SyntheticFaces,
     SyntheticPairs,
     SyntheticTemplates,
-    SyntheticTraining,
-    SyntheticVerification,
 )
 
 VIDEO_FRAMES = 4
@@ -93,26 +90,6 @@ def _drawn(
         render_all(shots, images, workers=workers)
 
     return Contents(protocol, None, index, tables, draw=draw)
-
-
-def check_synthetic(spec: SyntheticTraining | SyntheticVerification | SyntheticTemplates) -> None:
-    """Refuse what cannot be generated; a study checks this before any job.
-
-    Raises:
-        UserError: more conflicts, flips or pairs than the people and their images allow.
-    """
-    if isinstance(spec, SyntheticTraining):
-        check_labels(spec)
-    elif isinstance(spec, SyntheticVerification):
-        pairing.check_pairs(spec)
-    else:
-        possible = pairing.possible_impostor(spec.identities, spec.templates)
-        if spec.impostor_pairs > possible:
-            raise UserError(
-                f"impostor_pairs = {spec.impostor_pairs}, but {spec.identities} identities with "
-                f"{spec.templates} templates have only {possible}; ask for at most {possible}, or "
-                "raise identities or templates"
-            )
 
 
 def _training_shots(

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 import pandas as pd
 
 from frcore.evaluation.intervals.detectable import POWER
 from frcore.reporting.tables.table import Cell, Column, Heading, Table, text_column
+from frcore.results import column
 from frcore.results.frames import Row
 from frcore.results.power import Power, powers
 from frcore.results.summary import Summary
 
 PARTS = ("seeds", "people", "pairs")
+RECORD = [
+    *(field.name for field in fields(column.Column)), "methods", "seeds", "people", "trials",
+    "paired", *(f"variance_{name}" for name in PARTS), "freedom", "level", "detectable",
+    *(f"halved_by_{name}" for name in PARTS),
+]  # fmt: skip
+"""Columns of the CSV."""
+
 FOUND = f"{round(10 * POWER)} times in 10"
 
 NAMED = 2
@@ -26,7 +35,7 @@ NONE_YET = (
 
 def study_powers(summary: Summary) -> list[Power]:
     """What the study can see in its main numbers."""
-    columns = [column for column in summary.primary() if not summary.why_unmarked(column)]
+    columns = [one for one in summary.primary() if not summary.why_unmarked(one)]
     return powers(summary.scores, columns)
 
 
@@ -41,7 +50,7 @@ def power_table(found: Sequence[Power]) -> Table:
         (Heading("found [points]"), lambda one: points(one.detectable)),
         *((Heading(name, "halved by"), _halved(name)) for name in PARTS),
     ]  # fmt: skip
-    data = pd.DataFrame([_record(one) for one in found])
+    data = pd.DataFrame([_record(one) for one in found], columns=RECORD)
     return Table.of("power", "Which differences this study finds", columns, found, _notes(found),
                     data)  # fmt: skip
 
@@ -99,10 +108,10 @@ def _halved(name: str) -> Callable[[Power], Cell]:
 
 def _record(one: Power) -> Row:
     """A row of the CSV; variances in squared proportions."""
-    noise, column = one.noise, vars(one.column)
+    noise = one.noise
     halved = {f"halved_by_{name}": value for name, value in one.halved_by.items()}
     return {
-        **column, "methods": one.methods, "seeds": noise.seeds, "people": one.people,
+        **vars(one.column), "methods": one.methods, "seeds": noise.seeds, "people": one.people,
         "trials": one.trials, "paired": one.paired,
         **{f"variance_{name}": part for name, part in noise.parts.items()},
         "freedom": noise.freedom, "level": one.level, "detectable": one.detectable, **halved,
