@@ -15,7 +15,7 @@ that share people have alike scores. Truth: half a million people, four impostor
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -368,12 +368,6 @@ def _share(row: pd.Series) -> str:
     return f"{held:.1f} % [{100 * row['held_low']:.0f}, {100 * row['held_high']:.0f}]"
 
 
-def block(frame: pd.DataFrame) -> str:
-    """The Markdown between the page's markers."""
-    begin, end = markers("coverage")
-    return f"{begin}\n\n{as_markdown(frame)}\n{end}"
-
-
 def _all(repetitions: int, processes: int) -> pd.DataFrame:
     """`coverage` of all designs, in several processes."""
     chosen = designs()
@@ -393,28 +387,53 @@ def _all(repetitions: int, processes: int) -> pd.DataFrame:
     )
 
 
-def main() -> None:
-    """Simulate, print, and write if asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--repetitions", type=int, default=200)
-    parser.add_argument("--processes", type=int, default=parallel.available_cores())
-    parser.add_argument("--write", action="store_true", help="write the CSV and the page")
-    parser.add_argument("--docs", action="store_true", help="write the page from the CSV")
-    given = parser.parse_args()
-    if given.docs:
-        frame = pd.read_csv(CSV)
-    else:
-        frame = _all(given.repetitions, given.processes)
-        Console().print(as_markdown(frame), markup=False, soft_wrap=True)
-    if given.write:
-        with atomic_file(CSV) as path:
-            frame.to_csv(path, index=False, lineterminator="\n", float_format="%.6g")
-    if given.write or given.docs:
-        page = with_block(PAGE.read_text(encoding="utf-8"), block(frame), "coverage")
-        write_text(PAGE, page)
+@dataclass(frozen=True)
+class Simulation:
+    """A table of simulations that is kept as a CSV file and shown on a page of the docs.
+
+    Attributes:
+        name: of the page's markers.
+        csv, page: the files.
+        as_markdown: the table, from the frame of the CSV.
+        run: the frame, from the numbers of repetitions and of processes.
+    """
+
+    name: str
+    csv: Path
+    page: Path
+    as_markdown: Callable[[pd.DataFrame], str]
+    run: Callable[[int, int], pd.DataFrame]
+
+    def block(self, frame: pd.DataFrame) -> str:
+        """The Markdown between the page's markers."""
+        begin, end = markers(self.name)
+        return f"{begin}\n\n{self.as_markdown(frame)}\n{end}"
+
+    def command(self, description: str | None, repetitions: int) -> None:
+        """Simulate, print, and write if asked to; `repetitions` by default."""
+        parser = argparse.ArgumentParser(
+            description=description, formatter_class=argparse.RawTextHelpFormatter
+        )
+        parser.add_argument("--repetitions", type=int, default=repetitions)
+        parser.add_argument("--processes", type=int, default=parallel.available_cores())
+        parser.add_argument("--write", action="store_true", help="write the CSV and the page")
+        parser.add_argument("--docs", action="store_true", help="write the page from the CSV")
+        given = parser.parse_args()
+        if given.docs:
+            frame = pd.read_csv(self.csv)
+        else:
+            frame = self.run(given.repetitions, given.processes)
+            Console().print(self.as_markdown(frame), markup=False, soft_wrap=True)
+        if given.write:
+            with atomic_file(self.csv) as path:
+                frame.to_csv(path, index=False, lineterminator="\n", float_format="%.6g")
+        if given.write or given.docs:
+            page = with_block(self.page.read_text(encoding="utf-8"), self.block(frame), self.name)
+            write_text(self.page, page)
+
+
+SIMULATION = Simulation("coverage", CSV, PAGE, as_markdown, _all)
 
 
 if __name__ == "__main__":
-    main()
+    SIMULATION.command(__doc__, 200)

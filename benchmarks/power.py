@@ -14,7 +14,6 @@ test people counted twice, and a family of 24 numbers.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from scipy import special, stats
 
-from benchmarks.coverage import DIM, SEED, Design, designs, draw_people, embed
+from benchmarks.coverage import DIM, SEED, Design, Simulation, designs, draw_people, embed
 from frcore.evaluation.intervals.estimates import Estimate, Intervals
 from frcore.evaluation.intervals.influences import Accuracy, Metric
 from frcore.evaluation.intervals.people import people_of_pairs
@@ -34,9 +32,7 @@ from frcore.evaluation.intervals.seeds import SeedSpread, seed_spread
 from frcore.evaluation.intervals.uncertainty import intervals_of_pairs
 from frcore.evaluation.ranked import Ranked
 from frcore.evaluation.verification import verification_accuracy
-from frcore.files import atomic_file, write_text
 from frcore.machine import parallel
-from frcore.reporting.docs.reference import markers, with_block
 from frcore.results.summary import joint_level
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,12 +207,6 @@ def _share(row: pd.Series) -> str:
     return f"{share:.1f} % [{100 * row['different_low']:.1f}, {100 * row['different_high']:.1f}]"
 
 
-def block(frame: pd.DataFrame) -> str:
-    """The Markdown between the page's markers."""
-    begin, end = markers("power")
-    return f"{begin}\n\n{as_markdown(frame)}\n{end}"
-
-
 def _all(repetitions: int, processes: int) -> pd.DataFrame:
     jobs = {
         (scenario, part): partial(simulated, scenario, range(part, repetitions, processes))
@@ -231,28 +221,8 @@ def _all(repetitions: int, processes: int) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def main() -> None:
-    """Simulate, print, and write if asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--repetitions", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=parallel.available_cores())
-    parser.add_argument("--write", action="store_true", help="write the CSV and the page")
-    parser.add_argument("--docs", action="store_true", help="write the page from the CSV")
-    given = parser.parse_args()
-    if given.docs:
-        frame = pd.read_csv(CSV)
-    else:
-        frame = _all(given.repetitions, given.processes)
-        Console().print(as_markdown(frame), markup=False, soft_wrap=True)
-    if given.write:
-        with atomic_file(CSV) as path:
-            frame.to_csv(path, index=False, lineterminator="\n", float_format="%.6g")
-    if given.write or given.docs:
-        page = with_block(PAGE.read_text(encoding="utf-8"), block(frame), "power")
-        write_text(PAGE, page)
+SIMULATION = Simulation("power", CSV, PAGE, as_markdown, _all)
 
 
 if __name__ == "__main__":
-    main()
+    SIMULATION.command(__doc__, 1000)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
 from typer import Argument, Exit, Option
 
 from frcore.commands.options import (
@@ -15,12 +14,10 @@ from frcore.commands.options import (
     SpecOption,
     StudyOption,
     print_json,
+    table_console,
 )
 from frcore.errors import UserError
 from frcore.study.file import parse_value
-
-WIDTH = 120
-"""Columns of the tables where the output is not a terminal, such as in the log of a CI job."""
 
 
 def compare(
@@ -105,8 +102,7 @@ def compare(
     else:
         from frcore.comparison.output import render
 
-        console = Console()
-        render(found, chosen, console if console.is_terminal else Console(width=WIDTH))
+        render(found, chosen, table_console())
     raise Exit(0 if no_fail else found.exit_code)
 
 

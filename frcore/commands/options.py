@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+from rich.console import Console
 from typer import Option
 
 SpecOption = Annotated[
@@ -31,6 +32,16 @@ ConfigOption = Annotated[
     Option("--config", help="With --study: key=value, as for Snakemake; repeatable."),
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
+
+
+WIDTH = 120
+"""Columns of tables where the output is not a terminal, such as in the log of a CI job."""
+
+
+def table_console() -> Console:
+    """Where a command prints tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from frcore.commands.options import ConfigOption, JsonOption, StudyOption, print_json
+from frcore.commands.options import ConfigOption, JsonOption, StudyOption, print_json, table_console
 
 
 def power(
@@ -54,14 +54,11 @@ def power(
     if as_json:
         print_json(table.data.to_dict("records"))
         return
-    from rich.console import Console
     from rich.text import Text
 
-    from frcore.commands.comparison import WIDTH
     from frcore.reporting.tables.terminal import drawn
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = table_console()
     console.print(drawn(table, {}))
     for note in table.notes:
         console.print(Text(note, style="dim"))

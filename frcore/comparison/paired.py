@@ -15,10 +15,10 @@ import numpy as np
 
 from frcore.comparison.spec import ComparisonSpec, Rule
 from frcore.comparison.verdict import judged, number_of
-from frcore.errors import unknown_name
 from frcore.evaluation.intervals.estimates import Estimate
 from frcore.records.comparison import ComparedNumber
 from frcore.results.column import Column, Method
+from frcore.results.columns import chosen, without_repeats
 from frcore.results.summary import Summary, joint_level
 
 MEAN = "mean over samplers"
@@ -63,17 +63,9 @@ def counting(
     Raises:
         UserError: the rule names one that does not exist.
     """
-    # Subsets and InsightFace's rules would repeat the same numbers.
-    own = {c.key: c for c in columns if c.subset == "all" and not c.metric.endswith("insightface")}
-    every = [column for column in own.values() if not why_unmarked(column)]
-    if not rule.metrics:
-        return [column for column in main if not why_unmarked(column)]
-    if rule.metrics == ("all",):
-        return every
-    for key in rule.metrics:
-        if key not in own:
-            raise unknown_name("number", key, own, where="metrics")
-    return [own[key] for key in rule.metrics]
+    own = without_repeats(columns)
+    every, first = ([c for c in some if not why_unmarked(c)] for some in (own, main))
+    return chosen(own, rule.metrics, every=every, main=first, where="metrics")
 
 
 def _pairs(summary: Summary, spec: ComparisonSpec) -> Iterator[Pair]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import pandas as pd
 
+from frcore.errors import unknown_name
 from frcore.results.column import Column
 from frcore.results.rows import why_few
 
@@ -73,7 +74,37 @@ class Columns:
         return chosen
 
     def counting(self) -> list[Column]:
-        """Those that have intervals, without subsets and InsightFace's rules, which would repeat
-        the same numbers."""
-        return [c for c in self.every if c.subset == "all" and not self.why_unmarked(c)
-                and not c.metric.endswith("insightface")]  # fmt: skip
+        """Those that have intervals, `without_repeats`."""
+        return [c for c in without_repeats(self.every) if not self.why_unmarked(c)]
+
+
+def without_repeats(columns: Iterable[Column]) -> list[Column]:
+    """Without subsets and InsightFace's rules, which would repeat the same numbers."""
+    return [c for c in columns if c.subset == "all" and not c.metric.endswith("insightface")]
+
+
+def chosen(
+    columns: Iterable[Column], names: Sequence[str], *, every: list[Column], main: list[Column],
+    where: str,
+) -> list[Column]:  # fmt: skip
+    """The columns that are asked for.
+
+    Args:
+        columns: those that can be named.
+        names: their keys, such as `pairs.accuracy`; or `all`; or none.
+        every: what `all` is.
+        main: what none is.
+        where: the names were given.
+
+    Raises:
+        UserError: a name does not exist.
+    """
+    if not names:
+        return main
+    if tuple(names) == ("all",):
+        return every
+    own = {column.key: column for column in columns}
+    for key in names:
+        if key not in own:
+            raise unknown_name("number", key, own, where=where)
+    return [own[key] for key in names]

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from frcore.errors import UserError, unknown_name
-from frcore.results.column import Column
-from frcore.results.columns import Columns
+from frcore.errors import UserError
+from frcore.results.columns import Columns, chosen
 from frcore.results.kept import read_evaluation
 from frcore.results.power import Power, powers
 from frcore.results.rows import Rows, collect
@@ -70,7 +69,10 @@ def powers_of(
         frame = read_evaluation(place)
         rows = Rows(frame, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
         benchmarks = list(dict.fromkeys(frame["benchmark"]))
-    columns = _named(Columns(rows.usable("evaluation"), benchmarks), metrics)
+    known = Columns(rows.usable("evaluation"), benchmarks)
+    every = known.counting()
+    main = [column for column in known.primary if column in every]
+    columns = chosen(every, metrics, every=every, main=main, where="--metric")
     found = powers(Scores(place, rows), columns)
     if not found:
         raise UserError(
@@ -84,17 +86,3 @@ def powers_of(
         asked = Design(methods, seeds, asked.people, asked.pairs)
     plan = {part.name: getattr(asked, part.name) for part in fields(asked)}
     return [one.planned(**plan) for one in found]
-
-
-def _named(columns: Columns, metrics: Sequence[str]) -> list[Column]:
-    """The numbers asked for."""
-    every = columns.counting()
-    if not metrics:
-        return [column for column in columns.primary if column in every]
-    if tuple(metrics) == ("all",):
-        return every
-    own = {column.key: column for column in every}
-    for key in metrics:
-        if key not in own:
-            raise unknown_name("number", key, own, where="--metric")
-    return [own[key] for key in metrics]

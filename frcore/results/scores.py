@@ -107,6 +107,7 @@ class Scores:
     _protocols: dict[str, Known] = field(default_factory=dict)
     _trials: dict[tuple[str, str, bool], Trials] = field(default_factory=dict)
     _found: dict[tuple[Column, bool], Found] = field(default_factory=dict)
+    _noises: dict[Column, tuple[Noise, int, Sample] | None] = field(default_factory=dict)
 
     def load(self, run: str, benchmark: str) -> Arrays | None:
         """The arrays of one run; None if the file is missing or damaged."""
@@ -134,6 +135,11 @@ class Scores:
 
         It is for the methods of the study, or where it trains nothing, for its models.
         """
+        if column not in self._noises:
+            self._noises[column] = self._noise(column)
+        return self._noises[column]
+
+    def _noise(self, column: Column) -> tuple[Noise, int, Sample] | None:
         models = all(run in self._models for run in self.rows.usable("evaluation")["run"])
         shared = self._of(column, models).intervals
         if shared is None:
