@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from frcore.evaluation.intervals.detectable import POWER
+
 ALPHA = 0.05
 """Two-sided level of one comparison."""
-
-POWER = 0.9
-"""How often a difference is to be found."""
 
 
 def mcnemar(difference: Any, discordant: Any) -> Any:
