@@ -47,6 +47,10 @@ def test_the_table_and_the_sentence_say_the_same(summary: Summary):
     told = sentence(found)
     assert "would be found 9 times in 10" in told
     assert f"{100 * found[0].detectable:.1f} points in pairs: accuracy" in told
+    vars(found[0])["detectable"] = 1.5  # as few seeds of different spreads give
+    assert sentence(found) == (
+        "In pairs: accuracy no loss is large enough to be found 9 times in 10."
+    )
     assert power_table([]).rows == []
     assert sentence([]) == ""
 

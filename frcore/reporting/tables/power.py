@@ -64,11 +64,18 @@ def sentence(found: Sequence[Power]) -> str:
     chosen = [firsts[name] for name in dict.fromkeys(one.column.benchmark for one in found)]
     if not chosen:
         return ""
-    told = [f"{points(one.detectable)} points in {one.column.title}" for one in chosen[:NAMED]]
+    named = chosen[:NAMED]
+    told = [f"{points(one.detectable)} points in {one.column.title}"
+            for one in named if one.detectable <= 1]  # fmt: skip
+    blind = [one.column.title for one in named if one.detectable > 1]
     more = f" ({len(chosen) - NAMED} more benchmarks in the table)" if len(chosen) > NAMED else ""
     known = all(one.noise.training is not None for one in chosen)
     seeds = "" if known else ", as far as test people are concerned: what seeds do is unknown"
-    return f"A loss of {', or of '.join(told)}, would be found {FOUND}{seeds}{more}."
+    said = [f"A loss of {', or of '.join(told)}, would be found {FOUND}"] if told else []
+    said += [f"in {' and '.join(blind)} no loss is large enough for that"] if blind and told else []
+    if not told:
+        said = [f"In {' and '.join(blind)} no loss is large enough to be found {FOUND}"]
+    return f"{'; '.join(said)}{seeds}{more}."
 
 
 def points(value: float) -> str:
