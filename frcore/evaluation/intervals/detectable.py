@@ -28,7 +28,7 @@ class Errors(NamedTuple):
     people: float
     seeds: float
     freedom_people: int
-    freedom_seeds: int
+    freedom_seeds: float
 
     def half_width(self, level: float) -> float:
         """Half of the interval at `level`."""
