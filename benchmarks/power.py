@@ -4,7 +4,7 @@
     python -m benchmarks.power --repetitions 1000 --write   # and write CSV and docs/power.md
     python -m benchmarks.power --docs                       # the page again, from the CSV
 
-Each repetition is a study of the quick study's form on the "pairs" of `benchmarks.coverage`: heads
+Each repetition is a small study on the "pairs" of `benchmarks.coverage`: heads
 under samplers, two seeds each, all judged on the same new people. Two of the heads are compared as
 `frcore compare` does, under every sampler and in the mean over samplers, in the two main numbers:
 "now" with each method's spread over seeds moderated by that of all, and "before" as until decision
@@ -40,7 +40,7 @@ CSV, PAGE = ROOT / "results/reference/cpu/power.csv", ROOT / "docs/power.md"
 
 NUMBERS = ("accuracy", "TAR, k = 12")
 BEFORE = joint_level(24)
-"""The level at which the quick study's 24 numbers were judged."""
+"""The level at which 24 numbers were judged."""
 OTHERS = (0.95, 1.05)
 """Noise of the heads that are not compared, over that of the first."""
 SAMPLERS = (1.0, 1.05, 0.98)
