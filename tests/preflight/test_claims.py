@@ -70,7 +70,7 @@ def test_a_right_claim(tmp_path):
     published = {"paper": "AdaCos", "method": "Dynamic AdaCos", "metric": "TPR@FPR=1e-4"}
     study = load_study(write_study(tmp_path, **claimed(published=[published])))
     assert study.claims["one"].test is not None
-    assert study.claims["one"].test.on.metric == "pairs.accuracy"
+    assert study.claims["one"].test.number.metric == "pairs.accuracy"
 
 
 SCALES: dict[str, Any] = {
