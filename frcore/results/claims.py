@@ -29,7 +29,7 @@ def claim_rows(summary: Summary) -> list[ClaimRow]:
     tests = {name: claim.test for name, claim in study.claims.items() if claim.test is not None}
     found = {name: contrasts(test, parts) for name, test in tests.items()}
     level = joint_level(sum(len(found[name]) for name, test in tests.items()
-                            if not test.number.is_ratio))  # fmt: skip
+                            if test.number.has_level))  # fmt: skip
     return [
         _row(summary, name, claim, found.get(name, []), level)
         for name, claim in study.claims.items()

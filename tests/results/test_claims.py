@@ -73,6 +73,17 @@ def test_verdicts_of_a_study(complete):
     assert "templates.tar.0.01" in rows["unknown"].why
 
 
+def test_a_probability_is_computed(complete):
+    """P = e^{s cos(θ + m)} / (e^{s cos(θ + m)} + C − 1); it has no interval to share a level."""
+    number = {"probability": 45, "classes": 1000}
+    rows = rows_of(complete, one={"number": number, "of": ["arcface"], "below": 0.5},
+                   two={"number": number, "higher": ["arcface"], "than": ["softmax"]})  # fmt: skip
+    z = 64 * np.cos(np.pi / 4 + 0.5)
+    assert rows["one"].value == pytest.approx(np.exp(z) / (np.exp(z) + 999))
+    assert (rows["one"].low, rows["one"].level) == (rows["one"].value, None)
+    assert rows["one"].verdict == "not reproduced"
+
+
 def test_a_contrast_is_the_difference_that_the_tables_have(complete):
     """Of two methods the claim's number is that of `Summary.paired`."""
     test = {"number": "pairs.accuracy", "better": ["arcface"], "than": ["softmax"]}
