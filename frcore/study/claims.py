@@ -139,7 +139,8 @@ class Test(Section):
     """One comparison of methods in one number, with what the claim expects of it.
 
     A method is the label of a head or of a sampler (all methods that have it), `head-sampler`, or
-    `backbone-head-sampler`. Several are averaged. One of:
+    `backbone-head-sampler`; the methods of one name are averaged. Several names on a side are
+    several comparisons, and the claim needs each of them. One of:
 
     - `better`, `higher`, `lower` or `same`: these methods against those of `than`;
     - `doses`: methods in the order of a growing dose, and `expect`;
