@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from frcore.study.section import Place, Section
 
@@ -270,6 +270,11 @@ class ListedImages(Official):
         None, min_length=3, max_length=100, description="How these images were aligned where that "
         "differs from `image.alignment`; printed with their numbers."
     )  # fmt: skip
+
+    @field_validator("names")
+    @classmethod
+    def _may_be_left_out(cls, names: str | None) -> str | None:
+        return names or None
 
 
 class PairList(ListedImages):
