@@ -58,9 +58,18 @@ def overview_table(summary: Summary) -> Table:
 
 
 def overview_columns(summary: Summary) -> list[Column]:
-    """Each benchmark's main number; with few benchmarks also its hardest TAR."""
+    """Each benchmark's main number; with few benchmarks also its hardest TAR; of a search rank-1.
+
+    Where people tested were also trained on, the number without them stands beside it.
+    """
     few = len(summary.study.benchmarks) <= FEW
-    return summary.primary() if few else summary.main_columns()
+    firsts = summary.primary() if few else summary.main_columns()
+    ranks = [Column(name, "rank", None, "all", rank=1) for name in summary.study.benchmarks]
+    found = [*firsts, *(column for column in ranks if column in summary.columns)]
+    names = list(summary.study.benchmarks)
+    found.sort(key=lambda column: names.index(column.benchmark))
+    both = [(column, replace(column, subset="unseen")) for column in found]
+    return [one for pair in both for one in pair if one is pair[0] or summary.has_numbers(one)]
 
 
 def _headline(columns: Sequence[Column]) -> list[str]:
