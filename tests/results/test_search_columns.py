@@ -11,7 +11,7 @@ from frcore.evaluation.identification import FoundProbes, Searches, stored_array
 from frcore.evaluation.intervals.uncertainty import RankShare, TpirAt, intervals_of_searches
 from frcore.evaluation.judge import search_rows
 from frcore.reporting.tables.accuracy import SPREAD, accuracy_table
-from frcore.reporting.tables.overview import overview_columns
+from frcore.reporting.tables.overview import overview_columns, overview_table
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Column, Method, Summary
@@ -113,10 +113,17 @@ def test_numbers_without_people_of_the_training_set_are_in_the_first_table(tmp_p
     tree = Tree(study, tmp_path).everything()
     for path in tree.root.glob("evaluation/*/pairs.json"):
         record = json.loads(path.read_text())
-        record["rows"] += [row | {"subset": "unseen"} for row in record["rows"]]
+        [row] = [row | {"subset": "unseen"} for row in record["rows"]]
+        record["rows"] += [row, row | {"metric": "tar", "far": 0.1, "n": 90}]
+        record["data"] |= {"people": 40, "seen_people": 7, "pairs": 400, "seen_pairs": 250}
         path.write_text(json.dumps(record))
     rows = collect(study, tree.root)
-    shown = overview_columns(Summary(study, rows, Scores(tree.root, rows)))
+    summary = Summary(study, rows, Scores(tree.root, rows))
+    shown = overview_columns(summary)
+    assert (
+        "pairs, unseen: without the 7 of 40 people who are in the training set, in 250 of 400 "
+        "pairs; 90 of the other 150 are genuine, so that one answer to all is right in 60.0%."
+    ) in overview_table(summary).notes
     first = [(one.metric, one.subset) for one in shown if one.benchmark == "pairs"]
     assert first[:2] == [("accuracy", "all"), ("accuracy", "unseen")]
     assert {one.subset for one in shown if one.benchmark == "templates"} == {"all"}
