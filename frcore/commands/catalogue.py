@@ -167,7 +167,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Check this machine and which studies in config/ it can run; exit with 1 on a problem."""
     from frcore.preflight.doctor import diagnose, render
 
-    report = diagnose(sorted(Path("config").glob("*.yaml")))
+    report = diagnose(sorted(Path("config").rglob("*.yaml")))
     if as_json:
         print_json(report.as_dict())
     else:
