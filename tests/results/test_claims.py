@@ -131,6 +131,38 @@ def test_weights_of_contrasts():
     assert weights(same) == [{"b-full": 1, "a-full": -1}, {"c-full": 1, "a-full": -1}]
 
 
+ENDS = [(0.5, 0.9), (1.1, 2.0), (0.2, 1.2), (-0.3, 0.3), (-2.0, -0.1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"higher": ["a"], "than": ["b"]}, "RRR?N"),
+        ({"lower": ["a"], "than": ["b"]}, "NNN?R"),
+        ({"higher": ["a"], "than": ["b"], "smallest": 1}, "NR?NN"),
+        ({"higher": ["a"], "than": ["b"], "negligible": 0.4}, "RRRNN"),
+        ({"higher": ["a"], "than": ["b"], "negligible": 1}, "NRRNN"),
+        ({"same": ["a"], "than": ["b"], "within": 1}, "RN?R?"),
+        ({"of": ["a"], "near": 1, "within": 0.6}, "R??NN"),
+        ({"of": ["a"], "above": 1}, "NR?NN"),
+        ({"of": ["a"], "below": 1}, "RN?RR"),
+    ],
+)
+def test_verdicts(given, told):
+    """R: reproduced, N: not, ?: cannot be told, for each of the intervals `ENDS`."""
+    words = {"R": "reproduced", "N": "not reproduced", "?": "cannot be told"}
+    found = [verdict(made(**given), Measured(0.0, *ends)) for ends in ENDS]
+    assert found == [words[letter] for letter in told]
+
+
+def test_thresholds_of_ratios_are_factors():
+    number = {"measured": "step_ms", "identities": 100}
+    test = made(number=number, better=["a"], than=["b"], smallest=2)
+    spans = [(0.3, 0.45), (0.45, 0.6), (0.6, 0.9)]
+    found = [verdict(test, Measured(0.0, *np.log(span))) for span in spans]
+    assert found == ["reproduced", "cannot be told", "not reproduced"]
+
+
 def test_what_it_would_take():
     """Twice the seeds halve the variance: the detectable difference falls with its root."""
     found = Measured(0.4, -0.6, 1.4, 0.95, "", 5, errors=Errors(0.0, 0.09, 1, 40))
