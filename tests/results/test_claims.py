@@ -243,6 +243,7 @@ def false_alarms(test: claims.Test, repetitions: int, level: float) -> float:
     return wrong / repetitions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given", [{"doses": ["a", "b", "c", "d"], "expect": "increases"},
               {"higher": ["a"], "than": ["b", "c", "d"]}],
