@@ -106,8 +106,10 @@ class Conflicts(Record):
 class DriftRow(Record):
     """One of `drift`: embeddings of one age, compared with those of the network of that time."""
 
-    start: Count = None
-    """step after which they were made"""
+    start: Number = None
+    """when they were made, as a fraction of the training: one of `training.drift.starts`"""
+    step: Count = None
+    """the same as the optimiser step after which they were made"""
     age: Count = None
     """steps from then until they are compared"""
     images: Count = None

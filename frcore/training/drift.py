@@ -33,7 +33,7 @@ class DriftProbe:
     def __init__(self, given: Drift, label_P: Tensor, steps: int) -> None:
         self.label_P = label_P
         self.ages = frozenset(given.ages)
-        self.starts = frozenset(max(1, round(start * steps)) for start in given.starts)
+        self.starts = {max(1, round(start * steps)): start for start in sorted(given.starts)}
         self.rows: list[DriftRow] = []
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -46,17 +46,18 @@ class DriftProbe:
             embed: the images' embeddings (P, D) by the present network; called if needed.
             centers: the present class centres. With several processes all ask for them.
         """
-        due = [start for start in self._kept if step - start in self.ages]
+        due = [kept for kept in self._kept if step - kept in self.ages]
         if not due and step not in self.starts:
             return
         embedding_PD, center_PD = embed(), centers(self.label_P)
-        for start in due:
-            old_PD, old_center_PD = self._kept[start]
+        for kept in due:
+            old_PD, old_center_PD = self._kept[kept]
             made_up_PD = compensated(old_PD, old_center_PD, center_PD)
             self.rows.append(
                 DriftRow(
-                    start=start,
-                    age=step - start,
+                    start=self.starts[kept],
+                    step=kept,
+                    age=step - kept,
                     images=len(embedding_PD),
                     queued=F.cosine_similarity(old_PD, embedding_PD).mean().item(),
                     compensated=F.cosine_similarity(made_up_PD, embedding_PD).mean().item(),
@@ -65,13 +66,13 @@ class DriftProbe:
         if step in self.starts:
             self._kept[step] = embedding_PD, center_PD
         oldest = max(self.ages)
-        self._kept = {k: kept for k, kept in self._kept.items() if step - k < oldest}
+        self._kept = {k: pair for k, pair in self._kept.items() if step - k < oldest}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         return {
             "rows": [row.model_dump() for row in self.rows],
-            "kept": [(start, *pair) for start, pair in self._kept.items()],
+            "kept": [(step, *pair) for step, pair in self._kept.items()],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -79,6 +80,6 @@ class DriftProbe:
         device = self.label_P.device
         self.rows = [DriftRow.model_validate(row) for row in state["rows"]]
         self._kept = {
-            start: (embedding_PD.clone().to(device), center_PD.clone().to(device))
-            for start, embedding_PD, center_PD in state["kept"]
+            step: (embedding_PD.clone().to(device), center_PD.clone().to(device))
+            for step, embedding_PD, center_PD in state["kept"]
         }

@@ -65,9 +65,10 @@ def test_cosines_are_those_of_copies_of_the_models(
     train(run_spec("arcface", QUEUE, drift=DRIFT), tiny_data, tmp_path)
     rows = json.loads((tmp_path / "diagnostics.json").read_text())["drift"]
     # 18 steps: starts after 4 and 13; 11 is too old for the second start, 99 for both.
-    assert [(r["start"], r["age"]) for r in rows] == [(4, 1), (4, 3), (4, 11), (13, 1), (13, 3)]
+    assert [(r["step"], r["age"]) for r in rows] == [(4, 1), (4, 3), (4, 11), (13, 1), (13, 3)]
     for row in rows:
-        expected = slowly(copies, tiny_data, row["start"], row["age"])
+        expected = slowly(copies, tiny_data, row["step"], row["age"])
+        assert row["start"] == {4: 0.2, 13: 0.7}[row["step"]]
         assert row["images"] == 7
         assert (row["queued"], row["compensated"]) == pytest.approx(expected, abs=1e-5)
     assert rows[2]["queued"] < rows[0]["queued"] - 0.01

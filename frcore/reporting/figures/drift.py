@@ -22,7 +22,7 @@ def drift(study: Study, rows: Rows) -> Figure:
     if frame.empty or study.training is None:
         return Message("Drift of queued embeddings: not recorded (training.drift).")
     palette, heads = Palette(study), present(study.heads, frame["head"])
-    starts = {f"kept after step {start:.0f}": start for start in sorted(frame["start"].unique())}
+    starts = {f"{100 * start:g} % of training": start for start in sorted(frame["start"].unique())}
     figure, grid = small_multiples(
         list(starts), heads, limit=4, height=1.9, xlabel="age [steps]", sharex=True, sharey="row"
     )

@@ -268,7 +268,7 @@ def test_drift_is_drawn_against_age(small: tuple[Study, Path]):
         record["drift"] = [
             {"start": start, "age": age, "images": 8, "queued": kept[seed] / age,
              "compensated": 0.9}
-            for start in (3, 9) for age in (1, 4)
+            for start in (0.1, 0.6) for age in (1, 4)
         ]  # fmt: skip
 
     assert drift(study, collect(study, root)).message.startswith("Drift of queued embeddings: not")
@@ -276,12 +276,12 @@ def test_drift_is_drawn_against_age(small: tuple[Study, Path]):
     rows = collect(study, root)
     queued = rows.diagnostics[rows.diagnostics["quantity"] == "queued"]
     assert len(queued) == 2 * 2 * 2
-    assert set(queued["start"]) == {3, 9}
+    assert set(queued["start"]) == {0.1, 0.6}
     with look():
         figure = drift(study, rows)
     first, second = figure.axes
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
-        "kept after step 3", "kept after step 9"
+        "10 % of training", "60 % of training"
     ]  # fmt: skip
     for ax in (first, second):
         grey, coloured = (line.get_xydata() for line in ax.lines)
