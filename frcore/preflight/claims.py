@@ -39,7 +39,7 @@ def parts_of(study: Study) -> dict[str, tuple[str, ...]]:
 def _test(study: Study, test: Test) -> Iterator[str]:
     parts = parts_of(study)
     if not study.trains:
-        yield "number: claims are about methods that the study trains, and it trains none; remove it"
+        yield "number: the study trains none of the methods that claims are about; remove it"
         return
     for kind, labels in parts.items():
         for label in getattr(test, kind):

@@ -80,7 +80,7 @@ def _row(
     if test is None:
         return row
     methods = list(dict.fromkeys(method for one in found for method in one.weights))
-    row = row.but(number=test.number.title, tested=tested(test), unit=test.number.unit,
+    row = row.but(number=test.number.title, tested=in_words(test), unit=test.number.unit,
                   values=_values(summary, test), **_provenance(summary, methods))  # fmt: skip
     try:
         measured = [measure(summary, test.number, one, level) for one in found]
@@ -113,7 +113,7 @@ def _out(on: Quantity, value: float) -> float:
 # --- in words -------------------------------------------------------------------------------------
 
 
-def tested(test: Test) -> str:
+def in_words(test: Test) -> str:
     """What is compared and what is expected, in words."""
     unit = {"points": " points", "degrees": "°", "×": " times", "": ""}.get(
         test.number.unit, f" {test.number.unit}"
