@@ -28,7 +28,7 @@ class Errors(NamedTuple):
     people: float
     seeds: float
     freedom_people: int
-    freedom_seeds: int
+    freedom_seeds: float
 
     def planned(self, *, seeds: tuple[int, int] = (1, 1), people: float = 1.0) -> Errors:
         """The same with more of one thing; what more people do to the spread over seeds is left
