@@ -122,6 +122,7 @@ def test_a_far_of_few_false_accepts_has_no_verdict(rows, tmp_path):
     assert all("allows 2 false accepts" in n.why for n in found if n.key.endswith(".01"))
 
 
+@pytest.mark.slow
 def test_repetitions_of_equal_trainings_seldom_fail():
     """A shift of nothing, seeds drawn anew: 5 % of intervals at most leave out 0."""
     generator = np.random.default_rng(0)

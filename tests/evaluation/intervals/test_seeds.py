@@ -24,12 +24,14 @@ def called_different(spreads: np.ndarray, seeds: int, repetitions: int = 600) ->
     return found / repetitions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("methods", "seeds"), [(18, 2), (18, 5), (4, 3)])
 def test_equal_methods_are_called_different_as_often_as_said(methods: int, seeds: int):
     # 600 repetitions: the share of a true 5 % is below 7.3 % in 99 of 100 such tests.
     assert called_different(np.ones(methods), seeds) < 0.073
 
 
+@pytest.mark.slow
 def test_methods_that_spread_four_times_as_much_are_not_judged_by_the_others():
     # With the pooled spread these are 43 %; what is left is in docs/power.md.
     assert called_different(np.array([4.0, 4.0, *np.ones(16)]), 5) < 0.13
