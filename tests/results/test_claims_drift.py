@@ -16,7 +16,8 @@ from frcore.results.scores import Scores
 from frcore.results.summary import Summary
 from frcore.study.config import Study
 from tests.reporting.made import Made
-from tests.results.test_claims import claimed
+
+SAID = {"says": "It is so.", "source": "A paper, Table 1"}
 
 
 def test_a_claim_about_drift(complete: Made, tmp_path: Path):
@@ -33,9 +34,13 @@ def test_a_claim_about_drift(complete: Made, tmp_path: Path):
         ]  # fmt: skip
         path.write_text(json.dumps(record))
     content = complete.study.model_dump(mode="json")
-    gain = {"on": {"drift": "gain", "age": 4, "start": 0.1}, "of": ["arcface-full"], "above": 0}
-    queued = {"on": {"drift": "queued", "age": 4, "start": 0.6}, "of": ["arcface"], "below": 0.47}
-    content["claims"] = {"gain": claimed(gain), "queued": claimed(queued)}
+    gain = {"number": {"drift": "gain", "age": 4, "start": 0.1}, "of": ["arcface-full"], "above": 0}
+    queued = {
+        "number": {"drift": "queued", "age": 4, "start": 0.6},
+        "of": ["arcface"],
+        "below": 0.47,
+    }
+    content["claims"] = {"gain": {**SAID, "test": gain}, "queued": {**SAID, "test": queued}}
     study = Study.model_validate(content)
     rows = collect(study, root)
     found = {row.claim: row for row in claim_rows(Summary(study, rows, Scores(root, rows)))}
@@ -47,9 +52,9 @@ def test_a_claim_about_drift(complete: Made, tmp_path: Path):
     assert "add training.drift" in claim_problems(study)[0]
     content["training"]["drift"] = {"starts": [0.1, 0.6], "ages": [1, 4]}
     assert claim_problems(Study.model_validate(content)) == []
-    content["claims"]["gain"]["test"]["on"]["age"] = 5
+    content["claims"]["gain"]["test"]["number"]["age"] = 5
     [problem] = claim_problems(Study.model_validate(content))
-    assert problem == "claims.gain.test.on: age 5 is not recorded; training.drift has 1, 4"
-    content["claims"]["gain"]["test"]["on"].pop("age")
+    assert problem == "claims.gain.test.number: age 5 is not recorded; training.drift has 1, 4"
+    content["claims"]["gain"]["test"]["number"].pop("age")
     with pytest.raises(ValidationError, match="`drift`, `age` and `start` belong together"):
         Study.model_validate(content)
