@@ -133,11 +133,11 @@ def test_weights_of_contrasts():
 
 def test_what_it_would_take():
     """Twice the seeds halve the variance: the detectable difference falls with its root."""
-    found = Measured(0.4, -0.6, 1.4, 0.95, "", 5, errors=Errors(0.0, 0.09, 1, 200))
+    found = Measured(0.4, -0.6, 1.4, 0.95, "", 5, errors=Errors(0.0, 0.09, 1, 40))
     test = made(better=["a"], than=["b"], negligible=0.5)
     said = takes(test, found)
     count = int(said.partition(" ")[0])
-    detectable = [Errors(0.0, 0.09 * 5 / n, 1, 50 * (n - 1)).detectable(0.95)
+    detectable = [Errors(0.0, 0.09 * 5 / n, 1, 40 + n - 5).detectable(0.95)
                   for n in (count - 1, count)]  # fmt: skip
     assert detectable[0] > 0.5 >= detectable[1]
     assert "for 0.5 points to be found 9 times in 10" in said
