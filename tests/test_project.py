@@ -281,8 +281,9 @@ def test_the_licence_is_the_declared_one(project):
 
 
 def test_the_quick_start_of_each_study_names_its_own_file():
-    for path in (ROOT / "config").glob("*.yaml"):
+    for path in (ROOT / "config").rglob("*.yaml"):
         header = path.read_text(encoding="utf-8").partition("\nname:")[0]
         for heading in ("Purpose", "Data", "Run", "Cost", "Leaves out"):
             assert heading in header, f"{path.name}: {heading}"
-        assert path.stem == "quick" or f"--configfile config/{path.name}" in header
+        place = path.relative_to(ROOT).as_posix()
+        assert path.stem == "quick" or f"--configfile {place}" in header

@@ -55,7 +55,7 @@ def measure(summary: Summary, on: Quantity, contrast: Contrast, level: float) ->
         value = sum(w * computed(summary, on, method) for method, w in contrast.weights.items())
         return Measured(value, value, value, method="computed from the formula")
     values = {method: per_seed(summary, on, method) for method in contrast.weights}
-    seeds = _common(summary, values)
+    seeds = common_seeds(summary, values)
     differences = [sum(w * values[m][seed] for m, w in contrast.weights.items()) for seed in seeds]
     return student(differences, level)
 
@@ -93,7 +93,7 @@ def _of_metric(summary: Summary, key: str, contrast: Contrast, level: float) -> 
                  if pd.notna(row.value)}
         for method in contrast.weights
     }  # fmt: skip
-    seeds = _common(summary, runs)
+    seeds = common_seeds(summary, runs)
     weights = [{runs[m][seed]: w for m, w in contrast.weights.items()} for seed in seeds]
     found = summary.scores.contrast(column, weights, level=level)
     if found is None:
@@ -115,8 +115,12 @@ def _column(summary: Summary, key: str) -> Column:
     )
 
 
-def _common(summary: Summary, found: Mapping[Method, Mapping[int, Any]]) -> list[int]:
-    """The seeds that all methods have."""
+def common_seeds(summary: Summary, found: Mapping[Method, Mapping[int, Any]]) -> list[int]:
+    """The seeds that all methods have.
+
+    Raises:
+        CannotTellError: there are none.
+    """
     missing = [summary.name(method) for method, seeds in found.items() if not seeds]
     if missing:
         raise CannotTellError(f"no results of {', '.join(missing)}")

@@ -46,11 +46,17 @@ def verdict_of_effect(
 ) -> Verdict:
     """The verdict on a claimed effect, larger than 0 in the claimed direction.
 
+    Numbers without an interval, such as memory, have two equal ends.
+
     >>> [verdict_of_effect(*ends) for ends in [(0.1, 0.9), (-0.9, -0.1), (-0.1, 0.5)]]
     ['reproduced', 'not reproduced', 'cannot be told']
     >>> verdict_of_effect(0.1, 0.3, negligible=0.5), verdict_of_effect(0.1, 0.9, smallest=1.0)
     ('not reproduced', 'not reproduced')
+    >>> verdict_of_effect(0.0, 0.0)
+    'not reproduced'
     """
+    if low == high:  # nothing is left to chance
+        return "reproduced" if low > max(smallest, negligible or 0.0) else "not reproduced"
     if negligible is not None and -negligible <= low and high <= negligible:
         return "not reproduced"
     if low > smallest:
@@ -93,8 +99,9 @@ def takes(test: Test, found: Measured) -> str:
     if test.is_same:
         goal = (_in_scale(test, test.within) or 0.0) - abs(middle)
         if goal <= 0:
-            return "the difference found is no smaller than what counts as none: a larger `within`"
-        aim = f"an interval within ± {test.within:g} around what was found"
+            return "a larger `within`: the difference found is no smaller than what counts as none"
+        times = " times" if test.number.is_ratio else ""
+        aim = f"for an interval within {test.within:g}{times}, if the difference is as found"
 
         def size(one: Errors) -> float:
             return one.half_width(level)

@@ -10,13 +10,13 @@ import pytest
 from frcore.evaluation.intervals.detectable import Errors
 from frcore.evaluation.intervals.uncertainty import Accuracy, intervals_of_pairs, people_of_pairs
 from frcore.records.claims import ClaimRow
-from frcore.results.claim_numbers import CannotTellError, student
+from frcore.results.claim_numbers import CannotTellError, common_seeds, student
 from frcore.results.claims import claim_rows, contrasts, in_words
 from frcore.results.column import Method
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
-from frcore.results.verdicts import Measured, takes, verdict
+from frcore.results.verdicts import Measured, bears_out, takes, verdict
 from frcore.study import claims
 from frcore.study.config import Study
 from tests.reporting.made import Made
@@ -69,7 +69,12 @@ def test_verdicts_of_a_study(complete):
     # Time has a span, without a level, and is not counted.
     assert better.level == pytest.approx(1 - 0.05 / 7)
     assert rows["time"].level is None
-    assert rows["time"].low <= rows["time"].value <= rows["time"].high
+    times = complete.rows.measurement
+    fast, slow = (times[(times["head"] == head) & (times["identities"] == 1000)]
+                  for head in ("arcface", "softmax"))  # fmt: skip
+    spans = [np.exp(np.log(one["step_ms_low"]).mean() - np.log(two["step_ms_high"]).mean())
+             for one, two in ((fast, slow), (slow, fast))]  # fmt: skip
+    assert (rows["time"].low, 1 / rows["time"].high) == pytest.approx(tuple(spans))
     assert "templates.tar.0.01" in rows["unknown"].why
 
 
@@ -131,6 +136,56 @@ def test_weights_of_contrasts():
     assert weights(same) == [{"b-full": 1, "a-full": -1}, {"c-full": 1, "a-full": -1}]
 
 
+ENDS = [(0.5, 0.9), (1.1, 2.0), (0.2, 1.2), (-0.3, 0.3), (-2.0, -0.1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"higher": ["a"], "than": ["b"]}, "RRR?N"),
+        ({"lower": ["a"], "than": ["b"]}, "NNN?R"),
+        ({"higher": ["a"], "than": ["b"], "smallest": 1}, "NR?NN"),
+        ({"higher": ["a"], "than": ["b"], "negligible": 0.4}, "RRRNN"),
+        ({"higher": ["a"], "than": ["b"], "negligible": 1}, "NRRNN"),
+        ({"same": ["a"], "than": ["b"], "within": 1}, "RN?R?"),
+        ({"of": ["a"], "near": 1, "within": 0.6}, "R??NN"),
+        ({"of": ["a"], "above": 1}, "NR?NN"),
+        ({"of": ["a"], "below": 1}, "RN?RR"),
+    ],
+)
+def test_verdicts(given, told):
+    """R: reproduced, N: not, ?: cannot be told, for each of the intervals `ENDS`."""
+    words = {"R": "reproduced", "N": "not reproduced", "?": "cannot be told"}
+    found = [verdict(made(**given), Measured(0.0, *ends)) for ends in ENDS]
+    assert found == [words[letter] for letter in told]
+
+
+def test_thresholds_of_ratios_are_factors():
+    number = {"measured": "step_ms", "identities": 100}
+    test = made(number=number, better=["a"], than=["b"], smallest=2)
+    spans = [(0.3, 0.45), (0.45, 0.6), (0.6, 0.9)]
+    found = [verdict(test, Measured(0.0, *np.log(span))) for span in spans]
+    assert found == ["reproduced", "cannot be told", "not reproduced"]
+
+
+def test_what_bears_a_claim_out_least():
+    values = [-2.0, 1.0, 0.5]
+
+    def least(**given: Any) -> float:
+        test = made(**given)
+        return min(values, key=lambda value: bears_out(test, Measured(value, 0.0, 0.0)))
+
+    assert least(higher=["a"], than=["b"]) == -2
+    assert least(lower=["a"], than=["b"]) == 1
+    assert least(same=["a"], than=["b"], within=1) == -2
+    assert least(of=["a"], near=-1, within=1) == 1
+
+
+def test_only_seeds_that_all_methods_have_are_used(summary):
+    found = {Method("b", "a", "s"): {0: 1, 1: 1}, Method("b", "c", "s"): {2: 1, 1: 1}}
+    assert common_seeds(summary, found) == [1]
+
+
 def test_what_it_would_take():
     """Twice the seeds halve the variance: the detectable difference falls with its root."""
     found = Measured(0.4, -0.6, 1.4, 0.95, "", 5, errors=Errors(0.0, 0.09, 1, 40))
@@ -188,6 +243,7 @@ def false_alarms(test: claims.Test, repetitions: int, level: float) -> float:
     return wrong / repetitions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given", [{"doses": ["a", "b", "c", "d"], "expect": "increases"},
               {"higher": ["a"], "than": ["b", "c", "d"]}],

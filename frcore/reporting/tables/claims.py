@@ -46,7 +46,7 @@ def claims_table(summary: Summary) -> Table:
         text_column("claim", lambda row: Cell(row.says, f"({row.source})")),
         text_column("verdict", verdict_text),
         text_column("ours", lambda row: replace(ours(row), detail=detail(row))),
-        text_column("tested", lambda row: Cell(row.number or "—", tested(row))),
+        text_column("tested", lambda row: Cell(row.number or "—", compared(row))),
         text_column("published", lambda row: row.published or "—"),
     ]
     data = pd.DataFrame([row.model_dump() for row in rows], columns=[*ClaimRow.model_fields])
@@ -82,7 +82,7 @@ def ours(row: ClaimRow) -> Cell:
                 f"[{digits(row, row.low)}, {digits(row, row.high)}]")  # fmt: skip
 
 
-def tested(row: ClaimRow) -> str:
+def compared(row: ClaimRow) -> str:
     """What is compared and expected, and the numbers behind it."""
     return f"{row.tested} ({row.values})" if row.values else row.tested
 
