@@ -23,11 +23,19 @@ def drift(study: Study, rows: Rows) -> Figure:
         return Message("Drift of queued embeddings: not recorded (training.drift).")
     palette, heads = Palette(study), present(study.heads, frame["head"])
     starts = {f"{100 * start:g} % of training": start for start in sorted(frame["start"].unique())}
+    of_row = {f"{head}\nmean cosine": head for head in heads}
     figure, grid = small_multiples(
-        list(starts), heads, limit=4, height=1.9, xlabel="age [steps]", sharex=True, sharey="row"
+        list(starts),
+        list(of_row),
+        limit=4,
+        height=1.9,
+        xlabel="age [steps]",
+        sharex=True,
+        sharey="row",
     )
     ages = sorted(frame["age"].unique())
-    for (title, head), ax in grid.items():
+    for (title, row), ax in grid.items():
+        head = of_row[row]
         own = frame[(frame["head"] == head) & (frame["start"] == starts[title])]
         for quantity, colour in (("queued", MUTED), ("compensated", palette.heads[head])):
             part = own[own["quantity"] == quantity].groupby("age")["value"]
