@@ -16,7 +16,9 @@ PAPER = (512, (2048, 8192, 32768))
 
 
 @pytest.mark.workflow
-@pytest.mark.parametrize(("scale", "benchmarks"), [("lab", 3), ("paper", 2)])
+@pytest.mark.parametrize(
+    ("scale", "benchmarks"), [pytest.param("lab", 3, marks=pytest.mark.long), ("paper", 2)]
+)
 def test_it_is_planned_on_stand_ins(tmp_path, scale, benchmarks):
     (tmp_path / "rec").mkdir()
     sources.recordio(tmp_path / "rec")
