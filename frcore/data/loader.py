@@ -113,6 +113,18 @@ class Batches:
         """Which images of a batch are mirrored, (batch size,)."""
         return self._generator(_MIRROR, epoch, step).random(self.batch_size) < 0.5
 
+    def sample(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """At most `count` images at equal distances in the data set, and their labels.
+
+        Neither mirrored nor augmented, the same at every call, and with several processes the same
+        on each; float32 (P, 3, H, W) and int64 (P,), on the device.
+        """
+        count = min(count, len(self._labels))
+        rows = np.arange(count, dtype=np.int64) * len(self._labels) // count
+        [pixels] = self._pixels([rows])
+        labels = torch.from_numpy(self._labels[rows]).to(self.device)
+        return to_network(pixels, self.device), labels
+
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield images float32 (B, 3, H, W) and labels int64 (B,), this process's, on the device.
 

@@ -82,9 +82,22 @@ def _quantity(study: Study, on: Quantity) -> str:
         return _metric(study, on.metric)
     if on.measured is not None:
         return _measured(study, on)
+    if on.drift is not None:
+        return _drift(study, on)
     epochs = study.training.epochs if study.training is not None else 0
     if isinstance(on.epoch, int) and on.epoch > epochs:
         return f"epoch {on.epoch} given, but the training has {epochs}"
+    return ""
+
+
+def _drift(study: Study, on: Quantity) -> str:
+    given = study.training.drift if study.training is not None else None
+    if given is None:
+        return f"{on.title}: it is not recorded; add training.drift"
+    for name, allowed in (("age", given.ages), ("start", given.starts)):
+        if getattr(on, name) not in allowed:
+            there = ", ".join(f"{one:g}" for one in allowed)
+            return f"{name} {getattr(on, name):g} is not recorded; training.drift has {there}"
     return ""
 
 

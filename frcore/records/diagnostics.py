@@ -103,6 +103,23 @@ class Conflicts(Record):
     """all pairs of centres by cosine"""
 
 
+class DriftRow(Record):
+    """One of `drift`: embeddings of one age, compared with those of the network of that time."""
+
+    start: Number = None
+    """when they were made, as a fraction of the training: one of `training.drift.starts`"""
+    step: Count = None
+    """the same as the optimiser step after which they were made"""
+    age: Count = None
+    """steps from then until they are compared"""
+    images: Count = None
+    """training images embedded"""
+    queued: Number = None
+    """mean cosine between an embedding as it was and the present network's of the same image"""
+    compensated: Number = None
+    """the same with BroadFace's compensation for how far the class centre has moved since"""
+
+
 class DiagnosticsRecord(Record):
     """`diagnostics.json`; unknown values are null, never 0."""
 
@@ -122,3 +139,5 @@ class DiagnosticsRecord(Record):
     """from the classes with the most images to those with the fewest"""
     conflicts: Conflicts | None = None
     """pairs of close centres"""
+    drift: list[DriftRow] | None = None
+    """how far embeddings drift, with `training.drift`; absent without"""

@@ -14,7 +14,7 @@ PAGE_MARK = '<meta name="generator" content="frcore">'
 FIGURES = (
     "accuracy_cost", "roc", "det", "sampler_curves", "memory", "throughput", "roofline", "scaling",
     "training", "head_state", "angle_distributions", "angle_histograms", "center_angles",
-    "center_cosines", "long_tail",
+    "center_cosines", "long_tail", "drift",
 )  # fmt: skip
 """Each is `figures/<name>.svg`, and has `workflow/report/<name>.rst` as its caption."""
 

@@ -132,6 +132,8 @@ def common_seeds(summary: Summary, found: Mapping[Method, Mapping[int, Any]]) ->
 
 def per_seed(summary: Summary, on: Quantity, method: Method) -> PerSeed:
     """A number of a method's trainings, or of their class centres, by seed."""
+    if on.drift is not None:
+        return _drift_per_seed(summary, on, method)
     if on.centers is not None:
         frame = summary.rows.usable("diagnostics")
         own = frame[method.rows_in(frame) & (frame["quantity"] == on.centers)
@@ -148,6 +150,17 @@ def per_seed(summary: Summary, on: Quantity, method: Method) -> PerSeed:
     ]  # fmt: skip
     return {int(seed): float(value) for seed, value in zip(own["seed"], values, strict=True)
             if value is not None and pd.notna(value)}  # fmt: skip
+
+
+def _drift_per_seed(summary: Summary, on: Quantity, method: Method) -> PerSeed:
+    frame = summary.rows.usable("diagnostics")
+    own = frame[method.rows_in(frame) & (frame["age"] == on.age)
+                & np.isclose(frame["start"].astype("float64"), on.start or 0)]  # fmt: skip
+    table = own.pivot_table(index="seed", columns="quantity", values="value")
+    if table.empty:
+        return {}
+    values = (table["compensated"] - table["queued"]) if on.drift == "gain" else table[on.drift]
+    return {int(str(seed)): float(value) for seed, value in values.items()}
 
 
 def _of_epochs(summary: Summary, on: Quantity, run: str) -> float | None:

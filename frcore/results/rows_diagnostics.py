@@ -11,7 +11,7 @@ from frcore.records.diagnostics import CenterAngles, Conflicts, DiagnosticsRecor
 from frcore.results.frames import RUN_COLUMNS, Row, frame_of
 from frcore.results.reading import StudyFiles
 
-FIGURE_COLUMNS = ("quantity", "group", "cosine", "value", "unit", "note")
+FIGURE_COLUMNS = ("quantity", "group", "cosine", "start", "age", "value", "unit", "note")
 
 CENTER_UNITS = {
     "nearest_angle_mean": "degrees",
@@ -39,6 +39,7 @@ CONFLICT_UNITS = {
     "precision": "proportion",
     "recall": "proportion",
 }
+DRIFT_UNITS = {"queued": "mean cosine", "compensated": "mean cosine"}
 
 
 def diagnostics_rows(files: StudyFiles, names: Mapping[str, Row]) -> pd.DataFrame:
@@ -75,6 +76,9 @@ def _figures(record: DiagnosticsRecord) -> Iterator[Row]:
     yield {**centers, "quantity": "split_pairs", "value": split, "unit": "pairs of centres"}
     for row in conflicts.rows:
         yield from _numbers(row, CONFLICT_UNITS, {**centers, "cosine": row.cosine})
+    for drift in record.drift or []:
+        at = {"group": "all", "start": drift.start, "age": drift.age, "note": ""}
+        yield from _numbers(drift, DRIFT_UNITS, at)
 
 
 def _numbers(record: Record, units: Mapping[str, str], common: Row) -> Iterator[Row]:

@@ -14,6 +14,20 @@ from frcore.samplers.base import Centers, RunSize, Sampler
 from frcore.samplers.over import SamplerOver
 
 
+def compensated(embedding_QD: Tensor, old_QD: Tensor, center_QD: Tensor) -> Tensor:
+    """e* = e⁻ + λ (W_y − W_y⁻), λ = ‖e⁻‖ / ‖W_y⁻‖ (Kim et al. 2020).
+
+    Args:
+        embedding_QD: e⁻, past embeddings.
+        old_QD: W_y⁻, their centres at that time.
+        center_QD: W_y, the same centres now.
+    """
+    norm_Q1 = old_QD.norm(dim=1, keepdim=True)
+    ratio_Q1 = embedding_QD.norm(dim=1, keepdim=True) / norm_Q1
+    # A centre of norm 0 has no direction, and so no drift.
+    return embedding_QD + ratio_Q1.where(norm_Q1 > 0, 0.0) * (center_QD - old_QD)
+
+
 class BroadFace(SamplerOver):
     """BroadFace (Kim et al. 2020, arXiv 2008.06674): a queue of past embeddings for the centres.
 
@@ -97,10 +111,7 @@ class BroadFace(SamplerOver):
         embedding_QD = self.embedding_QD[: self._filled].clone()
         if self.compensate:
             old_QD = self.center_QD[: self._filled]
-            ratio_Q1 = embedding_QD.norm(dim=1, keepdim=True) / old_QD.norm(dim=1, keepdim=True)
-            # A centre of norm 0 has no direction, and so no drift.
-            ratio_Q1 = ratio_Q1.where(old_QD.norm(dim=1, keepdim=True) > 0, 0.0)
-            embedding_QD += ratio_Q1 * (centers(label_Q) - old_QD)
+            embedding_QD = compensated(embedding_QD, old_QD, centers(label_Q))
         if inner is not None:
             embedding_QD = torch.cat([embedding_QD, inner.embedding_QD])
             label_Q = torch.cat([label_Q, inner.label_Q])

@@ -18,7 +18,7 @@ CENTERS = Literal[
     "queue", "passive", "passive_per_positive", "target_angle_mean", "target_angle_p5",
     "target_angle_p95", "precision", "recall",
 ]  # fmt: skip
-KINDS = ("metric", "training", "centers", "measured", "probability")
+KINDS = ("metric", "training", "centers", "drift", "measured", "probability")
 
 SIDES = ("better", "higher", "lower", "same")
 VALUES = ("above", "below", "near")
@@ -48,6 +48,13 @@ class Quantity(Section):
     cosine: float | None = Field(
         None, gt=0, lt=1, description="centers, precision and recall: the threshold."
     )
+    drift: Literal["queued", "compensated", "gain"] | None = Field(
+        None, description="Mean cosine between embeddings of an age and those of the present "
+        "network, with `training.drift`: as they were queued, compensated, or the second minus the "
+        "first. Needs `age` and `start`."
+    )  # fmt: skip
+    age: int | None = Field(None, ge=1, description="drift: one of its ages, in steps.")
+    start: float | None = Field(None, gt=0, lt=1, description="drift: one of its starts.")
     measured: Literal["step_ms", "memory"] | None = Field(
         None, description="Time or memory of a step of the last layer; needs `identities`."
     )
@@ -75,6 +82,8 @@ class Quantity(Section):
             )
         if (self.measured is None) != (self.identities is None):
             raise ValueError("`measured` and `identities` belong together; give both, or neither")
+        if {self.drift is None, self.age is None, self.start is None} == {True, False}:
+            raise ValueError("`drift`, `age` and `start` belong together; give all, or none")
         if (self.probability is None) != (self.classes is None):
             raise ValueError("`probability` and `classes` belong together; give both, or neither")
         if (self.centers in ("precision", "recall")) != (self.cosine is not None):
@@ -103,6 +112,8 @@ class Quantity(Section):
             return "points"
         if self.measured is not None:
             return "×"
+        if self.drift is not None:
+            return "cosine"
         name = self.training or self.centers or ""
         if "angle" in name:
             return "degrees"
@@ -118,6 +129,10 @@ class Quantity(Section):
             what = "time of a step" if self.measured == "step_ms" else "memory of a step"
             more = f", {self.processes} processes" if self.processes > 1 else ""
             return f"{what} at {self.identities:,} identities{more}"
+        if self.drift is not None:
+            what = {"queued": "cosine of queued embeddings", "gain": "gain by the compensation",
+                    "compensated": "cosine of compensated embeddings"}[self.drift]  # fmt: skip
+            return f"{what}, {self.age} steps old, from {100 * (self.start or 0):g} % of training"
         if self.probability is not None:
             return f"P({self.probability:g}°) with {self.classes:,} classes"
         name = str(self.training or self.centers).replace("_", " ")

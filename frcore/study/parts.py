@@ -87,6 +87,25 @@ class Augment(Section):
     colour: Fraction = Field(0.0, description="Brightness, contrast, saturation times 0.5 to 1.5.")
 
 
+class Drift(Section):
+    """How far embeddings drift during a training: what a queue of past ones has to make up for.
+
+    After each of `starts`, a sample of the training images is embedded and kept with its class
+    centres; `ages` later it is embedded again. `diagnostics.json` has the cosine between the two,
+    without and with BroadFace's compensation. It costs a forward pass of `samples` images for each
+    start and age, works with every sampler, and changes no training.
+    """
+
+    starts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = Field(
+        (0.1, 0.3, 0.6, 0.85), description="When embeddings are kept, as fractions of the training."
+    )
+    ages: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = Field(
+        (1, 4, 16, 64, 256), description="Steps after which they are compared. Those that a "
+        "training does not reach give no row."
+    )  # fmt: skip
+    samples: int = Field(256, ge=1, description="Images, at equal distances in the training set.")
+
+
 class Training(SectionWithAsides):
     """The training loop: SGD on the backbone and on the class centres."""
 
@@ -110,6 +129,11 @@ class Training(SectionWithAsides):
     augment: Augment | None = Field(
         None, description="Probabilities of further augmentations; none when absent."
     )
+    # Left out of a spec where it is not used, so that specs from before are the same.
+    drift: Drift | None = Field(
+        None, exclude_if=lambda given: given is None, description="Record how far embeddings "
+        "drift; absent: not."
+    )  # fmt: skip
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
     backend: Backend = Field("auto", description=BACKEND_MEANING)

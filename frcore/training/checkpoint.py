@@ -94,6 +94,7 @@ def _state(trainer: Trainer, metrics: MetricsFile, key: str) -> dict[str, Any]:
             "deferred_updates": updates.state_dict() if updates is not None else None,
             "touches": dict(trainer.touches.state_dict()),
             "last_angles": trainer.last_angles.state_dict() if trainer.is_in_last_epoch else None,
+            "drift": trainer.drift.state_dict() if trainer.drift is not None else None,
             "optimizers": [_of_optimizer(optimizer) for optimizer in trainer.optimizers],
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -282,6 +283,8 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
         trainer.figures.load_state_dict(state["figures"])
     if state["last_angles"] is not None:
         trainer.last_angles.load_state_dict(state["last_angles"])
+    if trainer.drift is not None:
+        trainer.drift.load_state_dict(state["drift"])
     torch.set_rng_state(state["rng"])
     if state["rng_cuda"] is not None:
         torch.cuda.set_rng_state(state["rng_cuda"], trainer.device)

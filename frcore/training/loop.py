@@ -26,11 +26,14 @@ from frcore.samplers import build_sampler
 from frcore.study.expansion import RunSpec
 from frcore.training.class_counts import CenterTouches, ClassAngles
 from frcore.training.diagnostics import center_angles
+from frcore.training.drift import DriftProbe
 from frcore.training.metrics import EpochFigures, MetricsFile, head_state
 from frcore.training.processes import ALONE, Team
 from frcore.training.schedule import learning_rate_factor
 
 LOGS_PER_EPOCH = 10
+DRIFT_BATCH = 256
+"""Images embedded at a time to see how far embeddings drift."""
 
 
 class TrainingFailedError(UserError):
@@ -117,6 +120,10 @@ class Trainer:
         self.centers_optimizer = build_centers_optimizer(
             training.center_optimizer, self.classifier, seed=spec.seed, **rates
         )
+        self.drift: DriftProbe | None = None
+        if training.drift is not None:
+            self._drift_images, label_P = batches.sample(training.drift.samples)
+            self.drift = DriftProbe(training.drift, label_P, training.epochs * len(batches))
         self.epoch = 0
         self.step = 0
         self.seconds = 0.0
@@ -172,6 +179,16 @@ class Trainer:
             optimizer.step()
         return output, embedding_ND.detach()
 
+    @torch.no_grad()
+    def _embed_drift_images(self) -> Tensor:
+        """By the present network as it is judged, so without the noise of a batch's statistics."""
+        mixed = self.spec.training.precision == "bf16"
+        self.backbone.eval()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            parts = [self.backbone(part) for part in self._drift_images.split(DRIFT_BATCH)]
+        self.backbone.train()
+        return torch.cat(parts).float()
+
     def train_epoch(
         self,
         metrics: MetricsFile,
@@ -193,6 +210,8 @@ class Trainer:
             rate = self.set_learning_rate()
             output, embedding_ND = self.train_step(images, label_N)
             self.step += 1
+            if self.drift is not None:
+                self.drift.after(self.step, self._embed_drift_images, self.classifier.read_centers)
             output = self._of_all_rows(output)
             log.add(output)
             if self.is_in_last_epoch:

@@ -203,6 +203,8 @@ def _diagnosed(trainer: Trainer, prepared: Prepared) -> DiagnosticsRecord:
     classes, angle_C = TrainingClasses.of(prepared), trainer.last_angles.mean()
     found = diagnose_run(trainer.classifier, trainer.all_touches(), classes, angle_C)
     found.id, found.spec_hash, found.steps = trainer.spec.id, trainer.spec.hash, trainer.step
+    if trainer.drift is not None:
+        found.drift = sorted(trainer.drift.rows, key=lambda row: (row.start, row.age))
     return found
 
 

@@ -44,8 +44,8 @@ class KeptClaims:
     def conditions(self) -> str:
         """Commits and processors of the rows."""
         told = {
-            name: ", ".join(dict.fromkeys(getattr(row, name) for row in self.rows
-                                          if getattr(row, name)))
+            name: ", ".join(dict.fromkeys(one for row in self.rows if getattr(row, name)
+                                          for one in getattr(row, name).split(", ")))
             for name in ("commit", "cpu")
         }  # fmt: skip
         return f"commit {told['commit'] or 'unknown'}, {told['cpu'] or 'unknown processor'}"

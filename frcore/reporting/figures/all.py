@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from frcore.reporting import outputs
 from frcore.reporting.figures import angles, classes, cost, identities, samplers
+from frcore.reporting.figures import drift as plot_drift
 from frcore.reporting.figures import roc as plot_roc
 from frcore.reporting.figures import roofline as plot_roofline
 from frcore.reporting.figures import scaling as plot_scaling
@@ -70,6 +71,7 @@ def figure_jobs(
         "center_angles": lambda: plot_training.center_angles(few, curves),
         "center_cosines": lambda: classes.center_cosines(few, center_pairs),
         "long_tail": lambda: classes.long_tail(few, rows),
+        "drift": lambda: plot_drift.drift(few, rows),
     }
     return {name: partial(_write, name, draw[name], notes[name], root) for name in outputs.FIGURES}
 

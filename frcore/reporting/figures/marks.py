@@ -113,9 +113,11 @@ def plain_ticks(axis: Axis) -> None:
 def short_number(value: float) -> str:
     """A number as written on an axis.
 
-    >>> short_number(20000), short_number(1.5e6), short_number(0.05)
-    ('20k', '1.5M', '0.05')
+    >>> short_number(20000), short_number(1.5e6), short_number(0.05), short_number(2048)
+    ('20k', '1.5M', '0.05', '2,048')
     """
+    if 1e3 <= abs(value) < 1e5 and value % 100:
+        return f"{value:,.0f}"
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{suffix}"

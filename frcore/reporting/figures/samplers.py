@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,10 @@ NEUTRAL = {"rate": 1.0, "size": 0.0}
 """The value of a parameter at which the sampler is equivalent to `full`."""
 
 
+YAML = {"True": "true", "False": "false"}
+"""As a study has it."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Samplers that differ in only one number.
@@ -29,11 +33,20 @@ class Sweep:
         name: of the sampler, including the one it wraps.
         parameter: which number, such as `rate` or `over.rate`.
         labels: sampler label at each value, in increasing order of values.
+        rest: the other parameters given, which are the same at each value.
     """
 
     name: str
     parameter: str
     labels: Mapping[float, str]
+    rest: Mapping[str, str]
+
+    def title(self, among: Sequence[Sweep]) -> str:
+        """What varies; and with which other parameters, where another sweep is of the same."""
+        same = [one for one in among if (one.name, one.parameter) == (self.name, self.parameter)]
+        apart = [f"{key}: {YAML.get(value, value)}" for key, value in self.rest.items()
+                 if any(one.rest.get(key) != value for one in same)]  # fmt: skip
+        return ", ".join([f"{self.parameter} of {self.name}", *apart])
 
 
 def sweeps(samplers: tuple[Component, ...]) -> list[Sweep]:
@@ -44,18 +57,18 @@ def sweeps(samplers: tuple[Component, ...]) -> list[Sweep]:
     >>> [(sweep.parameter, dict(sweep.labels)) for sweep in found]
     [('rate', {0.1: 'p0.1', 0.5: 'p0.5'})]
     """
-    groups: dict[tuple[str, str, str], dict[float, str]] = {}
+    groups: dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[float, str]] = {}
     for sampler in samplers:
         flat = dotted(sampler.parameters, without=["label"])
         for parameter, value in flat.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             rest = sorted((k, repr(v)) for k, v in flat.items() if k != parameter)
-            key = (_full_name(sampler), parameter, repr(rest))
+            key = (_full_name(sampler), parameter, tuple(rest))
             groups.setdefault(key, {}).setdefault(float(value), sampler.label)
     return [
-        Sweep(name, parameter, dict(sorted(labels.items())))
-        for (name, parameter, _), labels in groups.items()
+        Sweep(name, parameter, dict(sorted(labels.items())), dict(rest))
+        for (name, parameter, rest), labels in groups.items()
         if len(labels) > 1
     ]
 
@@ -84,7 +97,7 @@ def sampler_curves(summary: Summary) -> Figure:
     for sweep, row in zip(found, axes, strict=True):
         for column, ax in zip(mains, row, strict=True):
             _panel(ax, summary, sweep, column, palette)
-            ax.set_xlabel(f"{sweep.parameter} of {sweep.name}")
+            ax.set_xlabel(sweep.title(found))
             ax.set_ylabel(f"{column.text} [%]")
             if sweep is found[0]:
                 ax.set_title(column.title)

@@ -16,6 +16,7 @@ from frcore.data.prepare import prepare
 from frcore.reporting.figures import angles
 from frcore.reporting.figures import training as plot_training
 from frcore.reporting.figures.canvas import look
+from frcore.reporting.figures.drift import drift
 from frcore.reporting.report import report
 from frcore.reporting.tables.all import all_tables
 from frcore.reporting.tables.table import Table
@@ -255,3 +256,34 @@ def test_a_real_study_with_split_people_has_its_conflicts_in_the_tables(tmp_path
     groups = tables["passive_updates"].data.set_index("group")
     assert (groups.loc["head", "images"], groups.loc["tail", "images"]) == (4, 2)
     assert (groups.loc["head", "positive"], groups.loc["tail", "positive"]) == (12, 6)
+
+
+def test_drift_is_drawn_against_age(small: tuple[Study, Path]):
+    """A panel for each start; means over the two seeds, known beforehand."""
+    study, root = small
+    kept = (0.4, 0.6)
+
+    def edit(record: dict[str, Any]) -> None:
+        seed = int(record["id"][-1])
+        record["drift"] = [
+            {"start": start, "age": age, "images": 8, "queued": kept[seed] / age,
+             "compensated": 0.9}
+            for start in (0.1, 0.6) for age in (1, 4)
+        ]  # fmt: skip
+
+    assert drift(study, collect(study, root)).message.startswith("Drift of queued embeddings: not")
+    change(root, edit)
+    rows = collect(study, root)
+    queued = rows.diagnostics[rows.diagnostics["quantity"] == "queued"]
+    assert len(queued) == 2 * 2 * 2
+    assert set(queued["start"]) == {0.1, 0.6}
+    with look():
+        figure = drift(study, rows)
+    first, second = figure.axes
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        "10 % of training", "60 % of training"
+    ]  # fmt: skip
+    for ax in (first, second):
+        grey, coloured = (line.get_xydata() for line in ax.lines)
+        np.testing.assert_allclose(grey, [[1, 0.5], [4, 0.125]])
+        np.testing.assert_allclose(coloured, [[1, 0.9], [4, 0.9]])

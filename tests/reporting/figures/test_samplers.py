@@ -38,6 +38,20 @@ def test_only_samplers_that_differ_in_one_number_make_a_curve():
     assert list(found.labels.items()) == [(0.1, "pfc0.1"), (0.5, "pfc0.5")]
 
 
+def test_two_curves_of_one_parameter_say_what_else_differs():
+    kinds = {"q": {"over": "full"}, "p": {"over": "full", "compensate": False}}
+    samplers = [component(name="broadface", size=size, label=f"{name}{size}", **more)
+                for size in (64, 2048) for name, more in kinds.items()]  # fmt: skip
+    found = sweeps(tuple(samplers))
+    assert [list(one.labels.values()) for one in found] == [["q64", "q2048"], ["p64", "p2048"]]
+    titles = [one.title(found) for one in found]
+    assert titles == [
+        "size of broadface over full",
+        "size of broadface over full, compensate: false",
+    ]
+    assert found[1].title(found[1:]) == "size of broadface over full"
+
+
 def test_a_sampler_over_another_is_a_curve_of_its_own():
     over = {"name": "partial_fc", "rate": 0.1}
     samplers = (
