@@ -61,7 +61,7 @@ def docs(
         Path, typer.Option(help="The folder of the captions of Snakemake's report.")
     ] = Path("workflow/report"),
 ) -> None:
-    """Write what is generated: docs/heads.md, docs/literature.md, tables of other pages, captions.
+    """Write what is generated: pages and tables of the documentation, and captions.
 
     Example: frcore docs
     """

@@ -30,6 +30,21 @@ class Errors(NamedTuple):
     freedom_people: int
     freedom_seeds: int
 
+    def planned(self, *, seeds: tuple[int, int] = (1, 1), people: float = 1.0) -> Errors:
+        """The same with more of one thing; what more people do to the spread over seeds is left
+        out, so that no more is promised than they give.
+
+        Args:
+            seeds: how many there are, two or more, and would be.
+            people: times as many.
+        """
+        now, then = seeds
+        freedom = self.freedom_seeds
+        if then != now:
+            freedom = max(round(freedom * (then - 1) / (now - 1)), 1)
+        more = max(round((self.freedom_people + 1) * people) - 1, 1)
+        return Errors(self.people / people, self.seeds * now / then, more, freedom)
+
     def half_width(self, level: float) -> float:
         """Half of the interval at `level`."""
         return float(self._half(level, 1.0))

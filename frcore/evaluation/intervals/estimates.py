@@ -165,7 +165,7 @@ class Intervals:
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
         """The mean over `runs`, which differ only in the seed; see `interval_of_mean`."""
         values = [self.values[run] for run in runs]
-        return self._estimate(values, [(1, runs)], level)
+        return self._estimate(values, self._contrasts([(1, runs)]), level)
 
     def difference(
         self, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float = 0.95
@@ -173,15 +173,28 @@ class Intervals:
         """A − B, runs paired in order (the same seeds); see `paired_difference`."""
         pairs = zip(runs_a, runs_b, strict=True)
         values = [self.values[a] - self.values[b] for a, b in pairs]
-        return self._estimate(values, [(1, runs_a), (-1, runs_b)], level)
+        return self._estimate(values, self._contrasts([(1, runs_a), (-1, runs_b)]), level)
 
-    def _estimate(
-        self, per_seed: Sequence[float], sides: list[tuple[int, Sequence[str]]], level: float
-    ) -> Estimate:
+    def contrast(self, weights: Sequence[Mapping[str, float]], *, level: float = 0.95) -> Estimate:
+        """A weighted sum of methods, the mean over seeds.
+
+        Args:
+            weights: of each seed's runs (S,). They sum to 0, positive ones to 1, as in a difference
+                of means or a trend; or all are positive, and sum to 1.
+            level: of the interval.
+        """
+        contrasts = np.zeros((len(weights), len(self._place)))
+        for seed, of_seed in enumerate(weights):
+            for run, weight in of_seed.items():
+                contrasts[seed, self._place[run]] += weight
+        values = [sum(w * self.values[run] for run, w in one.items()) for one in weights]
+        return self._estimate(values, contrasts, level)
+
+    def _estimate(self, per_seed: Sequence[float], contrasts: Values, level: float) -> Estimate:
         if not 0 < level < 1:
             raise UserError(f"level {level}; it must be between 0 and 1, e.g. 0.95")
-        value, difference, sample = float(np.mean(per_seed)), len(sides) == 2, self.sample
-        contrasts = self._contrasts(sides)
+        value, sample = float(np.mean(per_seed)), self.sample
+        difference = bool((contrasts < 0).any())
         variance = self._variance(contrasts.mean(axis=0))
         variance = variance if variance > NO_ERROR**2 else 0.0
         upper = (1 + level) / 2
