@@ -39,7 +39,7 @@ def parts_of(study: Study) -> dict[str, tuple[str, ...]]:
 def _test(study: Study, test: Test) -> Iterator[str]:
     parts = parts_of(study)
     if not study.trains:
-        yield "on: claims are about methods that the study trains, and it trains none; remove it"
+        yield "number: the study trains none of the methods that claims are about; remove it"
         return
     for kind, labels in parts.items():
         for label in getattr(test, kind):
@@ -58,8 +58,8 @@ def _test(study: Study, test: Test) -> Iterator[str]:
     doses = [methods_of(name, test, parts) for name in test.doses]
     if len({frozenset(one) for one in doses}) < len(doses):
         yield "doses: two doses are the same methods; name them as head-sampler"
-    if problem := _quantity(study, test.on):
-        yield f"on: {problem}"
+    if problem := _quantity(study, test.number):
+        yield f"number: {problem}"
 
 
 def _method(name: str, test: Test, parts: Mapping[str, tuple[str, ...]]) -> str:
@@ -118,9 +118,10 @@ def _metric(study: Study, key: str) -> str:
                 f"tar.0.001, {', '.join(SEARCHES)}")  # fmt: skip
     if isinstance(data, SyntheticVerification) and far is not None:
         few = why_no_interval(far, data.pairs)
-        lowest = lowest_far(data.pairs, fars_of_pairs(data.pairs, PAIR_FARS))
         if few:
-            return f"{few}; the lowest with one is tar.{lowest:g}, or give more pairs"
+            lowest = lowest_far(data.pairs, fars_of_pairs(data.pairs, PAIR_FARS))
+            known_one = "" if lowest is None else f"; the lowest FAR with one is {lowest:g}"
+            return f"{few}{known_one}: give more pairs"
     return ""
 
 

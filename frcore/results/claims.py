@@ -29,7 +29,7 @@ def claim_rows(summary: Summary) -> list[ClaimRow]:
     tests = {name: claim.test for name, claim in study.claims.items() if claim.test is not None}
     found = {name: contrasts(test, parts) for name, test in tests.items()}
     level = joint_level(sum(len(found[name]) for name, test in tests.items()
-                            if not test.on.is_ratio))  # fmt: skip
+                            if not test.number.is_ratio))  # fmt: skip
     return [
         _row(summary, name, claim, found.get(name, []), level)
         for name, claim in study.claims.items()
@@ -80,17 +80,17 @@ def _row(
     if test is None:
         return row
     methods = list(dict.fromkeys(method for one in found for method in one.weights))
-    row = row.but(number=test.on.title, tested=tested(test), unit=test.on.unit,
+    row = row.but(number=test.number.title, tested=in_words(test), unit=test.number.unit,
                   values=_values(summary, test), **_provenance(summary, methods))  # fmt: skip
     try:
-        measured = [measure(summary, test.on, one, level) for one in found]
+        measured = [measure(summary, test.number, one, level) for one in found]
     except CannotTellError as gap:
         return row.but(verdict="cannot be told", why=str(gap))
     verdicts = [verdict(test, one) for one in measured]
     shown, decided = _together(measured, verdicts)
     why = "" if decided != "cannot be told" else takes(test, shown)
     return row.but(
-        **{key: _out(test.on, getattr(shown, key)) for key in ("value", "low", "high")},
+        **{key: _out(test.number, getattr(shown, key)) for key in ("value", "low", "high")},
         level=shown.level, method=shown.method, seeds=shown.seeds, people=shown.people,
         pairs=shown.pairs, verdict=decided, why=why,
     )  # fmt: skip
@@ -113,10 +113,10 @@ def _out(on: Quantity, value: float) -> float:
 # --- in words -------------------------------------------------------------------------------------
 
 
-def tested(test: Test) -> str:
+def in_words(test: Test) -> str:
     """What is compared and what is expected, in words."""
     unit = {"points": " points", "degrees": "°", "×": " times", "": ""}.get(
-        test.on.unit, f" {test.on.unit}"
+        test.number.unit, f" {test.number.unit}"
     )
     only = [label for kind in (test.backbones, test.heads, test.samplers) for label in kind]
     where = f" ({', '.join(only)} only)" if only else ""
@@ -143,10 +143,10 @@ def _values(summary: Summary, test: Test) -> str:
     for name in names:
         values = []
         for one in methods_of(name, test, parts):
-            value = value_of(summary, test.on, Method(*one))
+            value = value_of(summary, test.number, Method(*one))
             values += [] if value is None else [value]
         if values:
-            found.append(f"{name} {_digits(test.on, float(np.mean(values)))}")
+            found.append(f"{name} {_digits(test.number, float(np.mean(values)))}")
     return ", ".join(found)
 
 

@@ -81,7 +81,7 @@ def verdict(test: Test, found: Measured) -> Verdict:
 def takes(test: Test, found: Measured) -> str:
     """What it would take to tell, where the verdict is that it cannot be told."""
     if found.errors is None or found.level is None:
-        return "a measurement with a narrower span" if test.on.is_ratio else "another design"
+        return "a measurement with a narrower span" if test.number.is_ratio else "another design"
     level, errors, seeds = found.level, found.errors, found.seeds or 1
     middle = found.value - (_reference(test) or 0.0)
     if test.is_same:
@@ -96,7 +96,7 @@ def takes(test: Test, found: Measured) -> str:
         away = test.direction * middle - (test.smallest or 0.0)
         goal = test.negligible or abs(away)
         what = "" if test.negligible else ", as found,"
-        unit = f" {test.on.unit}" if test.on.unit else ""
+        unit = f" {test.number.unit}" if test.number.unit else ""
         aim = f"for {goal:.2g}{unit}{what} to be found {round(10 * POWER)} times in 10"
 
         def size(one: Errors) -> float:
@@ -141,4 +141,4 @@ def _oriented(test: Test, found: Measured) -> tuple[float, float]:
 
 
 def _in_scale(test: Test, value: float | None) -> float | None:
-    return math.log(value) if value is not None and test.on.is_ratio else value
+    return math.log(value) if value is not None and test.number.is_ratio else value

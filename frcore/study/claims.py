@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from frcore.study.section import Section
 
@@ -130,10 +130,9 @@ class Test(Section):
     - `of`: these methods by themselves, and `above`, `below` or `near` a value.
     """
 
-    model_config = ConfigDict(populate_by_name=True)
     __test__ = False  # for pytest
 
-    on: Quantity
+    number: Quantity
     better: Methods = Field((), description="Higher in a metric, lower in time or memory.")
     higher: Methods = ()
     lower: Methods = ()
@@ -194,20 +193,20 @@ class Test(Section):
             )
         if self.is_same and (self.smallest is not None or self.negligible is not None):
             raise ValueError("`smallest` and `negligible` are for claims of an effect; remove them")
-        if self.better and self.on.kind not in ("metric", "measured"):
+        if self.better and self.number.kind not in ("metric", "measured"):
             raise ValueError(
-                f"better {self.on.title}: which is better, high or low, is not known; write "
+                f"better {self.number.title}: which is better, high or low, is not known; write "
                 "`higher` or `lower`"
             )
         factors = {name: getattr(self, name) for name in ("smallest", "negligible", "within")}
         low = [name for name, value in factors.items() if value is not None and value <= 1]
-        if self.on.is_ratio and low:
+        if self.number.is_ratio and low:
             raise ValueError(f"{low[0]}: {factors[low[0]]:g} given; time and memory are compared "
                              "by their ratio: give a factor above 1, such as 1.5")  # fmt: skip
-        if self.on.is_ratio and self.of:
+        if self.number.is_ratio and self.of:
             raise ValueError("`of` is not for time and memory, which differ between machines; "
                              "compare two methods")  # fmt: skip
-        if self.on.measured == "memory" and not self.is_same and self.smallest is None:
+        if self.number.measured == "memory" and not self.is_same and self.smallest is None:
             raise ValueError("memory is one reading without an interval: say with `smallest` "
                              "which factor counts")  # fmt: skip
 
@@ -225,7 +224,7 @@ class Test(Section):
     def direction(self) -> int:
         """1 where a larger number bears the claim out, −1 where a smaller one does."""
         down = self.lower or self.expect == "decreases" or self.below is not None
-        return -1 if down or (self.better and self.on.is_ratio) else 1
+        return -1 if down or (self.better and self.number.is_ratio) else 1
 
 
 class Claim(Section):

@@ -58,7 +58,7 @@ class KeptClaims:
             text_column("source and published evidence", published),
             text_column("tested", lambda row: f"{row.number}: {row.tested}" if row.tested else "—"),
             text_column("ours", with_sizes),
-            text_column("verdict", lambda row: verdict_text(row)),
+            text_column("verdict", verdict_text),
         ]
         table = Table.of(self.study, self.title, columns, self.rows, [], pd.DataFrame())
         return to_markdown(table).partition("\n\n")[2].strip()

@@ -27,8 +27,13 @@ NOTES = (
     "percentile of the steps.",
 )
 
-VERDICTS = ("reproduced", "not reproduced", "cannot be told", "needs")
-ASK = {"needs": "need what is not here"}
+IN_A_SENTENCE = {
+    "reproduced": ("is reproduced", "are reproduced"),
+    "not reproduced": ("is not reproduced", "are not reproduced"),
+    "cannot be told": ("cannot be told", "cannot be told"),
+    "needs": ("needs what is not here", "need what is not here"),
+}
+"""Each verdict, of one claim and of several."""
 
 
 def claims_table(summary: Summary) -> Table:
@@ -38,7 +43,7 @@ def claims_table(summary: Summary) -> Table:
     rows = [row.but(published=evidence(claims[row.claim])) for row in rows]
     columns: list[Column[ClaimRow]] = [
         text_column("claim", lambda row: Cell(row.says, f"({row.source})")),
-        text_column("verdict", lambda row: verdict_text(row)),
+        text_column("verdict", verdict_text),
         text_column("tested", lambda row: Cell(row.tested or "—", row.number)),
         text_column("ours", ours),
         text_column("values", lambda row: row.values or "—"),
@@ -88,13 +93,12 @@ def claims_sentence(verdicts: Sequence[str]) -> str:
     """How many claims have which verdict; empty without claims.
 
     >>> claims_sentence(["reproduced", "reproduced", "needs"])
-    'Of 3 claims, 2 reproduced and 1 need what is not here.'
+    'Of 3 claims, 2 are reproduced and 1 needs what is not here.'
     """
     counted = Counter(verdicts)
-    told = [f"{counted[one]} {ASK.get(one, one)}" for one in VERDICTS if counted[one]]
+    told = [f"{counted[one]} {words[counted[one] > 1]}" for one, words in IN_A_SENTENCE.items()
+            if counted[one]]  # fmt: skip
     if not told:
         return ""
-    start = "The one claim" if len(verdicts) == 1 else f"Of {len(verdicts):,} claims"
-    if len(verdicts) == 1:
-        return f"{start}: {ASK.get(verdicts[0], verdicts[0])}."
-    return f"{start}, {' and '.join(filter(None, (', '.join(told[:-1]), told[-1])))}."
+    listed = " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
+    return f"Of {len(verdicts):,} claim{'s' * (len(verdicts) > 1)}, {listed}."
