@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from frcore.commands import catalogue, comparison, power, results, stages
+from frcore.commands import catalogue, comparison, overlap, power, results, stages
 from frcore.components.catalogue import find_modules_here
 from frcore.errors import UserError
 from frcore.machine.faults import refusal
@@ -44,6 +44,7 @@ app.command()(stages.report)
 app.command()(comparison.compare)
 app.command()(power.power)
 app.command()(comparison.audit)
+app.command()(overlap.overlap)
 app.command()(results.watch)
 app.command()(results.reference)
 app.command()(catalogue.heads)

@@ -88,7 +88,7 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
     inputs = inputs if isinstance(inputs, dict) else {}
     for key, value in overrides.items():
         if key in inputs:
-            inputs = {**inputs, key: unquoted(str(value))}
+            inputs = {**inputs, key: unquoted(str(value)) or inputs[key]}
         elif key in ("name", "title", "question"):
             raw = {**raw, key: unquoted(str(value))}
         elif key in Study.model_fields:
@@ -127,15 +127,16 @@ def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
     for name, places in wanted.items():
         if name not in inputs:
             raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
-        inputs[name] = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
-        if inputs[name] is None:
+        given = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
+        if not given and inputs[name] is None:
             # Data sets are folders; what `models` name are files.
             what = "file" if all(place.startswith("models[") for place in places) else "folder"
             raise UserError(
                 f"{path} asks for a {what} '{name}' (used by {', '.join(places)}), and none was "
                 f"given. Give it on the command line: --config {name}={what.upper()}"
             )
-        inputs[name] = str(Path(str(inputs[name])).expanduser())
+        # An empty text is the default of an input that may be left out.
+        inputs[name] = str(Path(str(given)).expanduser()) if given else ""
 
     filled = _changed(raw, lambda _, text: PLACEHOLDER.sub(lambda match: inputs[match[1]], text))
     return {**filled, "inputs": inputs} if inputs else dict(filled)

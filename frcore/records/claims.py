@@ -27,6 +27,8 @@ class ClaimRow(Record):
     """what it is tested on"""
     tested: str = ""
     """what is compared, and what is expected"""
+    shown: str = ""
+    """which contrast the numbers are of; of several, the one that bears the claim out least"""
     values: str = ""
     """the number of each method or dose"""
     unit: str = ""

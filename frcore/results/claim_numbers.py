@@ -12,6 +12,8 @@ import pandas as pd
 from scipy import special
 
 from frcore.evaluation.intervals.detectable import Errors
+from frcore.heads import build_head
+from frcore.heads.probability import head_curve
 from frcore.results.column import Column, Method
 from frcore.results.cost import MEMORY, is_disturbed, memory_column
 from frcore.results.summary import Summary
@@ -49,6 +51,9 @@ def measure(summary: Summary, on: Quantity, contrast: Contrast, level: float) ->
         return _of_metric(summary, on.metric, contrast, level)
     if on.measured is not None:
         return _of_time(summary, on, contrast)
+    if on.probability is not None:
+        value = sum(w * computed(summary, on, method) for method, w in contrast.weights.items())
+        return Measured(value, value, value, method="computed from the formula")
     values = {method: per_seed(summary, on, method) for method in contrast.weights}
     seeds = _common(summary, values)
     differences = [sum(w * values[m][seed] for m, w in contrast.weights.items()) for seed in seeds]
@@ -68,6 +73,15 @@ def student(differences: Sequence[float], level: float) -> Measured:
     half = float(special.stdtrit(count - 1, (1 + level) / 2)) * math.sqrt(variance)
     return Measured(mean, mean - half, mean + half, level, f"{count} seeds, Student t", count,
                     errors=Errors(0.0, variance, 1, count - 1))  # fmt: skip
+
+
+def computed(summary: Summary, on: Quantity, method: Method) -> float:
+    """P(θ) of a method's head, which no training changes."""
+    (head,) = (one for one in summary.study.heads if one.label == method.head)
+    built = build_head(head.name, num_classes=on.classes or 2, **head.parameters)
+    built.attach(seed=0)
+    built.eval()
+    return float(head_curve(built, np.array([float(on.probability or 0.0)]))[0])
 
 
 def _of_metric(summary: Summary, key: str, contrast: Contrast, level: float) -> Measured:
@@ -209,6 +223,8 @@ def value_of(summary: Summary, on: Quantity, method: Method) -> float | None:
             return None if value is None else 100 * value
         if on.measured is not None:
             return reading(summary, on, method.head, method.sampler)[0]
+        if on.probability is not None:
+            return computed(summary, on, method)
     except CannotTellError:
         return None
     values = [*per_seed(summary, on, method).values()]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from frcore.records.claims import ClaimRow, Verdict
 from frcore.results.claim_numbers import CannotTellError, Contrast, Weights, measure, value_of
 from frcore.results.column import Method
 from frcore.results.summary import Summary, joint_level
-from frcore.results.verdicts import Measured, takes, verdict
+from frcore.results.verdicts import Measured, bears_out, takes, verdict
 from frcore.study.claims import Claim, Quantity, Test, methods_of
 
 
@@ -29,7 +30,7 @@ def claim_rows(summary: Summary) -> list[ClaimRow]:
     tests = {name: claim.test for name, claim in study.claims.items() if claim.test is not None}
     found = {name: contrasts(test, parts) for name, test in tests.items()}
     level = joint_level(sum(len(found[name]) for name, test in tests.items()
-                            if not test.number.is_ratio))  # fmt: skip
+                            if test.number.has_level))  # fmt: skip
     return [
         _row(summary, name, claim, found.get(name, []), level)
         for name, claim in study.claims.items()
@@ -37,8 +38,10 @@ def claim_rows(summary: Summary) -> list[ClaimRow]:
 
 
 def contrasts(test: Test, parts: Mapping[str, tuple[str, ...]]) -> list[Contrast]:
-    """What a test looks at: one contrast, or with doses that are all the same, one per dose.
+    """What a test looks at: one contrast for each pair of names, all of which the claim is about,
+    or for each name of `of`; one trend, or with doses that are all the same, one per dose.
 
+    The methods that one name stands for are averaged.
     A trend is linear in the rank of the dose: with k doses the weights are those of
     −(k − 1)/2 … (k − 1)/2, scaled so that it is a mean of the upper doses minus one of the lower.
     """
@@ -48,7 +51,7 @@ def contrasts(test: Test, parts: Mapping[str, tuple[str, ...]]) -> list[Contrast
         return {Method(*one): weight / len(chosen) for one in chosen}
 
     if test.of:
-        return [Contrast(" and ".join(test.of), mean(test.of, 1.0))]
+        return [Contrast(name, mean([name], 1.0)) for name in test.of]
     if test.doses and test.expect == "same":
         first, *others = test.doses
         return [Contrast(f"{one} − {first}", _sum(mean([one], 1.0), mean([first], -1.0)))
@@ -58,9 +61,9 @@ def contrasts(test: Test, parts: Mapping[str, tuple[str, ...]]) -> list[Contrast
         scaled = ranks / ranks[ranks > 0].sum()
         means = (mean([one], float(w)) for one, w in zip(test.doses, scaled, strict=True))
         return [Contrast("trend over " + ", ".join(test.doses), _sum(*means))]
-    sides = test.side[1], test.than
-    name = " − ".join(" and ".join(side) for side in sides)
-    return [Contrast(name, _sum(mean(sides[0], 1.0), mean(sides[1], -1.0)))]
+    between = " / " if test.number.is_ratio else " − "
+    return [Contrast(f"{one}{between}{other}", _sum(mean([one], 1.0), mean([other], -1.0)))
+            for one, other in product(test.side[1], test.than)]  # fmt: skip
 
 
 def _sum(*parts: Weights) -> Weights:
@@ -87,23 +90,29 @@ def _row(
     except CannotTellError as gap:
         return row.but(verdict="cannot be told", why=str(gap))
     verdicts = [verdict(test, one) for one in measured]
-    shown, decided = _together(measured, verdicts)
+    place, decided = _together(test, measured, verdicts)
+    shown = measured[place]
     why = "" if decided != "cannot be told" else takes(test, shown)
     return row.but(
         **{key: _out(test.number, getattr(shown, key)) for key in ("value", "low", "high")},
         level=shown.level, method=shown.method, seeds=shown.seeds, people=shown.people,
         pairs=shown.pairs, verdict=decided, why=why,
+        shown=found[place].name,
     )  # fmt: skip
 
 
 def _together(
-    measured: Sequence[Measured], verdicts: Sequence[Verdict]
-) -> tuple[Measured, Verdict]:
-    """Of several contrasts, all of which must be small: the worst verdict, and the largest."""
+    test: Test, measured: Sequence[Measured], verdicts: Sequence[Verdict]
+) -> tuple[int, Verdict]:
+    """Of several contrasts, which all must bear the claim out: the place of the one that does so
+    least, and the verdict on it."""
     order: list[Verdict] = ["not reproduced", "cannot be told", "reproduced"]
-    decided = min(verdicts, key=order.index)
-    own = [one for one, said in zip(measured, verdicts, strict=True) if said == decided]
-    return max(own, key=lambda one: abs(one.value)), decided
+
+    def least(place: int) -> tuple[int, float]:
+        return order.index(verdicts[place]), bears_out(test, measured[place])
+
+    place = min(range(len(measured)), key=least)
+    return place, verdicts[place]
 
 
 def _out(on: Quantity, value: float) -> float:

@@ -78,6 +78,12 @@ def verdict(test: Test, found: Measured) -> Verdict:
     return verdict_of_effect(low, high, smallest, _in_scale(test, test.negligible))
 
 
+def bears_out(test: Test, found: Measured) -> float:
+    """How far a number is on the claim's side: larger is more."""
+    middle = found.value - (_reference(test) or 0.0)
+    return -abs(middle) if test.is_same else test.direction * middle
+
+
 def takes(test: Test, found: Measured) -> str:
     """What it would take to tell, where the verdict is that it cannot be told."""
     if found.errors is None or found.level is None:

@@ -18,15 +18,16 @@ CENTERS = Literal[
     "queue", "passive", "passive_per_positive", "target_angle_mean", "target_angle_p5",
     "target_angle_p95", "precision", "recall",
 ]  # fmt: skip
-KINDS = ("metric", "training", "centers", "measured")
+KINDS = ("metric", "training", "centers", "measured", "probability")
 
 SIDES = ("better", "higher", "lower", "same")
 VALUES = ("above", "below", "near")
 
 
 class Quantity(Section):
-    """The number that a claim is about: a metric of a benchmark (a text is enough: `on:
-    pairs.accuracy`), or what a training recorded, its class centres, or a measurement."""
+    """The number that a claim is about: a metric of a benchmark (a text is enough, such as
+    pairs.accuracy), what a training recorded, its class centres, a measurement, or P(θ) of a
+    head."""
 
     metric: str | None = Field(
         None, description="A benchmark's metric, such as pairs.accuracy or pairs.tar.0.001."
@@ -52,6 +53,12 @@ class Quantity(Section):
     )
     identities: int | None = Field(None, ge=3, description="measured: number of identities.")
     processes: int = Field(1, ge=1, description="measured: number of processes.")
+    probability: float | None = Field(
+        None, ge=0, le=180, description="P(θ), computed from the head's formula in its first "
+        "state: the probability of the right class at this angle in degrees to its centre, where "
+        "all others are at 90°; needs `classes`."
+    )  # fmt: skip
+    classes: int | None = Field(None, ge=3, description="probability: number of classes.")
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +75,8 @@ class Quantity(Section):
             )
         if (self.measured is None) != (self.identities is None):
             raise ValueError("`measured` and `identities` belong together; give both, or neither")
+        if (self.probability is None) != (self.classes is None):
+            raise ValueError("`probability` and `classes` belong together; give both, or neither")
         if (self.centers in ("precision", "recall")) != (self.cosine is not None):
             raise ValueError("`cosine` belongs to centers: precision and recall, and they need it")
         return self
@@ -76,6 +85,11 @@ class Quantity(Section):
     def kind(self) -> str:
         """Which of `KINDS` it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def has_level(self) -> bool:
+        """Whether its interval is one of those that hold jointly: no span, nothing computed."""
+        return self.measured is None and self.probability is None
 
     @property
     def is_ratio(self) -> bool:
@@ -104,6 +118,8 @@ class Quantity(Section):
             what = "time of a step" if self.measured == "step_ms" else "memory of a step"
             more = f", {self.processes} processes" if self.processes > 1 else ""
             return f"{what} at {self.identities:,} identities{more}"
+        if self.probability is not None:
+            return f"P({self.probability:g}°) with {self.classes:,} classes"
         name = str(self.training or self.centers).replace("_", " ")
         if self.centers is not None:
             of = "" if self.group == "all" else f", {self.group} classes"
@@ -123,7 +139,8 @@ class Test(Section):
     """One comparison of methods in one number, with what the claim expects of it.
 
     A method is the label of a head or of a sampler (all methods that have it), `head-sampler`, or
-    `backbone-head-sampler`. Several are averaged. One of:
+    `backbone-head-sampler`; the methods of one name are averaged. Several names on a side are
+    several comparisons, and the claim needs each of them. One of:
 
     - `better`, `higher`, `lower` or `same`: these methods against those of `than`;
     - `doses`: methods in the order of a growing dose, and `expect`;

@@ -39,7 +39,8 @@ class Study(Section):
     question: str = Field("", description="The study's question; printed at the top of its page.")
     inputs: dict[Label, Place | None] = Field(
         {}, description="Folders that the study needs, used below as `${name}`. Given with "
-        "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given."
+        "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given; "
+        "'': may be left out."
     )  # fmt: skip
     image: Image
     train: TrainData | None = None

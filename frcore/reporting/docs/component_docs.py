@@ -16,12 +16,12 @@ from frcore.errors import UserError
 from frcore.files import write_text
 from frcore.heads import HEADS
 from frcore.heads.adacos_fixed import fixed_scale
+from frcore.heads.probability import NORM, NUM_CLASSES
 from frcore.records.document import with_tables
 from frcore.reporting.docs.literature import literature
 from frcore.reporting.docs.planning_docs import planning_regions
 from frcore.reporting.docs.reproduction import kept_claims
 from frcore.reporting.figures.canvas import look, save
-from frcore.reporting.figures.head_curves import NORM, NUM_CLASSES
 from frcore.reporting.figures.heads import REFERENCE_SCALE, plot_heads
 from frcore.samplers import SAMPLERS
 

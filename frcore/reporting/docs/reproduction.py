@@ -10,7 +10,7 @@ import pandas as pd
 
 from frcore.errors import UserError
 from frcore.records.claims import ClaimRow
-from frcore.reporting.tables.claims import claims_sentence, ours, verdict_text
+from frcore.reporting.tables.claims import claims_sentence, detail, ours, verdict_text
 from frcore.reporting.tables.table import Column, Table, text_column, to_markdown
 from frcore.study.file import read_yaml
 
@@ -71,10 +71,9 @@ def published(row: ClaimRow) -> str:
 
 def with_sizes(row: ClaimRow) -> str:
     """The number with its interval, seeds, people, and the values behind it."""
-    cell = ours(row)
     sizes = [f"{count:,} {name}" for name, count in (("seeds", row.seeds), ("people", row.people))
              if count is not None]  # fmt: skip
-    return "; ".join(filter(None, [f"{cell.text} {cell.detail}".strip(), ", ".join(sizes),
+    return "; ".join(filter(None, [f"{ours(row).text} {detail(row)}".strip(), ", ".join(sizes),
                                    row.values]))  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -44,9 +45,8 @@ def claims_table(summary: Summary) -> Table:
     columns: list[Column[ClaimRow]] = [
         text_column("claim", lambda row: Cell(row.says, f"({row.source})")),
         text_column("verdict", verdict_text),
-        text_column("tested", lambda row: Cell(row.tested or "—", row.number)),
-        text_column("ours", ours),
-        text_column("values", lambda row: row.values or "—"),
+        text_column("ours", lambda row: replace(ours(row), detail=detail(row))),
+        text_column("tested", lambda row: Cell(row.number or "—", tested(row))),
         text_column("published", lambda row: row.published or "—"),
     ]
     data = pd.DataFrame([row.model_dump() for row in rows], columns=[*ClaimRow.model_fields])
@@ -80,6 +80,16 @@ def ours(row: ClaimRow) -> Cell:
         return Cell(f"{digits(row, row.value)}{unit}")
     return Cell(f"{digits(row, row.value)}{unit}",
                 f"[{digits(row, row.low)}, {digits(row, row.high)}]")  # fmt: skip
+
+
+def tested(row: ClaimRow) -> str:
+    """What is compared and expected, and the numbers behind it."""
+    return f"{row.tested} ({row.values})" if row.values else row.tested
+
+
+def detail(row: ClaimRow) -> str:
+    """The interval of the number, and which contrast it is of."""
+    return " ".join(filter(None, [ours(row).detail, row.shown and f"({row.shown})"]))
 
 
 def digits(row: ClaimRow, value: float | None) -> str:

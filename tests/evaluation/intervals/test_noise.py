@@ -113,7 +113,7 @@ def test_where_nobody_is_twice_all_is_pairs(metric):
 
 
 NOISE = Noise(people=4e-4, pairs=1e-4, own_people=2e-4, own_pairs=1e-4, training=6e-4, seeds=2,
-              freedom=20, methods=20, freedom_people=10**6)  # fmt: skip
+              freedom=20, prior=1000.0, methods=20, freedom_people=10**6)  # fmt: skip
 
 
 def test_an_interval_has_every_part_once():
