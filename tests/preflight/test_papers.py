@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from frcore.preflight.load import PLACEHOLDER
+from frcore.preflight.load import PLACEHOLDER, load_study
 from frcore.study.file import read_yaml
 from frcore.workflow import Workflow
 from tests.data import sources
@@ -65,7 +65,20 @@ def test_a_scale_can_be_planned(tmp_path, monkeypatch, paper, scale):
 def test_each_paper_has_three_scales():
     assert {paper for paper, _ in SCALES} == {path.stem for path in PAPERS}
     for path in PAPERS:
-        assert {scale for name, scale in SCALES if name == path.stem} == {"laptop", "lab", "paper"}
+        assert {scale for name, scale in SCALES if name == path.stem} >= {"laptop", "lab", "paper"}
+
+
+def test_noise_is_all_that_partial_fcs_scales_of_wrong_labels_change():
+    path = ROOT / "config/papers/partial_fc.yaml"
+    clean = load_study(path)
+    noise = {"conflict20": (0.2, 0.0), "conflict40": (0.4, 0.0),
+             "flip20": (0.0, 0.2), "flip40": (0.0, 0.4)}  # fmt: skip
+    for scale, (conflicts, flips) in noise.items():
+        study = load_study(path, {"scale": scale})
+        assert (study.train.conflicts, study.train.label_flips) == (conflicts, flips)
+        same = study.train.model_copy(update={"conflicts": 0.0, "label_flips": 0.0})
+        assert same == clean.train
+        assert (study.training, study.benchmarks) == (clean.training, clean.benchmarks)
 
 
 @pytest.mark.long
