@@ -28,6 +28,7 @@ def test_where_a_feature_is_seen_matters() -> None:
     assert similarity.item() < 0.5
 
 
+@pytest.mark.slow
 def test_tells_apart_people_after_some_steps() -> None:
     # The smallest task with an answer: eight random faces under noise, a linear classifier.
     torch.manual_seed(0)
