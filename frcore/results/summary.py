@@ -225,6 +225,8 @@ class Summary:
         notes = [str(row.note) for row in part if pd.notna(row.note) and str(row.note)]
         if notes:
             return notes[0]
+        if method.is_model and column.subset == "unseen":
+            return "not known"  # whom it was trained on
         frame = self.rows.evaluation
         own = frame[method.rows_in(frame) & (frame["benchmark"] == column.benchmark)]
         return next((str(status) for status in own["status"] if status != "ok"), "no value")

@@ -135,10 +135,12 @@ def _conditions(study: Study, backbone: str, column: Column, row: pd.Series) -> 
     trained_on = f"{data.kind} {Path(place).name}" if place else str(data.kind)
     if isinstance(data, SyntheticTraining):
         trained_on = f"{data.identities:,} synthetic identities"
+    aligned_by = getattr(study.benchmarks[column.benchmark], "aligned_by", None)
     other = backbone_family(backbone) != backbone_family(row["backbone"])
     parts = [
         f"backbone ({backbone} here)" if other else "",
         f"training data ({trained_on} here)",
+        f"alignment ({aligned_by} here)" if aligned_by else "",
         "FAR rule (here never above the requested FAR; there often the nearest point)"
         if column.metric == "tar" else "",
         "checkpoint (here the last; there often the best on the test sets)",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from frcore.heads import HEADS
 from frcore.reporting.tables.latex import to_latex
-from frcore.reporting.tables.published import SHOWN, published_table
+from frcore.reporting.tables.published import SHOWN, _conditions, published_table
 from frcore.reporting.tables.published_figures import (
     OFFICIAL,
     backbone_family,
@@ -20,6 +21,7 @@ from frcore.reporting.tables.published_figures import (
     published,
 )
 from frcore.reporting.tables.table import Table, to_markdown
+from frcore.results.column import Column
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Summary
@@ -241,3 +243,13 @@ def test_the_table_has_all_its_forms(lfw, tmp_path):
     assert "99.53" in to_latex(lfw)
     (tmp_path / "t.csv").write_text(lfw.csv)
     assert len(pd.read_csv(tmp_path / "t.csv")) == len(lfw.data)
+
+
+def test_another_alignment_is_a_condition_that_differs():
+    section = SimpleNamespace(aligned_by="three points")
+    study = SimpleNamespace(train=SimpleNamespace(kind="lfw"), benchmarks={"cfp": section})
+    row = figures("CFP-FP", "accuracy", None).iloc[0]
+    column = Column("cfp", "accuracy", None, "all")
+    assert "alignment (three points here)" in _conditions(study, "tiny", column, row)
+    section.aligned_by = None
+    assert "alignment" not in _conditions(study, "tiny", column, row)
