@@ -78,6 +78,7 @@ class Classifier(nn.Module):
         gradient_form: what `centers.grad` becomes; set by a centres' optimiser.
         active: columns of the latest forward in training mode, by their rows in `centers`; None =
             all. Which rows a step moves belongs to the gradient (`frcore.centers.gradient`).
+        operands: of the latest forward's products, as in `LossOutput`; None before the first.
 
     >>> classifier = Classifier(10, 4, head="cosface")
     >>> classifier(torch.randn(3, 4), torch.tensor([0, 1, 9])).loss.backward()
@@ -133,6 +134,7 @@ class Classifier(nn.Module):
         self.register_state_dict_pre_hook(_before_saving)
         self.register_load_state_dict_post_hook(_after_loading)
         self.active: Tensor | None = None
+        self.operands: str | None = None
         self._built_alike = group is None
         self._seed = seed
 
@@ -238,6 +240,7 @@ class Classifier(nn.Module):
             precision=self.precision,
             shard=shard,
         )
+        self.operands = output.operands
         target_cosine_N = output.target_cosine_N
         if not self.head.normalizes_centers:
             # For such a head the "cosine" includes the centre's norm, and is not an angle.

@@ -1,7 +1,7 @@
 """The first line of a session: which machine this is, and what about it is not as expected.
 
-`python -m benchmarks.session.machine cuda`; on a machine that is lent for minutes, what is wrong must
-be known before they are spent.
+`python -m benchmarks.session.machine cuda`; on a machine that is lent for minutes, what is wrong
+must be known before they are spent.
 """
 
 from __future__ import annotations

@@ -118,6 +118,7 @@ def _measure(case: Case, options: Options) -> dict[str, Any]:
         if board is not None:
             row["cooldown_seconds"] = cool_down(board.read, options.cooldown)
         warm = warm_up(median_of(step), options.warmup)
+        row["operands"] = step.operands
         row |= {"warmup_steps": warm.steps, "steady": warm.steady}
         with process.peak_memory() as peak:
             seconds = _memory_pass(row, step)

@@ -26,7 +26,7 @@ from frcore.centers.gradient_parts import GradientForm, GradientPart, RowsGradie
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights, version_of
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, operands_of, unit_rows
 from frcore.loss.once import once
 from frcore.loss.rows import join, loss_of_rows
 from frcore.loss.tiles import Columns, RowValues, Rule, is_plain
@@ -77,7 +77,8 @@ def loss_in_passes(
             unit_MD, target_M, scale_M, cosine_M, norm_M, passes, *passes.parameters
         )
 
-    return loss_of_rows(head, batch, count, passes.statistic, reduce, shard)
+    output = loss_of_rows(head, batch, count, passes.statistic, reduce, shard)
+    return replace(output, operands=passes.operands)
 
 
 class Passes(ABC):
@@ -93,6 +94,11 @@ class Passes(ABC):
     """
 
     rule: Rule
+
+    @property
+    def operands(self) -> str:
+        """As in `LossOutput`."""
+        return operands_of(self.columns.precision, self.unit_MD)
 
     def __init__(
         self,

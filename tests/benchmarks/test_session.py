@@ -232,7 +232,9 @@ def test_the_script_runs_where_torch_has_its_own_environment_and_no_network(tmp_
     before = sorted((tmp_path / "env").rglob("*"))
     environ = os.environ | {"PYTHON": str(python), "DEVICE": "cpu", "OUT": str(tmp_path / "rows")}
     offline = ["unshare", "--map-root-user", "--net"]
-    works = shutil.which("unshare") and not subprocess.run([*offline, "true"], check=False).returncode
+    works = (
+        shutil.which("unshare") and not subprocess.run([*offline, "true"], check=False).returncode
+    )
     script = [*(offline if works else ()), str(repository / "benchmarks" / "gpu_session.sh"),
               "--grid", "tiny", "--seconds", "0.01", "--only", "naive"]  # fmt: skip
     bare = subprocess.run(
@@ -254,7 +256,9 @@ def test_the_short_grid_begins_with_the_fused_step_and_has_its_rehearsal():
     assert len(set(short)) == len(short) == len(set(tiny))
     assert [case.backend for case in short[:6]] == ["triton"] * 6
     assert set(short) - set(grid("full")) == set()
-    names = [[(case.subject, case.backend, case.head, case.rate) for case in g] for g in (short, tiny)]
+    names = [
+        [(case.subject, case.backend, case.head, case.rate) for case in g] for g in (short, tiny)
+    ]
     assert names[0] == names[1]
     assert max(case.identities for case in tiny) <= 300
 
