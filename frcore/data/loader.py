@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frcore.data.pixels.augment import augmented, draw
+from frcore.data.pixels.augment import Changes, augmented, draw, planned
 from frcore.data.prepared.folder import Prepared
 from frcore.sharding.shard import part_of
 from frcore.study.expansion import HELD_IN_MEMORY
@@ -47,6 +48,28 @@ def to_network(
         )
     moved = images_NHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return moved.to(torch.float32, memory_format=torch.contiguous_format).sub_(127.5).div_(127.5)
+
+
+class _Batch(NamedTuple):
+    """A batch on the CPU: what the device needs to finish it.
+
+    Attributes:
+        image_NHWC: uint8 RGB.
+        label_N: int64.
+        mirror_N: which images are mirrored; None for none.
+        changes: of the augmentation.
+    """
+
+    image_NHWC: torch.Tensor
+    label_N: torch.Tensor
+    mirror_N: torch.Tensor | None
+    changes: Changes
+
+    def pinned(self) -> _Batch:
+        """The same in pinned memory, from which a copy to a GPU waits for nothing."""
+        changes = {k: tuple(v.pin_memory() for v in values) for k, values in self.changes.items()}
+        mirror_N = None if self.mirror_N is None else self.mirror_N.pin_memory()
+        return _Batch(self.image_NHWC.pin_memory(), self.label_N.pin_memory(), mirror_N, changes)
 
 
 class Batches:
@@ -125,12 +148,13 @@ class Batches:
             order[step * self.batch_size : (step + 1) * self.batch_size][self._own]
             for step in range(start_step, self.steps_per_epoch)
         ]
-        gathered: Iterator[tuple[torch.Tensor, torch.Tensor]]
-        gathered = map(self._on_the_way, self._pixels(rows), rows)
+        steps = range(start_step, self.steps_per_epoch)
+        gathered: Iterator[_Batch]
+        gathered = map(partial(self._on_the_way, epoch), self._pixels(rows), rows, steps)
         if self.device.type == "cuda" or type(self._images) is not np.ndarray:
             gathered = _ahead(gathered)
-        for step, (images, labels) in enumerate(gathered, start_step):
-            yield self._finish(images, epoch, step), labels.to(self.device, non_blocking=True)
+        for batch in gathered:
+            yield self._finish(batch), self._move(batch.label_N)
 
     def _pixels(self, batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
         """The images of each batch of rows."""
@@ -150,26 +174,36 @@ class Batches:
         return pixels
 
     def _on_the_way(
-        self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch as tensors, in pinned memory for a GPU."""
-        images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
-        if self.device.type == "cuda":
-            return images.pin_memory(), labels.pin_memory()
-        return images, labels
+        self, epoch: int, pixels: NDArray[np.uint8], rows: NDArray[np.int64], step: int
+    ) -> _Batch:
+        """A batch with all that is drawn for it as tensors, in pinned memory for a GPU.
 
-    def _finish(self, images: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
-        images = images.to(self.device, non_blocking=True)
+        Nothing of this is left to the thread that trains, which has a GPU to keep busy.
+        """
+        mirror, changes = None, {}
         if self.augment is not None:
             generator = self._generator(_AUGMENT, epoch, step)
             # Drawn for the whole batch, so that each image has its own however many processes.
-            choices = draw(self.augment, self.batch_size, images.shape[1], generator)
+            choices = draw(self.augment, self.batch_size, pixels.shape[1], generator)
             own = np.arange(self.batch_size)[self._own]
-            images = augmented(images, choices.of(own))
+            changes = planned(choices.of(own), pixels.shape[1])
         if self.flip:
+            mirror = torch.from_numpy(self.mirrored(epoch, step)[self._own])
+        images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
+        batch = _Batch(images, labels, mirror, changes)
+        return batch.pinned() if self.device.type == "cuda" else batch
+
+    def _move(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+    def _finish(self, batch: _Batch) -> torch.Tensor:
+        images = self._move(batch.image_NHWC)
+        if batch.changes:
+            on_device = {k: tuple(map(self._move, values)) for k, values in batch.changes.items()}
+            images = augmented(images, on_device)
+        if batch.mirror_N is not None:
             # As bytes, which is a quarter of the work.
-            mirrored = self.mirrored(epoch, step)[self._own]
-            mirror = torch.from_numpy(mirrored).to(self.device, non_blocking=True)
+            mirror = self._move(batch.mirror_N)
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
         return to_network(images, self.device)
 

@@ -35,6 +35,15 @@ from frcore.sharding.shard import Whole
 TILE = 2048
 """Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""
 
+GPU_ENTRIES = 2**24
+"""Entries of a tile on a GPU, 64 MiB in float32: each of a tile's some 20 kernels then has more to
+do than its launch takes, and 1,024 rows and a million columns are 62 tiles. Not measured."""
+
+
+def tile_of(rows: int, device: torch.device) -> int:
+    """Columns at a time for a matrix of `rows` rows."""
+    return TILE if device.type == "cpu" else max(TILE, GPU_ENTRIES // max(1, rows))
+
 
 def loss_in_passes(
     kind: Callable[..., Passes],
@@ -49,7 +58,7 @@ def loss_in_passes(
     gradient_form: GradientForm = "tensor",
     precision: Precision | None = None,
     shard: Whole | None = None,
-    tile: int = TILE,
+    tile: int | None = None,
 ) -> LossOutput:
     """The loss in the passes of a backend; for the arguments see `frcore.loss.dense.dense_loss`.
 
@@ -57,14 +66,16 @@ def loss_in_passes(
         kind: makes the backend's `Passes`.
         precision: of the operands of products with centres; sums and each row's own entry are
             always in 32 bits. None is "fp32".
-        tile: columns in memory at a time; any gives the same numbers up to rounding.
+        tile: columns in memory at a time; any gives the same numbers up to rounding. None =
+            `tile_of` rows and device.
     """
     shard = shard or Whole(len(center_CD))
+    count = len(embedding_ND)
+    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
+    tile = tile or tile_of(len(embedding_MD), center_CD.device)
     columns = Columns(
         center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
     )
-    count = len(embedding_ND)
-    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
     local_M = shard.local(label_M)
     passes = kind(columns, unit_MD.detach(), local_M, count, entry_filter, gradient_form)
