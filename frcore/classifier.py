@@ -16,7 +16,14 @@ from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
 from frcore.centers.gradient_parts import GradientForm
 from frcore.centers.halves import Halves
-from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
+from frcore.centers.storage import (
+    CenterFormat,
+    Draw,
+    PlainRows,
+    Rows,
+    SplitRows,
+    initial_centers,
+)
 from frcore.errors import UserError, check_classes
 from frcore.heads import HEADS
 from frcore.heads.base import Head
@@ -65,6 +72,9 @@ class Classifier(nn.Module):
             moved. "split" needs a backend that defers their gradient, and `CentersSGD`.
         group: of the processes that share the classes; None = this one has them all. Every rank
             builds the classifier with the same arguments and calls it at every step.
+        device: where all of it is made; centres take no memory elsewhere. None is torch's default.
+        draw: of the centres: "host", the same numbers on every device, or "device", faster and
+            other ones on a GPU.
 
     Attributes:
         centers: parameter (C, D), of the rank's classes `shard.start` to `shard.stop` with a group;
@@ -99,6 +109,8 @@ class Classifier(nn.Module):
         center_std: float = 0.01,
         center_format: CenterFormat = "fp32",
         group: ProcessGroup | None = None,
+        device: torch.device | str | None = None,
+        draw: Draw = "host",
     ) -> None:
         super().__init__()
         check_classes(num_classes)
@@ -112,6 +124,8 @@ class Classifier(nn.Module):
             std=center_std,
             center_format=center_format,
             rows=slice(self.shard.start, self.shard.stop),
+            device=device,
+            draw=draw,
         )
         self.center_format = center_format
         self.centers = nn.Parameter(center_CD)
@@ -137,6 +151,8 @@ class Classifier(nn.Module):
         self.operands: str | None = None
         self._built_alike = group is None
         self._seed = seed
+        if device is not None:
+            self.to(device)
 
     @property
     def backend_name(self) -> str:

@@ -110,8 +110,10 @@ class TrainingStep:
             seed=seed,
             center_format=given.center_format,
             group=ranks.group,
+            device=self.device,
+            draw="device",  # a step costs the same whatever the numbers
         )
-        self.classifier.to(self.device).train()
+        self.classifier.train()
         self.optimizers = self._build_optimizers()
         batches = self._make_batches(spec, seed)
         self._fill_queue(batches)
