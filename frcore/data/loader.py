@@ -32,7 +32,9 @@ _ORDER, _MIRROR, _AUGMENT = 1, 2, 3
 
 
 def to_network(
-    images_NHWC: NDArray[np.uint8] | torch.Tensor, device: torch.device | str = "cpu"
+    images_NHWC: NDArray[np.uint8] | torch.Tensor,
+    device: torch.device | str = "cpu",
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> torch.Tensor:
     """Turn uint8 RGB images (N, H, W, 3) into the network's input, float32 (N, 3, H, W).
 
@@ -47,7 +49,7 @@ def to_network(
             f"got {images_NHWC.dtype} {tuple(images_NHWC.shape)}; images must be uint8 (N, H, W, 3)"
         )
     moved = images_NHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    return moved.to(torch.float32, memory_format=torch.contiguous_format).sub_(127.5).div_(127.5)
+    return moved.to(torch.float32, memory_format=memory_format).sub_(127.5).div_(127.5)
 
 
 class _Batch(NamedTuple):
@@ -88,6 +90,7 @@ class Batches:
         flip: mirror every image with probability ½.
         augment: probabilities of the augmentations of `frcore.data.pixels.augment`; None for none.
         threads: that decode images read in place. They never change the batches.
+        channels_last: images as NHWC in memory, as they come; their shape is the same.
         rank, ranks: with several processes, each gets its part of every batch, in order.
     """
 
@@ -102,10 +105,12 @@ class Batches:
         threads: int = 1,
         rank: int = 0,
         ranks: int = 1,
+        channels_last: bool = False,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.device = torch.device(device)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.flip = flip
         self.augment = augment
         self.seed = seed
@@ -205,7 +210,7 @@ class Batches:
             # As bytes, which is a quarter of the work.
             mirror = self._move(batch.mirror_N)
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
-        return to_network(images, self.device)
+        return to_network(images, self.device, self.memory_format)
 
     def _generator(self, purpose: int, epoch: int, step: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, epoch, step])

@@ -100,6 +100,10 @@ class Trainer:
         if training.sync_batchnorm:
             backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone, team.group)
         self.backbone = backbone.to(self.device).train()
+        if training.channels_last:
+            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if training.compile:
+            self.backbone.compile()  # in place, so that names in checkpoints stay
         self._embed: nn.Module = self.backbone
         if team.group is not None:
             # Otherwise gradients change places in the buckets that are summed, after the first step
@@ -119,7 +123,9 @@ class Trainer:
             "weight_decay": training.weight_decay,
         }
         self.backbone_optimizer = torch.optim.SGD(
-            [*self.backbone.parameters(), *self.classifier.head.parameters()], **rates
+            [*self.backbone.parameters(), *self.classifier.head.parameters()],
+            fused=training.fused_sgd or None,
+            **rates,
         )
         self.centers_optimizer = build_centers_optimizer(
             training.center_optimizer, self.classifier, seed=spec.seed, **rates
