@@ -161,6 +161,45 @@ def candidates(
     return (static, *(tiles for tiles in others if tiles != static))
 
 
+MOST_SPLITS = 32
+"""Tried where one wave of programs would have fewer."""
+
+SPLIT_COST = 4
+"""What a program of pass 1 costs besides its columns, in tiles of them: it reads its rows and
+writes its sums, which are read again to be combined."""
+
+SPLIT_BYTES = 32 * 1024 * KIB
+"""That all splits' sums of D dimensions may take, or four splits, if that is more."""
+
+
+@cache
+def splits_of(row_tiles: int, column_tiles: int, processors: int, bytes_each: int) -> int:
+    """Into how many parts pass 1 cuts the columns, so that few processors wait for the last ones.
+
+    A program takes one tile of rows and one part of the columns, and one program runs on a
+    processor at a time: the time is that of the waves of programs, times the columns of one.
+
+    Args:
+        row_tiles: tiles of rows.
+        column_tiles: tiles of columns.
+        processors: of the device.
+        bytes_each: of the sums of one part.
+
+    >>> splits_of(16, 31250, 132, 1024 * 512 * 4)  # 128 of an H200's 132 processors
+    8
+    """
+    most = min(column_tiles, max(MOST_SPLITS, processors // row_tiles))
+    if bytes_each:
+        most = min(most, max(4, SPLIT_BYTES // bytes_each))
+
+    def cost(splits: int) -> int:
+        waves = -(-row_tiles * splits // processors)
+        return waves * (-(-column_tiles // splits) + SPLIT_COST)
+
+    # The fewest among equals.
+    return min(range(1, most + 1), key=cost)
+
+
 @cache
 def shared_memory(device: torch.device) -> int:
     """Bytes of shared memory that one program may have on a GPU; as on Hopper without one."""
