@@ -62,15 +62,17 @@ measure() {
 # One training, its evaluation and one measurement of config/gpu.yaml, each by the command that a
 # rule runs; Snakemake is not needed.
 small_study() {
-    local name=iresnet50-arcface-full-s0 config=(name=gpu_small 'samplers=[full]'
+    local name=iresnet50-arcface-full-s0 training='epochs: 1, batch_size: 64'
+    local measurement='identities: [10000]' config=(name=gpu_small 'samplers=[full]'
         'train={identities: 500, images: 8}'
-        'benchmarks={pairs: {identities: 60, images: 4, pairs: 300}}'
-        'training={epochs: 1, batch_size: 64}' 'measurement={identities: [10000]}')
+        'benchmarks={pairs: {identities: 60, images: 4, pairs: 300}}')
     if [ "$DEVICE" = cpu ]; then
         name=tiny-arcface-full-s0
-        config+=('backbones=[tiny]' 'image={size: 32}' 'training={device: cpu, precision: fp32}'
-            'measurement={device: cpu, precision: fp32, dim: 16}')
+        training+=', device: cpu, precision: fp32'
+        measurement+=', device: cpu, precision: fp32, dim: 16'
+        config+=('backbones=[tiny]' 'image={size: 32}')
     fi
+    config+=("training={$training}" "measurement={$measurement}")
     frcore() {
         timeout "$(left)" "$PYTHON" -m frcore "$@" --study config/gpu.yaml "${config[@]/#/--config=}"
     }

@@ -78,6 +78,7 @@ _BF16: Table = {
         (128, CONSUMER, Tiles(64, 64, 8, 3)),
         (256, A100, Tiles(64, 64, 8, 3)),
         (256, CONSUMER, Tiles(32, 64, 8, 2)),
+        (512, HOPPER, Tiles(32, 64, 8, 2, part=64)),
         (512, A100, Tiles(32, 64, 8, 3)),
         (512, CONSUMER, Tiles(32, 32, 4, 2)),
     ),
@@ -86,16 +87,25 @@ _BF16: Table = {
 _TF32: Table = {
     "reduce": (
         (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, HOPPER, Tiles(64, 16, 8, 2)),
         (512, A100, Tiles(32, 16, 4, 2)),
         (512, CONSUMER, Tiles(16, 16, 4, 2)),
     ),
-    "score": ((128, CONSUMER, Tiles(32, 32, 4, 2)), (512, CONSUMER, Tiles(32, 16, 4, 2))),
+    "score": (
+        (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, HOPPER, Tiles(64, 16, 8, 2)),
+        (512, CONSUMER, Tiles(32, 16, 4, 2)),
+    ),
     "center": (
         (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, HOPPER, Tiles(16, 64, 8, 2, part=64)),
         (512, A100, Tiles(16, 32, 4, 2)),
         (512, CONSUMER, Tiles(16, 16, 4, 2)),
     ),
 }
+
+"""Hopper's own matrix instruction, wgmma, takes 64 rows of its first operand (in pass 2 columns);
+with fewer the compiler falls back to Ampere's mma.sync."""
 
 _FP32: Table = {
     "reduce": ((512, CONSUMER, Tiles(16, 16, 8, 2)),),
@@ -111,7 +121,11 @@ _TABLES: dict[Precision, Table] = {"bf16": _BF16, "tf32": _TF32, "fp32": _FP32}
 _OTHERS: dict[tuple[Kernel, bool, bool], tuple[Tiles, ...]] = {
     ("reduce", True, True): (Tiles(64, 32, 8, 2), Tiles(32, 64, 8, 2), Tiles(32, 32, 4, 2)),
     ("score", True, True): (Tiles(64, 32, 8, 2), Tiles(128, 32, 8, 2), Tiles(32, 64, 4, 2)),
-    ("center", True, True): (Tiles(32, 64, 8, 2), Tiles(32, 32, 4, 3), Tiles(64, 32, 4, 2)),
+    ("center", True, True): (
+        Tiles(32, 64, 8, 3, part=64),
+        Tiles(32, 32, 4, 3),
+        Tiles(64, 32, 4, 2),
+    ),
     ("reduce", True, False): (Tiles(128, 64, 8, 3), Tiles(64, 128, 8, 2), Tiles(64, 64, 4, 3)),
     ("score", True, False): (Tiles(128, 128, 8, 2), Tiles(64, 128, 4, 3), Tiles(128, 64, 4, 3)),
     ("center", True, False): (Tiles(64, 128, 8, 2), Tiles(64, 64, 8, 2), Tiles(32, 64, 4, 3)),
