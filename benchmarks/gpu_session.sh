@@ -104,7 +104,8 @@ else
     # Tuned tiles are other conditions, so their rows are in a folder of their own.
     # Starting either takes seconds, too.
     if [ "$(left)" -gt 45 ]; then
-        FRCORE_TUNE=on measure --grid "$grid" --limit 60 --out "$OUT/tuned" --only triton "$@"
+        FRCORE_TUNE=on measure --grid "$grid" --limit 60 --out "$OUT/tuned" --only triton "$@" ||
+            echo "tuned tiles: exit code $?"
     fi
     if [ "$(left)" -gt 45 ]; then
         small_study || echo "config/gpu.yaml in small: exit code $?"
