@@ -30,7 +30,7 @@ tables: $(INSTALLED)
 # One process per core; the fast tests come first (tests/conftest.py). A file stays in one process,
 # because its tests share what is costly to set up; and each process has one thread, because more
 # would wait for one another.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)
 	$(PYTEST) $(ARGS)

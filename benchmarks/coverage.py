@@ -5,7 +5,7 @@
     python -m benchmarks.coverage --docs                      # the page again, from the CSV
 
 Each repetition draws people, their images and two trainings of two methods, scores the pairs of a
-benchmark's own list (that of the quick study, LFW's form, and one near 100 %) and asks the
+benchmark's own list (that of the study `heads`, LFW's form, and one near 100 %) and asks the
 evaluation for its intervals: of one run (test people), of the mean over seeds, and of the paired
 difference of the two methods. An identity is a random direction, an image its direction plus noise,
 and some people's noise is larger than others'; a seed scales the noise and adds its own. So pairs
@@ -112,7 +112,7 @@ class Design:
 
 
 def designs() -> list[Design]:
-    """The benchmarks of the quick study, one of LFW's form, and an easy one of few people."""
+    """The benchmarks of `config/heads.yaml`, one of LFW's form, and an easy one of few people."""
     quick = SyntheticPairs(kind="synthetic_pairs", identities=120, images=7, pairs=1200)
     sparse = SyntheticPairs(kind="synthetic_pairs", identities=1500, images=3, pairs=3000)
     every_two = SyntheticTemplates(
@@ -122,8 +122,8 @@ def designs() -> list[Design]:
         kind="synthetic_templates", identities=40, images=1, impostor_pairs=2000
     )
     return [
-        Design("pairs", "as in the quick study", verification_pairs(quick), 7, 0.9),
-        Design("templates", "as in the quick study", _template_pairs(every_two), 2, 0.8),
+        Design("pairs", "as in the study heads", verification_pairs(quick), 7, 0.9),
+        Design("templates", "as in the study heads", _template_pairs(every_two), 2, 0.8),
         Design(
             "sparse",
             "as LFW: few pairs a person",

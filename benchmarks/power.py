@@ -4,12 +4,12 @@
     python -m benchmarks.power --repetitions 1000 --write   # and write CSV and docs/power.md
     python -m benchmarks.power --docs                       # the page again, from the CSV
 
-Each repetition is a study of the quick study's form on the "pairs" of `benchmarks.coverage`: heads
+Each repetition is a small study on the "pairs" of `benchmarks.coverage`: heads
 under samplers, two seeds each, all judged on the same new people. Two of the heads are compared as
 `frcore compare` does, under every sampler and in the mean over samplers, in the two main numbers:
-"now" with the spread over seeds of all methods where the test of equal spreads allows it, and
-"before" as until decision 0028: the spread of the two heads alone, the luck of a training with the
-test people counted twice, and a family of 24 numbers.
+"now" with each method's spread over seeds moderated by that of all, and "before" as until decision
+0028: the pooled spread of the two heads alone, the luck of a training with the test people counted
+twice, and a family of 24 numbers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CSV, PAGE = ROOT / "results/reference/cpu/power.csv", ROOT / "docs/power.md"
 
 NUMBERS = ("accuracy", "TAR, k = 12")
 BEFORE = joint_level(24)
-"""The level at which the quick study's 24 numbers were judged."""
+"""The level at which 24 numbers were judged."""
 OTHERS = (0.95, 1.05)
 """Noise of the heads that are not compared, over that of the first."""
 SAMPLERS = (1.0, 1.05, 0.98)
@@ -78,6 +78,7 @@ SCENARIOS = (
     Scenario("equal heads, alone under one sampler", heads=2, samplers=1),
     Scenario("equal heads, of twice the others' spread", spreads=(2.0, 1.0)),
     Scenario("equal heads, of four times the others' spread", spreads=(4.0, 1.0)),
+    Scenario("the same with five seeds", spreads=(4.0, 1.0), seeds=5),
     Scenario("worse by 8 % of noise", worse=1.08),
 )
 
@@ -123,11 +124,9 @@ def _judged(
         whole = [[run for _, *both in sides for run in both[side]] for side in (0, 1)]
         sides.append((MEAN, *whole))
     level = joint_level(len(NUMBERS) * len(sides))
-    spread = found.seed_spread
     for sampler, one, other in sides:
         now = found.difference(one, other, level=level)
-        common = {"repetition": number, "number": name, "sampler": sampler, "value": now.value,
-                  "pooled": spread is not None and spread.may_be_pooled}  # fmt: skip
+        common = {"repetition": number, "number": name, "sampler": sampler, "value": now.value}
         half, seldom = now.errors.half_width(level), number % 20 == 0  # the rest takes long
         yield {**common, "judged": "now", "half": half, "freedom": now.errors.freedom_seeds,
                "detectable": now.errors.detectable(level) if seldom else np.nan}  # fmt: skip
@@ -155,9 +154,7 @@ def summary(scenario: Scenario, rows: pd.DataFrame) -> list[dict[str, Any]]:
     named = rows.assign(kind=rows["number"] + np.where(rows["sampler"] == MEAN, f", {MEAN}", ""))
     if scenario.samplers > 1:
         named = named[named["sampler"].isin(["0", MEAN])]
-    any_one = rows.groupby(["judged", "repetition"], as_index=False).agg(
-        {"different": "any", "pooled": "mean"}
-    )
+    any_one = rows.groupby(["judged", "repetition"], as_index=False)["different"].any()
     whole = pd.concat([any_one.assign(kind="any of all"), named])
     found = []
     for (kind, judged), part in whole.groupby(["kind", "judged"], sort=False):
@@ -169,7 +166,7 @@ def summary(scenario: Scenario, rows: pd.DataFrame) -> list[dict[str, Any]]:
             "different_low": ends.low, "different_high": ends.high,
             "difference": part["value"].mean(), "deviation": part["value"].std(),
             "half_width": part["half"].median(), "detectable": part["detectable"].median(),
-            "pooled": part["pooled"].mean() if judged == "now" else np.nan,
+            "freedom": part["freedom"].median(),
         })  # fmt: skip
     return found
 
@@ -180,7 +177,7 @@ def as_markdown(frame: pd.DataFrame) -> str:
         "In brackets the 95 % interval (Wilson) of the share of repetitions in which the heads "
         "were called different; half widths: medians, in points.", "",
         "| truth | number | repetitions | called different: before | now | half width: before "
-        "| now | pooled |",
+        "| now | degrees of freedom |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     for (scenario, number), part in frame.groupby(["scenario", "number"], sort=False):
@@ -189,15 +186,8 @@ def as_markdown(frame: pd.DataFrame) -> str:
         widths = [f"{100 * one['half_width']:.1f}" if pd.notna(one["half_width"]) else "–"
                   for one in (before, now)]  # fmt: skip
         count = f"{int(now['repetitions']):,}"
-        cells = [
-            scenario,
-            number,
-            count,
-            _share(before),
-            _share(now),
-            *widths,
-            f"{now['pooled']:.0%}",
-        ]
+        freedom = f"{now['freedom']:.1f}" if pd.notna(now["freedom"]) else "–"
+        cells = [scenario, number, count, _share(before), _share(now), *widths, freedom]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, ""])
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from frcore.commands import catalogue, comparison, power, results, stages
+from frcore.commands import catalogue, comparison, overlap, power, results, stages
 from frcore.components import find_modules_here
 from frcore.errors import UserError
 from frcore.machine.faults import refusal
@@ -35,6 +37,24 @@ app = typer.Typer(
     """,
 )
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"frcore {version('frcore')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(catalogue.check)
 app.command()(stages.prepare)
 app.command("simulate-ijb")(stages.simulate_ijb)
 app.command()(stages.train)
@@ -44,6 +64,7 @@ app.command()(stages.report)
 app.command()(comparison.compare)
 app.command()(power.power)
 app.command()(comparison.audit)
+app.command()(overlap.overlap)
 app.command()(results.watch)
 app.command()(results.reference)
 app.command()(catalogue.heads)

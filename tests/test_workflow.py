@@ -277,6 +277,7 @@ def test_memory_grows_with_the_logits(tmp_path):
     assert load(tmp_path, measurement=measurement).measurement_mib() > small + 3 * 1953
 
 
+@pytest.mark.slow
 def test_memory_of_a_training_counts_its_centres(tmp_path):
     faces = {**TINY["train"], "identities": 10**7, "images": 1}
     backbone = {**TINY["backbones"][0], "dim": 512}

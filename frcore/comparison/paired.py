@@ -1,8 +1,8 @@
 """A candidate against a baseline of the same study: same data, samplers, seeds and test pairs.
 
 The interval of a difference is the differences table's (`Summary.paired`): over the test people
-that both sides were judged on, and the spread over seeds pooled over both heads under all samplers
-and over the further methods whose rows are known, unless a test refuses that.
+that both sides were judged on, and the spread over seeds, moderated by that of both heads under
+all samplers and of the further methods whose rows are known.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ depends on the benchmark:
   people; the standard error is that of seeds only, without a contribution of test people.
 - Its content differs: the standard errors of test people on both sides are added.
 
-The spread over seeds is pooled over all methods of both sides, as in the report, unless a test of
-equal spreads refuses that.
+The spread over seeds is moderated by that of all methods of both sides, as in the report.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def reference_numbers(spec: ComparisonSpec, now: Summary, then: Summary) -> list
     every = list(dict.fromkeys([*now.columns, *then.columns]))
     both = dict.fromkeys([*now.primary(), *then.primary()])
     columns = counting(every, spec.rule, few, list(both))
-    spreads = {column: _pooled(now, then, column) for column in columns}
+    spreads = {column: _spread(now, then, column) for column in columns}
     frames = now.rows.usable("evaluation"), then.rows.usable("evaluation")
     same = {column: same_data(*frames, column.benchmark) for column in columns}
     sides = [(column, method, _side(now, method, column), _side(then, method, column))
@@ -118,8 +117,8 @@ def _test_error(row: Any) -> float | None:
     return None if pd.isna(row.low) else float(row.high - row.low) / (2 * special.ndtri(0.975))
 
 
-def _pooled(now: Summary, then: Summary, column: Column) -> SeedSpread | None:
-    """The spread over seeds in a column, pooled over all methods of both sides."""
+def _spread(now: Summary, then: Summary, column: Column) -> SeedSpread | None:
+    """The spread over seeds in a column, of all methods of both sides."""
     groups = [*now.parts(column).values(), *then.parts(column).values()]
     return seed_spread([[row.value for row in group if pd.notna(row.value)] for group in groups])
 
@@ -141,25 +140,21 @@ def errors_of(
         level: of the interval.
         same_people: whether both were evaluated on the same benchmark.
     """
-    spreads, parts, people = [], [], 0.0
+    parts, people = [], 0.0
     if spread is not None:
-        spreads = [spread]
-        words = f"seeds, pooled over {spread.groups} groups, Student t"
-        if not spread.may_be_pooled:
-            spreads += filter(None, [seed_spread([now.values, then.values])])
-            words += (
-                f", or of these two where that is wider (spreads differ, p = {spread.equal:.1g})"
-            )
-        parts.append(words)
+        parts.append(f"seeds, moderated over {spread.groups} groups, Student t")
     if spread is None or not same_people:
         if now.se_test is None or then.se_test is None:
             return None
         people = now.se_test**2 + then.se_test**2
         parts.append("test people of both sides, treated as independent")
-    # A proportion of n cannot resolve less than 1/n, so the spread is at least that.
-    least, runs = 1 / max(now.trials, then.trials, 1), 1 / len(now.values) + 1 / len(then.values)
-    # One Student's t for both parts, as the spread over seeds is the less certain.
-    found = [Errors(0.0, people + max(one.deviation, least) ** 2 * runs, 1, one.freedom)
-             for one in spreads] or [Errors(people, 0.0, MANY, 1)]  # fmt: skip
+    errors = Errors(people, 0.0, MANY, 1)
+    if spread is not None:
+        # A proportion of n cannot resolve less than 1/n, so the spread is at least that.
+        least = 1 / max(now.trials, then.trials, 1)
+        sides = [(1 / len(side.values), side.values) for side in (now, then)]
+        seeds, freedom = spread.combined(sides, least**2)
+        # One Student's t for both parts, as the spread over seeds is the less certain.
+        errors = Errors(0.0, people + seeds, 1, freedom)
     how = f"unpaired; standard errors of {' and of '.join(parts)}"
-    return max(found, key=lambda one: one.half_width(level)), how
+    return errors, how

@@ -210,7 +210,10 @@ def _of_heads(
     heads = [head.model_dump(mode="json") for head in chosen.values()]
     try:
         found = check(
-            Study.model_validate({**study.model_dump(mode="json"), "heads": heads, "models": []})
+            # Its claims may be about other heads.
+            Study.model_validate(
+                {**study.model_dump(mode="json"), "heads": heads, "models": [], "claims": {}}
+            )
         )
     except UserError as error:
         sides = dict(enumerate(chosen))

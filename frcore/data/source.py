@@ -34,6 +34,7 @@ SOURCES = {
     "folder_pairs": "frcore.data.verification.lfw:FolderPairsSource",
     "insightface_bin": "frcore.data.verification.insightface_bin:BinSource",
     "pair_list": "frcore.data.verification.pair_lists:PairListSource",
+    "cfp_templates": "frcore.data.verification.cfp:TemplatesSource",
     "ijb": "frcore.data.ijb.prepare:IJBSource",
 }
 """Kind of data -> the location of its class."""

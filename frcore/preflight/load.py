@@ -1,8 +1,8 @@
 """Reading a study: one YAML file, filled in, checked to the end, before any job starts.
 
-In order: YAML (`frcore.study.file`), overrides from the command line, the folders under `inputs`,
-the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and whether
-the files that the data need exist. Any mistake is a `UserError` that names the key.
+In order: YAML (`frcore.study.file`), its scale, overrides from the command line, the folders under
+`inputs`, the models of `frcore.study.config`, the catalogues of heads, samplers and backbones, and
+whether the files that the data need exist. Any mistake is a `UserError` that names the key.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from frcore.study.config import Study
 from frcore.study.file import parse_value, read_yaml, unquoted
 from frcore.study.mistakes import explain
 from frcore.study.parts import Component
+from frcore.study.scales import at_scale
 
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -43,13 +44,16 @@ def load_study(
         path: the YAML file.
         overrides: replaces top-level keys and fills `inputs`; mappings are merged key by key. A
             value that is a string is YAML, as the user wrote it, except where text is expected.
+            `scale` chooses one of the study's `scales` first.
         check: instead of `with_checked_components`, for callers that cache its verdicts.
 
     Raises:
         UserError: the file, a key, a name, a value or a file that it needs is wrong.
     """
-    raw = read_yaml(path)
-    raw = _with_overrides(raw, overrides or {})
+    overrides = dict(overrides or {})
+    scale = overrides.pop("scale", None)
+    raw = at_scale(read_yaml(path), None if scale is None else unquoted(str(scale)), str(path))
+    raw = _with_overrides(raw, overrides)
     raw = _with_inputs(raw, str(path))
     try:
         study = Study.model_validate(raw)
@@ -84,7 +88,7 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
     inputs = inputs if isinstance(inputs, dict) else {}
     for key, value in overrides.items():
         if key in inputs:
-            inputs = {**inputs, key: unquoted(str(value))}
+            inputs = {**inputs, key: unquoted(str(value)) or inputs[key]}
         elif key in ("name", "title", "question"):
             raw = {**raw, key: unquoted(str(value))}
         elif key in Study.model_fields:
@@ -92,7 +96,7 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
                 value = parse_value(value, f"--config {key}")
             raw = {**raw, key: _merged(raw.get(key), value)}
         else:
-            allowed = [*inputs, *Study.model_fields]
+            allowed = [*inputs, "scale", *Study.model_fields]
             raise unknown_name("key", str(key), allowed, where="--config")
     return {**raw, "inputs": inputs} if inputs else raw
 
@@ -123,15 +127,16 @@ def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
     for name, places in wanted.items():
         if name not in inputs:
             raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
-        inputs[name] = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
-        if inputs[name] is None:
+        given = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
+        if not given and inputs[name] is None:
             # Data sets are folders; what `models` name are files.
             what = "file" if all(place.startswith("models[") for place in places) else "folder"
             raise UserError(
                 f"{path} asks for a {what} '{name}' (used by {', '.join(places)}), and none was "
                 f"given. Give it on the command line: --config {name}={what.upper()}"
             )
-        inputs[name] = str(Path(str(inputs[name])).expanduser())
+        # An empty text is the default of an input that may be left out.
+        inputs[name] = str(Path(str(given)).expanduser()) if given else ""
 
     filled = _changed(raw, lambda _, text: PLACEHOLDER.sub(lambda match: inputs[match[1]], text))
     return {**filled, "inputs": inputs} if inputs else dict(filled)

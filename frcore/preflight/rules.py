@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.errors import UserError
+from frcore.preflight.claims import claim_problems
 from frcore.study.config import Study
 from frcore.study.data import SyntheticIdentities, SyntheticIdentityPairs, SyntheticTraining
 from frcore.study.models import StoredEmbeddings, TorchScriptModel
@@ -63,6 +64,7 @@ def study_problems(study: Study) -> list[str]:
     for place, part in (("training", study.training), ("measurement", study.measurement)):
         if part is not None:
             _backend(place, part, asked)
+    asked.problems += claim_problems(study)
     return list(dict.fromkeys(asked.problems))
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from frcore.errors import UserError
 from frcore.records.base import Environment, Record
+from frcore.records.claims import ClaimRow
 from frcore.records.comparison import ComparedCost, ComparedNumber, ComparisonRecord
 from frcore.records.diagnostics import (
     CenterAngles,
@@ -40,6 +41,7 @@ RECORDS: Mapping[str, Sequence[type[Record]]] = {
                     CosineHistogram),
     "evaluation": (EvaluationRecord, NumberRow, JudgedData, JudgedModel),
     "measurement": (MeasurementRecord, MeasuredRow),
+    "claims": (ClaimRow,),
     "comparison": (ComparisonRecord, ComparedNumber, ComparedCost),
 }  # fmt: skip
 """By region of the page: the lines `<!-- begin: NAME -->` and `<!-- end: NAME -->`."""

@@ -19,7 +19,7 @@ FIGURES = (
 """Each is `figures/<name>.svg`, and has `workflow/report/<name>.rst` as its caption."""
 
 TABLES = (
-    "overview", "accuracy", "differences", "power", "published", "cost", "scaling",
+    "claims", "overview", "accuracy", "differences", "power", "published", "cost", "scaling",
     "passive_updates", "conflicts", "missing",
 )  # fmt: skip
 """Each is `tables/<name>.csv`, `.md` and `.tex`, and has `workflow/report/table_<name>.rst`."""

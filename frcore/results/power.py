@@ -109,10 +109,6 @@ def _of_rows(frame: pd.DataFrame, column: Column) -> Power | None:
         return None
     seeds = int(np.median([len(group) for group in groups]))
     common = 2 * float(np.mean(np.square(errors)))
-    pooled = spread.may_be_pooled
-    noise = Noise.of(
-        common, 0.0, 0.0, 0.0, 2 * spread.deviation**2, seeds,
-        spread.freedom if pooled else max(seeds - 1, 1), len(groups) if pooled else 1, 100,
-    )  # fmt: skip
+    noise = Noise.of(common, 0.0, 0.0, 0.0, spread, seeds, len(groups), 100)
     level = joint_level(len(groups) - 1)
     return Power(column, noise, level, len(groups), None, None, paired=False)

@@ -129,6 +129,14 @@ class Scores:
         shared = self._shared(column, [*runs_a, *runs_b])
         return None if shared is None else shared.difference(runs_a, runs_b, level=level)
 
+    def contrast(
+        self, column: Column, weights: Sequence[Mapping[str, float]], *, level: float
+    ) -> Estimate | None:
+        """A weighted sum of runs for each seed (`Intervals.contrast`); may be None, as above."""
+        runs = list(dict.fromkeys(run for one in weights for run in one))
+        shared = self._shared(column, runs)
+        return None if shared is None else shared.contrast(weights, level=level)
+
     def noise(self, column: Column) -> tuple[Noise, int, Sample] | None:
         """Where differences in a column get their variance from, of how many methods, and the test
         set; may be None, as in `interval`.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from frcore.study.claims import Claim
 from frcore.study.data import Benchmark, Image, TrainData
 from frcore.study.models import Model
 from frcore.study.parts import Component, Evaluation, Measurement, Training
@@ -38,7 +39,8 @@ class Study(Section):
     question: str = Field("", description="The study's question; printed at the top of its page.")
     inputs: dict[Label, Place | None] = Field(
         {}, description="Folders that the study needs, used below as `${name}`. Given with "
-        "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given."
+        "`--config name=FOLDER` or the environment variable `FRCORE_NAME`; null: must be given; "
+        "'': may be left out."
     )  # fmt: skip
     image: Image
     train: TrainData | None = None
@@ -54,6 +56,15 @@ class Study(Section):
     evaluation: Evaluation
     measurement: Measurement | None = None
     signature: Signature = Field("auto", description=SIGNATURE_MEANING)
+    claims: dict[Label, Claim] = Field(
+        {}, description="What papers claim, by a name for each, with the test of it: the verdicts "
+        "are on the study's page."
+    )  # fmt: skip
+    scales: dict[Label, dict[str, Any]] = Field(
+        {}, description="The same study at other scales, chosen with `--config scale=NAME`: keys "
+        "that replace the study's; those of training, evaluation, measurement, inputs and claims "
+        "are merged one by one, and null removes one. {} is the study as it is."
+    )  # fmt: skip
     show_faces: bool = Field(
         False, description="Show some training faces of real people on the page, which is then "
         "subject to the same terms as the data. Synthetic ones are always shown."

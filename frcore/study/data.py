@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from frcore.study.section import Place, Section
 
@@ -254,16 +254,53 @@ class FolderPairs(Official):
     pairs: Place = Field(description="The list, in the format of LFW's pairs.txt.")
 
 
-class PairList(Official):
-    """The official pair lists of CFP-FP, CFP-FF, CALFW and CPLFW, over aligned images."""
+class ListedImages(Official):
+    """Aligned images below a folder, named by official lists."""
 
-    kind: Literal["pair_list"]
-    format: Literal["cfp_fp", "cfp_ff", "calfw", "cplfw"]
     images: Place = Field(
         description="Folder of the aligned images: for CFP in place of `Data/Images` "
         "(`001/frontal/01.jpg`), for the others flat (`Some_Name_0001.jpg`)."
     )
     pairs: Place = Field(description="The list; for CFP the folder `Protocol`.")
+    names: Place | None = Field(
+        None, description="CFP's `Data/list_name.txt`: people then have names, so that those who "
+        "are also in the training set are found. Absent: numbers."
+    )  # fmt: skip
+    aligned_by: str | None = Field(
+        None, min_length=3, max_length=100, description="How these images were aligned where that "
+        "differs from `image.alignment`; printed with their numbers."
+    )  # fmt: skip
+
+    @field_validator("names")
+    @classmethod
+    def _may_be_left_out(cls, names: str | None) -> str | None:
+        return names or None
+
+
+class PairList(ListedImages):
+    """The official pair lists of CFP-FP, CFP-FF, CALFW and CPLFW, over aligned images."""
+
+    kind: Literal["pair_list"]
+    format: Literal["cfp_fp", "cfp_ff", "calfw", "cplfw"]
+
+    @model_validator(mode="after")
+    def _names_are_of_cfp(self) -> PairList:
+        if self.names is not None and not self.format.startswith("cfp"):
+            raise ValueError(
+                f"names: given, but the images of {self.format} are named after their people; "
+                "remove it"
+            )
+        return self
+
+
+class CFPTemplates(ListedImages):
+    """CFP's frontal templates and profile probes, 1:1 and 1:N, which are no official protocol.
+
+    See `frcore.data.verification.cfp`.
+    """
+
+    kind: Literal["cfp_templates"]
+    fars: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 class InsightFaceBin(Official):
@@ -300,6 +337,7 @@ Benchmark = Annotated[
     | FolderPairs
     | InsightFaceBin
     | PairList
+    | CFPTemplates
     | IJB,
     Field(discriminator="kind"),
 ]

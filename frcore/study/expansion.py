@@ -26,8 +26,8 @@ def stays_in_place(data: TrainData | Benchmark) -> bool:
 
 
 _IN_PLACE = frozenset(
-    ("recordio", "list", "parquet", "tar", "insightface_bin", "pair_list", "ijb",
-     "synthetic_identities", "synthetic_identity_pairs")
+    ("recordio", "list", "parquet", "tar", "insightface_bin", "pair_list",
+     "cfp_templates", "ijb", "synthetic_identities", "synthetic_identity_pairs")
 )  # fmt: skip
 
 

@@ -31,7 +31,9 @@ def study_schema() -> dict[str, Any]:
         schema["properties"][field]["minItems"] = 1
     measurement = definitions["Measurement"]["properties"]
     measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
-    for field in ("benchmarks", "inputs"):
+    metric = {"type": "string", "description": "A benchmark's metric, such as pairs.accuracy."}
+    definitions["Quantity"] = {"anyOf": [metric, definitions["Quantity"]]}
+    for field in ("benchmarks", "inputs", "claims"):
         schema["properties"][field]["additionalProperties"] = False
     # A study trains, or evaluates models trained elsewhere, or both.
     schema["anyOf"] = [{"required": list(TRAINING_PARTS)}, {"required": ["models"]}]

@@ -177,6 +177,17 @@ def cfp(root: Path) -> Source:
     return Source(section, [*lists, *used], [*unread, "Images/002/frontal/01.jpg"])
 
 
+def cfp_templates(root: Path) -> Source:
+    pairs = cfp(root)
+    names = text(root, "names.txt", "".join(f"Person {chr(64 + n)}\n" for n in range(1, 21)))
+    kept = {key: pairs.section[key] for key in ("images", "pairs")}
+    section = {**kept, "kind": "cfp_templates", "names": str(root / names)}
+    images = [f"Images/{who:03d}/{view}/{n:02d}.jpg" for who in range(1, 21)
+              for view, n in (("frontal", 1), ("frontal", 2), ("profile", 1))]  # fmt: skip
+    lists = [f"Protocol/Pair_list_{side}.txt" for side in "FP"]
+    return Source(section, [*lists, names, *images], ["Protocol/Split/FP/01/same.txt"])
+
+
 def calfw(root: Path) -> Source:
     names = [f"Some_{chr(65 + who)}_000{n}.jpg" for who in range(10) for n in (1, 2)]
     for name in [*names, "Other_A_0001.jpg"]:
@@ -240,7 +251,7 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
     make.__name__: make
     for make in (
         folder, image_list, parquet, tar, recordio, lfw, lfw_view_1, lfw_view_2, folder_pairs,
-        insightface_bin, cfp, calfw, ijb, onnx_with_tensors, torchscript, embeddings,
+        insightface_bin, cfp, cfp_templates, calfw, ijb, onnx_with_tensors, torchscript, embeddings,
     )
 }  # fmt: skip
 

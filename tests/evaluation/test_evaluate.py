@@ -167,6 +167,7 @@ def test_the_report_gets_the_same_accuracy_from_scores_and_thresholds(synthetic,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["media_mean", "image_mean"])
 def test_templates_are_pooled_and_judged_as_by_hand(synthetic, tmp_path, pooling):
     out = tmp_path / "templates.json"

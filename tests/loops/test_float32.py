@@ -64,6 +64,7 @@ def run_in(autocast, trainer, *, backward, optimizer=None):
     return trainer.classifier.read_centers()
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("sampler", ["full", "sparse"])
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -67,6 +67,7 @@ def told_when_one_rank_is_refused(number):
         classifier(x, good.double() if number else good)
 
 
+@pytest.mark.slow
 def test_two_ranks_are_refused(tmp_path):
     command = [sys.executable, "-m", "tests.loops.test_parallel", str(tmp_path / "store")]
     ranks = [

@@ -56,6 +56,7 @@ def test_children_of_the_forkserver_are_fresh_and_have_torch_loaded():
     assert not first["cuda"]
 
 
+@pytest.mark.slow
 def test_a_user_error_stays_one():
     outcome = run_in_child(refuse, "this", method="forkserver")
     assert outcome.user_error

@@ -69,14 +69,13 @@ def columns(repository) -> set[str]:
     return set(re.findall(r"^\| `([a-z_]+)`", listed, re.MULTILINE))
 
 
-# A process each: one pair in the fast tier, each head and each sampler in the slow one,
-# and the rest, of which tests/heads has each, are long.
+# A process each: each head and each sampler in the slow tier, and the rest, of which tests/heads
+# has each, are long.
 PAIRS = [
     pytest.param(
         head,
         sampler,
-        marks=[] if (head, sampler) == ("cosface", "partial_fc")
-        else pytest.mark.slow if sampler == "full" or head == "cosface"
+        marks=pytest.mark.slow if sampler == "full" or head == "cosface"
         else [pytest.mark.grid, pytest.mark.long],
     )
     for head, sampler in product(HEADS, SAMPLERS)

@@ -43,6 +43,7 @@ def test_the_peak_has_what_was_held_and_freed_again(sample):
     assert method == ("sampled" if sample or sys.platform != "linux" else "kernel")
 
 
+@pytest.mark.slow
 @linux
 def test_an_earlier_peak_is_forgotten():
     assert fresh_peak_of(16, False, 96)[0] < 40

@@ -11,6 +11,7 @@ from frcore.evaluation.identification import FoundProbes, Searches, stored_array
 from frcore.evaluation.intervals.uncertainty import RankShare, TpirAt, intervals_of_searches
 from frcore.evaluation.judge import search_rows
 from frcore.reporting.tables.accuracy import SPREAD, accuracy_table
+from frcore.reporting.tables.overview import overview_columns, overview_table
 from frcore.results.rows import collect
 from frcore.results.scores import Scores
 from frcore.results.summary import Column, Method, Summary
@@ -63,6 +64,7 @@ def test_the_table_has_the_mean_over_galleries(searched):
     for text in ("rank-1", "rank-5", "TPIR at FPIR 0.1"):
         assert sum(f"{text} [%]" == name for name in named) == 1
     assert summary.main_columns()[-1].metric == "tar"
+    assert overview_columns(summary) == [*summary.primary(), RANK]
     rows = summary.rows.usable("evaluation")
     assert sorted(rows["gallery"].dropna().unique()) == [1, 2]
 
@@ -103,3 +105,25 @@ def test_where_the_uncertainty_comes_from_stands_in_the_table(searched):
     assert table.data[f"{TPIR.key}.se_test"][0] == number.se_test
     assert table.data[f"{TPIR.key}.se_seed"][0] == number.se_seed
     assert SPREAD in table.notes
+
+
+@pytest.mark.slow
+def test_numbers_without_people_of_the_training_set_are_in_the_first_table(tmp_path):
+    study = make_study(samplers=["full"])
+    tree = Tree(study, tmp_path).everything()
+    for path in tree.root.glob("evaluation/*/pairs.json"):
+        record = json.loads(path.read_text())
+        [row] = [row | {"subset": "unseen"} for row in record["rows"]]
+        record["rows"] += [row, row | {"metric": "tar", "far": 0.1, "n": 90}]
+        record["data"] |= {"people": 40, "seen_people": 7, "pairs": 400, "seen_pairs": 250}
+        path.write_text(json.dumps(record))
+    rows = collect(study, tree.root)
+    summary = Summary(study, rows, Scores(tree.root, rows))
+    shown = overview_columns(summary)
+    assert (
+        "pairs, unseen: without the 7 of 40 people who are in the training set, in 250 of 400 "
+        "pairs; 90 of the other 150 are genuine, so that one answer to all is right in 60.0%."
+    ) in overview_table(summary).notes
+    first = [(one.metric, one.subset) for one in shown if one.benchmark == "pairs"]
+    assert first[:2] == [("accuracy", "all"), ("accuracy", "unseen")]
+    assert {one.subset for one in shown if one.benchmark == "templates"} == {"all"}

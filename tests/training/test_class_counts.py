@@ -65,6 +65,7 @@ def test_a_class_is_never_passive_where_only_positives_are_columns():
     assert touches.passive_C.sum() == 0
 
 
+@pytest.mark.slow
 def test_a_run_counts_each_image_once_per_epoch(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -219,6 +219,7 @@ class Curious(Head):
         return {"level": self.level, "broken": torch.tensor(float("nan"))}
 
 
+@pytest.mark.slow
 def test_a_heads_state_is_logged_with_each_step(tiny_data: Path, tmp_path: Path):
     head = {"name": "tests.training.test_diagnostics:Curious", "label": "curious"}
     train(run_spec(head, epochs=1, schedule={"kind": "poly"}), tiny_data, tmp_path)

@@ -16,7 +16,7 @@ import yaml
 
 from frcore.data.check.prepared import check_prepared
 from frcore.data.check.report import Report
-from frcore.data.contents import Contents, EncodedFiles
+from frcore.data.contents import Contents
 from frcore.data.folders.folder import ImageFolder
 from frcore.data.folders.image_list import read_list
 from frcore.data.ijb.layout import CROPS, PUBLISHED, meta_file
@@ -40,7 +40,7 @@ from frcore.data.verification.lfw import (
     wanted_people,
 )
 from frcore.data.verification.lfw_lists import read_pairs, read_people
-from frcore.data.verification.pair_lists import READERS, find_images
+from frcore.data.verification.pair_lists import READERS
 from frcore.data.verification.pairs import Pair
 from frcore.errors import UserError
 from frcore.study.data import Benchmark, ParquetImages, TarImages, TrainData
@@ -206,14 +206,22 @@ def _is_list(path: Path) -> bool:
 def _cfp(path: Path, report: Report) -> None:
     protocol = path if path.name == "Protocol" else path / "Protocol"
     forms, images = ("cfp_ff", "cfp_fp"), protocol.parent / "Data" / "Images"
-    pairs = {form: READERS[form](protocol) for form in forms}
+    names = protocol.parent / "Data" / "list_name.txt"
+    known = {"names": str(names)} if names.is_file() else {}
+    pairs = {form: READERS[form](protocol, names if known else None) for form in forms}
     report.counts |= {f"{form} pairs": len(pairs[form]) for form in forms}
-    section: Section = {"kind": "pair_list", "images": "...", "pairs": str(protocol)}
-    report.study = _study(benchmarks={form: section | {"format": form} for form in forms})
+    there = str(images) if images.is_dir() else "..."
+    section: Section = {"images": there, "pairs": str(protocol), **known}
+    lists = {form: {"kind": "pair_list", "format": form, **section} for form in forms}
+    searched = {"kind": "cfp_templates", **section}
+    report.study = _study(benchmarks=lists | {"cfp_templates": searched})
     if images.is_dir():
-        found, problems = find_images(images, [*itertools.chain(*pairs.values())])
-        report.add(problems)
-        report.images(EncodedFiles(images, list(found.values())))
+        # Of all images, also those that no pair names.
+        contents = _read(searched)
+        report.add(contents.problems)
+        assert contents.images is not None, "lists are of images"
+        report.images(contents.images)
+        report.counts["people"] = contents.index["identity"].nunique()
 
 
 # --- packed sets ----------------------------------------------------------------------------------

@@ -136,12 +136,13 @@ def write(
 
 def _about_image(contents: Contents, image: Image) -> list[str]:
     """Warnings for settings in the study's `image` that the source ignores."""
+    aligned_here = contents.landmarks is not None
     said, alignment = [], contents.about.get("alignment")
-    if alignment not in (None, image.alignment):
+    if aligned_here and alignment != image.alignment:
         said.append(f"image.alignment is '{image.alignment}', but these faces are aligned by their "
                     f"landmarks ({alignment})")  # fmt: skip
     is_made = contents.draw is not None or isinstance(contents.images, GeneratedImages)
-    if image.crop is not None and (alignment or is_made):
+    if image.crop is not None and (aligned_here or is_made):
         said.append("image.crop does not apply to faces that are rendered or aligned here; "
                     "ignored")  # fmt: skip
     return said

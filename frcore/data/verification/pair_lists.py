@@ -4,7 +4,7 @@ CFP (Sengupta et al., "Frontal to Profile Face Verification in the Wild", 2016; 
 `Pair_list_F.txt` and `Pair_list_P.txt` number the frontal and profile images, one line
 `1 ../Data/Images/001/frontal/01.jpg` each; `Split/FP/01` to `10` hold `same.txt` and `diff.txt`
 with lines `a,b`: a frontal and a profile number (`Split/FF`: both frontal). The folders are the
-folds.
+folds. `Data/list_name.txt` has the people's names, the n-th line that of person n.
 
 CALFW (Zheng, Deng, Hu, 2017) and CPLFW (Zheng, Deng, 2018): two lines `Name_0001.jpg token` for
 each pair, all genuine pairs before all impostor pairs. The token is 0 for impostors; for genuine
@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from frcore.data.contents import Contents, EncodedFiles
 from frcore.data.names import by_stem, normalised
 from frcore.data.pixels.picture_kinds import is_picture
 from frcore.data.refusal import folder_at
-from frcore.data.source import File
+from frcore.data.source import File, below
 from frcore.data.verification.lfw_lists import Lines
 from frcore.data.verification.pairs import ListedSource, Pair, pair_contents
 
@@ -50,13 +50,18 @@ class Side(NamedTuple):
 # --- CFP -----------------------------------------------------------------------------------------
 
 
-def read_cfp(protocol: Path, against: str) -> list[Pair]:
+def read_cfp(protocol: Path, against: str, names: Path | None = None) -> list[Pair]:
     """The pairs of CFP-FF (`against` F) or CFP-FP (P) from the folder `Protocol`.
+
+    Args:
+        protocol: the folder.
+        against: what frontal images are paired with.
+        names: `list_name.txt`; people have numbers without it.
 
     Raises:
         UserError: a file is missing, or a line is malformed.
     """
-    images = [_numbered(path) for path in _cfp_images(protocol, against)]
+    images = [numbered(path, names) for path in cfp_images(protocol, against)]
     return [
         _cfp_pair(lines, at, images[0], images[-1], fold)
         for fold, path in _cfp_splits(protocol, against)
@@ -65,7 +70,7 @@ def read_cfp(protocol: Path, against: str) -> list[Pair]:
     ]
 
 
-def _cfp_images(protocol: Path, against: str) -> list[Path]:
+def cfp_images(protocol: Path, against: str) -> list[Path]:
     """The numbered lists of images: frontal ones, and those they are paired with if different."""
     return [protocol / f"Pair_list_{side}.txt" for side in dict.fromkeys(("F", against))]
 
@@ -79,9 +84,14 @@ def _cfp_splits(protocol: Path, against: str) -> list[tuple[int, Path]]:
     ]
 
 
-def _numbered(path: Path) -> list[Side]:
-    """The images of a list of CFP, in the order of their numbers."""
+def numbered(path: Path, names: Path | None) -> list[Side]:
+    """The images of a list of CFP, in the order of their numbers.
+
+    Raises:
+        UserError: a list is missing, or a line is malformed.
+    """
     lines, sides = Lines(path), []
+    people = None if names is None else _names(names)
     for at in range(1, len(lines.texts) + 1):
         due = f"line {at} must have the number {at} and an image"
         fields = lines.fields(at, (2,), due)
@@ -90,8 +100,24 @@ def _numbered(path: Path) -> list[Side]:
         match = _CFP_IMAGE.fullmatch(fields[1])
         if match is None:
             raise lines.error(at, "an image must be .../001/frontal/01.jpg")
-        sides.append(Side(match[1], f"cfp/{match[2]}"))
+        if people is None:
+            who = f"cfp/{match[2]}"
+        elif 1 <= int(match[2]) <= len(people):
+            who = people[int(match[2]) - 1]
+        else:
+            raise lines.error(at, f"{names} has {len(people)} names, so none of person {match[2]}")
+        sides.append(Side(match[1], who))
     return sides
+
+
+def _names(path: Path) -> list[str]:
+    """The people's names in LFW's spelling, `Some_Name`; names in both sets are one person."""
+    lines = Lines(path)
+    texts = ["_".join(text.split()) for text in lines.texts]
+    for at, name in enumerate((lines.name(at, text) for at, text in enumerate(texts, 1)), 1):
+        if texts.index(name) != at - 1:
+            raise lines.error(at, f"duplicate name: it is also line {texts.index(name) + 1}")
+    return texts
 
 
 def _cfp_pair(lines: Lines, at: int, first: list[Side], second: list[Side], fold: int) -> Pair:
@@ -168,25 +194,33 @@ def _listed(lines: Lines, at: int, a: Side, b: Side, same: bool, fold: int) -> P
     return Pair(a, b, same, fold, lines.where(at))
 
 
-READERS: Mapping[str, Callable[[Path], list[Pair]]] = {
-    "cfp_fp": lambda path: read_cfp(path, "P"),
-    "cfp_ff": lambda path: read_cfp(path, "F"),
+READERS: Mapping[str, Callable[..., list[Pair]]] = {
+    "cfp_fp": lambda path, names=None: read_cfp(path, "P", names),
+    "cfp_ff": lambda path, names=None: read_cfp(path, "F", names),
     "calfw": lambda path: read_two_lines(path, folds_in_token=True),
     "cplfw": lambda path: read_two_lines(path, folds_in_token=False),
 }
 """The reader of each format: from the list (for CFP the folder `Protocol`) to its pairs."""
 
 
-def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[str]]:
-    """The paths below `root` of the distinct images of the pairs, sorted by their listed paths.
+def places(pairs: Iterable[Pair]) -> dict[Side, str]:
+    """The distinct images of pairs, and the first line that names each."""
+    return {side: pair.where for pair in [*pairs][::-1] for side in (pair.a, pair.b)}
+
+
+def find_images(root: Path, where: Mapping[Side, str]) -> tuple[dict[Side, str], list[str]]:
+    """The paths below `root` of images, sorted by their listed paths.
 
     The listed name is taken where there is such a file; else the one picture of that name with
     another suffix or none, also where the disk keeps the name in another Unicode form.
 
+    Args:
+        root: the folder.
+        where: image -> the line that names it, for messages.
+
     Returns:
         the path of each image that is there, with `/`; and what is wrong with the others.
     """
-    where = {side: pair.where for pair in reversed(pairs) for side in (pair.a, pair.b)}
     folders: dict[str, dict[str, list[str]]] = {}
     found, problems = {}, []
     for side in sorted(where, key=lambda side: side.path):
@@ -209,6 +243,25 @@ def find_images(root: Path, pairs: list[Pair]) -> tuple[dict[Side, str], list[st
     return found, problems
 
 
+def lists_of(section: Any, paths: Iterable[Path]) -> Iterator[File]:
+    """The lists below the folder `Protocol` of a section about CFP, and that of its names."""
+    for path in paths:
+        yield f"list {path.relative_to(section.pairs).as_posix()}", path
+    if section.names is not None:
+        yield "names", names_of(section)
+
+
+def names_of(section: Any) -> Path | None:
+    """The list of names of a section about CFP, if it gives one."""
+    return None if section.names is None else below(section.images, section.names)
+
+
+def about(section: Any, *, named: bool) -> dict[str, str]:
+    """What the manifest says of the images of a section."""
+    known = {"people": "named" if named else "numbered"}
+    return known if section.aligned_by is None else {**known, "alignment": section.aligned_by}
+
+
 class PairListSource(ListedSource):
     """The pairs of an official list; images stay in place."""
 
@@ -219,16 +272,16 @@ class PairListSource(ListedSource):
             return
         against = self.section.format[-1].upper()
         splits = [path for _, path in _cfp_splits(listed, against)]
-        for path in (*_cfp_images(listed, against), *splits):
-            yield f"list {path.relative_to(listed).as_posix()}", path
+        yield from lists_of(self.section, (*cfp_images(listed, against), *splits))
 
     def read(self) -> Contents:
         root = folder_at(self.section.images, "`images` must hold the aligned images")
-        pairs = READERS[self.section.format](Path(self.section.pairs))
-        found, problems = find_images(root, pairs)
+        is_cfp = self.section.format.startswith("cfp")
+        names = (names_of(self.section),) if is_cfp else ()
+        pairs = READERS[self.section.format](Path(self.section.pairs), *names)
+        found, problems = find_images(root, places(pairs))
         rows = {side: row for row, side in enumerate(found)}
         in_order = sorted(pairs, key=lambda pair: pair.fold)
         contents = pair_contents(in_order, rows, EncodedFiles(root, list(found.values())), problems)
-        is_named = not self.section.format.startswith("cfp")
-        contents.about = {"people": "named" if is_named else "numbered"}
+        contents.about = about(self.section, named=not is_cfp or self.section.names is not None)
         return contents

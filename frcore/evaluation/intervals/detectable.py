@@ -28,7 +28,21 @@ class Errors(NamedTuple):
     people: float
     seeds: float
     freedom_people: int
-    freedom_seeds: int
+    freedom_seeds: float
+
+    def planned(self, *, seeds: tuple[int, int] = (1, 1), people: float = 1.0) -> Errors:
+        """The same with more of one thing, cautiously: more seeds add their own degrees of freedom
+        alone, and more people leave the spread over seeds as it is.
+
+        Args:
+            seeds: how many there are, and would be, no fewer.
+            people: times as many.
+        """
+        now, then = seeds
+        more = max(round((self.freedom_people + 1) * people) - 1, 1)
+        return Errors(
+            self.people / people, self.seeds * now / then, more, self.freedom_seeds + then - now
+        )
 
     def half_width(self, level: float) -> float:
         """Half of the interval at `level`."""

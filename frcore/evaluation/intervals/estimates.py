@@ -94,9 +94,9 @@ class Intervals:
         values: run -> the metric.
         influences: run -> its influence; the metric may differ between runs.
         people: who is in the trials.
-        groups: groups of runs that differ only in the seed. With them the spread over seeds is
-            estimated once from all groups (`SeedSpread`), unless they contradict an equal spread;
-            without, each mean or difference relies on its own few seeds.
+        groups: groups of runs that differ only in the seed. With them the spread over seeds of
+            each is moderated by that of all (`SeedSpread`); without, each mean or difference
+            relies on its own few seeds.
         elsewhere: values of further groups, which join the spread and nothing else.
     """
 
@@ -112,6 +112,8 @@ class Intervals:
         self.groups = [list(group) for group in groups]
         own = [[self.values[run] for run in group] for group in groups]
         self.seed_spread = seed_spread([*own, *elsewhere]) if own else None
+        grouped = {run for group in self.groups for run in group}
+        self._grouped = [*self.groups, *([run] for run in self.values if run not in grouped)]
         self.sample = Sample(people.count, people.carrying, people.overlap, people.same.size)
         self._place = {run: place for place, run in enumerate(influences)}
         self._products = Products.of(list(influences.values()))
@@ -146,12 +148,9 @@ class Intervals:
         common = np.mean([self._variance(one) for one in contrasts] - lucky / seeds)
         pairs = np.mean([trials(one) for one in contrasts] - lucky_trials / seeds)
         spread, fewest = self.seed_spread, int(np.median(seeds))
-        pooled = spread is not None and spread.may_be_pooled
         return Noise.of(
-            float(common), float(pairs), lucky, lucky_trials,
-            None if spread is None else 2 * spread.deviation**2, fewest,
-            spread.freedom if spread is not None and pooled else max(fewest - 1, 0),
-            len(self.groups) if pooled else 1, max(self.sample.carrying - 1, 1),
+            float(common), float(pairs), lucky, lucky_trials, spread, fewest, len(self.groups),
+            max(self.sample.carrying - 1, 1),
         )  # fmt: skip
 
     def _contrasts(self, sides: Sequence[tuple[int, Sequence[str]]]) -> Values:
@@ -165,7 +164,7 @@ class Intervals:
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
         """The mean over `runs`, which differ only in the seed; see `interval_of_mean`."""
         values = [self.values[run] for run in runs]
-        return self._estimate(values, [(1, runs)], level)
+        return self._estimate(values, self._contrasts([(1, runs)]), level)
 
     def difference(
         self, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float = 0.95
@@ -173,27 +172,40 @@ class Intervals:
         """A − B, runs paired in order (the same seeds); see `paired_difference`."""
         pairs = zip(runs_a, runs_b, strict=True)
         values = [self.values[a] - self.values[b] for a, b in pairs]
-        return self._estimate(values, [(1, runs_a), (-1, runs_b)], level)
+        return self._estimate(values, self._contrasts([(1, runs_a), (-1, runs_b)]), level)
 
-    def _estimate(
-        self, per_seed: Sequence[float], sides: list[tuple[int, Sequence[str]]], level: float
-    ) -> Estimate:
+    def contrast(self, weights: Sequence[Mapping[str, float]], *, level: float = 0.95) -> Estimate:
+        """A weighted sum of methods, the mean over seeds.
+
+        Args:
+            weights: of each seed's runs (S,). They sum to 0, positive ones to 1, as in a difference
+                of means or a trend; or all are positive, and sum to 1.
+            level: of the interval.
+        """
+        contrasts = np.zeros((len(weights), len(self._place)))
+        for seed, of_seed in enumerate(weights):
+            for run, weight in of_seed.items():
+                contrasts[seed, self._place[run]] += weight
+        values = [sum(w * self.values[run] for run, w in one.items()) for one in weights]
+        return self._estimate(values, contrasts, level)
+
+    def _estimate(self, per_seed: Sequence[float], contrasts: Values, level: float) -> Estimate:
         if not 0 < level < 1:
             raise UserError(f"level {level}; it must be between 0 and 1, e.g. 0.95")
-        value, difference, sample = float(np.mean(per_seed)), len(sides) == 2, self.sample
-        contrasts = self._contrasts(sides)
+        value, sample = float(np.mean(per_seed)), self.sample
+        difference = bool((contrasts < 0).any())
         variance = self._variance(contrasts.mean(axis=0))
         variance = variance if variance > NO_ERROR**2 else 0.0
         upper = (1 + level) / 2
-        seeds = self._seeds(per_seed, contrasts, upper)
-        common = max(variance - seeds.lucky, 0.0)
+        seeds = self._seeds(per_seed, contrasts)
+        common = max(variance - min(seeds.lucky, seeds.variance), 0.0)
         (low, high), method = _of_people(value, variance, common, upper, sample, difference)
         if difference:
             # Where nothing differs there is no variance; what many people could hide stands for it.
             common = ((high - value) / _student(sample, upper)) ** 2
         if seeds.freedom:
             # Half widths of independent parts add in quadrature (Zou & Donner 2008, MOVER).
-            half = seeds.half_width(upper)
+            half = np.sqrt(seeds.variance) * special.stdtrit(seeds.freedom, upper)
             low, high = value - np.hypot(value - low, half), value + np.hypot(high - value, half)
             method += f"; {len(per_seed)} seeds, Student t{seeds.how}"
         return Estimate(
@@ -211,25 +223,25 @@ class Intervals:
             errors=Errors(common, seeds.variance, max(sample.carrying - 1, 1), seeds.freedom),
         )
 
-    def _seeds(self, per_seed: Sequence[float], contrasts_SR: Values, upper: float) -> _OfSeeds:
-        """What the spread over seeds makes of the mean: pooled, or if that is refused, the wider of
-        the pooled and its own, since two seeds may be equal by chance."""
+    def _seeds(self, per_seed: Sequence[float], contrasts_SR: Values) -> _OfSeeds:
+        """The variance of the mean over seeds: of each group's moderated spread, or without groups
+        of the spread of these few numbers."""
         seeds, spread = len(per_seed), self.seed_spread
-        if seeds < 2:
-            own = _NO_SEEDS
-        else:
-            variances = float(np.var(per_seed, ddof=1)), _spread(self._variance, contrasts_SR)
-            own = _OfSeeds(variances[0] / seeds, seeds - 1, variances[1] / seeds, "")
         if spread is None:
-            return own
-        runs = float(np.square(contrasts_SR).sum()) / seeds  # 2 of each seed in a difference
-        words = f" with the spread of {spread.groups} methods"
-        pooled = _OfSeeds(spread.deviation**2 * runs / seeds, spread.freedom,
-                          self._lucky * runs / seeds, f"{words} pooled")  # fmt: skip
-        if spread.may_be_pooled:
-            return pooled
-        words += f", or its own where that is wider: they differ (p = {spread.equal:.1g})"
-        return max(pooled, own, key=lambda one: one.half_width(upper))._replace(how=words)
+            if seeds < 2:
+                return _NO_SEEDS
+            lucky = _spread(self._variance, contrasts_SR)
+            return _OfSeeds(float(np.var(per_seed, ddof=1)) / seeds, seeds - 1, lucky / seeds, "")
+        weights_R = np.square(contrasts_SR.mean(axis=0))
+        parts = []
+        for group in self._grouped:
+            weight = float(weights_R[[self._place[run] for run in group]].sum())
+            if weight:
+                parts.append((weight, [self.values[run] for run in group]))
+        variance, freedom = spread.combined(parts)
+        lucky = self._lucky * float(weights_R.sum())
+        how = f" with spreads moderated over {spread.groups} methods" if spread.groups > 1 else ""
+        return _OfSeeds(variance, freedom, lucky, how)
 
 
 class _OfSeeds(NamedTuple):
@@ -237,15 +249,9 @@ class _OfSeeds(NamedTuple):
     variance over people that is in it, and how it was estimated."""
 
     variance: float
-    freedom: int
+    freedom: float
     lucky: float
     how: str
-
-    def half_width(self, upper: float) -> float:
-        """Of the interval of the mean for the choice of seeds alone."""
-        if not self.freedom:
-            return 0.0
-        return float(np.sqrt(self.variance) * special.stdtrit(self.freedom, upper))
 
 
 _NO_SEEDS = _OfSeeds(0.0, 0, 0.0, "")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from frcore.evaluation.intervals.detectable import Errors
+from frcore.evaluation.intervals.seeds import SeedSpread
 
 MOST = 1000
 """No more than so many times as many seeds, people or pairs are asked for."""
@@ -31,8 +32,9 @@ class Noise:
         own_people, own_pairs: of one seed's difference, by its luck with people and pairs.
         training: of one seed's difference, whatever people there are; None if unknown: one seed.
         seeds: over which a method is averaged.
-        freedom: degrees of freedom of the spread over seeds.
-        methods: of the study, whose spread is pooled; 1 where each has its own.
+        freedom: degrees of freedom of the spread over seeds of all methods together.
+        prior: how many of them the other methods are worth to one (`SeedSpread`).
+        methods: of the study.
         freedom_people: degrees of freedom of the people's part.
     """
 
@@ -43,23 +45,24 @@ class Noise:
     training: float | None
     seeds: int
     freedom: int
+    prior: float
     methods: int
     freedom_people: int
 
     @classmethod
     def of(
-        cls, common: float, pairs: float, own: float, own_pairs: float, spread: float | None,
-        seeds: int, freedom: int, methods: int, freedom_people: int,
+        cls, common: float, pairs: float, own: float, own_pairs: float, spread: SeedSpread | None,
+        seeds: int, methods: int, freedom_people: int,
     ) -> Noise:  # fmt: skip
-        """From sums that noise may have made negative: `common` and `own` are with their pairs.
-
-        `spread` is the variance of one seed's difference over seeds, with the luck of its own.
-        """
+        """From sums that noise may have made negative: `common` and `own` are with their pairs."""
         common, own = max(common, 0.0), max(own, 0.0)
         pairs, own_pairs = min(max(pairs, 0.0), common), min(max(own_pairs, 0.0), own)
-        training = None if spread is None else max(spread - own, 0.0)
+        training, freedom, prior = None, 0, 0.0
+        if spread is not None:
+            training = max(2 * spread.deviation**2 - own, 0.0)
+            freedom, prior = spread.freedom, spread.prior
         return cls(common - pairs, pairs, own - own_pairs, own_pairs, training, seeds, freedom,
-                   methods, freedom_people)  # fmt: skip
+                   prior, methods, freedom_people)  # fmt: skip
 
     @property
     def parts(self) -> dict[str, float]:
@@ -77,7 +80,8 @@ class Noise:
         if self.training is None:
             return Errors(common + own, 0.0, self.freedom_people, 1)
         seeds = (own + self.training) / self.seeds
-        return Errors(common, seeds, self.freedom_people, max(self.freedom, 1))
+        freedom = min(self.prior + 2 * (self.seeds - 1), self.freedom)  # of two methods
+        return Errors(common, seeds, self.freedom_people, max(freedom, 1))
 
     def planned(self, *, seeds: int | None = None, people: float = 1, pairs: float = 1) -> Noise:
         """The same methods in another design.

@@ -1,4 +1,4 @@
-"""docs/heads.md, its figure, docs/literature.md and the tables of other pages, from the code.
+"""docs/heads.md, its figure, docs/literature.md, docs/reproduction.md and tables of other pages.
 
 A component is described once, in its class; the pages' prose is in `docs/templates/`. A head's
 text is its docstring, or the note `docs/templates/heads/<name>.md`.
@@ -16,11 +16,12 @@ from frcore.errors import UserError
 from frcore.files import write_text
 from frcore.heads import HEADS
 from frcore.heads.adacos_fixed import fixed_scale
+from frcore.heads.probability import NORM, NUM_CLASSES
 from frcore.records.document import with_tables
 from frcore.reporting.docs.literature import literature
 from frcore.reporting.docs.planning_docs import planning_regions
+from frcore.reporting.docs.reproduction import kept_claims
 from frcore.reporting.figures.canvas import look, save
-from frcore.reporting.figures.head_curves import NORM, NUM_CLASSES
 from frcore.reporting.figures.heads import REFERENCE_SCALE, plot_heads
 from frcore.samplers import SAMPLERS
 
@@ -50,6 +51,7 @@ def write_docs(folder: Path) -> None:
     write_text(folder / "heads.md", heads_page(folder))
     if reference.is_dir():  # a copy of docs/ alone keeps the page that it has
         write_text(folder / "literature.md", literature_page(folder, reference))
+        write_text(folder / "reproduction.md", reproduction_page(folder, reference))
     write_text(samplers, text)
     write_text(planning, plans)
     with look():
@@ -68,6 +70,12 @@ def heads_page(folder: Path) -> str:
 def literature_page(folder: Path, reference: Path) -> str:
     """The text of docs/literature.md."""
     return _environment(folder).get_template("literature.md.j2").render(literature(reference))
+
+
+def reproduction_page(folder: Path, reference: Path) -> str:
+    """The text of docs/reproduction.md."""
+    template = _environment(folder).get_template("reproduction.md.j2")
+    return template.render(studies=kept_claims(reference, folder.parent / "config"))
 
 
 def samplers_region(folder: Path) -> str:

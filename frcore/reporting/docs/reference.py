@@ -22,6 +22,7 @@ KEPT = (
 """The files kept from `results/<study>`: small text files."""
 
 KEPT_IF_THERE = (
+    "tables/claims.csv",
     "tables/overview.md",
     "tables/differences.md",
     "tables/power.md",

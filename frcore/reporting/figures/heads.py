@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frcore.heads import build_head
+from frcore.heads.probability import NUM_CLASSES, crossing, head_curve
 from frcore.reporting.figures.canvas import small_multiples
-from frcore.reporting.figures.head_curves import NUM_CLASSES, crossing, head_curve, head_curves
+from frcore.reporting.figures.head_curves import head_curves
 from frcore.reporting.figures.palette import HEAD_COLOURS, INK, MUTED
 
 REFERENCE_SCALE = 64.0

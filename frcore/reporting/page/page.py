@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +19,11 @@ from frcore.records.manifest import Manifest
 from frcore.reporting import outputs
 from frcore.reporting.figures.all import Drawn
 from frcore.reporting.figures.inlined import dark_variables, inline
-from frcore.reporting.page.answer import answer
+from frcore.reporting.page.answer import Answer, answer
 from frcore.reporting.page.pages import asset, described, template
 from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import PARTS, SECTIONS, shown
+from frcore.reporting.tables.claims import claims_sentence
 from frcore.reporting.tables.table import Table
 from frcore.results.frames import provenance_of
 from frcore.results.reading import Finding
@@ -65,7 +67,7 @@ def write_page(
         "after": [section for section in sections if section.id in LAST],
         "absent": _absent(study, absent),
         "study": study,
-        "answer": answer(summary),
+        "answer": _with_claims(answer(summary), tables["claims"]),
         "tables": tables,
         "figures": {name: inline(svg, name, titles[name]) for name, svg in svgs.items()},
         "samples": samples(study, root),
@@ -81,6 +83,12 @@ def write_page(
         "rows": outputs.ROWS,
     }  # fmt: skip
     write_text(outputs.paths(root)["page"], template("report.html.j2").render(context))
+
+
+def _with_claims(found: Answer, claims: Table) -> Answer:
+    """The answer, which begins with the verdicts on the study's claims."""
+    said = claims_sentence([*claims.data["verdict"]])
+    return replace(found, sentences=tuple(filter(None, (said, *found.sentences))))
 
 
 def _absent(study: Study, absent: Mapping[tuple[str, str], str]) -> Facts:

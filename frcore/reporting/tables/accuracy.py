@@ -167,8 +167,7 @@ def accuracy_notes(summary: Summary, columns: Sequence[Column]) -> list[str]:
     elif seeds:
         notes.append(
             f"Mean over seeds {', '.join(map(str, seeds))}; the intervals cover test people and "
-            "seeds. The spread over seeds is pooled over all methods of a column, unless a test "
-            "shows that it differs between them."
+            "seeds. Each method's spread over seeds is moderated by that of all in a column."
         )
     if summary.study.models and summary.trained:
         names = ", ".join(model.label for model in summary.study.models)

@@ -9,6 +9,7 @@ from frcore.files import sha256_of_json, write_text
 from frcore.reporting import outputs
 from frcore.reporting.tables.accuracy import accuracy_table, differences_table, unique
 from frcore.reporting.tables.centers import conflicts_table, passive_table
+from frcore.reporting.tables.claims import claims_table
 from frcore.reporting.tables.cost import cost_table, missing_table
 from frcore.reporting.tables.latex import to_latex
 from frcore.reporting.tables.overview import overview_table
@@ -22,6 +23,7 @@ from frcore.results.summary import Summary
 def all_tables(summary: Summary) -> dict[str, Table]:
     """The tables by name, as in `frcore.reporting.outputs.TABLES`."""
     tables = (
+        claims_table(summary),
         overview_table(summary),
         accuracy_table(summary),
         differences_table(summary),

@@ -51,16 +51,26 @@ def overview_table(summary: Summary) -> Table:
         measured = {f"cost.{name}": None if row is None else row[name] for name in kept}
         record = accuracy_record(summary, method, shown)
         records.append(record | (measured if costs else {}))
-    notes = [*accuracy_notes(summary, shown), *_headline(shown)]
+    notes = [*accuracy_notes(summary, shown), *_headline(shown), *_unseen(summary, shown)]
+    notes += _alignment(summary)
     notes += _cost_notes(summary, identities, memory)
     return Table.of("overview", "Accuracy and cost", columns, summary.methods, notes,
                     pd.DataFrame(records))  # fmt: skip
 
 
 def overview_columns(summary: Summary) -> list[Column]:
-    """Each benchmark's main number; with few benchmarks also its hardest TAR."""
+    """Each benchmark's main number; with few benchmarks also its hardest TAR; of a search rank-1.
+
+    Where people tested were also trained on, the number without them stands beside it.
+    """
     few = len(summary.study.benchmarks) <= FEW
-    return summary.primary() if few else summary.main_columns()
+    firsts = summary.primary() if few else summary.main_columns()
+    ranks = [Column(name, "rank", None, "all", rank=1) for name in summary.study.benchmarks]
+    found = [*firsts, *(column for column in ranks if column in summary.columns)]
+    names = list(summary.study.benchmarks)
+    found.sort(key=lambda column: names.index(column.benchmark))
+    both = [(column, replace(column, subset="unseen")) for column in found]
+    return [one for pair in both for one in pair if one is pair[0] or summary.has_numbers(one)]
 
 
 def _headline(columns: Sequence[Column]) -> list[str]:
@@ -72,6 +82,45 @@ def _headline(columns: Sequence[Column]) -> list[str]:
         f"{'; '.join(shown)}: the lowest FAR at which the benchmark's impostors allow the "
         f"{MIN_FALSE_ACCEPTS} false accepts that an interval needs (the highest FAR if none does)."
     ]
+
+
+def _unseen(summary: Summary, columns: Sequence[Column]) -> list[str]:
+    """What `unseen` leaves out, and the accuracy that needs no face where pairs are unbalanced."""
+    notes = []
+    found = {
+        name: (one.record.data, one.record.rows)
+        for (_, name), one in summary.rows.found.evaluations.items()
+        if one.record and one.record.data and one.record.data.seen_people
+    }
+    for column in columns:
+        if column.benchmark not in found or column.subset != "unseen" or column.metric == "rank":
+            continue
+        data, rows = found[column.benchmark]
+        pairs, seen = data.pairs or 0, data.seen_pairs or 0
+        note = (
+            f"{column.benchmark}, unseen: without the {data.seen_people:,} of "
+            f"{data.people:,} people who are in the training set, in {seen:,} of {pairs:,} "
+            "pairs"
+        )
+        tar = next((row for row in rows if (row.metric, row.subset) == ("tar", "unseen")), None)
+        if column.metric == "accuracy" and tar is not None and tar.n is not None:
+            most = max(tar.n, pairs - seen - tar.n) / (pairs - seen)
+            note += (
+                f"; {tar.n:,} of the other {pairs - seen:,} are genuine, so that one answer to all "
+                f"is right in {most:.1%}"
+            )
+        notes.append(f"{note}.")
+    return notes
+
+
+def _alignment(summary: Summary) -> list[str]:
+    """Which benchmarks' images were aligned otherwise than the study says, and how."""
+    found: dict[str, list[str]] = {}
+    for name, section in summary.study.benchmarks.items():
+        if by := getattr(section, "aligned_by", None):
+            found.setdefault(by, []).append(name)
+    return [f"{', '.join(names)}: images are aligned otherwise than the training set's ({by}), so "
+            "published figures are not comparable." for by, names in found.items()]  # fmt: skip
 
 
 def _time(row: pd.Series | None) -> Cell:

@@ -129,7 +129,6 @@ def _notes(found: Sequence[Power]) -> list[str]:
     if not found:
         return [NONE_YET]
     level = ", ".join(dict.fromkeys(f"{100 * one.level:.2f} %" for one in found))
-    own = [one.column.title for one in found if one.noise.methods == 1 and one.noise.training]
     notes = [
         "Variance of the difference of two methods, each the mean over its seeds, on average over "
         "all two methods. Seeds: what another training is, on whatever people. People: what pairs "
@@ -139,11 +138,6 @@ def _notes(found: Sequence[Power]) -> list[str]:
         "Halved by: so many seeds per method, so many people with as many pairs each, or so many "
         "times the pairs of the same people, each by itself; a dash where that cannot do it.",
     ]
-    if own:
-        notes.append(
-            f"{'; '.join(own)}: the methods' spreads over seeds differ, so they are not pooled, "
-            "and what is found rests on each method's own seeds."
-        )
     if any(not one.paired for one in found):
         notes.append(
             "Kept rows have no scores: people, with the pairs in it, are those of two independent "

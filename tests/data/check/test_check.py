@@ -132,8 +132,10 @@ def test_lists_of_two_lines(tmp_path, form):
 def test_cfp_with_its_images(cfp):
     for path in (cfp, cfp / "Protocol"):
         report = one(path)
-        assert report["counts"] == {"cfp_ff pairs": 20, "cfp_fp pairs": 40, "images": 60}
-        assert set(benchmarks_of(report)) == {"cfp_ff", "cfp_fp"}
+        assert report["counts"] == {"cfp_ff pairs": 20, "cfp_fp pairs": 40, "images": 60,
+                                    "people": 20}  # fmt: skip
+        assert set(benchmarks_of(report)) == {"cfp_ff", "cfp_fp", "cfp_templates"}
+        assert benchmarks_of(report)["cfp_fp"]["images"] == str(cfp / "Data" / "Images")
     (cfp / "Data/Images/004/profile/01.jpg").unlink()
     assert "004/profile/01.jpg" in one(cfp, code=1)["problems"][0]
 

@@ -53,7 +53,7 @@ def test_same_as_one_call_each(protocol, metric):
     )
 
 
-def test_pooled_spread_over_seeds_is_that_of_an_analysis_of_variance(protocol):
+def test_spread_over_seeds_is_that_of_the_groups_moderated(protocol):
     scores, same, a, b = protocol
     groups = [["run0", "run1"], ["run2", "run3"]]
     people, metrics = people_of_pairs(same, a, b), dict.fromkeys(scores, Accuracy(10))
@@ -62,11 +62,16 @@ def test_pooled_spread_over_seeds_is_that_of_an_analysis_of_variance(protocol):
     # F of the one-way analysis is (between / 1) / (within / 2): scipy gives F, so within follows.
     between = 2 * sum((np.mean(table) - np.mean(tables)) ** 2 for table in tables)
     within = between / stats.f_oneway(*tables).statistic
-    assert shared.mean(groups[0]).se_seed == pytest.approx(np.sqrt(within / 2))
-    assert shared.difference(*groups).se_seed == pytest.approx(np.sqrt(2 * within / 2))
-    assert "2 methods pooled" in shared.mean(groups[0]).method
-    # A single run borrows the spread of the others.
-    assert shared.mean(["run0"]).se_seed == pytest.approx(np.sqrt(within))
+    spread = shared.seed_spread
+    assert spread.deviation == pytest.approx(np.sqrt(within))
+    one, other = (spread.variance(table) for table in tables)
+    assert shared.mean(groups[0]).se_seed == pytest.approx(np.sqrt(one / 2))
+    assert shared.difference(*groups).se_seed == pytest.approx(np.sqrt((one + other) / 2))
+    assert "moderated over 2 methods" in shared.mean(groups[0]).method
+    # A single run borrows the spread of the others, and a method does not differ from itself.
+    assert shared.mean(["run0"]).se_seed == pytest.approx(np.sqrt(one))
+    itself = shared.difference(groups[0], groups[0])
+    assert (itself.value, itself.se_seed) == (0.0, 0.0)
 
 
 def test_pooling_one_group_changes_nothing_but_the_words(protocol):

@@ -113,7 +113,7 @@ def test_where_nobody_is_twice_all_is_pairs(metric):
 
 
 NOISE = Noise(people=4e-4, pairs=1e-4, own_people=2e-4, own_pairs=1e-4, training=6e-4, seeds=2,
-              freedom=20, methods=20, freedom_people=10**6)  # fmt: skip
+              freedom=20, prior=1000.0, methods=20, freedom_people=10**6)  # fmt: skip
 
 
 def test_an_interval_has_every_part_once():
@@ -121,6 +121,13 @@ def test_an_interval_has_every_part_once():
     assert parts == pytest.approx({"seeds": 3e-4, "people": 5e-4, "pairs": 1.5e-4})
     assert errors.people + errors.seeds == pytest.approx(sum(parts.values()))
     assert errors.seeds == pytest.approx((2e-4 + 1e-4 + 6e-4) / 2)
+
+
+def test_a_difference_has_the_priors_degrees_of_freedom_and_its_own_seeds():
+    assert NOISE.errors.freedom_seeds == 20
+    unlike = replace(NOISE, prior=3.0)
+    assert unlike.errors.freedom_seeds == 3 + 2
+    assert unlike.planned(seeds=4).errors.freedom_seeds == 3 + 6
 
 
 def test_another_design():

@@ -10,14 +10,8 @@ import torch
 
 from frcore.classifier import Classifier
 from frcore.heads import HEADS, build_head
-from frcore.reporting.figures.head_curves import (
-    NORM,
-    NUM_CLASSES,
-    crossing,
-    head_curve,
-    head_curves,
-    scale_of,
-)
+from frcore.heads.probability import NORM, NUM_CLASSES, crossing, head_curve, scale_of
+from frcore.reporting.figures.head_curves import head_curves
 
 DEGREES = np.arange(0, 180.5, 0.5)
 RADIANS = np.radians(DEGREES)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from frcore.heads import HEADS
+from frcore.heads.probability import NUM_CLASSES
 from frcore.reporting.figures.canvas import look, save
-from frcore.reporting.figures.head_curves import NUM_CLASSES, head_curves
+from frcore.reporting.figures.head_curves import head_curves
 from frcore.reporting.figures.heads import plot_heads
 from frcore.reporting.figures.palette import HEAD_COLOURS
 
