@@ -173,7 +173,9 @@ def numbers(row: dict[str, str] | None, status: str) -> str:
 
 def main(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
-    grid_name: Annotated[str, typer.Option("--grid", help="full, or tiny.")] = "full",
+    grid_name: Annotated[
+        str, typer.Option("--grid", help="full, short, or tiny (short_tiny)")
+    ] = "full",
     only: Annotated[
         list[str] | None, typer.Option(help="Cases with all these words in their name.")
     ] = None,

@@ -16,7 +16,14 @@ from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
 from frcore.centers.gradient_parts import GradientForm
 from frcore.centers.halves import Halves
-from frcore.centers.storage import CenterFormat, PlainRows, Rows, SplitRows, initial_centers
+from frcore.centers.storage import (
+    CenterFormat,
+    Draw,
+    PlainRows,
+    Rows,
+    SplitRows,
+    initial_centers,
+)
 from frcore.errors import UserError, check_classes
 from frcore.heads import HEADS
 from frcore.heads.base import Head
@@ -65,6 +72,9 @@ class Classifier(nn.Module):
             moved. "split" needs a backend that defers their gradient, and `CentersSGD`.
         group: of the processes that share the classes; None = this one has them all. Every rank
             builds the classifier with the same arguments and calls it at every step.
+        device: where all of it is made; centres take no memory elsewhere. None is torch's default.
+        draw: of the centres: "host", the same numbers on every device, or "device", faster and
+            other ones on a GPU.
 
     Attributes:
         centers: parameter (C, D), of the rank's classes `shard.start` to `shard.stop` with a group;
@@ -78,6 +88,7 @@ class Classifier(nn.Module):
         gradient_form: what `centers.grad` becomes; set by a centres' optimiser.
         active: columns of the latest forward in training mode, by their rows in `centers`; None =
             all. Which rows a step moves belongs to the gradient (`frcore.centers.gradient`).
+        operands: of the latest forward's products, as in `LossOutput`; None before the first.
 
     >>> classifier = Classifier(10, 4, head="cosface")
     >>> classifier(torch.randn(3, 4), torch.tensor([0, 1, 9])).loss.backward()
@@ -98,6 +109,8 @@ class Classifier(nn.Module):
         center_std: float = 0.01,
         center_format: CenterFormat = "fp32",
         group: ProcessGroup | None = None,
+        device: torch.device | str | None = None,
+        draw: Draw = "host",
     ) -> None:
         super().__init__()
         check_classes(num_classes)
@@ -111,6 +124,8 @@ class Classifier(nn.Module):
             std=center_std,
             center_format=center_format,
             rows=slice(self.shard.start, self.shard.stop),
+            device=device,
+            draw=draw,
         )
         self.center_format = center_format
         self.centers = nn.Parameter(center_CD)
@@ -133,8 +148,11 @@ class Classifier(nn.Module):
         self.register_state_dict_pre_hook(_before_saving)
         self.register_load_state_dict_post_hook(_after_loading)
         self.active: Tensor | None = None
+        self.operands: str | None = None
         self._built_alike = group is None
         self._seed = seed
+        if device is not None:
+            self.to(device)
 
     @property
     def backend_name(self) -> str:
@@ -238,6 +256,7 @@ class Classifier(nn.Module):
             precision=self.precision,
             shard=shard,
         )
+        self.operands = output.operands
         target_cosine_N = output.target_cosine_N
         if not self.head.normalizes_centers:
             # For such a head the "cosine" includes the centre's norm, and is not an angle.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from frcore.commands import catalogue, comparison, overlap, power, results, stages
-from frcore.components.catalogue import find_modules_here
+from frcore.components import find_modules_here
 from frcore.errors import UserError
 from frcore.machine.faults import refusal
 from frcore.machine.lifetime import Stopped, stopped_by_signals

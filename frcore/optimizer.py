@@ -13,7 +13,7 @@ from frcore.centers.autocast import without_autocast
 from frcore.centers.deferred_updates import DeferredUpdates
 from frcore.centers.gradient import CentersGradient
 from frcore.centers.gradient_parts import GradientPart, RowsGradient, TileGradient, added
-from frcore.centers.sgd import Rates, move_rows
+from frcore.centers.sgd import Rates, move_without_gradient
 from frcore.centers.storage import (
     PlainRows,
     RoundedRows,
@@ -266,10 +266,9 @@ class CentersSGD(Optimizer):
     def _move_the_rest(self, active: Tensor) -> None:
         """Weight decay and momentum for the rows that have no gradient."""
         rest = torch.ones(len(self.centers), dtype=torch.bool, device=active.device)
-        rest[active] = False
+        rest.index_fill_(0, active, False)
         for part in tiles(len(rest)):
-            index = rest[part].nonzero().squeeze(1) + part.start
-            move_rows(self._values, self._velocities, index, None, self._rates)
+            move_without_gradient(self._values, self._velocities, part, rest[part], self._rates)
 
     def state_dict(self) -> dict[str, Any]:
         """The momentum, with no row behind."""

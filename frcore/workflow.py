@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from frcore.comparison.rules import Compared
 from frcore.comparison.spec import ComparisonSpec, comparison_of, split_settings
-from frcore.components.catalogue import find_modules_here
+from frcore.components import find_modules_here
 from frcore.data.signatures import MEMORY, By, Signature, files_key, sign
 from frcore.data.source import place_of
 from frcore.errors import UserError

@@ -54,7 +54,7 @@ KEY = tuple(Case.__dataclass_fields__)
 
 RANKS: dict[str, dict[Any, int]] = {
     "subject": {"frcore": 0, "naive": 0, "insightface": 0, "compiled": 1, "linear_ce": 1,
-                "liger": 1, "cce": 1},
+                "liger": 1, "liger_wide": 1, "cce": 1},
     "backend": {"triton": 0, "streamed": 0, "dense": 0, "-": 0},
     "head": {"cosface": 0, "arcface": 1, "normface": 1, "curricularface": 2, "mv_softmax": 2,
              "adacos": 2},
@@ -72,7 +72,7 @@ def rank(case: Case) -> int:
 
 
 PLAIN = {"naive": ("fp32", "tf32"), "compiled": ("fp32", "tf32"), "linear_ce": ("fp32",),
-         "liger": ("bf16",), "cce": ("bf16",)}  # fmt: skip
+         "liger": ("bf16",), "liger_wide": ("bf16",), "cce": ("bf16",)}  # fmt: skip
 """Peers that know no margin, and the precisions they are run in."""
 
 MARGINS = ("cosface", "arcface")
@@ -80,9 +80,46 @@ MARGINS = ("cosface", "arcface")
 
 
 def grid(name: str) -> list[Case]:
-    """All cases of the grid `name`, the lowest rank first."""
+    """All cases of the grid `name`, the lowest rank first; those of "short" by what they tell."""
+    if name == "short":
+        return _short(1, 1024, 512)
+    if name == "short_tiny":  # a rehearsal
+        return _short(10**5, 8, 16)
     cases = {"full": _full, "tiny": _tiny}[name]()
     return sorted(cases, key=rank)
+
+
+def _short(shrink: int, batch: int, dim: int) -> list[Case]:
+    """What a GPU that is lent for minutes is asked, in this order.
+
+    The fused step, insightface's in the same run, the plain softmax against other fused losses, our
+    other backends, and 30 million identities on one GPU.
+    """
+    rows = [
+        ("frcore", "triton", "cosface", 10**6, 1.0, "fp32", "bf16"),
+        ("frcore", "triton", "cosface", 10**6, 1.0, "split", "bf16"),
+        ("frcore", "triton", "cosface", 10**7, 1.0, "fp32", "bf16"),
+        ("frcore", "triton", "cosface", 10**7, 1.0, "split", "bf16"),
+        ("frcore", "triton", "cosface", 10**6, 0.1, "split", "bf16"),
+        ("frcore", "triton", "cosface", 10**7, 0.1, "split", "bf16"),
+        ("insightface", "-", "cosface", 10**6, 1.0, "fp32", "fp32"),
+        ("insightface", "-", "cosface", 10**6, 0.1, "fp32", "fp32"),
+        ("insightface", "-", "cosface", 10**7, 0.1, "fp32", "fp32"),
+        ("insightface", "-", "cosface", 10**6, 1.0, "fp32", "tf32"),
+        ("frcore", "triton", "normface", 10**6, 1.0, "fp32", "bf16"),
+        ("cce", "-", "normface", 10**6, 1.0, "fp32", "bf16"),
+        ("naive", "-", "normface", 10**6, 1.0, "fp32", "fp32"),
+        ("compiled", "-", "normface", 10**6, 1.0, "fp32", "fp32"),
+        ("liger_wide", "-", "normface", 10**6, 1.0, "fp32", "bf16"),
+        ("liger", "-", "normface", 10**6, 1.0, "fp32", "bf16"),
+        ("frcore", "dense", "cosface", 10**6, 1.0, "fp32", "fp32"),
+        ("frcore", "streamed", "cosface", 10**6, 1.0, "fp32", "fp32"),
+        ("frcore", "triton", "cosface", 3 * 10**7, 1.0, "split", "bf16"),
+    ]
+    return [
+        Case(subject, backend, head, classes // shrink, rate, state, precision, batch, dim)
+        for subject, backend, head, classes, rate, state, precision in rows
+    ]
 
 
 def _full() -> list[Case]:
@@ -104,7 +141,7 @@ def _tiny() -> list[Case]:
         Case("frcore", "triton", "cosface", 64, 1.0, "split", "bf16", *shape),
         *(
             Case(peer, "-", "normface", 64, 1.0, "fp32", "fp32", *shape)
-            for peer in ("naive", "linear_ce", "liger")
+            for peer in ("naive", "linear_ce", "liger", "liger_wide")
         ),
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.session.cases import Case
+from benchmarks.session.machine import triton_version
 from benchmarks.session.peers import InsightfaceStep, PeerStep
 from benchmarks.session.steps import OurStep, Step
 from frcore.loss.triton.tuning import tuning_mode
@@ -117,6 +118,7 @@ def _measure(case: Case, options: Options) -> dict[str, Any]:
         if board is not None:
             row["cooldown_seconds"] = cool_down(board.read, options.cooldown)
         warm = warm_up(median_of(step), options.warmup)
+        row["operands"] = step.operands
         row |= {"warmup_steps": warm.steps, "steady": warm.steady}
         with process.peak_memory() as peak:
             seconds = _memory_pass(row, step)
@@ -190,21 +192,12 @@ def surroundings(options: Options) -> dict[str, Any]:
         "commit": options.commit or found["commit"],
         "python": versions["python"],
         "torch": torch.__version__,
-        "triton": _triton_version(),
+        "triton": triton_version(),
         "cuda": torch.version.cuda,
         "cpu": found["cpu"],
         "platform": found["platform"],
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _triton_version() -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("triton")
-    except PackageNotFoundError:
-        return None
 
 
 def _rounded(value: Any) -> Any:

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from benchmarks.session.cases import Case
 from benchmarks.session.steps import CENTER_STD, TILE, Step, make_inputs
 from frcore.centers.storage import tiles
+from frcore.loss.triton import installed
+from frcore.loss.triton.tiles import interpreted
 from frcore.measurement.steps import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 
 SCALE = 20.0
@@ -52,12 +55,23 @@ def linear_ce_loss(embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor) -> 
     return loss
 
 
-def liger_loss(embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor) -> Tensor:
-    """Liger-Kernel's fused linear cross entropy."""
-    module = importlib.import_module("liger_kernel.transformers.fused_linear_cross_entropy")
-    fused = module.LigerFusedLinearCrossEntropyLoss()
+def liger_loss(
+    embedding_ND: Tensor, center_CD: Tensor, label_N: Tensor, *, wide: bool = False
+) -> Tensor:
+    """Liger-Kernel's fused linear cross entropy.
+
+    Its default holds as many logits as the embeddings have entries, which is one row at a time
+    where there are far more classes than dimensions: every chunk then reads the whole table of
+    centres and adds to a whole gradient. `wide` is one chunk of all rows, as torch's gets.
+    """
+    module = importlib.import_module("liger_kernel.transformers.functional")
     row_ND = (SCALE * F.normalize(embedding_ND)).bfloat16()
-    loss: Tensor = fused(F.normalize(center_CD).bfloat16(), row_ND, label_N)
+    center_CD = F.normalize(center_CD).bfloat16()
+    # Logits may take this often the embeddings' memory: enough for all rows, or Liger's default.
+    budget = -(-len(center_CD) // center_CD.shape[1]) if wide else 1
+    loss: Tensor = module.liger_fused_linear_cross_entropy(
+        row_ND, center_CD, label_N, chunk_mem_const=budget
+    )
     return loss
 
 
@@ -74,10 +88,15 @@ LOSSES: dict[str, Loss] = {
     "compiled": naive_loss,
     "linear_ce": linear_ce_loss,
     "liger": liger_loss,
+    "liger_wide": partial(liger_loss, wide=True),
     "cce": cce_loss,
 }
 
-PACKAGES = {"liger": "liger_kernel", "cce": "cut_cross_entropy"}
+PACKAGES = {
+    "liger": "liger_kernel",
+    "liger_wide": "liger_kernel",
+    "cce": "cut_cross_entropy",
+}
 
 
 def unavailable(case: Case, device: str, checkout: Path | None) -> str | None:
@@ -88,10 +107,10 @@ def unavailable(case: Case, device: str, checkout: Path | None) -> str | None:
         return f"torch {torch.__version__} has no linear_cross_entropy"
     if case.subject == "insightface":
         if checkout is None:
-            return "needs --peer: a checkout of insightface"
+            return "needs --peer: a checkout of insightface, or a folder with its two files"
         if device != "cuda":
             return "insightface runs on CUDA alone"
-    if case.backend == "triton" and device != "cuda":
+    if case.backend == "triton" and device != "cuda" and not (installed() and interpreted()):
         return "the triton backend needs a GPU"
     return None
 
@@ -135,7 +154,8 @@ class InsightfaceStep(Step):
     Args:
         case: head cosface or arcface.
         device: CUDA.
-        checkout: of the insightface repository.
+        checkout: of the insightface repository, or a folder with `losses.py` and
+            `partial_fc_v2.py` of its `recognition/arcface_torch`.
     """
 
     inside_timer = (
@@ -145,7 +165,8 @@ class InsightfaceStep(Step):
     def __init__(self, case: Case, device: torch.device, checkout: Path) -> None:
         super().__init__(case, device)
         _start_group(device)
-        sys.path.insert(0, str(checkout / "recognition" / "arcface_torch"))
+        inside = checkout / "recognition" / "arcface_torch"
+        sys.path.insert(0, str(inside if inside.is_dir() else checkout))
         losses: Any = importlib.import_module("losses")
         partial_fc: Any = importlib.import_module("partial_fc_v2")
         margins = {"arcface": (1.0, 0.5, 0.0), "cosface": (1.0, 0.0, 0.4)}[case.head]

@@ -43,6 +43,11 @@ class Step(ABC):
 
     inside_timer = ""
 
+    @property
+    def operands(self) -> str:
+        """What products are computed from; after the first step what they were computed from."""
+        return self.case.precision
+
     def __init__(self, case: Case, device: torch.device) -> None:
         self.case, self.device = case, device
 
@@ -71,6 +76,10 @@ class OurStep(Step):
         )
         table = self.classifier.table
         self.inputs = make_inputs(case, device, table.read)
+
+    @property
+    def operands(self) -> str:
+        return self.classifier.operands or self.case.precision
 
     def __call__(self) -> None:
         embedding_ND, label_N = next(self.inputs)

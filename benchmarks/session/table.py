@@ -19,7 +19,7 @@ MEASURED = (
     "allocated_peak_mib", "reserved_peak_mib", "nvml_process_mib", "nvml_device_mib", "power_watts",
     "power_limit_watts", "energy_mj_per_step", "energy_seconds", "utilisation_percent",
     "clock_mhz", "temperature_start_celsius", "temperature_celsius", "throttle_reasons",
-    "throttled_ms", "other_processes", "notes", "inside_timer", "threads", "commit",
+    "throttled_ms", "other_processes", "notes", "inside_timer", "operands", "threads", "commit",
     "python", "torch", "triton", "cuda", "driver", "cpu", "platform", "measured_at",
 )  # fmt: skip
 COLUMNS = (*KEY, *MEASURED)

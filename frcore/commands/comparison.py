@@ -17,7 +17,6 @@ from frcore.commands.options import (
     table_console,
 )
 from frcore.errors import UserError
-from frcore.study.file import parse_value
 
 
 def compare(
@@ -155,6 +154,8 @@ def _yaml(option: str, value: str | None) -> Any:
     """A name as it is; a mapping in braces read."""
     if value is None or not value.lstrip().startswith("{"):
         return value
+    from frcore.study.file import parse_value
+
     try:
         return parse_value(value, option)
     except UserError as error:

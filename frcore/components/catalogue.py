@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pydantic
@@ -25,13 +23,6 @@ if TYPE_CHECKING:
     from frcore.components.description import Component
 
 T = TypeVar("T")
-
-
-def find_modules_here() -> None:
-    """Let `module:Class` name a module of the working directory, as with `python -m`."""
-    # Last, so that a file named random.py shadows nothing.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
 
 
 class _Parameters(ExactNumbers):

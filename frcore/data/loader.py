@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frcore.data.pixels.augment import augmented, draw
+from frcore.data.pixels.augment import Changes, augmented, draw, planned
 from frcore.data.prepared.folder import Prepared
 from frcore.sharding.shard import part_of
 from frcore.study.expansion import HELD_IN_MEMORY
@@ -31,7 +32,9 @@ _ORDER, _MIRROR, _AUGMENT = 1, 2, 3
 
 
 def to_network(
-    images_NHWC: NDArray[np.uint8] | torch.Tensor, device: torch.device | str = "cpu"
+    images_NHWC: NDArray[np.uint8] | torch.Tensor,
+    device: torch.device | str = "cpu",
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> torch.Tensor:
     """Turn uint8 RGB images (N, H, W, 3) into the network's input, float32 (N, 3, H, W).
 
@@ -46,7 +49,29 @@ def to_network(
             f"got {images_NHWC.dtype} {tuple(images_NHWC.shape)}; images must be uint8 (N, H, W, 3)"
         )
     moved = images_NHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    return moved.to(torch.float32, memory_format=torch.contiguous_format).sub_(127.5).div_(127.5)
+    return moved.to(torch.float32, memory_format=memory_format).sub_(127.5).div_(127.5)
+
+
+class _Batch(NamedTuple):
+    """A batch on the CPU: what the device needs to finish it.
+
+    Attributes:
+        image_NHWC: uint8 RGB.
+        label_N: int64.
+        mirror_N: which images are mirrored; None for none.
+        changes: of the augmentation.
+    """
+
+    image_NHWC: torch.Tensor
+    label_N: torch.Tensor
+    mirror_N: torch.Tensor | None
+    changes: Changes
+
+    def pinned(self) -> _Batch:
+        """The same in pinned memory, from which a copy to a GPU waits for nothing."""
+        changes = {k: tuple(v.pin_memory() for v in values) for k, values in self.changes.items()}
+        mirror_N = None if self.mirror_N is None else self.mirror_N.pin_memory()
+        return _Batch(self.image_NHWC.pin_memory(), self.label_N.pin_memory(), mirror_N, changes)
 
 
 class Batches:
@@ -65,6 +90,7 @@ class Batches:
         flip: mirror every image with probability ½.
         augment: probabilities of the augmentations of `frcore.data.pixels.augment`; None for none.
         threads: that decode images read in place. They never change the batches.
+        channels_last: images as NHWC in memory, as they come; their shape is the same.
         rank, ranks: with several processes, each gets its part of every batch, in order.
     """
 
@@ -79,10 +105,12 @@ class Batches:
         threads: int = 1,
         rank: int = 0,
         ranks: int = 1,
+        channels_last: bool = False,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.device = torch.device(device)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.flip = flip
         self.augment = augment
         self.seed = seed
@@ -137,12 +165,13 @@ class Batches:
             order[step * self.batch_size : (step + 1) * self.batch_size][self._own]
             for step in range(start_step, self.steps_per_epoch)
         ]
-        gathered: Iterator[tuple[torch.Tensor, torch.Tensor]]
-        gathered = map(self._on_the_way, self._pixels(rows), rows)
+        steps = range(start_step, self.steps_per_epoch)
+        gathered: Iterator[_Batch]
+        gathered = map(partial(self._on_the_way, epoch), self._pixels(rows), rows, steps)
         if self.device.type == "cuda" or type(self._images) is not np.ndarray:
             gathered = _ahead(gathered)
-        for step, (images, labels) in enumerate(gathered, start_step):
-            yield self._finish(images, epoch, step), labels.to(self.device, non_blocking=True)
+        for batch in gathered:
+            yield self._finish(batch), self._move(batch.label_N)
 
     def _pixels(self, batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
         """The images of each batch of rows."""
@@ -162,28 +191,38 @@ class Batches:
         return pixels
 
     def _on_the_way(
-        self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch as tensors, in pinned memory for a GPU."""
-        images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
-        if self.device.type == "cuda":
-            return images.pin_memory(), labels.pin_memory()
-        return images, labels
+        self, epoch: int, pixels: NDArray[np.uint8], rows: NDArray[np.int64], step: int
+    ) -> _Batch:
+        """A batch with all that is drawn for it as tensors, in pinned memory for a GPU.
 
-    def _finish(self, images: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
-        images = images.to(self.device, non_blocking=True)
+        Nothing of this is left to the thread that trains, which has a GPU to keep busy.
+        """
+        mirror, changes = None, {}
         if self.augment is not None:
             generator = self._generator(_AUGMENT, epoch, step)
             # Drawn for the whole batch, so that each image has its own however many processes.
-            choices = draw(self.augment, self.batch_size, images.shape[1], generator)
+            choices = draw(self.augment, self.batch_size, pixels.shape[1], generator)
             own = np.arange(self.batch_size)[self._own]
-            images = augmented(images, choices.of(own))
+            changes = planned(choices.of(own), pixels.shape[1])
         if self.flip:
+            mirror = torch.from_numpy(self.mirrored(epoch, step)[self._own])
+        images, labels = torch.from_numpy(pixels), torch.from_numpy(self._labels[rows])
+        batch = _Batch(images, labels, mirror, changes)
+        return batch.pinned() if self.device.type == "cuda" else batch
+
+    def _move(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+    def _finish(self, batch: _Batch) -> torch.Tensor:
+        images = self._move(batch.image_NHWC)
+        if batch.changes:
+            on_device = {k: tuple(map(self._move, values)) for k, values in batch.changes.items()}
+            images = augmented(images, on_device)
+        if batch.mirror_N is not None:
             # As bytes, which is a quarter of the work.
-            mirrored = self.mirrored(epoch, step)[self._own]
-            mirror = torch.from_numpy(mirrored).to(self.device, non_blocking=True)
+            mirror = self._move(batch.mirror_N)
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
-        return to_network(images, self.device)
+        return to_network(images, self.device, self.memory_format)
 
     def _generator(self, purpose: int, epoch: int, step: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, epoch, step])

@@ -18,10 +18,25 @@ DENSE_BELOW = 3000
 2026-11-22): 0.7 to 1.1 times its time at 3,000, 0.4 to 0.8 at 30,000, 1.2 to 1.4 at 300. It takes
 less memory at any size."""
 
+DENSE_BYTES = 24
+"""Of memory that `dense` takes for an entry of the matrix: logits, masks and their gradients."""
+
+DENSE_SHARE = 1 / 16
+"""Of a GPU's memory that they may take. Of all of it, not of what is free: a run must pick the same
+backend whatever else is on the board. Not measured."""
+
 logger = logging.getLogger(__name__)
 
 
-def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> str:
+def pick(
+    head: Head,
+    columns: int,
+    device: str,
+    *,
+    is_split: bool = False,
+    rows: int = 0,
+    memory: int | None = None,
+) -> str:
     """The name of the backend for a matrix of `columns` class centres on "cpu" or "cuda".
 
     Args:
@@ -29,10 +44,21 @@ def pick(head: Head, columns: int, device: str, *, is_split: bool = False) -> st
         columns: class centres of a step.
         device: where they are.
         is_split: whether the centres are high halves, which `dense` does not read.
+        rows: of the matrix.
+        memory: bytes of the GPU; None on a CPU.
     """
     if device == "cuda" and supports(head):
         return "triton"
+    if memory is not None and not is_split:
+        return "dense" if DENSE_BYTES * rows * columns <= DENSE_SHARE * memory else "streamed"
     return "dense" if columns < DENSE_BELOW and not is_split else "streamed"
+
+
+def _memory(tensor: Tensor) -> int | None:
+    """Bytes of the GPU that a tensor is on; None on a CPU."""
+    if not tensor.is_cuda:
+        return None
+    return int(torch.cuda.get_device_properties(tensor.device).total_memory)
 
 
 class AutoBackend:
@@ -58,7 +84,11 @@ class AutoBackend:
             columns = len(center_CD) if active is None else len(active)
             is_split = center_CD.dtype == torch.bfloat16
             device = center_CD.device.type
-            self.picked = pick(head, columns, device, is_split=is_split)
+            extra = options.get("extra_rows")
+            rows = len(embedding_ND) + (0 if extra is None else len(extra.label_Q))
+            self.picked = pick(
+                head, columns, device, is_split=is_split, rows=rows, memory=_memory(center_CD)
+            )
             logger.info(
                 "loss backend 'auto': '%s' for %d columns on %s", self.picked, columns, device
             )

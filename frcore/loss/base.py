@@ -25,12 +25,15 @@ class LossOutput:
             is that of `loss` but for the extra rows, which are in `loss` alone.
         target_cosine_N: cosine between each row of the batch and its centre, detached.
         scale: mean scale of the batch's logits, detached.
+        operands: what the products of embeddings and centres were computed from: "fp64", "fp32",
+            "tf32" or "bf16". Sums are of 32 bits at least, and so are head and loss.
     """
 
     loss: Tensor
     row_loss_N: Tensor
     target_cosine_N: Tensor
     scale: Tensor
+    operands: str = "fp32"
 
 
 class LossBackend(Protocol):

@@ -134,10 +134,10 @@ class CenterGradient(GradientPart):
         for start, index, center_TD, inverse_T in self.columns:
             tile = rule.apply(start, center_TD, inverse_T)
             slope_MT = self._slope(tile)
-            row, column = rule.own(start, len(center_TD))
-            slope_MT[row, column] = own_slope_M[row]
+            own = rule.own(start, len(center_TD))
+            own.put(slope_MT, own_slope_M)
             score_MT = tile.score_MT
-            score_MT[row, column] = own_score_M[row]
+            own.put(score_MT, own_score_M)
             if self.columns.normalizes:
                 # ŵ = w/‖w‖ passes on (dŵ − (ŵ·dŵ) ŵ)/‖w‖, and ŵ·dŵ is a column's Σ slope · score.
                 along_T = torch.linalg.vecdot(slope_MT, score_MT, dim=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from frcore.centers.gradient_parts import GradientForm, RowsGradient
 from frcore.errors import UserError
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, operands_of, unit_rows
 from frcore.loss.once import once
 from frcore.loss.rows import check_shape, join, loss_of_rows
 from frcore.sharding.collectives import apply
@@ -92,7 +93,8 @@ def dense_loss(
         check_shape(head, "negative", negative_MC, cosine_MC.shape)
         return reduce(scale_M[:, None] * negative_MC, absent_MC)
 
-    return loss_of_rows(head, batch, count, statistic, reduction, shard)
+    output = loss_of_rows(head, batch, count, statistic, reduction, shard)
+    return replace(output, operands=operands_of(precision, direction_CD))
 
 
 def _own_entries(cosine_MC: Tensor, column_M: Tensor) -> Tensor:

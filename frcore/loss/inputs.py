@@ -14,6 +14,21 @@ Precision = Literal["fp32", "tf32", "bf16"]
 the fused kernels, where torch's own setting decides; the fused kernels round them."""
 
 
+def operands_of(precision: Precision | None, like: Tensor) -> str:
+    """What torch's products of `like` are computed from: "fp64", "fp32", "tf32" or "bf16".
+
+    Args:
+        precision: asked for; None is "fp32", which on a GPU torch's own setting may make TF32.
+        like: an operand.
+    """
+    if precision == "bf16":
+        return "bf16"
+    if like.dtype == torch.float64:
+        return "fp64"
+    by_setting = like.is_cuda and torch.get_float32_matmul_precision() != "highest"
+    return "tf32" if by_setting else "fp32"
+
+
 @dataclass(frozen=True)
 class ExtraRows:
     """Rows that move the class centres but not the encoder: BroadFace's queue.

@@ -26,7 +26,7 @@ from frcore.centers.gradient_parts import GradientForm, GradientPart, RowsGradie
 from frcore.heads.base import Head, HeadBatch
 from frcore.loss.base import LossOutput
 from frcore.loss.deferred import CenterGradient, Weights, version_of
-from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, unit_rows
+from frcore.loss.inputs import EntryFilter, ExtraRows, Precision, operands_of, unit_rows
 from frcore.loss.once import once
 from frcore.loss.rows import join, loss_of_rows
 from frcore.loss.tiles import Columns, RowValues, Rule, is_plain
@@ -34,6 +34,15 @@ from frcore.sharding.shard import Whole
 
 TILE = 2048
 """Columns at a time. A tile of 256 rows is 2 MiB: it stays in a core's cache between its steps."""
+
+GPU_ENTRIES = 2**24
+"""Entries of a tile on a GPU, 64 MiB in float32: each of a tile's some 20 kernels then has more to
+do than its launch takes, and 1,024 rows and a million columns are 62 tiles. Not measured."""
+
+
+def tile_of(rows: int, device: torch.device) -> int:
+    """Columns at a time for a matrix of `rows` rows."""
+    return TILE if device.type == "cpu" else max(TILE, GPU_ENTRIES // max(1, rows))
 
 
 def loss_in_passes(
@@ -49,7 +58,7 @@ def loss_in_passes(
     gradient_form: GradientForm = "tensor",
     precision: Precision | None = None,
     shard: Whole | None = None,
-    tile: int = TILE,
+    tile: int | None = None,
 ) -> LossOutput:
     """The loss in the passes of a backend; for the arguments see `frcore.loss.dense.dense_loss`.
 
@@ -57,14 +66,16 @@ def loss_in_passes(
         kind: makes the backend's `Passes`.
         precision: of the operands of products with centres; sums and each row's own entry are
             always in 32 bits. None is "fp32".
-        tile: columns in memory at a time; any gives the same numbers up to rounding.
+        tile: columns in memory at a time; any gives the same numbers up to rounding. None =
+            `tile_of` rows and device.
     """
     shard = shard or Whole(len(center_CD))
+    count = len(embedding_ND)
+    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
+    tile = tile or tile_of(len(embedding_MD), center_CD.device)
     columns = Columns(
         center_CD.detach(), active, tile, head.normalizes_centers, precision or "fp32"
     )
-    count = len(embedding_ND)
-    embedding_MD, label_M = join(embedding_ND, label_N, extra_rows)
     norm_M, unit_MD = embedding_MD.norm(dim=1), unit_rows(embedding_MD)
     local_M = shard.local(label_M)
     passes = kind(columns, unit_MD.detach(), local_M, count, entry_filter, gradient_form)
@@ -77,7 +88,8 @@ def loss_in_passes(
             unit_MD, target_M, scale_M, cosine_M, norm_M, passes, *passes.parameters
         )
 
-    return loss_of_rows(head, batch, count, passes.statistic, reduce, shard)
+    output = loss_of_rows(head, batch, count, passes.statistic, reduce, shard)
+    return replace(output, operands=passes.operands)
 
 
 class Passes(ABC):
@@ -93,6 +105,11 @@ class Passes(ABC):
     """
 
     rule: Rule
+
+    @property
+    def operands(self) -> str:
+        """As in `LossOutput`."""
+        return operands_of(self.columns.precision, self.unit_MD)
 
     def __init__(
         self,

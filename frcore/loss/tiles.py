@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -136,6 +137,27 @@ class Tile:
     zeroed_MT: Tensor | None = None
 
 
+class Own(NamedTuple):
+    """Each row's own entry in a tile, if it is there.
+
+    One place for each row, so that no device is asked how many rows there are: a GPU would be
+    waited for in each tile.
+
+    Attributes:
+        place_M1: its column; any column for a row whose own one is in another tile.
+        inside_M1: whether it is in this tile.
+    """
+
+    place_M1: Tensor
+    inside_M1: Tensor
+
+    def put(self, tile_MT: Tensor, value: Tensor | float) -> None:
+        """Write a value, or one of each row (M,), to the own entries."""
+        value = value[:, None] if isinstance(value, Tensor) else value
+        kept_M1 = tile_MT.gather(1, self.place_M1)
+        tile_MT.scatter_(1, self.place_M1, torch.where(self.inside_M1, value, kept_M1))
+
+
 def is_plain(head: Head) -> bool:
     """Whether a head leaves the other columns' cosines alone."""
     return type(head).negative is Head.negative
@@ -174,10 +196,11 @@ class Rule:
         """Rows whose product with a centre, × 1/‖w‖, is the score."""
         self.parameters = [p for p in head.parameters() if p.requires_grad]
 
-    def own(self, start: int, width: int) -> tuple[Tensor, Tensor]:
-        """Rows whose own column is in a tile, and where."""
-        row = ((self.column_M >= start) & (self.column_M < start + width)).nonzero().squeeze(1)
-        return row, self.column_M[row] - start
+    def own(self, start: int, width: int) -> Own:
+        """The rows' own entries in the tile whose first column is `start`."""
+        place_M1 = (self.column_M - start)[:, None]
+        inside_M1 = (place_M1 >= 0) & (place_M1 < width)
+        return Own(place_M1.clamp(0, width - 1), inside_M1)
 
     def apply(self, start: int, center_TD: Tensor, inverse_T: Tensor) -> Tile:
         """The tile whose first column is `start`."""
@@ -186,7 +209,7 @@ class Rule:
         zeroed_MT = dropped_MT = None
         if self.entry_filter is not None:
             alike_MT = self._alike(self.entry_filter, score_MT, center_TD)
-            alike_MT[own] = False
+            own.put(alike_MT, False)
             if self.entry_filter.mode == "zero":
                 zeroed_MT = alike_MT
             else:
@@ -198,7 +221,7 @@ class Rule:
         else:
             value_MT, entry_MT = self._ruled(entry_MT)
             logit_MT = value_MT.detach().clone()
-        logit_MT[own] = -torch.inf
+        own.put(logit_MT, -torch.inf)
         if dropped_MT is not None:
             logit_MT.masked_fill_(dropped_MT, -torch.inf)
         return Tile(score_MT, logit_MT, value_MT, entry_MT, zeroed_MT)

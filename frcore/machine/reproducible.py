@@ -10,8 +10,18 @@ import torch
 
 
 @contextlib.contextmanager
-def reproducible(seed: int, threads: int, device: str = "cpu") -> Iterator[None]:
+def reproducible(
+    seed: int,
+    threads: int,
+    device: str = "cpu",
+    *,
+    deterministic: bool = True,
+    cudnn_benchmark: bool = False,
+) -> Iterator[None]:
     """Seed, threads and, on a GPU, algorithms such that a run repeats itself on one machine.
+
+    Without `deterministic`, or with `cudnn_benchmark`, which picks algorithms by their time, a run
+    on a GPU repeats itself up to rounding only.
 
     What runs on a CPU here is deterministic for a given number of threads: no index occurs twice
     where gradients are gathered. Asking torch for it there costs 2 s, which is what it takes to
@@ -20,10 +30,14 @@ def reproducible(seed: int, threads: int, device: str = "cpu") -> Iterator[None]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
+    benchmark_before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = cudnn_benchmark
     try:
-        with contextlib.nullcontext() if device == "cpu" else _deterministic_algorithms():
+        on = deterministic and device != "cpu"
+        with _deterministic_algorithms() if on else contextlib.nullcontext():
             yield
     finally:
+        torch.backends.cudnn.benchmark = benchmark_before
         torch.set_num_threads(before)
 
 

@@ -64,7 +64,6 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int, ranks: Ranks
     given = spec.measurement
     _load_kernels(spec, ranks)
     step = TrainingStep(spec, identities, ranks=ranks)
-    row.inside_timer = step.inside_timer
     row.dim = step.classifier.centers.shape[1]
     with opened_board(step.device) as (board, reason):
         if board is not None:
@@ -73,6 +72,8 @@ def _fill(row: MeasuredRow, spec: MeasurementSpec, identities: int, ranks: Ranks
         warm = warm_up(median_of(step, ranks), given.warmup)
         row.warmup_steps, row.steady = warm.steps, warm.steady
         row.backend = step.classifier.backend_name
+        row.operands = step.classifier.operands
+        row.inside_timer = step.inside_timer
         with process.peak_memory() as peak:
             _memory_pass(row, step)
         row.rss_peak_mib = peak.peak_bytes / MIB

@@ -110,8 +110,10 @@ class TrainingStep:
             seed=seed,
             center_format=given.center_format,
             group=ranks.group,
+            device=self.device,
+            draw="device",  # a step costs the same whatever the numbers
         )
-        self.classifier.to(self.device).train()
+        self.classifier.train()
         self.optimizers = self._build_optimizers()
         batches = self._make_batches(spec, seed)
         self._fill_queue(batches)
@@ -171,11 +173,17 @@ class TrainingStep:
             classifier.sampler.observe(batch.embedding_ND, batch.label_N, classifier.read_centers)
 
     @property
+    def _operands(self) -> str:
+        """What products are computed from, in words; known after the first step."""
+        operands = self.classifier.operands
+        return f" from {operands} operands" if operands not in (None, "fp32") else ""
+
+    @property
     def inside_timer(self) -> str:
-        """In words, what one call does."""
+        """In words, what one call has done; of the precision once there was a call."""
         layer = (
-            "sampler (columns and queue), cosines, head and loss in fp32, backward to embeddings "
-            "and centres, optimiser of the centres (SGD with momentum)"
+            f"sampler (columns and queue), cosines{self._operands}, head and loss in fp32, "
+            "backward to embeddings and centres, optimiser of the centres (SGD with momentum)"
         )
         if self.ranks.size > 1:
             layer += f", all collectives between {self.ranks.size} processes"

@@ -110,7 +110,7 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
     subject = _text(record, "subject", "frcore")
     if subject == "frcore":
         subject = _text(record, "backend", "dense")
-    precision = _text(record, "precision", loss_precision(record, subject))
+    precision = loss_precision(record, subject)
     step_ms, rate = _number(record, "step_ms"), _number(record, "rate")
     # A study's rows name their sampler; only for the full softmax is the rate known.
     if step_ms is None or record.get("sampler", "full") != "full":
@@ -138,8 +138,11 @@ def _measured(record: Record, device: Device, source: Path) -> Measured | None:
 
 
 def loss_precision(record: Record, subject: str) -> str:
-    """Precision of the loss's operands: as set in the study, or the backend's default on a GPU."""
-    return _text(record, "loss_precision", "bf16" if subject == "triton" else "fp32")
+    """Precision of the loss's operands: as recorded, or, of rows older than that column, as asked
+    for, or the backend's default on a GPU."""
+    default = "bf16" if subject == "triton" else "fp32"
+    asked = _text(record, "precision", _text(record, "loss_precision", default))
+    return _text(record, "operands", asked)
 
 
 def _number(record: Record, key: str) -> float | None:

@@ -33,6 +33,8 @@ class MeasuredRow(Record):
     """loss backend; with `auto`, the one that was chosen"""
     loss_precision: Text = None
     """as set in the study; null for the backend's default"""
+    operands: Text = None
+    """what the loss's products were computed from: `fp32`, `tf32` or `bf16`"""
     center_format: Text = None
     """how the centres are stored"""
     inside_timer: Text = None

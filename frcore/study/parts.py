@@ -106,6 +106,11 @@ class Drift(Section):
     samples: int = Field(256, ge=1, description="Images, at equal distances in the training set.")
 
 
+LOADER_THREADS_OF_A_GPU = 2
+"""Decode 7,000 JPEGs of 5 kB a second (docs/data.md). insightface's tables have an IResNet-50 train
+1,200 images a second on each of eight A100 in fp16; how many an H200 takes is not measured."""
+
+
 class Training(SectionWithAsides):
     """The training loop: SGD on the backbone and on the class centres."""
 
@@ -140,8 +145,29 @@ class Training(SectionWithAsides):
     loss_precision: LossPrecision = Field(None, description=LOSS_PRECISION_MEANING)
     threads: int = Field(1, ge=1, description="CPU threads; part of the result, so it is fixed.")
     loader_threads: int = Field(
-        1, ge=1, description="CPU threads that decode images which are read in place. They never "
-        "change the result. docs/data.md gives the throughput of one thread."
+        1, ge=1, description="CPU threads that decode images which are read in place. Absent: 1, "
+        "and 2 for a GPU. They never change the result. docs/data.md gives the throughput of one."
+    )  # fmt: skip
+    # Left out of a spec where they are not used, so that specs from before are the same.
+    channels_last: bool = Field(
+        False, exclude_if=lambda given: not given, description="Backbone and images as NHWC in "
+        "memory. Rounds otherwise."
+    )  # fmt: skip
+    fused_sgd: bool = Field(
+        False, exclude_if=lambda given: not given, description="One kernel for the backbone's SGD. "
+        "Rounds otherwise."
+    )  # fmt: skip
+    compile: bool = Field(
+        False, exclude_if=lambda given: not given, description="torch.compile of the backbone, "
+        "which takes a minute or more at the first step. Rounds otherwise."
+    )  # fmt: skip
+    cudnn_benchmark: bool = Field(
+        False, exclude_if=lambda given: not given, description="GPU: cuDNN times its algorithms "
+        "and takes the fastest. Another run may take others and round otherwise."
+    )  # fmt: skip
+    deterministic: bool = Field(
+        True, exclude_if=lambda given: given, description="GPU: algorithms that repeat bit for "
+        "bit. false: whatever is fastest."
     )  # fmt: skip
     checkpoint_minutes: Annotated[float, ASIDE] = Field(
         15.0, ge=0, description="A training saves itself at the end of each epoch, within one "
@@ -174,6 +200,23 @@ class Training(SectionWithAsides):
             raise ValueError(
                 f"sync_batchnorm with device '{self.device}' and processes = {self.processes}; it "
                 "is for several processes on GPUs: leave it out, or give both"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_gpu_is_fed(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("device") == "cuda":
+            return {"loader_threads": LOADER_THREADS_OF_A_GPU, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _only_a_gpu_has_them(self) -> Training:
+        if self.device == "cpu" and (self.cudnn_benchmark or not self.deterministic):
+            raise ValueError(
+                f"cudnn_benchmark = {self.cudnn_benchmark} and deterministic = "
+                f"{self.deterministic} with device 'cpu', where neither has an effect; leave them "
+                "out, or set device to 'cuda'"
             )
         return self
 

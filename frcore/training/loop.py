@@ -55,9 +55,15 @@ class Pause(Protocol):
 
 
 def build_models(
-    spec: RunSpec, num_classes: int, group: ProcessGroup | None = None
+    spec: RunSpec,
+    num_classes: int,
+    group: ProcessGroup | None = None,
+    device: torch.device | None = None,
 ) -> tuple[nn.Module, Classifier]:
-    """Backbone and classifier of a run, from its seed; the classes are split over a group."""
+    """Backbone and classifier of a run, from its seed; the classes are split over a group.
+
+    The classifier is made on `device`, where it has the numbers that it has on a CPU.
+    """
     size = spec.image.size
     backbone = build_backbone(spec.backbone.name, image_size=size, **spec.backbone.parameters)
     head = build_head(spec.head.name, num_classes=num_classes, **spec.head.parameters)
@@ -73,6 +79,7 @@ def build_models(
         center_std=spec.training.center_std,
         center_format=spec.training.center_format,
         group=group,
+        device=device,
     )
     return backbone, classifier
 
@@ -92,10 +99,14 @@ class Trainer:
         self.batches = batches
         self.team = team
         self.device = torch.device(training.device)
-        backbone, classifier = build_models(spec, num_classes, team.group)
+        backbone, classifier = build_models(spec, num_classes, team.group, self.device)
         if training.sync_batchnorm:
             backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone, team.group)
         self.backbone = backbone.to(self.device).train()
+        if training.channels_last:
+            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if training.compile:
+            self.backbone.compile()  # in place, so that names in checkpoints stay
         self._embed: nn.Module = self.backbone
         if team.group is not None:
             # Otherwise gradients change places in the buckets that are summed, after the first step
@@ -115,7 +126,9 @@ class Trainer:
             "weight_decay": training.weight_decay,
         }
         self.backbone_optimizer = torch.optim.SGD(
-            [*self.backbone.parameters(), *self.classifier.head.parameters()], **rates
+            [*self.backbone.parameters(), *self.classifier.head.parameters()],
+            fused=training.fused_sgd or None,
+            **rates,
         )
         self.centers_optimizer = build_centers_optimizer(
             training.center_optimizer, self.classifier, seed=spec.seed, **rates

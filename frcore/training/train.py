@@ -89,7 +89,13 @@ def _train_alone(
     try:
         with (
             _leased(training.device),
-            reproducible(spec.seed, training.threads, training.device),
+            reproducible(
+                spec.seed,
+                training.threads,
+                training.device,
+                deterministic=training.deterministic,
+                cudnn_benchmark=training.cudnn_benchmark,
+            ),
             joined(training) as team,
         ):
             return _train(spec, Prepared.open(data, place=place), out, lock, team)
@@ -131,6 +137,7 @@ def _train(
         flip=training.flip,
         augment=training.augment,
         threads=training.loader_threads,
+        channels_last=training.channels_last,
         rank=team.rank,
         ranks=team.size,
     )

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
+import zipfile
+from email import message_from_string
+from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
+import torch
+from packaging.utils import canonicalize_name
 from rich.console import Console
 
 import benchmarks.gpu_session as gpu_session
 from benchmarks.conftest import append
 from benchmarks.gpu_session import Session, run, show
+from benchmarks.session import machine, peers
 from benchmarks.session.cases import KEY, grid, rank
 from benchmarks.session.measure import Options
 from benchmarks.session.table import COLUMNS, Table
@@ -47,7 +58,7 @@ def test_the_full_grid_has_what_was_asked_for():
     assert {case.backend for case in ours} == {"dense", "streamed", "triton"}
     heads = {"cosface", "arcface", "curricularface", "mv_softmax", "adacos", "normface"}
     assert {case.head for case in ours} == heads
-    peers = {"naive", "compiled", "linear_ce", "liger", "cce", "insightface"}
+    peers = {"naive", "compiled", "linear_ce", "liger", "liger_wide", "cce", "insightface"}
     assert {case.subject for case in cases} == {"frcore"} | peers
     assert {(case.batch_size, case.dim) for case in cases} == {(1024, 512)}
 
@@ -133,6 +144,7 @@ def test_the_budget_ends_a_session_before_it_is_up(tmp_path, monkeypatch):
 
 
 def test_what_is_missing_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "interpreted", lambda: False)
     out = Console(record=True, width=200)
     monkeypatch.setattr(gpu_session, "console", out)
     session = Session(grid("tiny"), QUICK, tmp_path, resume=True)
@@ -181,16 +193,93 @@ def test_a_killed_session_goes_on_where_it_was(tmp_path, repository):
     assert f"{len(possible) - len(before)} of {len(session.cases)} cases" in done.stdout
 
 
-@pytest.mark.slow
-def test_the_script_runs_a_session(tmp_path, repository):
-    import os
+LACKING = {"pydantic", "pydantic-core", "annotated-types", "typing-inspection", "docstring-parser"}
+"""What a common GPU image with torch lacks of what a session needs; frcore too is not installed."""
 
-    environ = os.environ | {"PYTHON": sys.executable, "DEVICE": "cpu", "TEST_SECONDS": "0"}
-    script = [str(repository / "benchmarks" / "gpu_session.sh"), "--grid", "tiny", "--out",
-              str(tmp_path), "--seconds", "0.01", "--only", "naive"]  # fmt: skip
-    subprocess.run(script, check=True, env=environ, capture_output=True)
-    (row,) = rows_of(tmp_path / "cpu" / "steps-b8-d16.csv")
+
+def stand_in(folder: Path) -> Path:
+    """A machine whose torch lives in an environment of its own: its Python, beside a folder
+    `wheels` of what it lacks."""
+    venv.create(folder / "env", with_pip=False)
+    here = Path(sysconfig.get_path("purelib"))
+    there = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "env")}))
+    hidden = {"frcore", "__pycache__"}
+    (folder / "wheels").mkdir()
+    for found in distributions(path=[str(here)]):
+        files = [file for file in found.files or () if file.parts[0] not in ("..", "__pycache__")]
+        name = canonicalize_name(found.metadata["Name"])
+        if name in LACKING | {"frcore"}:
+            hidden |= {file.parts[0] for file in files}
+        if name in LACKING:
+            tag = message_from_string(found.read_text("WHEEL") or "")["Tag"]
+            wheel = f"{name.replace('-', '_')}-{found.version}-{tag}.whl"
+            with zipfile.ZipFile(folder / "wheels" / wheel, "w") as archive:
+                for file in files:
+                    archive.write(file.locate(), str(file))
+    for path in here.iterdir():
+        if path.name not in hidden:
+            (there / path.name).symlink_to(path)
+    return folder / "env" / "bin" / "python"
+
+
+@pytest.mark.slow
+def test_the_script_runs_where_torch_has_its_own_environment_and_no_network(tmp_path, repository):
+    """Nothing but wheels: no environment is made, and the machine's own one stays as it is."""
+    python = stand_in(tmp_path)
+    lacks = [python, "-c", "import torch, pydantic"]
+    missing = subprocess.run(lacks, capture_output=True, text=True, check=False)
+    assert "No module named 'pydantic'" in missing.stderr
+    before = sorted((tmp_path / "env").rglob("*"))
+    environ = os.environ | {"PYTHON": str(python), "DEVICE": "cpu", "OUT": str(tmp_path / "rows")}
+    offline = ["unshare", "--map-root-user", "--net"]
+    works = (
+        shutil.which("unshare") and not subprocess.run([*offline, "true"], check=False).returncode
+    )
+    script = [*(offline if works else ()), str(repository / "benchmarks" / "gpu_session.sh"),
+              "--grid", "tiny", "--seconds", "0.01", "--only", "naive"]  # fmt: skip
+    bare = subprocess.run(
+        script, env=environ | {"WHEELS": str(tmp_path / "none")}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert bare.returncode == 2
+    assert "lacks the module named above" in bare.stderr
+    environ |= {"WHEELS": str(tmp_path / "wheels")}
+    done = subprocess.run(script, check=True, env=environ, capture_output=True, text=True)
+    assert done.stdout.startswith("machine: no GPU, ")
+    (row,) = rows_of(tmp_path / "rows" / "cpu" / "steps-b8-d16.csv")
     assert (row["subject"], row["status"]) == ("naive", "ok")
+    assert sorted((tmp_path / "env").rglob("*")) == before
+
+
+def test_the_short_grid_begins_with_the_fused_step_and_has_its_rehearsal():
+    short, tiny = grid("short"), grid("short_tiny")
+    assert len(set(short)) == len(short) == len(set(tiny))
+    assert [case.backend for case in short[:6]] == ["triton"] * 6
+    assert set(short) - set(grid("full")) == set()
+    names = [
+        [(case.subject, case.backend, case.head, case.rate) for case in g] for g in (short, tiny)
+    ]
+    assert names[0] == names[1]
+    assert max(case.identities for case in tiny) <= 300
+
+
+def test_a_machine_says_what_is_not_as_expected(monkeypatch):
+    assert machine.line("cpu").startswith("machine: no GPU, ")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "sees no GPU" in machine.problems("cuda", None)[-1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (140 << 30, 141 << 30))
+    monkeypatch.setattr(machine, "installed", lambda: True)
+    assert machine.problems("cuda", "NVIDIA H200") == []
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (70 << 30, 141 << 30))
+    monkeypatch.setattr(machine, "installed", lambda: False)
+    triton, capability, plan, memory = machine.problems("cuda", "NVIDIA T4")
+    assert "triton" in triton
+    assert "7.5" in capability
+    assert "NVIDIA T4" in plan
+    assert "71.0 GiB" in memory
 
 
 @pytest.mark.gpu

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 import torch
 
+from benchmarks.session import peers
 from benchmarks.session.cases import Case
-from benchmarks.session.peers import SCALE, PeerStep, unavailable
+from benchmarks.session.peers import SCALE, InsightfaceStep, PeerStep, liger_loss, unavailable
 from benchmarks.session.steps import OurStep, build_classifier, own_tensors
 from frcore.heads import build_head
 
@@ -71,8 +75,7 @@ def test_no_momentum_is_not_allocated():
 
 @pytest.mark.parametrize(
     ("subject", "backend", "device", "words"),
-    [("insightface", "-", "cuda", "--peer"), ("frcore", "triton", "cpu", "needs a GPU"),
-     ("cce", "-", "cuda", "not installed")],
+    [("insightface", "-", "cuda", "--peer"), ("cce", "-", "cuda", "not installed")],
 )  # fmt: skip
 def test_what_cannot_run_here_says_why(subject, backend, device, words):
     import importlib.util
@@ -82,6 +85,67 @@ def test_what_cannot_run_here_says_why(subject, backend, device, words):
     assert words in (unavailable(case(subject, backend), device, None) or "")
 
 
+def test_the_kernels_need_a_gpu_or_the_interpreter(monkeypatch):
+    for on, words in ((False, "needs a GPU"), (True, "")):
+        monkeypatch.setattr(peers, "interpreted", lambda on=on: on)
+        monkeypatch.setattr(peers, "installed", lambda: True)
+        assert words in (unavailable(case(backend="triton"), "cpu", None) or "")
+
+
 def test_insightface_needs_cuda(tmp_path):
     assert "CUDA" in (unavailable(case("insightface"), "cpu", tmp_path) or "")
     assert unavailable(case("insightface"), "cuda", tmp_path) is None
+
+
+INSIGHTFACE = {
+    "losses.py": "class CombinedMarginLoss:\n    def __init__(self, *given): self.given = given\n",
+    "partial_fc_v2.py": """
+import torch
+class PartialFC_V2(torch.nn.Module):
+    def __init__(self, margin, dim, classes, rate):
+        super().__init__()
+        self.given = margin.given
+        self.weight = torch.nn.Parameter(torch.normal(0, 0.01, (classes, dim)))
+    def forward(self, x, labels):
+        return torch.nn.functional.cross_entropy(x @ self.weight.T, labels)
+""",
+}
+
+
+@pytest.mark.parametrize("inside", ["", "recognition/arcface_torch"])
+def test_insightface_is_two_files_or_a_checkout(tmp_path, inside, monkeypatch):
+    """Stand-ins of its files: what is asked of them, and that a step trains its centres."""
+    folder = tmp_path / inside
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in INSIGHTFACE.items():
+        (folder / name).write_text(text)
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    try:
+        step = InsightfaceStep(case("insightface", head="cosface", rate=0.5), CPU, tmp_path)
+        before = step.layer.weight.detach().clone()
+        step()
+    finally:
+        torch.distributed.destroy_process_group()
+        for name in INSIGHTFACE:
+            sys.modules.pop(name.removesuffix(".py"), None)
+    assert step.layer.given == (64.0, 1.0, 0.0, 0.4)
+    assert not torch.equal(step.layer.weight, before)
+
+
+@pytest.mark.parametrize(("wide", "rows"), [(False, 1), (True, 6)])
+def test_liger_gets_its_default_and_all_rows_in_one_chunk(wide, rows, monkeypatch):
+    """The chunk is computed as Liger 0.8.5 does in `fused_linear_cross_entropy_forward`."""
+    taken = []
+
+    def fused(row_ND, center_CD, label_N, *, chunk_mem_const):
+        factor = -(-len(center_CD) // (chunk_mem_const * center_CD.shape[1]))
+        taken.append(min(1 << (-(-len(row_ND) // factor) - 1).bit_length(), len(row_ND)))
+        return torch.nn.functional.cross_entropy(row_ND @ center_CD.T, label_N)
+
+    name = "liger_kernel.transformers.functional"
+    for part in ("liger_kernel", "liger_kernel.transformers", name):
+        monkeypatch.setitem(sys.modules, part, types.ModuleType(part))
+    sys.modules[name].liger_fused_linear_cross_entropy = fused
+    liger_loss(torch.randn(6, 16), torch.randn(5000, 16), torch.randint(5000, (6,)), wide=wide)
+    assert taken == [rows]

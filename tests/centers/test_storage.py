@@ -203,6 +203,29 @@ def test_both_formats_start_at_the_same_centres(rows, dim, tile, monkeypatch):
     assert torch.equal(join(*halves), expected)
 
 
+def test_numbers_come_from_the_host_wherever_the_centres_are(monkeypatch):
+    """Tile by tile: what is drawn is never larger than a tile, and never on the device."""
+    monkeypatch.setattr(storage, "TILE", 16)
+    drawn, randn = [], torch.randn
+    monkeypatch.setattr(
+        torch, "randn", lambda *s, **k: drawn.append((s, k["device"].type)) or randn(*s, **k)
+    )
+    center_CD, _ = initial_centers(100, 4, seed=3, std=0.01, center_format="fp32", device="cpu")
+    assert torch.equal(center_CD, randn(100, 4, generator=torch.Generator().manual_seed(3)) * 0.01)
+    assert {device for _, device in drawn} == {"cpu"}
+    assert max(shape[0] for shape, _ in drawn) < 2 * 16
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("center_format", ["fp32", "split"])
+def test_a_gpu_begins_with_the_processors_centres(center_format):
+    given = {"seed": 3, "std": 0.01, "center_format": center_format}
+    here, there = (initial_centers(5000, 33, **given, device=d) for d in ("cpu", "cuda"))
+    assert there[0].is_cuda
+    for a, b in zip(here, there, strict=True):
+        assert a is b is None or torch.equal(a, b.cpu())
+
+
 def test_centres_without_memory_are_not_drawn():
     """A trillion classes would take hours: more than a benchmark of their memory waits for."""
     with torch.device("meta"):

@@ -12,6 +12,7 @@ from frcore.errors import UserError
 from frcore.heads import build_head
 from frcore.loss import get_backend
 from frcore.loss.auto import DENSE_BELOW, pick
+from frcore.loss.passes import TILE, tile_of
 from frcore.samplers import build_sampler
 
 
@@ -59,3 +60,18 @@ def test_a_head_without_kernels_is_never_given_to_them():
 def test_unknown_names():
     with pytest.raises(UserError, match="auto"):
         get_backend("fast")
+
+
+def test_on_a_gpu_the_matrix_has_to_fit():
+    """Of its memory in all, so that a run picks again what it picked."""
+    head, memory = build_head("sphereface2", num_classes=5), 141 << 30
+    assert pick(head, 300_000, "cuda", rows=1024, memory=memory) == "dense"
+    assert pick(head, 500_000, "cuda", rows=1024, memory=memory) == "streamed"
+    assert pick(head, 500_000, "cuda", rows=128, memory=memory) == "dense"
+    assert pick(head, 100, "cuda", rows=128, memory=memory, is_split=True) == "streamed"
+
+
+def test_tiles_are_the_devices():
+    assert tile_of(1024, torch.device("cpu")) == tile_of(16, torch.device("cpu")) == TILE
+    assert tile_of(1024, torch.device("cuda")) == 16_384
+    assert tile_of(10**6, torch.device("cuda")) == TILE

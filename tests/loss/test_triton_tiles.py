@@ -13,7 +13,16 @@ import triton
 from frcore.heads import build_head
 from frcore.loss import triton as backend
 from frcore.loss.triton import launch
-from frcore.loss.triton.tiles import A100, CONSUMER, HOPPER, candidates, shared_memory, static_tiles
+from frcore.loss.triton.tiles import (
+    A100,
+    CONSUMER,
+    HOPPER,
+    SPLIT_BYTES,
+    candidates,
+    shared_memory,
+    splits_of,
+    static_tiles,
+)
 from tests.loss.test_triton import make, run, steps
 
 KERNELS = ("reduce", "score", "center")
@@ -59,3 +68,22 @@ def test_shared_memory_is_what_triton_says_of_the_gpu(monkeypatch):
     shared_memory.cache_clear()
     assert shared_memory(torch.device("cuda", 3)) == 1003
     shared_memory.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("rows", "least"),
+    [(64, 0.99), (256, 0.99), (1024, 0.96), (3072, 0.9), (4352, 0.77), (8704, 0.8), (9216, 0.85)],
+)
+def test_few_processors_wait_for_the_last_columns(rows, least):
+    """On an H200's 132; one wave of programs at most, as it was, used 73, 52 and 52 % of them."""
+    row_tiles, bytes_each = -(-rows // 64), rows * 512 * 4
+    splits = splits_of(row_tiles, 31_250, 132, bytes_each)
+    programs = row_tiles * splits
+    assert programs / (-(-programs // 132) * 132) >= least
+    assert splits * bytes_each <= max(SPLIT_BYTES, 4 * bytes_each)
+
+
+def test_few_columns_are_not_cut_into_splinters():
+    assert splits_of(16, 1, 132, 0) == 1
+    assert splits_of(48, 12, 132, 3072 * 2048) <= 3
+    assert all(1 <= splits_of(r, c, 132, 0) <= c for r in (1, 3, 200) for c in (1, 2, 7, 500))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from frcore.errors import UserError
+from frcore.loss.inputs import operands_of
 from frcore.measurement.steps import INPUT_SETS, TARGET_COSINE, TrainingStep, clustered_embeddings
 from frcore.study.expansion import MeasurementSpec
 
@@ -145,3 +146,32 @@ def test_split_centres_on_a_cpu_are_streamed_at_any_size():
     step = TrainingStep(spec(measurement={"center_format": "split"}), 40)
     step()
     assert step.classifier.backend_name == "streamed"
+
+
+@pytest.mark.parametrize(
+    ("backend", "asked", "operands"),
+    [("dense", None, "fp32"), ("streamed", None, "fp32"), ("streamed", "bf16", "bf16"),
+     ("triton", None, "fp32"), ("triton", "bf16", "bf16")],
+)  # fmt: skip
+def test_a_row_says_what_products_were_computed_from(backend, asked, operands):
+    """The backend's own precision is resolved, and the words follow it."""
+    if backend == "triton":
+        pytest.importorskip("triton", minversion="3.4")
+    given = spec(measurement={"backend": backend, "loss_precision": asked, "batch_size": 4})
+    step = TrainingStep(given, 40)
+    step()
+    assert step.classifier.operands == operands
+    assert (f"from {operands} operands" in step.inside_timer) == (operands != "fp32")
+    assert "head and loss in fp32" in step.inside_timer
+
+
+def test_tf32_is_what_torch_was_told(monkeypatch):
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode():
+        gpu, cpu = torch.empty(2, 2, device="cuda"), torch.empty(2, 2)
+    assert operands_of(None, gpu) == "fp32"
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    found = [operands_of(None, gpu), operands_of("bf16", gpu), operands_of(None, cpu)]
+    assert found == ["tf32", "bf16", "fp32"]
+    assert operands_of("fp32", cpu.double()) == "fp64"

@@ -63,6 +63,12 @@ def test_rows_of_a_study_say_format_and_precision(tmp_path, asked, precision):
     assert (row.workload.state, row.workload.precision) == ("split", precision)
 
 
+def test_what_was_computed_from_is_believed_more_than_what_was_asked_for(tmp_path):
+    write(tmp_path, {"precision": "bf16", "operands": "fp32"})
+    (row,) = measured_rows(tmp_path, H200)
+    assert row.workload.precision == "fp32"
+
+
 @pytest.mark.parametrize(
     ("subject", "backend"),
     [("dense", "dense"), ("naive", "dense"), ("insightface", "partial_fc_v2"), ("triton", "fused"),

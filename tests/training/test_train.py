@@ -18,8 +18,10 @@ import torch
 from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
+from frcore.machine.reproducible import reproducible
 from frcore.models.own import load_backbone
 from frcore.provenance import fingerprint
+from frcore.study.parts import Schedule
 from frcore.training import train as run_module
 from frcore.training.loop import Trainer, TrainingFailedError
 from frcore.training.run_folder import UNFINISHED
@@ -337,3 +339,47 @@ def test_other_files_are_said_to_be_what_they_are(tmp_path: Path, monkeypatch, w
 def test_a_missing_model_file_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"model\.pt does not exist; train the run first"):
         load_backbone(tmp_path)
+
+
+@pytest.mark.slow
+def test_options_for_speed_train_the_same_up_to_rounding(tiny_data: Path, tmp_path: Path):
+    """One epoch, as rounding grows; and no option is in the spec of a run without it."""
+    plain, fast = (
+        run_spec(epochs=1, schedule=Schedule()),
+        {"channels_last": True, "fused_sgd": True},
+    )
+    assert not {"channels_last", "fused_sgd", "compile"} & plain.training.model_dump().keys()
+    train(plain, tiny_data, tmp_path / "plain")
+    train(run_spec(epochs=1, schedule=Schedule(), **fast), tiny_data, tmp_path / "fast")
+    for name, tensor in weights(tmp_path / "plain").items():
+        found = weights(tmp_path / "fast")[name]
+        torch.testing.assert_close(found, tensor, rtol=1e-2, atol=1e-3)
+
+
+def test_options_for_speed_reach_the_backbone(tiny_data: Path, monkeypatch: pytest.MonkeyPatch):
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    training = run_spec(channels_last=True, fused_sgd=True, compile=True).training
+    spec = run_spec().model_copy(update={"training": training})
+    batches = Batches(Prepared.open(tiny_data), 16, 0, channels_last=True)
+    trainer = Trainer(spec, batches, 12)
+    assert compiled == [trainer.backbone]
+    assert trainer.backbone_optimizer.defaults["fused"] is True
+    images, _ = next(batches.epoch(0))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    kernels = [p for p in trainer.backbone.parameters() if p.dim() == 4 and p.shape[1] > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_what_only_a_gpu_has():
+    for option in ({"cudnn_benchmark": True}, {"deterministic": False}):
+        with pytest.raises(ValueError, match="with device 'cpu', where neither has an effect"):
+            run_spec(**option)
+        assert run_spec(device="cuda", **option).training.loader_threads == 2
+    assert run_spec().training.loader_threads == 1
+    assert run_spec(device="cuda", loader_threads=5).training.loader_threads == 5
+    before = torch.backends.cudnn.benchmark
+    with reproducible(0, 1, "cuda", deterministic=False, cudnn_benchmark=True):
+        assert torch.backends.cudnn.benchmark
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark == before

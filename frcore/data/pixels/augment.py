@@ -16,9 +16,10 @@ every device. Between operations, pixel levels are integers, as in images.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -106,34 +107,55 @@ def _boxes(count: int, size: int, generator: np.random.Generator) -> NDArray[np.
     return np.concatenate([corner, extent], axis=1)
 
 
-def augmented(images_NHWC: Tensor, choices: Choices) -> Tensor:
+Changes = dict[str, tuple[Tensor, ...]]
+"""Of each augmentation that any image gets: which images (K,), and its values for them (K, ...)."""
+
+
+def planned(choices: Choices, size: int) -> Changes:
+    """What `augmented` needs of the choices, as tensors on the CPU.
+
+    Made apart from it so that a loader's thread can make them, and pin them for the way to a GPU:
+    the resizes of 50 images of 112 pixels are 5 MB of matrices.
+
+    Args:
+        choices: one for each image.
+        size: side of the images.
+    """
+    changes: Changes = {}
+    for name, rows in (
+        ("crop", choices.cropped),
+        ("low_resolution", choices.lowered),
+        ("colour", choices.coloured),
+    ):
+        which = np.flatnonzero(rows)
+        if len(which):
+            values = _VALUES[name](choices.of(which), size)
+            changes[name] = tuple(map(torch.from_numpy, (which, *values)))
+    return changes
+
+
+def augmented(images_NHWC: Tensor, choices: Choices | Changes) -> Tensor:
     """The images after `choices`, uint8 (N, H, W, 3) on the same device; the input is unchanged.
 
     Args:
         images_NHWC: uint8 RGB, square.
-        choices: one for each image.
+        choices: one for each image; or what `planned` made of them, on the same device already.
     """
     out = images_NHWC.clone(memory_format=torch.contiguous_format)
-    for rows, change in (
-        (choices.cropped, _crop),
-        (choices.lowered, _lower),
-        (choices.coloured, _colour),
-    ):
-        which = np.flatnonzero(rows)
-        if len(which):
-            index = torch.from_numpy(which).to(out.device, non_blocking=True)
-            out.index_copy_(0, index, change(out[index], choices.of(which)))
+    if isinstance(choices, Choices):
+        changes = {
+            name: tuple(value.to(out.device) for value in values)
+            for name, values in planned(choices, out.shape[1]).items()
+        }
+    else:
+        changes = choices
+    for name, (index, *values) in changes.items():
+        out.index_copy_(0, index, _CHANGES[name](out[index], *values))
     return out
 
 
-def _on(values: NDArray[np.generic], images: Tensor) -> Tensor:
-    """Values per image (B, ...) on the images' device, broadcastable over the pixels."""
-    moved = torch.from_numpy(values).to(images.device, non_blocking=True)
-    return moved.reshape(len(values), *(1,) * (images.ndim - 1))
-
-
-def _crop(images: Tensor, choices: Choices) -> Tensor:
-    top, left, height, width = (_on(column.copy(), images) for column in choices.box.T)
+def _crop(images: Tensor, box_K4: Tensor) -> Tensor:
+    top, left, height, width = box_K4.T[..., None, None, None]
     place = torch.arange(images.shape[1], device=images.device)
     row, column = place[:, None, None], place[None, :, None]
     inside = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
@@ -156,34 +178,49 @@ def resize_matrix(interpolation: str, source: int, target: int) -> NDArray[np.fl
     return np.asarray(matrix)
 
 
-def _lower(images: Tensor, choices: Choices) -> Tensor:
-    size, names = images.shape[1], list(INTERPOLATIONS)
-    matrices = np.zeros((2, len(images), size, size), np.float32)
-    for at, (side, (down, up)) in enumerate(zip(choices.side, choices.ways, strict=True)):
-        matrices[0, at, :side] = resize_matrix(names[down], size, int(side))
-        matrices[1, at, :, :side] = resize_matrix(names[up], int(side), size)
+def _matrices(choices: Choices, size: int) -> tuple[NDArray[np.float32]]:
+    """Of each image the two matrices of its resizes, (K, 2, size, size)."""
+    names = list(INTERPOLATIONS)
+    matrices = np.zeros((len(choices.side), 2, size, size), np.float32)
+    for both, side, (down, up) in zip(matrices, choices.side, choices.ways, strict=True):
+        both[0, :side] = resize_matrix(names[down], size, int(side))
+        both[1, :, :side] = resize_matrix(names[up], int(side), size)
+    return (matrices,)
+
+
+def _lower(images: Tensor, matrix_K2SS: Tensor) -> Tensor:
     # In 64 bits, which TF32 and autocast do not affect: the same levels on every device.
     planes = images.permute(0, 3, 1, 2).to(torch.float64)
-    for matrix in torch.from_numpy(matrices).to(images.device).to(torch.float64):
+    for matrix in matrix_K2SS.to(torch.float64).unbind(1):
         planes = matrix[:, None] @ planes @ matrix[:, None].mT
         planes = planes.round_().clamp_(0, 255)
     return planes.permute(0, 2, 3, 1).to(torch.uint8)
 
 
-def _colour(images: Tensor, choices: Choices) -> Tensor:
+def _colour(images: Tensor, factor_K3: Tensor, order_K3: Tensor) -> Tensor:
     """As Pillow's ImageEnhance: towards or away from black, the mean grey, or each pixel's grey."""
     levels = images.to(torch.float32)
-    factors = torch.from_numpy(choices.factors).to(images.device)
-    for step in range(3):
-        kind = choices.order[:, step]
-        wanted = _on(kind, levels)
+    for kind in order_K3.unbind(1):
+        wanted = kind[:, None, None, None]
         grey = _grey(levels)
         mean = grey.mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64).add_(0.5).floor_()
         towards = torch.where(wanted == _SATURATION, grey, mean.to(torch.float32))
         towards = torch.where(wanted == _BRIGHTNESS, torch.zeros_like(grey), towards)
-        factor = factors.gather(1, wanted.reshape(-1, 1)).reshape(wanted.shape)
+        factor = factor_K3.gather(1, kind[:, None])[..., None, None]
         levels = (towards + factor * (levels - towards)).clamp_(0, 255).floor_()
     return levels.to(torch.uint8)
+
+
+_VALUES: dict[str, Callable[[Choices, int], tuple[NDArray[Any], ...]]] = {
+    "crop": lambda choices, _: (choices.box,),
+    "low_resolution": _matrices,
+    "colour": lambda choices, _: (choices.factors, choices.order),
+}
+_CHANGES: dict[str, Callable[..., Tensor]] = {
+    "crop": _crop,
+    "low_resolution": _lower,
+    "colour": _colour,
+}
 
 
 def _grey(levels: Tensor) -> Tensor:

@@ -14,7 +14,14 @@ from torch import Tensor
 from frcore.centers.sgd import Rates
 from frcore.loss.triton import kernels
 from frcore.loss.triton.problem import Move, Problem, Reduced, Slopes, padded
-from frcore.loss.triton.tiles import NORM_TILE, Kernel, Tiles, candidates, shared_memory
+from frcore.loss.triton.tiles import (
+    NORM_TILE,
+    Kernel,
+    Tiles,
+    candidates,
+    shared_memory,
+    splits_of,
+)
 from frcore.loss.triton.tuning import Run, may_time, tuner_for
 
 REHEARSED_COLUMNS = {"reduce": 2**18, "score": 2**18, "center": 2**15}
@@ -134,8 +141,9 @@ def _launch_reduce(
     total, dim = problem.unit_MD.shape
     row_tiles = triton.cdiv(last - first, tiles.rows)
     column_tiles = triton.cdiv(problem.columns, tiles.columns)
-    wanted = max(1, _processors(problem.unit_MD.device) // row_tiles)
-    tiles_per_split = triton.cdiv(column_tiles, min(wanted, column_tiles))
+    processors = _processors(problem.unit_MD.device)
+    wanted = splits_of(row_tiles, column_tiles, processors, 4 * last * dim if attend else 0)
+    tiles_per_split = triton.cdiv(column_tiles, wanted)
     splits = triton.cdiv(column_tiles, tiles_per_split)
     top_SM = problem.scale_M.new_empty(splits, total)
     sum_SM = torch.empty_like(top_SM)

@@ -53,6 +53,10 @@ class TritonPasses(Passes):
             precision=operands,
         )
 
+    @property
+    def operands(self) -> str:
+        return self.problem.precision
+
     def statistic(self, scale: Tensor | float) -> Tensor:
         count, problem = self.count, self.problem
         batch = replace(

@@ -78,6 +78,7 @@ _BF16: Table = {
         (128, CONSUMER, Tiles(64, 64, 8, 3)),
         (256, A100, Tiles(64, 64, 8, 3)),
         (256, CONSUMER, Tiles(32, 64, 8, 2)),
+        (512, HOPPER, Tiles(32, 64, 8, 2, part=64)),
         (512, A100, Tiles(32, 64, 8, 3)),
         (512, CONSUMER, Tiles(32, 32, 4, 2)),
     ),
@@ -86,16 +87,25 @@ _BF16: Table = {
 _TF32: Table = {
     "reduce": (
         (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, HOPPER, Tiles(64, 16, 8, 2)),
         (512, A100, Tiles(32, 16, 4, 2)),
         (512, CONSUMER, Tiles(16, 16, 4, 2)),
     ),
-    "score": ((128, CONSUMER, Tiles(32, 32, 4, 2)), (512, CONSUMER, Tiles(32, 16, 4, 2))),
+    "score": (
+        (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, HOPPER, Tiles(64, 16, 8, 2)),
+        (512, CONSUMER, Tiles(32, 16, 4, 2)),
+    ),
     "center": (
         (128, CONSUMER, Tiles(32, 32, 4, 2)),
+        (512, HOPPER, Tiles(16, 64, 8, 2, part=64)),
         (512, A100, Tiles(16, 32, 4, 2)),
         (512, CONSUMER, Tiles(16, 16, 4, 2)),
     ),
 }
+
+"""Hopper's own matrix instruction, wgmma, takes 64 rows of its first operand (in pass 2 columns);
+with fewer the compiler falls back to Ampere's mma.sync."""
 
 _FP32: Table = {
     "reduce": ((512, CONSUMER, Tiles(16, 16, 8, 2)),),
@@ -111,7 +121,11 @@ _TABLES: dict[Precision, Table] = {"bf16": _BF16, "tf32": _TF32, "fp32": _FP32}
 _OTHERS: dict[tuple[Kernel, bool, bool], tuple[Tiles, ...]] = {
     ("reduce", True, True): (Tiles(64, 32, 8, 2), Tiles(32, 64, 8, 2), Tiles(32, 32, 4, 2)),
     ("score", True, True): (Tiles(64, 32, 8, 2), Tiles(128, 32, 8, 2), Tiles(32, 64, 4, 2)),
-    ("center", True, True): (Tiles(32, 64, 8, 2), Tiles(32, 32, 4, 3), Tiles(64, 32, 4, 2)),
+    ("center", True, True): (
+        Tiles(32, 64, 8, 3, part=64),
+        Tiles(32, 32, 4, 3),
+        Tiles(64, 32, 4, 2),
+    ),
     ("reduce", True, False): (Tiles(128, 64, 8, 3), Tiles(64, 128, 8, 2), Tiles(64, 64, 4, 3)),
     ("score", True, False): (Tiles(128, 128, 8, 2), Tiles(64, 128, 4, 3), Tiles(128, 64, 4, 3)),
     ("center", True, False): (Tiles(64, 128, 8, 2), Tiles(64, 64, 8, 2), Tiles(32, 64, 4, 3)),
@@ -159,6 +173,45 @@ def candidates(
     wide = width > (256 if precision == "bf16" else 128)
     others = _OTHERS[kernel, precision == "bf16", wide]
     return (static, *(tiles for tiles in others if tiles != static))
+
+
+MOST_SPLITS = 32
+"""Tried where one wave of programs would have fewer."""
+
+SPLIT_COST = 4
+"""What a program of pass 1 costs besides its columns, in tiles of them: it reads its rows and
+writes its sums, which are read again to be combined."""
+
+SPLIT_BYTES = 32 * 1024 * KIB
+"""That all splits' sums of D dimensions may take, or four splits, if that is more."""
+
+
+@cache
+def splits_of(row_tiles: int, column_tiles: int, processors: int, bytes_each: int) -> int:
+    """Into how many parts pass 1 cuts the columns, so that few processors wait for the last ones.
+
+    A program takes one tile of rows and one part of the columns, and one program runs on a
+    processor at a time: the time is that of the waves of programs, times the columns of one.
+
+    Args:
+        row_tiles: tiles of rows.
+        column_tiles: tiles of columns.
+        processors: of the device.
+        bytes_each: of the sums of one part.
+
+    >>> splits_of(16, 31250, 132, 1024 * 512 * 4)  # 128 of an H200's 132 processors
+    8
+    """
+    most = min(column_tiles, max(MOST_SPLITS, processors // row_tiles))
+    if bytes_each:
+        most = min(most, max(4, SPLIT_BYTES // bytes_each))
+
+    def cost(splits: int) -> int:
+        waves = -(-row_tiles * splits // processors)
+        return waves * (-(-column_tiles // splits) + SPLIT_COST)
+
+    # The fewest among equals.
+    return min(range(1, most + 1), key=cost)
 
 
 @cache

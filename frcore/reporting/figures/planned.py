@@ -57,7 +57,7 @@ def planned_lines(study: Study, rows: Rows, sampler: str, column: str) -> Iterat
         return
     frame = rows.measurement
     frame = frame[(frame["sampler"] == sampler) & frame["status"].isin(["ok", "oom"])]
-    keys = ["backend", "loss_precision", "gpu_name"]
+    keys = ["backend", "loss_precision", "operands", "gpu_name"]
     # Out-of-memory rows do not record a backend that was chosen automatically.
     stated = "" if given.backend == "auto" else given.backend
     frame = frame.assign(backend=frame["backend"].fillna(stated)).fillna(dict.fromkeys(keys, ""))

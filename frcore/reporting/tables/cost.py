@@ -74,6 +74,7 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
         return ["Nothing was measured: the study has no section `measurement`."]
     backends = usable.dropna(subset=["backend"]).groupby("backend")["identities"]
     formats = [name for name in unique(usable["center_format"].dropna()) if name != "fp32"]
+    operands = usable.dropna(subset=["operands"]).groupby("operands")["backend"]
     disturbed = rows.measurement[rows.measurement["disturbed"].notna()]
     return [
         f"Median of {measurement.steps} steps, after at least {measurement.warmup} warm-up steps "
@@ -83,6 +84,9 @@ def _cost_notes(study: Study, rows: Rows) -> list[str]:
         *(f"Inside the timer: {what}." for what in unique(usable["inside_timer"].dropna())),
         *(f"Loss backend `{name}` at {', '.join(f'{n:,}' for n in sorted(unique(found)))} "
           "identities." for name, found in backends),
+        *(f"Products of embeddings and centres from {name} operands with "
+          f"{', '.join(unique(found))}; sums, head and loss in fp32."
+          for name, found in operands if name != "fp32"),
         *(f"Class centres and their momentum stored as `{name}` (docs/backends.md)."
           for name in formats),
         *(f"Device: {machine}." for machine in machines(usable)),

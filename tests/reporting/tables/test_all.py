@@ -91,6 +91,13 @@ def test_cost_notes_name_an_unusual_format_of_the_centres(complete: Made, summar
     assert "stored as `split`" in " ".join(cost_table(complete.study, rows).notes)
 
 
+def test_cost_notes_name_operands_that_were_rounded(complete: Made, summary: Summary):
+    assert "operands" not in " ".join(all_tables(summary)["cost"].notes)
+    frame = complete.rows.measurement.assign(backend="triton", operands="bf16")
+    rows = dataclasses.replace(complete.rows, measurement=frame)
+    assert "from bf16 operands with triton" in " ".join(cost_table(complete.study, rows).notes)
+
+
 @pytest.mark.slow
 def test_out_of_memory_is_shown_as_such(broken: Made, broken_summary: Summary):
     table = all_tables(broken_summary)["cost"]
