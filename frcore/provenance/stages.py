@@ -84,10 +84,10 @@ def training(spec: expansion.RunSpec, kind: str, *, in_place: bool) -> list[str]
         in_place: whether its images are read in place.
     """
     given = spec.training
-    weights = [] if spec.backbone.weights is None else ["frcore.models.weights:load_weights"]
+    starts = catalogue_at("frcore.training.train:STARTS")
     return [
         "frcore.training.train:train",
-        *weights,
+        *([] if spec.backbone.weights is None else [starts["weights"]]),
         *component_places(backbone=spec.backbone, head=spec.head, sampler=spec.sampler),
         *backend_places(given.backend, given.device),
         *opened_places(kind, in_place=in_place),

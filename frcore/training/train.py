@@ -49,8 +49,8 @@ from frcore.training.run_folder import (
 from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.saving import Saving, reached
 
-WEIGHTS = "frcore.models.weights:load_weights"
-"""Named by its place, so that its code counts only for runs that start from weights."""
+STARTS = {"weights": "frcore.models.weights:load_weights"}
+"""What a run can start from: its code counts only for runs that do."""
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is printed within an epoch; it is always printed at the end of one."""
@@ -206,7 +206,7 @@ def _start_from_weights(trainer: Trainer) -> None:
             "that file, which says what the run was made from: read the study with load_study, or "
             "give sha256"
         )
-    at_place(WEIGHTS)(part.weights, trainer.backbone, part.name, sha256=part.sha256)
+    at_place(STARTS["weights"])(part.weights, trainer.backbone, part.name, sha256=part.sha256)
 
 
 def _key(spec: RunSpec, prepared: Prepared) -> str:

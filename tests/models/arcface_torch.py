@@ -1,7 +1,7 @@
 """arcface_torch's networks written again, slowly, with its names and order of modules.
 
-From the structure in its backbones/iresnet.py and backbones/mobilefacenet.py; smaller, for images of
-any size. `give_values` fills in what a training would.
+From the structure in its backbones/iresnet.py and backbones/mobilefacenet.py; for images of any
+size. `give_values` fills in what a training would.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: files as users have them, against a network with arcface_torch's names."""
+"""Files of weights as users have them, against networks with arcface_torch's names."""
 
 from __future__ import annotations
 
