@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -35,6 +37,24 @@ app = typer.Typer(
     """,
 )
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"frcore {version('frcore')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(catalogue.check)
 app.command()(stages.prepare)
 app.command("simulate-ijb")(stages.simulate_ijb)
 app.command()(stages.train)

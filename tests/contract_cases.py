@@ -30,6 +30,7 @@ HEAD_CASES: dict[str, tuple[str, dict[str, Any]]] = {
         for gradient, beyond in product(("full", "detached"), ("linear", "cos", "clip"))
         if (gradient, beyond) != ("full", "linear")
     },
+    "arcface-plain": ("arcface", {"beyond_pi": "plain"}),
     "arcface-easy": ("arcface", {"easy_margin": True}),
     "arcface-m2": ("arcface", {"margin": 2.0, "scale": 16.0}),
     "arcface-m0": ("arcface", {"margin": 0.0}),
@@ -52,6 +53,10 @@ HEAD_CASES: dict[str, tuple[str, dict[str, Any]]] = {
         )
         for kind, easy in (("arc", True), ("arc", False), ("cos", True))
     },
+    "magface-plain": (
+        "magface",
+        {"l_a": 0.5, "u_a": 10.0, "easy_margin": False, "beyond_pi": "plain"},
+    ),
     "magface-cos": ("magface", {"margin_type": "cos"}),
     "magface-strict": ("magface", {"easy_margin": False, "l_m": 0.1, "u_m": 0.3, "scale": 30.0}),
     "adaface-ema1": ("adaface", {"ema": 1.0}),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,17 @@ def test_each_stage_runs_by_itself_from_the_study(monkeypatch, tmp_path):
     ):  # fmt: skip
         assert (root / made).is_file(), made
     assert json.loads((root / f"runs/{run}/result.json").read_text())["id"] == run
+
+
+def test_the_version_is_the_packages():
+    assert runner.invoke(app, ["--version"]).stdout == f"frcore {version('frcore')}\n"
+
+
+def test_a_study_is_checked_and_its_jobs_are_counted(monkeypatch, capsys, tmp_path):
+    study = write_study(tmp_path)
+    shown = runner.invoke(app, ["check", str(study)]).stdout
+    assert "is in order: 4 trainings, 1 benchmark, 4 measurements" in shown
+    study.write_text(study.read_text() + "\nextra: 1\n")
+    code, _, told = run_main(monkeypatch, capsys, "check", study)
+    assert code == 2
+    assert "extra: unknown key" in told

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer import Argument, Option
 
-from frcore.commands.options import JsonOption, print_json
+from frcore.commands.options import ConfigOption, JsonOption, print_json, table_console
 
 if TYPE_CHECKING:
     from frcore.components.catalogue import Catalogue
@@ -174,3 +174,21 @@ def doctor(as_json: JsonOption = False) -> None:
         render(report, Console())
     if not report.ok:
         raise typer.Exit(1)
+
+
+def check(
+    study: Annotated[Path, Argument(help="The study's YAML file.")],
+    config: ConfigOption = None,
+) -> None:
+    """Check a study to the end, and tell what it would compute; nothing is computed."""
+    from frcore.commands.arguments import workflow
+    from frcore.study import expansion
+
+    found = workflow(study, config).study
+    counts = {
+        "training": len(expansion.runs(found)), "model": len(found.models),
+        "benchmark": len(found.benchmarks), "measurement": len(expansion.measurements(found)),
+        "claim": len(found.claims),
+    }  # fmt: skip
+    parts = [f"{n:,} {what}{'s' * (n > 1)}" for what, n in counts.items() if n]
+    table_console().print(f"{study} is in order: {', '.join(parts)}", soft_wrap=True)

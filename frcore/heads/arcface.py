@@ -25,7 +25,7 @@ class ArcFace(FixedScaleHead):
         beyond_pi: the rule where θ + m > π, so that cos(θ+m) would rise again. "linear" is
             cos θ − m sin m, the rule of the paper's code; "cos" leaves it alone (insightface now);
             "clip" clamps θ + m to π, where the target has no gradient (AdaFace's and opensphere's
-            code).
+            code); "plain" has no margin there, so that the target jumps up (FaceX-Zoo's code).
         easy_margin: true applies the margin only where cos θ > 0, and `beyond_pi` then has no
             effect; an option of insightface's code until 2022-12 and of many copies.
     """
@@ -47,7 +47,7 @@ class ArcFace(FixedScaleHead):
         margin: Annotated[float, Field(ge=0, lt=math.pi)] = 0.5,
         scale: Scale = 64.0,
         gradient: Literal["full", "detached"] = "full",
-        beyond_pi: Literal["linear", "cos", "clip"] = "linear",
+        beyond_pi: Literal["linear", "cos", "clip", "plain"] = "linear",
         easy_margin: bool = False,
     ) -> None:
         super().__init__(num_classes, scale=scale)
@@ -65,8 +65,10 @@ class ArcFace(FixedScaleHead):
             # θ + m > π  ⇔  cos θ < cos(π − m) = −cos m
             if self.beyond_pi == "linear":
                 beyond_N = cosine_N - self.margin * math.sin(self.margin)
-            else:
+            elif self.beyond_pi == "clip":
                 beyond_N = torch.full_like(cosine_N, -1.0)
+            else:
+                beyond_N = cosine_N
             target_N = torch.where(cosine_N > -math.cos(self.margin), target_N, beyond_N)
         if self.gradient == "detached":
             target_N = cosine_N + (target_N - cosine_N).detach()

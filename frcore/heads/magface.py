@@ -44,6 +44,8 @@ class MagFace(FixedScaleHead):
         easy_margin: true has the margin only where cos θ_y > 0: what the authors' runs use, being
             the default of their class. False is ArcFace's rule instead, cos θ_y − m sin m where
             θ_y + m > π. "cos" has no such rule and ignores this.
+        beyond_pi: without `easy_margin`, the rule where θ_y + m > π: "linear", or "plain", cos θ_y
+            without a margin, so that the target jumps up (FaceX-Zoo's code).
 
     Raises:
         UserError: l_a is not below u_a, or l_m is above u_m.
@@ -57,7 +59,7 @@ class MagFace(FixedScaleHead):
         code="IrvingMeng/MagFace:models/magface.py",
     )
     formula: ClassVar[tuple[str, str]] = ("s cos(θ_y + m(‖x‖)), and + λ_g g(‖x‖)", "s c_k")
-    dialects: ClassVar[tuple[str, ...]] = ("margin_type", "easy_margin")
+    dialects: ClassVar[tuple[str, ...]] = ("margin_type", "easy_margin", "beyond_pi")
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class MagFace(FixedScaleHead):
         lambda_g: Annotated[float, Field(ge=0)] | None = None,
         scale: Scale = 64.0,
         easy_margin: bool = True,
+        beyond_pi: Literal["linear", "plain"] = "linear",
     ) -> None:
         super().__init__(num_classes, scale=scale)
         own_l_m, own_lambda_g = OWN_DEFAULTS[margin_type]
@@ -84,6 +87,7 @@ class MagFace(FixedScaleHead):
         self.l_a, self.u_a, self.l_m, self.u_m = float(l_a), float(u_a), float(l_m), float(u_m)
         self.lambda_g = float(own_lambda_g if lambda_g is None else lambda_g)
         self.easy_margin = easy_margin
+        self.beyond_pi = beyond_pi
 
     def margin(self, norm_N: Tensor) -> Tensor:
         """m(a) of each row."""
@@ -98,7 +102,9 @@ class MagFace(FixedScaleHead):
         target_N = add_angle(cosine_N, margin_N)
         if self.easy_margin:
             return torch.where(cosine_N > 0, target_N, cosine_N)
-        beyond_N = cosine_N - margin_N * margin_N.sin()
+        beyond_N = cosine_N
+        if self.beyond_pi == "linear":
+            beyond_N = cosine_N - margin_N * margin_N.sin()
         return torch.where(cosine_N > -margin_N.cos(), target_N, beyond_N)
 
     def penalty(self, batch: HeadBatch) -> Tensor:

@@ -72,7 +72,7 @@ def _line(item: dict[str, Any], raw: Any, schema: dict[str, Any]) -> str:
     message = message[0].lower() + message[1:]
     constants = map(str, _node(schema, location).get("enum", []))
     hint = nearest(given, constants) if isinstance(given, str) else ""
-    return f"{place}: {_shown(given)} given; {message}{hint or _quotes(kind, given)}"
+    return f"{place}: {_shown(given)} given; {message}{hint or _spelling(kind, given, place)}"
 
 
 def _shown(given: Any) -> str:
@@ -82,8 +82,14 @@ def _shown(given: Any) -> str:
     return one_line(repr(given), 100)
 
 
-def _quotes(kind: str, given: Any) -> str:
-    """What to do about a number in quotes, or a text without them."""
+def _spelling(kind: str, given: Any, place: str) -> str:
+    """How to write what may have been meant: a number in quotes, a list without brackets, ..."""
+    if kind in ("list_type", "tuple_type") and isinstance(given, bool | int | float | str):
+        if place == "seeds" and isinstance(given, int) and 1 < given <= 20:
+            return f": for {given} seeds write {list(range(given))}"
+        return f": write [{_shown(given).strip(chr(39))}]"
+    if kind in ("model_type", "model_attributes_type", "dict_type") and isinstance(given, str):
+        return ": a space follows the colon of `key: value`" if ":" in given else ""
     if kind == "string_type" and isinstance(given, bool | int | float):
         return f": write it in quotes, '{_shown(given)}'"
     wanted = {"int_type": int | float, "float_type": int | float, "bool_type": bool}.get(kind)

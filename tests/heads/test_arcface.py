@@ -29,11 +29,12 @@ def test_derivative_at_cosine_095(gradient, factor):
 
 @pytest.mark.parametrize(
     ("rule", "value", "derivative"),
-    # insightface's code now, its code until 2022, and AdaFace's and opensphere's.
+    # insightface's code now, its code until 2022, AdaFace's and opensphere's, and FaceX-Zoo's.
     [
         ("cos", -61.88, 64 * math.sin(3.4) / math.sin(2.9)),
         ("linear", -77.48, 64.0),
         ("clip", -64.0, 0.0),
+        ("plain", 64 * math.cos(2.9), 64.0),
     ],
 )
 def test_rules_beyond_pi(rule, value, derivative):
@@ -47,7 +48,7 @@ def test_rules_beyond_pi(rule, value, derivative):
 
 def test_rules_agree_before_pi():
     just_before = math.pi - 0.5 - 1e-6
-    values = {logit(just_before, beyond_pi=rule) for rule in ("cos", "linear", "clip")}
+    values = {logit(just_before, beyond_pi=rule) for rule in ("cos", "linear", "clip", "plain")}
     assert len(values) == 1
 
 
@@ -59,6 +60,7 @@ def test_guards_never_rise_with_the_angle(rule):
 
 def test_without_a_guard_the_target_rises_again():
     assert logit(3.1, beyond_pi="cos")[0] > logit(2.7, beyond_pi="cos")[0]
+    assert logit(2.7, beyond_pi="plain")[0] > logit(2.6, beyond_pi="plain")[0]
 
 
 def test_easy_margin_acts_on_acute_angles_only():

@@ -68,6 +68,14 @@ def test_where_the_margin_applies(theta, easy, target):
     assert head.target(batch.cosine_N, batch).item() == pytest.approx(target, rel=1e-12)
 
 
+def test_facex_zoos_rule_has_no_margin_beyond_pi():
+    head = build_head("magface", num_classes=10, easy_margin=False, beyond_pi="plain")
+    for theta, moved in ((2.5, 2.5 + 0.625), (2.6, 2.6)):
+        batch = of(theta, 60.0)
+        target = head.target(batch.cosine_N, batch).item()
+        assert target == pytest.approx(math.cos(moved), rel=1e-12)
+
+
 @pytest.mark.parametrize(("norm", "inside"), [(5.0, False), (60.0, True), (200.0, False)])
 def test_gradient_along_the_norm(norm, inside):
     """dL/da = (1 − p_y) s sin(θ_y + m(a)) m' + λ_g (1/u_a² − 1/a²), written out; 0 outside."""

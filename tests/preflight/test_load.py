@@ -104,6 +104,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"training": {**TINY["training"], "epochs": "many"}},
         ("training.epochs", "'many' given", "integer"),
     ),
+    "a number of seeds": ({"seeds": 3}, ("seeds", "for 3 seeds write [0, 1, 2]")),
+    "a list without brackets": ({"heads": "arcface"}, ("heads", "write [arcface]")),
+    "no space after a colon": ({"image": "size:40"}, ("image", "a space follows the colon")),
     "wrong choice": (
         {"training": {**TINY["training"], "device": "gpu"}},
         ("training.device", "'cpu' or 'cuda'"),

@@ -25,10 +25,11 @@ class SlowMagFace(SlowHead):
         lambda_g: float | None = None,
         scale: float | None = None,
         easy_margin: bool = True,
+        beyond_pi: str = "linear",
     ) -> None:
         super().__init__(num_classes, scale)
         is_arc = margin_type == "arc"
-        self.is_arc, self.easy_margin = is_arc, easy_margin
+        self.is_arc, self.easy_margin, self.beyond_pi = is_arc, easy_margin, beyond_pi
         self.l_a, self.u_a, self.u_m = l_a, u_a, u_m
         self.l_m = (0.45 if is_arc else 0.35) if l_m is None else l_m
         self.lambda_g = (35 if is_arc else 150) if lambda_g is None else lambda_g
@@ -56,6 +57,8 @@ class SlowMagFace(SlowHead):
             return torch.cos(theta + margin) if theta < math.pi / 2 else torch.cos(theta)
         if theta + margin <= math.pi:
             return torch.cos(theta + margin)
+        if self.beyond_pi == "plain":
+            return torch.cos(theta)
         return torch.cos(theta) - margin * torch.sin(margin)
 
     def penalty(self, norm: Tensor) -> Tensor:

@@ -60,4 +60,6 @@ class SlowArcFace(SlowHead):
             return torch.cos(theta + self.margin)
         if self.beyond_pi == "clip":
             return torch.cos(theta) * 0 - 1
+        if self.beyond_pi == "plain":
+            return torch.cos(theta)
         return torch.cos(theta) - self.margin * math.sin(self.margin)

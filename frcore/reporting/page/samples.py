@@ -39,7 +39,7 @@ class Samples:
 
 def samples(study: Study, root: Path) -> Samples:
     """Some identities (columns) with a few images each (rows); for real people only the reason."""
-    if study.train is None:
+    if study.train is None or study.train.kind == "synthetic_identities":  # no one to see
         return Samples(shown=False)
     try:
         place = place_of(study.train)

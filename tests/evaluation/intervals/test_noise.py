@@ -123,6 +123,13 @@ def test_an_interval_has_every_part_once():
     assert errors.seeds == pytest.approx((2e-4 + 1e-4 + 6e-4) / 2)
 
 
+def test_a_difference_has_the_priors_degrees_of_freedom_and_its_own_seeds():
+    assert NOISE.errors.freedom_seeds == 20
+    unlike = replace(NOISE, prior=3.0)
+    assert unlike.errors.freedom_seeds == 3 + 2
+    assert unlike.planned(seeds=4).errors.freedom_seeds == 3 + 6
+
+
 def test_another_design():
     more = NOISE.planned(seeds=4, people=2, pairs=3)
     assert more.parts == pytest.approx({

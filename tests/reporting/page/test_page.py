@@ -11,6 +11,7 @@ from frcore.reporting.page.samples import samples
 from frcore.reporting.page.sections import PARTS
 from frcore.study.config import Study
 from tests.reporting.made import HOSTILE, Made
+from tests.reporting.tree import make_study
 
 pytestmark = pytest.mark.slow  # a report of two studies
 
@@ -130,6 +131,13 @@ def test_faces_are_embedded_only_where_they_are_synthetic(complete: Made, broken
     # The broken study's manifest says that its pictures are not synthetic.
     assert "data:image/png" not in broken.page
     assert samples(broken.study, broken.root).data == ""
+
+
+def test_vectors_are_no_faces(tmp_path):
+    vectors = {"kind": "synthetic_identities", "identities": 20, "images": 2}
+    pairs = {"kind": "synthetic_identity_pairs", "identities": 20, "images": 2, "pairs": 20}
+    study = make_study(train=vectors, benchmarks={"pairs": pairs})
+    assert not samples(study, tmp_path).shown
 
 
 def test_what_is_missing_is_on_the_page(broken: Made):
