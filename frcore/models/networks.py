@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from frcore.backbones import build_backbone
 from frcore.data.loader import to_network
 from frcore.errors import UserError, first_line
 from frcore.models.own import read_backbone
 from frcore.models.pixels import AGAIN, Network, Pixels
 from frcore.models.torchscript_file import EXPORT, check_archive, check_graph
+from frcore.models.weights import load_weights
 from frcore.study.models import CheckpointModel, TorchScriptModel
 
 
@@ -76,22 +78,28 @@ _OF_TYPES = re.compile(r"\b(data ?|d)?type\b", re.IGNORECASE)
 
 
 class CheckpointNetwork(Network):
-    """A `model.pt` of this harness.
+    """A `model.pt` of this harness, or weights of a backbone that the study names.
 
     Raises:
         UserError: no such file, or a backbone that is not one of this harness: a foreign class
-            would be imported, and importing runs code.
+            would be imported, and importing runs code. Or weights of another network.
     """
 
     def __init__(self, model: CheckpointModel, *, device: str = "cpu"):
         self.path, self.device = Path(model.file), device
         self.files = [self.path]
-        spec, self._backbone = read_backbone(self.path, device, own_classes=False)
-        self.size = spec.image.size
-        self.about = (
-            f"RGB, (pixel - 127.5) / 127.5; checkpoint of the run {spec.id}, backbone "
-            f"{spec.backbone.name}"
-        )
+        if model.backbone is not None and model.side is not None:
+            name, self.size = model.backbone.name, model.side
+            parameters = model.backbone.parameters
+            self._backbone = build_backbone(name, image_size=self.size, **parameters)
+            load_weights(self.path, self._backbone, name)
+            self._backbone.to(device).eval()
+            what = f"weights of the backbone {name}"
+        else:
+            spec, self._backbone = read_backbone(self.path, device, own_classes=False)
+            self.size = spec.image.size
+            what = f"checkpoint of the run {spec.id}, backbone {spec.backbone.name}"
+        self.about = f"RGB, (pixel - 127.5) / 127.5; {what}"
 
     def _prepared(self, images: NDArray[np.uint8]) -> torch.Tensor:
         return to_network(images, self.device)

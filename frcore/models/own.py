@@ -68,10 +68,10 @@ def _saved_model(path: Path) -> tuple[Any, RunSpec]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for other files
-        what = first_line(error) if isinstance(error, OSError) else _other_file(path)
+        what = first_line(error) if isinstance(error, OSError) else other_file(path)
         raise _no_model(path, what) from None
     if isinstance(saved, dict) and "classifier" in saved:
-        raise _no_model(path, "it is a training checkpoint, for resuming")
+        raise _no_model(path, "it is a training checkpoint, for resuming" + NAME_IT)
     try:
         return saved, RunSpec.model_validate_json(saved["spec"])
     except pydantic.ValidationError as error:
@@ -79,8 +79,11 @@ def _saved_model(path: Path) -> tuple[Any, RunSpec]:
         where = ".".join(map(str, first["loc"])) or "JSON"
         what = f"its spec is not one of this version of frcore ({where}: {first['msg']})"
     except (KeyError, TypeError, IndexError):
-        what = "it holds tensors without the spec of a run, as a state dict does"
+        what = "it holds tensors without the spec of a run, as a state dict does" + NAME_IT
     raise _no_model(path, what)
+
+
+NAME_IT = " (weights need their network's name: `backbone: iresnet50` in a model of a study)"
 
 
 def _no_model(path: Path, what: str) -> UserError:
@@ -90,7 +93,7 @@ def _no_model(path: Path, what: str) -> UserError:
     )
 
 
-def _other_file(path: Path) -> str:
+def other_file(path: Path) -> str:
     """What a file is that `torch.load` refuses, found out without running anything in it.
 
     torch's own message is not passed on: it says how to load the file unsafely anyway.
@@ -99,6 +102,11 @@ def _other_file(path: Path) -> str:
         start = file.read(4)
     if not start:
         return "it is empty"
+    if start == b"\x80\x02\x8a\n":  # the length of a number that only torch begins with
+        return (
+            "it is an archive of torch before 1.6, damaged or with pickled objects, which can run "
+            "anything when they are read"
+        )
     if start != b"PK\x03\x04":
         return "it is not an archive of torch.save"
     try:

@@ -18,6 +18,7 @@ import yaml
 
 from frcore.backbones import BACKBONES
 from frcore.components.catalogue import Catalogue
+from frcore.data.signatures import Hashes
 from frcore.data.source import open_source
 from frcore.errors import UserError, listed, unknown_name
 from frcore.heads import HEADS
@@ -26,7 +27,8 @@ from frcore.samplers import SAMPLERS
 from frcore.study.config import Study
 from frcore.study.file import parse_value, read_yaml, unquoted
 from frcore.study.mistakes import explain
-from frcore.study.parts import Component
+from frcore.study.models import CheckpointModel
+from frcore.study.parts import Backbone, Component
 from frcore.study.scales import at_scale
 
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
@@ -60,6 +62,7 @@ def load_study(
     except pydantic.ValidationError as error:
         raise UserError(explain(error, raw, str(path))) from error
     try:
+        study = _with_hashes_of_weights(study)
         study = (check or with_checked_components)(study)
         _check_files(study)
     except UserError as error:
@@ -129,8 +132,9 @@ def _with_inputs(raw: dict[str, Any], path: str) -> dict[str, Any]:
             raise unknown_name("input", name, inputs, where=f"{path}: {places[0]}")
         given = inputs[name] or os.environ.get(f"FRCORE_{name.upper()}")
         if not given and inputs[name] is None:
-            # Data sets are folders; what `models` name are files.
-            what = "file" if all(place.startswith("models[") for place in places) else "folder"
+            # Data sets are folders; what `models` name are files, and weights are in one.
+            files = all(p.startswith("models[") or p.endswith(".weights") for p in places)
+            what = "file" if files else "folder"
             raise UserError(
                 f"{path} asks for a {what} '{name}' (used by {', '.join(places)}), and none was "
                 f"given. Give it on the command line: --config {name}={what.upper()}"
@@ -158,7 +162,7 @@ def _check(catalogue: Catalogue[Any], component: Component, where: str) -> Compo
                 "with it, for example {name: partial_fc, rate: 0.3}"
             ) from error
         _check(catalogue, inner, f"{where}.over")
-    return Component(name=component.name, label=component.label, **parameters)
+    return component.model_copy(update=parameters)
 
 
 def with_checked_components(study: Study) -> Study:
@@ -184,6 +188,15 @@ def with_checked_components(study: Study) -> Study:
         )
         for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS))
     }
+    models = tuple(
+        model.model_copy(
+            update={"backbone": check(BACKBONES, model.backbone, f"models[{index}].backbone")}
+        )
+        if isinstance(model, CheckpointModel) and model.backbone is not None
+        else model
+        for index, model in enumerate(study.models)
+    )
+    checked["models"] = models
     if study.measurement is not None and study.measurement.backbone is not None:
         backbone = check(BACKBONES, study.measurement.backbone, "measurement.backbone")
         checked["measurement"] = study.measurement.model_copy(update={"backbone": backbone})
@@ -206,8 +219,42 @@ def _check_files(study: Study) -> None:
     for place, paths in wanted.items():
         for key, path in paths:
             if not path.exists():
-                raise UserError(
-                    f"{place}.{key}: '{path}' does not exist (relative paths start at the working "
-                    f"directory, {Path.cwd()}); correct the path or get the data, see "
-                    "config/README.md"
-                )
+                raise _absent(f"{place}.{key}", path)
+
+
+def _absent(where: str, path: Path) -> UserError:
+    return UserError(
+        f"{where}: '{path}' does not exist (relative paths start at the working directory, "
+        f"{Path.cwd()}); correct the path or get the data, see config/README.md"
+    )
+
+
+def _with_hashes_of_weights(study: Study) -> Study:
+    """`study` with the sha256 of the weights that its backbones start from.
+
+    They belong to the specs of its runs, so that another file repeats them.
+
+    Raises:
+        UserError: a file is missing, unreadable, or not the one that the study wants.
+    """
+    found = tuple(_hashed(part, f"backbones[{at}]") for at, part in enumerate(study.backbones))
+    return study.model_copy(update={"backbones": found})
+
+
+def _hashed(part: Backbone, where: str) -> Backbone:
+    if part.weights is None:
+        return part
+    path = Path(part.weights)
+    if not path.is_file():
+        raise _absent(f"{where}.weights", path)
+    try:
+        with Hashes.beside_snakemake(part) as hashes:
+            found = hashes.of(path, path.stat())
+    except OSError as error:
+        raise UserError(f"{where}.weights: '{path}' cannot be read: {error.strerror}") from error
+    if part.sha256 not in (None, found):
+        raise UserError(
+            f"{where}.sha256: '{path}' has {found}, but the study says {part.sha256}; get the "
+            "right file, or correct the study"
+        )
+    return part.model_copy(update={"sha256": found})

@@ -7,16 +7,19 @@ mistake is reported before the first job and not after the last training.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcore.errors import UserError
 from frcore.preflight.claims import claim_problems
 from frcore.study.config import Study
 from frcore.study.data import SyntheticIdentities, SyntheticIdentityPairs, SyntheticTraining
-from frcore.study.models import StoredEmbeddings, TorchScriptModel
-from frcore.study.parts import Component, Measurement, Training
+from frcore.study.models import CheckpointModel, StoredEmbeddings, TorchScriptModel
+from frcore.study.parts import Backbone, Component, Measurement, Training
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from frcore.training.fit import TrainingSize
 
 T = TypeVar("T")
@@ -99,13 +102,19 @@ def _vectors(study: Study, asked: _Asked) -> None:
 def _images(study: Study, asked: _Asked) -> None:
     """Models that take images of another size, or of a benchmark without any."""
     for index, model in enumerate(study.models):
-        if isinstance(model, TorchScriptModel) and model.size is not None:
+        if not isinstance(model, TorchScriptModel | CheckpointModel):
+            continue
+        size = model.size
+        if isinstance(model, CheckpointModel) and model.backbone is not None:
+            size = model.side
+            _built(f"models[{index}].backbone", model.backbone, size, asked)
+        if size is not None:
             import numpy as np
 
             from frcore.models.pixels import check_size
 
             images = np.empty((0, study.image.size, study.image.size, 3), np.uint8)
-            asked.ask(f"models[{index}].size", check_size, model.file, model.size, images)
+            asked.ask(f"models[{index}].size", check_size, model.file, size, images)
     looking = [f"models[{index}] '{model.label}'" for index, model in enumerate(study.models)
                if not isinstance(model, StoredEmbeddings)]  # fmt: skip
     looking += ["every trained run"] if study.trains else []
@@ -167,14 +176,19 @@ def _samplers(study: Study, asked: _Asked) -> None:
 
 
 def _backbones(study: Study, asked: _Asked) -> None:
-    backbones = {f"backbones[{index}]": part for index, part in enumerate(study.backbones)}
+    backbones: dict[str, Component] = {
+        f"backbones[{index}]": part for index, part in enumerate(study.backbones)
+    }
     if study.measurement is not None and study.measurement.backbone is not None:
         backbones["measurement.backbone"] = study.measurement.backbone
     for place, part in backbones.items():
-        # A user's own may read files when it is built: that is left to the run.
-        normalises = ":" not in part.name and _normalises_batches(study, place, part, asked)
+        backbone = _built(place, part, study.image.size, asked)
+        if backbone is None:
+            continue
+        if isinstance(part, Backbone):
+            _start(place, part, backbone, asked)
         measured = study.measurement if place == "measurement.backbone" else None
-        if normalises and measured is not None and measured.batch_size == 1:
+        if measured is not None and measured.batch_size == 1 and _normalises_batches(backbone):
             asked.say(
                 "measurement.batch_size",
                 f"1 given, but the batch normalisation of {part.name} needs two images or more; "
@@ -182,16 +196,36 @@ def _backbones(study: Study, asked: _Asked) -> None:
             )
 
 
-def _normalises_batches(study: Study, place: str, part: Component, asked: _Asked) -> bool:
-    """Whether a backbone has batch normalisation; it is built, but without memory."""
+def _built(place: str, part: Component, size: int | None, asked: _Asked) -> nn.Module | None:
+    """A backbone without memory; None if it cannot be built."""
+    # A user's own may read files when it is built: that is left to the run.
+    if ":" in part.name:
+        return None
     import torch
 
     from frcore.backbones import build_backbone
 
     with torch.device("meta"):
-        backbone = asked.build(place, build_backbone, part, image_size=study.image.size)
+        return asked.build(place, build_backbone, part, image_size=size)
+
+
+def _start(place: str, part: Backbone, backbone: nn.Module, asked: _Asked) -> None:
+    """What a training starts from and leaves as it is."""
+    if part.freeze:
+        from frcore.backbones.frozen import frozen_modules
+
+        asked.ask(f"{place}.freeze", frozen_modules, backbone, part.freeze)
+    if part.weights is not None:
+        from frcore.models.weights import fitting_weights
+
+        asked.ask(f"{place}.weights", fitting_weights, Path(part.weights), backbone, part.name)
+
+
+def _normalises_batches(backbone: nn.Module) -> bool:
+    import torch
+
     kind = torch.nn.modules.batchnorm._BatchNorm
-    return backbone is not None and any(isinstance(m, kind) for m in backbone.modules())
+    return any(isinstance(module, kind) for module in backbone.modules())
 
 
 def _backend(place: str, part: Training | Measurement, asked: _Asked) -> None:

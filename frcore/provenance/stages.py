@@ -84,8 +84,10 @@ def training(spec: expansion.RunSpec, kind: str, *, in_place: bool) -> list[str]
         in_place: whether its images are read in place.
     """
     given = spec.training
+    starts = catalogue_at("frcore.training.train:STARTS")
     return [
         "frcore.training.train:train",
+        *([] if spec.backbone.weights is None else [starts["weights"]]),
         *component_places(backbone=spec.backbone, head=spec.head, sampler=spec.sampler),
         *backend_places(given.backend, given.device),
         *opened_places(kind, in_place=in_place),
@@ -101,7 +103,10 @@ def evaluating(spec: expansion.RunSpec, data: Iterable[TrainData | Benchmark]) -
 def judging(spec: expansion.ModelSpec, data: Benchmark) -> list[str]:
     """What evaluates a model trained elsewhere on one benchmark."""
     # A checkpoint of this harness may have any of its backbones: it is not opened to say so.
-    any_of = BACKBONES.values() if isinstance(spec.model, CheckpointModel) else ()
+    # Nor are the others left out where one is named: weights that do not fit are compared to them.
+    any_of = list(BACKBONES.values()) if isinstance(spec.model, CheckpointModel) else []
+    if isinstance(spec.model, CheckpointModel) and spec.model.backbone is not None:
+        any_of += component_places(backbone=spec.model.backbone)
     judge = "frcore.evaluation.evaluate_model:evaluate_model"
     return [judge, "frcore.study.expansion:ModelSpec", *any_of, *_opened(data)]
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from frcore.study.claims import Claim
 from frcore.study.data import Benchmark, Image, TrainData
 from frcore.study.models import Model
-from frcore.study.parts import Component, Evaluation, Measurement, Training
+from frcore.study.parts import Backbone, Component, Evaluation, Measurement, Training
 from frcore.study.section import Label, Place, Section, duplicates
 
 Signature = Literal["auto", "content", "stat"]
@@ -48,7 +48,7 @@ class Study(Section):
     models: tuple[Model, ...] = Field(
         (), description="Models trained elsewhere, evaluated with the trained ones or alone."
     )
-    backbones: tuple[Component, ...] = ()
+    backbones: tuple[Backbone, ...] = ()
     heads: tuple[Component, ...] = ()
     samplers: tuple[Component, ...] = ()
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field((0,), min_length=1)

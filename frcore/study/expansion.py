@@ -13,7 +13,7 @@ from frcore.files import sha256_of_json
 from frcore.study.config import Study
 from frcore.study.data import Benchmark, Image, Official, TrainData
 from frcore.study.models import Model
-from frcore.study.parts import Component, Evaluation, Measurement, Training
+from frcore.study.parts import Backbone, Component, Evaluation, Measurement, Training
 from frcore.study.section import Section, without_places
 
 HELD_IN_MEMORY = 2 * 2**30
@@ -60,7 +60,7 @@ class RunSpec(Spec):
     """`frcore train`: one backbone × head × sampler × seed."""
 
     image: Image
-    backbone: Component
+    backbone: Backbone
     head: Component
     sampler: Component
     seed: int

@@ -17,6 +17,7 @@ from frcore.study.section import LABEL_PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CUSTOM = {"type": "string", "pattern": ":", "description": "A class of your own: module:Class."}
+TEXT = {"type": "string"}
 LABEL = {"type": "string", "pattern": LABEL_PATTERN, "description": "In files and tables."}
 
 
@@ -25,12 +26,19 @@ def study_schema() -> dict[str, Any]:
     schema = Study.model_json_schema()
     definitions = schema["$defs"]
     definitions.pop("Component")
+    section = definitions.pop("Backbone")["properties"]
+    definitions |= {key: section[key] for key in ("weights", "sha256", "freeze")}
+    definitions["freeze"]["anyOf"] = [TEXT, {"type": "array", "items": TEXT}]
+    for key in ("type", "items"):
+        definitions["freeze"].pop(key)
+    start = {key: {"$ref": f"#/$defs/{key}"} for key in ("weights", "sha256", "freeze")}
     for field, catalogue in (("backbones", BACKBONES), ("heads", HEADS), ("samplers", SAMPLERS)):
-        definitions[catalogue.kind] = _component(catalogue)
+        definitions[catalogue.kind] = _component(catalogue, start if field == "backbones" else {})
         schema["properties"][field]["items"] = {"$ref": f"#/$defs/{catalogue.kind}"}
         schema["properties"][field]["minItems"] = 1
     measurement = definitions["Measurement"]["properties"]
-    measurement["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
+    for given in (measurement, definitions["CheckpointModel"]["properties"]):
+        given["backbone"]["anyOf"] = [{"$ref": "#/$defs/backbone"}, {"type": "null"}]
     metric = {"type": "string", "description": "A benchmark's metric, such as pairs.accuracy."}
     definitions["Quantity"] = {"anyOf": [metric, definitions["Quantity"]]}
     for field in ("benchmarks", "inputs", "claims"):
@@ -67,18 +75,24 @@ def _defaults_in_words(node: Any) -> Any:
     return words
 
 
-def _component(catalogue: Catalogue[Any]) -> dict[str, Any]:
-    """A name or a mapping; the parameters of each known name are closed, a class's own are not."""
-    known = {name: _known(catalogue, name) for name in catalogue}
+def _component(catalogue: Catalogue[Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A name or a mapping; the parameters of each known name are closed, a class's own are not.
+
+    Args:
+        catalogue: of the components.
+        more: settings that all of them have beside their own.
+    """
+    known = {name: _known(catalogue, name, more) for name in catalogue}
     alone = [name for name, mapping in known.items() if mapping["required"] == ["name"]]
-    own = {"type": "object", "properties": {"name": CUSTOM, "label": LABEL}, "required": ["name"]}
+    names = {"name": CUSTOM, "label": LABEL, **more}
+    own = {"type": "object", "properties": names, "required": ["name"]}
     return {
         "description": f"A {catalogue.kind}: its name, or a mapping with its name and parameters.",
         "anyOf": [{"enum": alone}, CUSTOM, *known.values(), own],
     }
 
 
-def _known(catalogue: Catalogue[Any], name: str) -> dict[str, Any]:
+def _known(catalogue: Catalogue[Any], name: str, more: dict[str, Any]) -> dict[str, Any]:
     (described,) = catalogue.describe(name)
     parameters = catalogue.properties(name)
     if "over" in parameters:
@@ -87,7 +101,7 @@ def _known(catalogue: Catalogue[Any], name: str) -> dict[str, Any]:
     return {
         "type": "object",
         "description": described["summary"],
-        "properties": {"name": {"const": name}, "label": LABEL, **parameters},
+        "properties": {"name": {"const": name}, "label": LABEL, **more, **parameters},
         "required": ["name", *required],
         "additionalProperties": False,
     }

@@ -10,8 +10,7 @@ import pydantic
 from frcore.errors import UserError, listed, nearest, or_rather
 from frcore.study.config import Study
 from frcore.study.file import parse_value
-from frcore.study.models import SHA256_PATTERN
-from frcore.study.section import LABEL_PATTERN
+from frcore.study.section import LABEL_PATTERN, SHA256_PATTERN
 from frcore.text import one_line
 
 Location = tuple[int | str, ...]

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from frcore.study.section import Label, Place, Section
+from frcore.study.parts import Component
+from frcore.study.section import Label, Place, Section, Sha256
 
-SHA256_PATTERN = r"^[0-9a-f]{64}$"
-
-Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 Channel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+USUAL_SIDE = 112
+"""Pixels of a side of the faces that the field's networks take."""
 
 PIXEL_TERMS = (
     "in terms of pixel values 0 to 255; a model described in terms of 0 to 1 has both multiplied "
@@ -104,9 +105,33 @@ class TorchScriptModel(NetworkModel):
 
 
 class CheckpointModel(FileModel):
-    """A `model.pt` of this harness: it says itself how its input is made."""
+    """A `model.pt` of this harness, which says itself what it is; or weights of a named backbone.
+
+    The input of both is RGB, (pixel - 127.5) / 127.5.
+    """
 
     kind: Literal["checkpoint"]
+    # Left out of a spec where they are not given, so that specs from before are the same.
+    backbone: Component | None = Field(
+        None, exclude_if=lambda given: given is None, description="The network that the file has "
+        "the weights of, with its parameters; absent: the file is a model.pt of this harness, "
+        "which names it."
+    )  # fmt: skip
+    size: int | None = Field(
+        None, ge=16, le=512, exclude_if=lambda given: given is None, description="Side of its "
+        "input in pixels, with `backbone`; absent: 112."
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _size_of_a_named_backbone(self) -> CheckpointModel:
+        if self.size is not None and self.backbone is None:
+            raise ValueError("size given without backbone: a model.pt says its own; leave it out")
+        return self
+
+    @property
+    def side(self) -> int | None:
+        """Side of the input in pixels; None if the file says it."""
+        return (self.size or USUAL_SIDE) if self.backbone is not None else None
 
 
 class StoredEmbeddings(ModelSection):

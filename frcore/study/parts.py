@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from frcore.study.data import Fraction
-from frcore.study.section import ASIDE, Label, Section, SectionWithAsides
+from frcore.study.section import ASIDE, Label, Place, Section, SectionWithAsides, Sha256
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -54,6 +54,40 @@ class Component(Section):
     def parameters(self) -> dict[str, Any]:
         """What the user gave besides name and label."""
         return dict(self.model_extra or {})
+
+
+class Backbone(Component):
+    """A backbone with its parameters, and what a training of it starts from and leaves as it is."""
+
+    # Left out of a spec where they are not given, so that specs from before are the same.
+    weights: Place | None = Field(
+        None, exclude_if=lambda given: given is None, description="A file of weights that each "
+        "training starts from: a state dict of torch.save or safetensors, in frcore's or "
+        "arcface_torch's names. See docs/data.md."
+    )  # fmt: skip
+    sha256: Sha256 | None = Field(
+        None, exclude_if=lambda given: given is None, description="Of the weights; another file is "
+        "refused. Absent: that of the file at hand, and another file repeats the trainings."
+    )  # fmt: skip
+    freeze: tuple[str, ...] = Field(
+        (), exclude_if=lambda given: given == (), description="Modules of the backbone that "
+        "training leaves as they are, batch norm's statistics included; `all` is all of it."
+    )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_any_component(cls, value: Any) -> Any:
+        if isinstance(value, Component) and not isinstance(value, cls):
+            value = value.model_dump()
+        if isinstance(value, dict) and isinstance(value.get("freeze"), str):
+            value = {**value, "freeze": (value["freeze"],)}
+        return value
+
+    @model_validator(mode="after")
+    def _sha256_is_of_something(self) -> Backbone:
+        if self.sha256 is not None and self.weights is None:
+            raise ValueError("sha256 given without weights: name the file, or leave it out")
+        return self
 
 
 class Schedule(Section):

@@ -41,6 +41,11 @@ Label = Annotated[
 ]
 
 
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+
+
 _WITHOUT_PLACES = {"places": False}
 
 

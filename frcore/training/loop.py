@@ -14,6 +14,7 @@ from torch.distributed import ProcessGroup
 from torch.nn.parallel import DistributedDataParallel
 
 from frcore.backbones import build_backbone
+from frcore.backbones.frozen import freeze
 from frcore.classifier import Classifier
 from frcore.components.random_stream import mixed_seed
 from frcore.data.loader import Batches
@@ -103,17 +104,20 @@ class Trainer:
         if training.sync_batchnorm:
             backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone, team.group)
         self.backbone = backbone.to(self.device).train()
+        freeze(self.backbone, spec.backbone.freeze)
         if training.channels_last:
             self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if training.compile:
             self.backbone.compile()  # in place, so that names in checkpoints stay
         self._embed: nn.Module = self.backbone
-        if team.group is not None:
+        learns = any(weight.requires_grad for weight in self.backbone.parameters())
+        if team.group is not None and learns:
             # Otherwise gradients change places in the buckets that are summed, after the first step
             # of each attempt, and a resumed training would round otherwise than another.
             self._embed = DistributedDataParallel(
                 self.backbone, process_group=team.group, find_unused_parameters=True
             )
+        if team.group is not None:
             # Otherwise what a network draws would be the same for each part of a batch.
             torch.manual_seed(mixed_seed(spec.seed, team.rank))
         self.classifier = classifier.to(self.device).train()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from frcore.components.catalogue import at_place
 from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError, check_classes, listed
@@ -47,6 +48,9 @@ from frcore.training.run_folder import (
 )
 from frcore.training.run_lock import BusyError, RunLock
 from frcore.training.saving import Saving, reached
+
+STARTS = {"weights": "frcore.models.weights:load_weights"}
+"""What a run can start from: its code counts only for runs that do."""
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is printed within an epoch; it is always printed at the end of one."""
@@ -151,6 +155,8 @@ def _train(
     if saved is not None:
         restore_from(*saved, trainer)
         console.print(f"{spec.id}: resuming after {reached(trainer, trainer.step)}")
+    else:
+        _start_from_weights(trainer)
     saved = None  # release the file
     team.agree(0)  # nobody writes before all have read
     loggers = Loggers(spec, out, names=None if team.is_first else [])
@@ -194,6 +200,20 @@ def _train(
     lock.check()
     publish(out)
     return result
+
+
+def _start_from_weights(trainer: Trainer) -> None:
+    """Load the weights that the run starts from, if it has some; each process reads the file."""
+    part = trainer.spec.backbone
+    if part.weights is None:
+        return
+    if part.sha256 is None:
+        raise UserError(
+            f"backbone '{part.label}' starts from {part.weights}, but its spec has no sha256 of "
+            "that file, which says what the run was made from: read the study with load_study, or "
+            "give sha256"
+        )
+    at_place(STARTS["weights"])(part.weights, trainer.backbone, part.name, sha256=part.sha256)
 
 
 def _key(spec: RunSpec, prepared: Prepared) -> str:

@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from frcore.backbones import build_backbone
 from frcore.errors import UserError
+from frcore.files import sha256_of_file
 from frcore.preflight.load import load_study, study_to_yaml
 from frcore.study import expansion
+from frcore.study.section import compact_json
 from tests.tiny_study import TINY, write_study
 
 CONFIGS = ("quick", "backends", "gpu")
@@ -358,3 +362,48 @@ def test_evaluations_run_where_training_does_unless_told(tmp_path):
     evaluation = {**TINY["evaluation"], "threads": 3}
     study = load_study(write_study(tmp_path, training=training, evaluation=evaluation))
     assert expansion.evaluation(study).threads == 3
+
+
+def test_weights_are_hashed_checked_and_named_before_any_job(tmp_path, monkeypatch):
+    file = tmp_path / "w.pt"
+    torch.save(build_backbone("tiny", image_size=16, dim=16, width=4).state_dict(), file)
+    part = {"name": "tiny", "dim": 16, "width": 4, "weights": "${w}", "freeze": ["trunk.0"]}
+    path = write_study(tmp_path, inputs={"w": None}, backbones=[part])
+    assert "asks for a file 'w'" in refusal(path)
+    study = load_study(path, {"w": str(file)})
+    (backbone,) = study.backbones
+    assert backbone.sha256 == sha256_of_file(file)
+    assert (backbone.freeze, backbone.parameters) == (("trunk.0",), {"dim": 16, "width": 4})
+    keys = {compact_json(run, places=False) for run in expansion.runs(study).values()}
+    assert not any(str(file) in key for key in keys)
+
+    file.write_bytes(file.read_bytes() + b"\0")
+    again = {compact_json(run, places=False) for run in
+             expansion.runs(load_study(path, {"w": str(file)})).values()}  # fmt: skip
+    assert keys.isdisjoint(again), "another file repeats the trainings"
+    torch.save({"a": torch.zeros(2)}, file)
+    assert "backbones[0].weights: " in refusal(path, {"w": str(file)})
+    assert "does not have the weights of backbone 'tiny'" in refusal(path, {"w": str(file)})
+    assert "backbones[0].weights: 'nowhere' does not exist" in refusal(path, {"w": "nowhere"})
+    for changes, expected in (
+        ({"weights": str(file), "sha256": "0" * 64}, "backbones[0].sha256: '"),
+        ({"weights": None, "sha256": "0" * 64}, "sha256 given without weights"),
+        ({"weights": None, "freeze": ["stem"]}, "backbones[0].freeze: the backbone has no module"),
+    ):
+        backbones = [{k: v for k, v in {**part, **changes}.items() if v is not None}]
+        assert expected in refusal(write_study(tmp_path, backbones=backbones))
+
+
+def test_a_named_backbone_of_a_model_is_checked(tmp_path):
+    (tmp_path / "w.pt").touch()
+    model = {"label": "m", "kind": "checkpoint", "file": str(tmp_path / "w.pt")}
+    for changes, expected in (
+        ({"backbone": "iresnet5"}, "models[0].backbone: unknown backbone 'iresnet5'"),
+        ({"backbone": {"name": "iresnet18", "dims": 2}}, "parameter of backbone 'iresnet18'"),
+        ({"backbone": "iresnet18"}, "takes images of 112 pixels, but the benchmark has 16"),
+        ({"size": 16}, "size given without backbone"),
+    ):
+        assert expected in refusal(write_study(tmp_path, models=[{**model, **changes}]))
+    given = {"backbone": {"name": "iresnet18", "dim": 8}, "size": 16}
+    (found,) = load_study(write_study(tmp_path, models=[{**model, **given}])).models
+    assert found.side == 16

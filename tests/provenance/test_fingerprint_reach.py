@@ -11,6 +11,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
+import torch
 
 from frcore.components.catalogue import at_place
 from frcore.data import loader
@@ -19,6 +20,7 @@ from frcore.data.prepare import prepare
 from frcore.data.source import SOURCES, Source
 from frcore.evaluation.evaluate import evaluate
 from frcore.evaluation.evaluate_model import evaluate_model
+from frcore.files import sha256_of_file
 from frcore.measurement.child import run_in_child
 from frcore.measurement.measure import in_child, measure
 from frcore.provenance import stages as component_code
@@ -27,6 +29,7 @@ from frcore.reporting.report import report
 from frcore.study import expansion
 from frcore.study.data import SyntheticPairs
 from frcore.study.expansion import BenchmarkSpec, MeasurementSpec, ModelSpec, TrainDataSpec
+from frcore.training.loop import build_models
 from frcore.training.train import train
 from tests.evaluation.test_evaluate import IMAGE, evaluation_spec, packed_without_names, synthetic
 from tests.models.making import onnx_section, tiny_onnx
@@ -123,6 +126,19 @@ def test_training_with_other_components(tiny_data: Path, tmp_path: Path, head, s
     seen, _ = run_by(lambda: train(spec, tiny_data, tmp_path))
     assert_covered(seen, component_code.training(spec, "synthetic", in_place=False))
     assert not any(module.startswith("frcore.loss.triton") for module, _ in seen)
+
+
+def test_training_from_weights(tiny_data: Path, tmp_path: Path):
+    file, plain = tmp_path / "w.pt", run_spec(epochs=1)
+    torch.save(build_models(plain, 12)[0].state_dict(), file)
+    start = {"weights": str(file), "sha256": sha256_of_file(file), "freeze": ("trunk",)}
+    backbone = plain.backbone.model_copy(update=start)
+    spec = plain.model_copy(update={"backbone": backbone})
+    seen, _ = run_by(lambda: train(spec, tiny_data, tmp_path / "run"))
+    assert_covered(seen, component_code.training(spec, "synthetic", in_place=False))
+    # A training from scratch does not depend on how weights are read.
+    without = component_code.training(plain, "synthetic", in_place=False)
+    assert not any(module == "frcore.models.weights" for module, _ in Code().reached(without))
 
 
 @pytest.mark.parametrize("judged_on", ["pairs", "templates", "packed"])

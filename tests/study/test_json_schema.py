@@ -74,6 +74,8 @@ def test_the_schema_refuses_what_loading_refuses(schema, mistake):
     [
         {"heads": ["arcface", "my.module:Head", {"name": "my.module:Head", "label": "b", "k": 1}]},
         {"samplers": [{"name": "broadface", "size": 8, "over": {"name": "partial_fc", "rate": 1}}]},
+        {"backbones": [{"name": "tiny", "weights": "${w}", "freeze": "all", "sha256": "0" * 64}]},
+        {"models": [{"label": "m", "kind": "checkpoint", "file": "f", "backbone": "iresnet50"}]},
         {"measurement": None},
         {"inputs": {"faces": None}, "train": {"kind": "folder", "root": "${faces}"}},
     ],

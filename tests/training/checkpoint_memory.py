@@ -21,7 +21,7 @@ import torch
 from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.study.expansion import RunSpec
-from frcore.study.parts import Component
+from frcore.study.parts import Backbone
 from frcore.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile
@@ -81,7 +81,7 @@ def main(data: Path, center_format: str, classes: int, file: Path) -> dict[str, 
     torch.set_num_threads(1)
     sampler = {"name": "partial_fc", "rate": 0.01, "update": "lazy"}
     spec = run_spec("cosface", sampler, center_format=center_format, backend="streamed")
-    backbone = Component.model_validate({"name": "tiny", "dim": DIM, "width": 8})
+    backbone = Backbone.model_validate({"name": "tiny", "dim": DIM, "width": 8})
     spec = spec.model_copy(update={"backbone": backbone})
     batches = Batches(Prepared.open(data), 16, seed=0, device="cpu", flip=False)
     trained(spec, batches, 1000)  # what the libraries allocate at their first use

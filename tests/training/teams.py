@@ -19,7 +19,7 @@ from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.files import write_json
 from frcore.study.expansion import RunSpec
-from frcore.study.parts import Component
+from frcore.study.parts import Backbone
 from frcore.training.checkpoint import newest, restore_from, save_checkpoint
 from frcore.training.loop import Trainer
 from frcore.training.metrics import MetricsFile
@@ -43,7 +43,7 @@ def spec_of(case: str, **more: Any) -> RunSpec:
     head, sampler, training = CASES[case]
     plain = {"name": "tests.training.plain_backbone:Plain", "label": "plain"}
     spec = run_spec(head, sampler, **{**training, **more})
-    return spec.model_copy(update={"backbone": Component.model_validate(plain)})
+    return spec.model_copy(update={"backbone": Backbone.model_validate(plain)})
 
 
 class Stage:

@@ -21,7 +21,7 @@ from frcore.data.loader import Batches
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.study.expansion import RunSpec
-from frcore.study.parts import Augment, Component, Training
+from frcore.study.parts import Augment, Backbone, Training
 from frcore.training.checkpoint import newest
 from frcore.training.lost import LostError
 from frcore.training.run_lock import BusyError, RunLock
@@ -223,4 +223,4 @@ def faulty(**more: Any) -> RunSpec:
     """A training in two processes, of which the second may fail or hang."""
     spec = spec_of("queue", epochs=4, processes=2, checkpoint_minutes=0, **more)
     named = {"name": "tests.training.faulty_backbone:Faulty", "label": "faulty"}
-    return spec.model_copy(update={"backbone": Component.model_validate(named)})
+    return spec.model_copy(update={"backbone": Backbone.model_validate(named)})

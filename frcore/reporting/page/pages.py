@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from importlib.resources import files
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from frcore.reporting.tables import escape
 from frcore.reporting.tables.latex import to_latex
-from frcore.study.parts import Component
+from frcore.study.parts import Backbone, Component
 
 
 def asset(name: str) -> Markup:
@@ -44,6 +45,14 @@ def described(component: Component) -> str:
     >>> described(Component(name="arcface", label="arc03", margin=0.3))
     'arc03 = arcface (margin 0.3)'
     """
-    settings = ", ".join(f"{key} {value}" for key, value in component.parameters.items())
+    given = component.parameters
+    if isinstance(component, Backbone) and component.weights is not None:
+        # The file's place is this machine's; its sha256 says which file it was.
+        given["weights"] = (
+            f"{Path(component.weights).name} (sha256 {(component.sha256 or '')[:12]})"
+        )
+    if isinstance(component, Backbone) and component.freeze:
+        given["frozen"] = " and ".join(component.freeze)
+    settings = ", ".join(f"{key} {value}" for key, value in given.items())
     text = component.label + ("" if component.label == component.name else f" = {component.name}")
     return f"{text} ({settings})" if settings else text
