@@ -34,7 +34,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "both sides": (asking(than=["arcface-full"]), "tiny-arcface-full is on both sides"),
     "sampler": (asking(samplers=["fall"]), "samplers: unknown sampler 'fall'; did you mean 'full'"),
     "benchmark": (asking(number="pears.accuracy"), "'pears'; did you mean 'pairs'?"),
-    "metric": (asking(number="pairs.acuracy"), "did you mean 'accuracy'?"),
+    "metric": (asking(number="pairs.accurate"), "did you mean 'accuracy'?"),
     "few false accepts": (asking(number="pairs.tar.0.01"), "it takes at least 100 impostor pairs"),
     "epoch": (asking(number={"training": "scale", "epoch": 9}, better=None, higher=["arcface"]),
               "epoch 9 given, but the training has 1"),
