@@ -216,16 +216,16 @@ def reading(summary: Summary, on: Quantity, head: str, sampler: str) -> tuple[fl
         why = "" if own.empty else f": {own.iloc[0]['reason'] or own.iloc[0]['status']}"
         raise CannotTellError(f"{name} was not measured{why}")
     row = own.iloc[0]
+    if is_disturbed(row):
+        raise CannotTellError(
+            f"{name} was disturbed ({row['disturbed']}); measure it again on a quiet machine"
+        )
     if on.measured == "memory":
         column = memory_column(frame)
         value = None if column is None else row[column]
         if value is None or pd.isna(value) or not value > 0:
             raise CannotTellError(f"no memory reading of {name} ({', '.join(MEMORY.values())})")
         return float(value), float(value), float(value)
-    if is_disturbed(row):
-        raise CannotTellError(
-            f"{name} was disturbed ({row['disturbed']}); measure it again on a quiet machine"
-        )
     times = [float(row[key]) for key in ("step_ms", "step_ms_low", "step_ms_high")]
     if not min(times) > 0:
         raise CannotTellError(f"no step time of {name}")

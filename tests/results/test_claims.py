@@ -10,7 +10,7 @@ import pytest
 from frcore.evaluation.intervals.detectable import Errors
 from frcore.evaluation.intervals.uncertainty import Accuracy, intervals_of_pairs, people_of_pairs
 from frcore.records.claims import ClaimRow
-from frcore.results.claim_numbers import CannotTellError, common_seeds, student
+from frcore.results.claim_numbers import CannotTellError, common_seeds, reading, student
 from frcore.results.claims import claim_rows, contrasts, in_words
 from frcore.results.column import Method
 from frcore.results.rows import collect
@@ -262,3 +262,14 @@ def test_students_interval_errs_as_often_as_it_says():
         a, b = generator.normal(40, 2, (2, 5)) + generator.normal(0, 50, 5)
         wrong += verdict(test, student([*(a - b)], 0.95)) != "cannot be told"
     assert abs(wrong / repetitions - 0.05) < 3 * (0.05 * 0.95 / repetitions) ** 0.5
+
+
+@pytest.mark.parametrize("measured", ["step_ms", "memory"])
+def test_a_disturbed_measurement_bears_nothing_out(complete: Made, measured: str):
+    rows = collect(complete.study, complete.root)
+    summary = Summary(complete.study, rows, Scores(complete.root, rows))
+    of = claims.Quantity.model_validate({"measured": measured, "identities": 1000})
+    assert reading(summary, of, "arcface", "full")[0] > 0
+    summary.rows.measurement["disturbed"] = "other programs"
+    with pytest.raises(CannotTellError, match="was disturbed"):
+        reading(summary, of, "arcface", "full")
