@@ -42,6 +42,10 @@ def stand_ins(content: dict[str, Any], folder: Path) -> list[str]:
                 place.write_bytes(Path(made.section["path"]).read_bytes())
             elif not place.exists():
                 getattr(sources, section["kind"])(place)
+                if section.get("name") == "ijbb":  # the stand-in is an IJB-C
+                    for path in (place / "meta").glob("ijbc_*"):
+                        own = path.name.replace("ijbc", "ijbb").replace("_G", "_S")
+                        path.rename(path.with_name(own))
     return [f"{name}={folder / name}" for name in sorted(found)]
 
 
