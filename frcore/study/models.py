@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from frcore.study.parts import Component
-from frcore.study.section import Label, Place, Section, Sha256
+from frcore.study.section import Label, Place, Section, Sha256, added
 
 Channel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -111,16 +111,17 @@ class CheckpointModel(FileModel):
     """
 
     kind: Literal["checkpoint"]
-    # Left out of a spec where they are not given, so that specs from before are the same.
-    backbone: Component | None = Field(
-        None, exclude_if=lambda given: given is None, description="The network that the file has "
-        "the weights of, with its parameters; absent: the file is a model.pt of this harness, "
-        "which names it."
-    )  # fmt: skip
-    size: int | None = Field(
-        None, ge=16, le=512, exclude_if=lambda given: given is None, description="Side of its "
-        "input in pixels, with `backbone`; absent: 112."
-    )  # fmt: skip
+    backbone: Component | None = added(
+        None,
+        "The network that the file has the weights of, with its parameters; absent: the file is "
+        "a model.pt of this harness, which names it.",
+    )
+    size: int | None = added(
+        None,
+        "Side of its input in pixels, with `backbone`; absent: 112.",
+        ge=16,
+        le=512,
+    )
 
     @model_validator(mode="after")
     def _size_of_a_named_backbone(self) -> CheckpointModel:

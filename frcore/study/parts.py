@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from frcore.study.data import Fraction
-from frcore.study.section import ASIDE, Label, Place, Section, SectionWithAsides, Sha256
+from frcore.study.section import (
+    ASIDE,
+    Label,
+    Place,
+    Section,
+    SectionWithAsides,
+    Sha256,
+    added,
+)
 
 Backend = Literal["auto", "dense", "streamed", "triton"]
 LossPrecision = Literal["fp32", "bf16"] | None
@@ -59,20 +67,21 @@ class Component(Section):
 class Backbone(Component):
     """A backbone with its parameters, and what a training of it starts from and leaves as it is."""
 
-    # Left out of a spec where they are not given, so that specs from before are the same.
-    weights: Place | None = Field(
-        None, exclude_if=lambda given: given is None, description="A file of weights that each "
-        "training starts from: a state dict of torch.save or safetensors, in frcore's or "
-        "arcface_torch's names. See docs/data.md."
-    )  # fmt: skip
-    sha256: Sha256 | None = Field(
-        None, exclude_if=lambda given: given is None, description="Of the weights; another file is "
-        "refused. Absent: that of the file at hand, and another file repeats the trainings."
-    )  # fmt: skip
-    freeze: tuple[str, ...] = Field(
-        (), exclude_if=lambda given: given == (), description="Modules of the backbone that "
-        "training leaves as they are, batch norm's statistics included; `all` is all of it."
-    )  # fmt: skip
+    weights: Place | None = added(
+        None,
+        "A file of weights that each training starts from: a state dict of torch.save or "
+        "safetensors, in frcore's or arcface_torch's names. See docs/data.md.",
+    )
+    sha256: Sha256 | None = added(
+        None,
+        "Of the weights; another file is refused. Absent: that of the file at hand, and another "
+        "file repeats the trainings.",
+    )
+    freeze: tuple[str, ...] = added(
+        (),
+        "Modules of the backbone that training leaves as they are, batch norm's statistics "
+        "included; `all` is all of it.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -168,11 +177,10 @@ class Training(SectionWithAsides):
     augment: Augment | None = Field(
         None, description="Probabilities of further augmentations; none when absent."
     )
-    # Left out of a spec where it is not used, so that specs from before are the same.
-    drift: Drift | None = Field(
-        None, exclude_if=lambda given: given is None, description="Record how far embeddings "
-        "drift; absent: not."
-    )  # fmt: skip
+    drift: Drift | None = added(
+        None,
+        "Record how far embeddings drift; absent: not.",
+    )
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, GPU only.")
     backend: Backend = Field("auto", description=BACKEND_MEANING)
@@ -182,27 +190,28 @@ class Training(SectionWithAsides):
         1, ge=1, description="CPU threads that decode images which are read in place. Absent: 1, "
         "and 2 for a GPU. They never change the result. docs/data.md gives the throughput of one."
     )  # fmt: skip
-    # Left out of a spec where they are not used, so that specs from before are the same.
-    channels_last: bool = Field(
-        False, exclude_if=lambda given: not given, description="Backbone and images as NHWC in "
-        "memory. Rounds otherwise."
-    )  # fmt: skip
-    fused_sgd: bool = Field(
-        False, exclude_if=lambda given: not given, description="One kernel for the backbone's SGD. "
-        "Rounds otherwise."
-    )  # fmt: skip
-    compile: bool = Field(
-        False, exclude_if=lambda given: not given, description="torch.compile of the backbone, "
-        "which takes a minute or more at the first step. Rounds otherwise."
-    )  # fmt: skip
-    cudnn_benchmark: bool = Field(
-        False, exclude_if=lambda given: not given, description="GPU: cuDNN times its algorithms "
-        "and takes the fastest. Another run may take others and round otherwise."
-    )  # fmt: skip
-    deterministic: bool = Field(
-        True, exclude_if=lambda given: given, description="GPU: algorithms that repeat bit for "
-        "bit. false: whatever is fastest."
-    )  # fmt: skip
+    channels_last: bool = added(
+        False,
+        "Backbone and images as NHWC in memory. Rounds otherwise.",
+    )
+    fused_sgd: bool = added(
+        False,
+        "One kernel for the backbone's SGD. Rounds otherwise.",
+    )
+    compile: bool = added(
+        False,
+        "torch.compile of the backbone, which takes a minute or more at the first step. Rounds "
+        "otherwise.",
+    )
+    cudnn_benchmark: bool = added(
+        False,
+        "GPU: cuDNN times its algorithms and takes the fastest. Another run may take others and "
+        "round otherwise.",
+    )
+    deterministic: bool = added(
+        True,
+        "GPU: algorithms that repeat bit for bit. false: whatever is fastest.",
+    )
     checkpoint_minutes: Annotated[float, ASIDE] = Field(
         15.0, ge=0, description="A training saves itself at the end of each epoch, within one "
         "after so many minutes (0: after every step), and when it is asked to stop. A kill loses "
@@ -348,17 +357,16 @@ class Measurement(Section):
     backbone: Component | None = Field(
         None, description="Also run this backbone in the step; absent: only the last layer."
     )
-    # Left out of a spec where they are not used, so that specs from before are the same.
-    processes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1,), exclude_if=lambda given: given == (1,), description="Numbers of processes on this "
-        "machine that share the class centres and the batch, 1 first, as in [1, 2, 4]; on GPUs one "
-        "for each GPU."
-    )  # fmt: skip
-    scaling: Literal["strong", "weak"] = Field(
-        "strong", exclude_if=lambda given: given == "strong", description="strong: the same "
-        "identities for every number of processes; weak: so many for each process. The batch, of "
-        "all processes together, stays the same."
-    )  # fmt: skip
+    processes: tuple[Annotated[int, Field(ge=1)], ...] = added(
+        (1,),
+        "Numbers of processes on this machine that share the class centres and the batch, 1 "
+        "first, as in [1, 2, 4]; on GPUs one for each GPU.",
+    )
+    scaling: Literal["strong", "weak"] = added(
+        "strong",
+        "strong: the same identities for every number of processes; weak: so many for each "
+        "process. The batch, of all processes together, stays the same.",
+    )
 
     def identities_of(self, identities: int, processes: int) -> int:
         """Class centres of all processes together, where one process would have `identities`."""

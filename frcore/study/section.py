@@ -46,6 +46,14 @@ SHA256_PATTERN = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 
 
+def added(default: Any, description: str, **limits: Any) -> Any:
+    """A field that came later: left out of a spec where it has its default, so that the specs of
+    studies without it are those from before, and nothing is computed again."""
+    return Field(
+        default, exclude_if=lambda given: bool(given == default), description=description, **limits
+    )
+
+
 _WITHOUT_PLACES = {"places": False}
 
 
