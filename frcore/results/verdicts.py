@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from frcore.evaluation.intervals.detectable import POWER, Errors
+from frcore.evaluation.intervals.detectable import POWER, Errors, fewest
 from frcore.records.claims import Verdict
 from frcore.study.claims import Test
 
@@ -130,15 +130,7 @@ def takes(test: Test, found: Measured) -> str:
 
 def _enough(size: Callable[[int], float], goal: float, now: int) -> int | None:
     """The smallest number from `now` on that reaches the goal; None if none does."""
-    low, high = now, now + MOST
-    if goal <= 0 or size(high) > goal:
-        return None
-    if size(low) <= goal:
-        return low
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if size(middle) <= goal else (middle, high)
-    return high
+    return fewest(size, goal, range(now, now + MOST + 1)) if goal > 0 else None
 
 
 def _reference(test: Test) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,6 +16,16 @@ POWER = 0.9
 
 NODES = 64
 """At which the estimated spread over seeds is integrated."""
+
+
+def fewest(size: Callable[[int], float], goal: float, numbers: range) -> int | None:
+    """The smallest of `numbers` whose size is at most `goal`; None if none is. More is never worse.
+
+    >>> fewest(lambda n: 1 / n, 0.26, range(1, 10)), fewest(lambda n: 1 / n, 0.1, range(1, 10))
+    (4, None)
+    """
+    place = bisect_left(numbers, True, key=lambda number: size(number) <= goal)
+    return numbers[place] if place < len(numbers) else None
 
 
 class Errors(NamedTuple):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from frcore.evaluation.intervals.detectable import Errors
+from frcore.evaluation.intervals.detectable import Errors, fewest
 from frcore.evaluation.intervals.seeds import SeedSpread
 
 MOST = 1000
@@ -106,15 +106,9 @@ class Noise:
         goal = self.errors.detectable(level) / 2
 
         def enough(design: Callable[[int], Noise]) -> int | None:
-            """The smallest step that reaches the goal; more is never worse."""
-            if design(MOST).errors.detectable(level) > goal:
-                return None
-            low, high = 0, MOST
-            while high - low > 1:
-                middle = (low + high) // 2
-                reached = design(middle).errors.detectable(level) <= goal
-                low, high = (low, middle) if reached else (middle, high)
-            return high
+            return fewest(
+                lambda more: design(more).errors.detectable(level), goal, range(1, MOST + 1)
+            )
 
         seeds = None
         if self.training is not None:
