@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from frcore.data.prepared.folder import Prepared
 from frcore.errors import UserError
 from frcore.evaluation.embed import embed
-from frcore.evaluation.false_accepts import fars_of_pairs
+from frcore.evaluation.false_accepts import PAIR_FARS, fars_of_pairs
 from frcore.evaluation.identification import score_and_search, stored_arrays
 from frcore.evaluation.insightface import NOTE, insightface_rows
 from frcore.evaluation.judge import (
-    PAIR_FARS,
     SEARCH_NOTE,
     Judged,
     Row,

@@ -22,6 +22,9 @@ import numpy as np
 from frcore.errors import UserError
 from frcore.evaluation.metrics import allowed_false_accepts
 
+PAIR_FARS = (1e-2, 1e-3)
+"""FARs of pair benchmarks in addition to the headline's (`fars_of_pairs`)."""
+
 MIN_FALSE_ACCEPTS = 10
 """An estimate whose FAR (or FPIR) allows fewer false accepts gets no interval, mark or verdict."""
 

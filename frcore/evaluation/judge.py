@@ -36,9 +36,6 @@ from frcore.records.evaluation import NumberRow
 
 Row = dict[str, Any]
 
-PAIR_FARS = (1e-2, 1e-3)
-"""FARs of pair benchmarks in addition to the headline's (`fars_of_pairs`)."""
-
 LEVEL = 0.95
 
 SEARCH_NOTE = (

@@ -8,13 +8,15 @@ from functools import cache
 from importlib.resources import files
 
 from frcore.errors import UserError, or_rather, unknown_name
-from frcore.evaluation.false_accepts import fars_of_pairs, lowest_far, why_no_interval
+from frcore.evaluation.false_accepts import (
+    PAIR_FARS,
+    fars_of_pairs,
+    lowest_far,
+    why_no_interval,
+)
 from frcore.study.claims import Claim, Quantity, Test, methods_of
 from frcore.study.config import Study
 from frcore.study.data import Benchmark, SyntheticVerification
-
-PAIR_FARS = (1e-2, 1e-3)
-"""As in `frcore.evaluation.judge`, which imports more than a check should."""
 
 SEARCHES = ("rank.1", "rank.5", "tpir.0.01", "tpir.0.1")
 
