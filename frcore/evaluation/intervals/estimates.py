@@ -32,6 +32,9 @@ NO_ERROR = 1e-6
 Variance = Callable[[Values], float]
 """From the weights of the runs in a number (R,) to its variance over people."""
 
+SeedWeights = Sequence[Sequence[tuple[str, float]]]
+"""Of each seed the runs in its number, and their weights."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -124,7 +127,7 @@ class Intervals:
 
     def _between_seeds(self, variance: Variance) -> float:
         """The variance over people of one run about its group's mean, pooled over groups."""
-        parts = [self._contrasts([(1, group)]) for group in self.groups if len(group) > 1]
+        parts = [self._contrasts(_alone(group)) for group in self.groups if len(group) > 1]
         freedom = [len(part) - 1 for part in parts]
         found = [_spread(variance, part) for part in parts]
         return float(np.average(found, weights=freedom)) if parts else 0.0
@@ -143,7 +146,7 @@ class Intervals:
         if not both:
             return None
         lucky, lucky_trials = (2 * self._between_seeds(one) for one in (self._variance, trials))
-        contrasts = [self._contrasts([(1, a), (-1, b)]).mean(axis=0) for a, b in both]
+        contrasts = [self._contrasts(_paired(a, b)).mean(axis=0) for a, b in both]
         seeds = np.array([len(a) for a, _ in both])
         common = np.mean([self._variance(one) for one in contrasts] - lucky / seeds)
         pairs = np.mean([trials(one) for one in contrasts] - lucky_trials / seeds)
@@ -153,26 +156,23 @@ class Intervals:
             max(self.sample.carrying - 1, 1),
         )  # fmt: skip
 
-    def _contrasts(self, sides: Sequence[tuple[int, Sequence[str]]]) -> Values:
+    def _contrasts(self, weights: SeedWeights) -> Values:
         """The weights of the runs in each seed's number (S, R)."""
-        contrasts = np.zeros((len(sides[0][1]), len(self._place)))
-        for sign, runs in sides:
-            for seed, run in enumerate(runs):
-                contrasts[seed, self._place[run]] += sign
+        contrasts = np.zeros((len(weights), len(self._place)))
+        for seed, of_seed in enumerate(weights):
+            for run, weight in of_seed:
+                contrasts[seed, self._place[run]] += weight
         return contrasts
 
     def mean(self, runs: Sequence[str], *, level: float = 0.95) -> Estimate:
         """The mean over `runs`, which differ only in the seed; see `interval_of_mean`."""
-        values = [self.values[run] for run in runs]
-        return self._estimate(values, self._contrasts([(1, runs)]), level)
+        return self._estimate(_alone(runs), level)
 
     def difference(
         self, runs_a: Sequence[str], runs_b: Sequence[str], *, level: float = 0.95
     ) -> Estimate:
         """A − B, runs paired in order (the same seeds); see `paired_difference`."""
-        pairs = zip(runs_a, runs_b, strict=True)
-        values = [self.values[a] - self.values[b] for a, b in pairs]
-        return self._estimate(values, self._contrasts([(1, runs_a), (-1, runs_b)]), level)
+        return self._estimate(_paired(runs_a, runs_b), level)
 
     def contrast(self, weights: Sequence[Mapping[str, float]], *, level: float = 0.95) -> Estimate:
         """A weighted sum of methods, the mean over seeds.
@@ -182,16 +182,13 @@ class Intervals:
                 of means or a trend; or all are positive, and sum to 1.
             level: of the interval.
         """
-        contrasts = np.zeros((len(weights), len(self._place)))
-        for seed, of_seed in enumerate(weights):
-            for run, weight in of_seed.items():
-                contrasts[seed, self._place[run]] += weight
-        values = [sum(w * self.values[run] for run, w in one.items()) for one in weights]
-        return self._estimate(values, contrasts, level)
+        return self._estimate([[*one.items()] for one in weights], level)
 
-    def _estimate(self, per_seed: Sequence[float], contrasts: Values, level: float) -> Estimate:
+    def _estimate(self, weights: SeedWeights, level: float) -> Estimate:
         if not 0 < level < 1:
             raise UserError(f"level {level}; it must be between 0 and 1, e.g. 0.95")
+        per_seed = [sum(weight * self.values[run] for run, weight in one) for one in weights]
+        contrasts = self._contrasts(weights)
         value, sample = float(np.mean(per_seed)), self.sample
         difference = bool((contrasts < 0).any())
         variance = self._variance(contrasts.mean(axis=0))
@@ -242,6 +239,14 @@ class Intervals:
         lucky = self._lucky * float(weights_R.sum())
         how = f" with spreads moderated over {spread.groups} methods" if spread.groups > 1 else ""
         return _OfSeeds(variance, freedom, lucky, how)
+
+
+def _alone(runs: Sequence[str]) -> SeedWeights:
+    return [[(run, 1.0)] for run in runs]
+
+
+def _paired(runs_a: Sequence[str], runs_b: Sequence[str]) -> SeedWeights:
+    return [[(a, 1.0), (b, -1.0)] for a, b in zip(runs_a, runs_b, strict=True)]
 
 
 class _OfSeeds(NamedTuple):
