@@ -14,6 +14,7 @@ from frcore.preflight.load import PLACEHOLDER, load_study
 from frcore.study.file import read_yaml
 from frcore.workflow import Workflow
 from tests.data import sources
+from tests.data.ijb.folder import as_ijbb
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted((ROOT / "config/papers").glob("*.yaml"))
@@ -43,9 +44,7 @@ def stand_ins(content: dict[str, Any], folder: Path) -> list[str]:
             elif not place.exists():
                 getattr(sources, section["kind"])(place)
                 if section.get("name") == "ijbb":  # the stand-in is an IJB-C
-                    for path in (place / "meta").glob("ijbc_*"):
-                        own = path.name.replace("ijbc", "ijbb").replace("_G", "_S")
-                        path.rename(path.with_name(own))
+                    as_ijbb(place)
     return [f"{name}={folder / name}" for name in sorted(found)]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from frcore.preflight.load import load_study
 from tests.data import sources
+from tests.data.ijb.folder import as_ijbb
 from tests.workflow.snake import REPOSITORY, snakemake
 
 BROADFACE = REPOSITORY / "config/papers/broadface.yaml"
@@ -27,8 +28,7 @@ def test_it_is_planned_on_stand_ins(tmp_path, scale, benchmarks):
         shutil.copy(tmp_path / "bins/set.bin", tmp_path / f"bins/{name}.bin")
     sources.ijb(tmp_path / "ijbc")
     shutil.copytree(tmp_path / "ijbc", tmp_path / "ijbb")
-    for path in (tmp_path / "ijbb/meta").glob("ijbc_*"):
-        path.rename(path.with_name(path.name.replace("ijbc", "ijbb").replace("_G", "_S")))
+    as_ijbb(tmp_path / "ijbb")
     inputs = {"lab": ["bins=bins"], "paper": ["ijbb=ijbb", "ijbc=ijbc"]}
     done = snakemake(tmp_path, "--dry-run", "--cores", "8", "--configfile", BROADFACE, "--config",
                      f"scale={scale}", "recordio=rec", *inputs[scale])  # fmt: skip

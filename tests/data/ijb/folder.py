@@ -72,3 +72,10 @@ def line(text: str, number: int, change: Callable[[str], str]) -> str:
     lines = text.splitlines(keepends=True)
     lines[number - 1] = change(lines[number - 1].rstrip("\n")) + "\n"
     return "".join(lines)
+
+
+def as_ijbb(root: Path) -> None:
+    """Give the lists of the folder the names that IJB-B's have."""
+    for path in (root / "meta").iterdir():
+        name = path.name.replace("ijbc", "ijbb").replace("_G", "_S")
+        path.rename(path.with_name(name))

@@ -35,9 +35,7 @@ def test_what_the_lists_say(tmp_path):
 
 def test_ijb_b_has_its_own_names(tmp_path):
     folder.write(tmp_path)
-    for path in (tmp_path / "meta").iterdir():
-        name = path.name.replace("ijbc", "ijbb").replace("G1", "S1").replace("G2", "S2")
-        path.rename(path.with_name(name))
+    folder.as_ijbb(tmp_path)
     assert len(read_lists(tmp_path, "ijbb").enrolled) == 5
     with pytest.raises(UserError, match=r"ijbc_face_tid_mid\.txt cannot be read"):
         read_lists(tmp_path, "ijbc")
